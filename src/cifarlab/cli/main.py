@@ -1,0 +1,67 @@
+"""The command `cifarlab`: one small module per subcommand, and what all of them share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from cifarlab.cli import data, evaluate, models, predict, recipes, train
+from cifarlab.errors import CifarlabError
+from cifarlab.version import VERSION
+
+app = typer.Typer(
+    name="cifarlab",
+    help="Train, judge and ship classifiers of small images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("models")(models.models)
+app.command("recipes")(recipes.recipes)
+app.add_typer(data.app, name="data")
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; errors become one to three lines on stderr."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    try:
+        result = app([word for word in words if word != "--debug"], standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except CifarlabError as error:
+        return _report(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        return _report("Interrupted.", 130, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
+        return 0
+    except MemoryError:
+        return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
+    except Exception as error:
+        return _unexpected(error, debug)
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> None:
+    """Train, judge and ship classifiers of small images."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("cifarlab")
+    log.handlers = [handler]
+    log.propagate = False
+    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)

@@ -1,0 +1,48 @@
+"""What a person sees while a command works: notes and progress, on stderr only.
+
+Text goes through the logger `cifarlab`, so a program that uses the library decides for itself what it shows;
+the command line installs a handler in `cli`. Bars are drawn on a terminal only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+log = logging.getLogger("cifarlab")
+
+
+class Advance(Protocol):
+    """Move a bar on by `amount`, and show `text` beside it."""
+
+    def __call__(self, amount: float, text: str = "") -> None: ...
+
+
+@contextmanager
+def progress(description: str, total: float, unit: str = "") -> Iterator[Advance]:
+    """Show a bar for work of `total` units; without a terminal, or when quiet, show nothing."""
+    if not is_interactive():
+        yield lambda amount, text="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total, text="")
+        yield lambda amount, text="": bar.update(task, advance=amount, text=text)
+
+
+def is_interactive() -> bool:
+    """Whether bars may be drawn: stderr is a capable terminal and notes are shown at all."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and log.isEnabledFor(logging.INFO)

@@ -1,0 +1,81 @@
+"""A data set in memory: what every source produces and every consumer takes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images of one size.
+
+    pixels: uint8 (N, 3, H, W), RGB, possibly memory-mapped; labels: int64 (N,), each an index into class_names.
+    original: True when the pixels are known to be the published ones, False when known to be re-encoded,
+    None when there is nothing to compare with. note: one sentence on where they came from.
+    skipped: "file: reason" of every image that was left out because it could not be read.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    original: bool | None = None
+    note: str = ""
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.pixels.dtype == np.uint8 and self.pixels.ndim == 4 and self.pixels.shape[1] == 3
+        assert self.labels.dtype == np.int64 and self.labels.shape == (len(self.pixels),)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[2], self.pixels.shape[3]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, those without an image included."""
+        return len(self.class_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over class names, labels and pixels in order."""
+        digest = hashlib.sha256()
+        digest.update("\0".join(self.class_names).encode())
+        digest.update(repr(self.pixels.shape).encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        for start in range(0, len(self), 4096):  # a memory-mapped array never has to fit into memory
+            digest.update(self.pixels[start : start + 4096].tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Images per class, (num_classes,)."""
+        return np.bincount(self.labels, minlength=self.num_classes).astype(np.int64)
+
+    def subset(self, indices: NDArray[np.int64]) -> Images:
+        """The images at `indices`, in that order."""
+        return Images(self.pixels[indices], self.labels[indices], self.class_names, self.original, self.note, self.skipped)
+
+    def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Per-channel mean and standard deviation over all pixels, as fractions of 255.
+
+        This is the deviation over pixels, not the mean of per-image deviations that many projects copy.
+        """
+        histograms = [np.zeros(256, np.int64) for _ in range(3)]
+        for start in range(0, len(self), 4096):
+            for channel in range(3):
+                block = self.pixels[start : start + 4096, channel]
+                histograms[channel] += np.bincount(block.ravel(), minlength=256)
+        levels = np.arange(256) / 255.0
+        weights = np.stack(histograms) / np.stack(histograms).sum(axis=1, keepdims=True)
+        mean = weights @ levels
+        std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 0.0))
+        return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])

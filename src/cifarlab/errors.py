@@ -1,0 +1,96 @@
+"""Every error that a user can cause, with the exit code of the command that meets it.
+
+CifarlabError                 1   a fault of ours
+├── UsageError                2   a wrong option or argument
+│   └── RecipeError           2   a recipe that cannot be trained
+├── DataError                 3   data missing, damaged or not what it claims to be
+├── CheckpointError           4   a checkpoint, model file or run folder that cannot be read
+├── MachineError              5   disk, memory, device
+│   └── MissingExtraError     5   an optional package that is not installed
+├── DivergedError             6   the loss is no longer a finite number
+├── RunInUseError             7   another process writes to the run folder
+├── PartialError              8   finished, but the listed parts failed
+└── InterruptedRunError     130   SIGINT (143 after SIGTERM); the last state is saved
+
+A message has one to three lines: what is wrong, what was found, what is allowed, what to do, what was kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CifarlabError(Exception):
+    """An error whose message is written for the person at the keyboard."""
+
+    exit_code = 1
+
+
+class UsageError(CifarlabError):
+    """A command was called with an option or argument it cannot use."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe is unknown, malformed or contradicts itself."""
+
+
+class DataError(CifarlabError):
+    """Data is missing, damaged or not what it claims to be."""
+
+    exit_code = 3
+
+
+class CheckpointError(CifarlabError):
+    """A checkpoint, model file or run folder cannot be read."""
+
+    exit_code = 4
+
+
+class MachineError(CifarlabError):
+    """The machine lacks what is needed: disk, memory, device."""
+
+    exit_code = 5
+
+
+class MissingExtraError(MachineError):
+    """An optional package is needed here and not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"This needs the package {package}.\nInstall it with: pip install 'cifarlab[{extra}]'")
+
+
+class DivergedError(CifarlabError):
+    """Training met a loss that is not finite."""
+
+    exit_code = 6
+
+
+class RunInUseError(CifarlabError):
+    """Another process is writing to this run folder."""
+
+    exit_code = 7
+
+
+class PartialError(CifarlabError):
+    """The work finished, but some parts failed and are listed."""
+
+    exit_code = 8
+
+
+class InterruptedRunError(CifarlabError):
+    """A signal stopped the run after its state was saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def unknown(kind: str, found: str, known: Iterable[str]) -> str:
+    """Say that a name is not known, with the nearest names that are, or all of them if none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(found, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+    return f"Unknown {kind} {found!r}. {hint}"

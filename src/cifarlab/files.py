@@ -1,0 +1,130 @@
+"""Files that are whole or absent: written under a temporary name, flushed, renamed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cifarlab.errors import MachineError, RunInUseError
+
+TEMPORARY_PREFIX = ".tmp-"
+_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+@contextmanager
+def machine_errors(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or broken disk under `path` into a MachineError that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_OR_READ_ONLY:
+            raise
+        raise MachineError(
+            f"Cannot write {path}: {error.strerror}.\nWhat was there before is unchanged. "
+            "Free some space or choose another folder."
+        ) from error
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises MachineError when the disk is full or read-only.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with machine_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        flush_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+
+    An existing `path` is moved aside only when its replacement is complete and flushed.
+    """
+    with machine_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        temporary.chmod(0o777 & ~_umask())
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                _flush(file)
+            flush_folder(temporary)
+            if path.exists():
+                path.rename(temporary.with_name(temporary.name + "-old"))
+            temporary.rename(path)
+            flush_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary.with_name(temporary.name + "-old"), ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left behind under temporary names in `folder`."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`; it dies with the process that holds it.
+
+    Raises RunInUseError when another process holds it and `wait` is false.
+    """
+    with machine_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise RunInUseError(
+                f"{path.parent} is in use by another process.\nWait for it to end, or write to another folder."
+            ) from error
+        yield
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

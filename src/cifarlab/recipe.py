@@ -1,0 +1,326 @@
+"""What to do: data, model, augmentation, optimizer, schedule, training, evaluation. Typed, immutable, no torch.
+
+The text under each field is its documentation: the guide and the error messages are made from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+FORMAT = 1
+"""Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(epochs?|steps?|%)")
+
+
+def parse_duration(text: str) -> tuple[float, Literal["epoch", "step", "%"]]:
+    """Split "5 epochs", "100 steps" or "10 %" into amount and unit; raises ValueError for anything else."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f'a duration reads "5 epochs", "100 steps" or "10 %", not {text!r}')
+    amount, unit = float(match[1]), match[2].rstrip("s")
+    return amount, "epoch" if unit == "epoch" else "step" if unit == "step" else "%"
+
+
+def duration_steps(text: str, steps_per_epoch: int, total_steps: int) -> int:
+    """Resolve a duration to optimizer steps."""
+    amount, unit = parse_duration(text)
+    scale = {"epoch": steps_per_epoch, "step": 1, "%": total_steps / 100}[unit]
+    return round(amount * scale)
+
+
+def _check_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_check_duration)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys, wrong types, NaN and infinity are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class ReferenceSpec(Section):
+    """Where the experiment comes from and what its authors reported."""
+
+    title: str
+    """Project or paper."""
+    url: str = ""
+    """Where it can be read."""
+    reported_accuracy: Fraction | None = None
+    """The test accuracy that its authors reported."""
+    differences: str = ""
+    """What is done differently here, and why."""
+
+
+class DataSpec(Section):
+    """Which images."""
+
+    source: str = "cifar10"
+    """cifar10, cifar100, sample, or the path of an archive, parquet folder, image folder or CSV."""
+    image_size: Annotated[int, Field(ge=8, le=512)] | None = None
+    """Side in pixels of what the network sees; unset: the stored size (folders: 32 up to 64 px, else 64)."""
+    normalisation: Literal["train", "imagenet"] = "train"
+    """Mean and deviation: computed from the training split, or the constants of ImageNet for pretrained weights."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, list them in bad.jsonl, and end with exit code 8."""
+
+
+class ValidationSpec(Section):
+    """The part of train that is held out to choose the epoch."""
+
+    size: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Images (a whole number) or fraction of train, stratified by class; 0 trains on all and selects nothing."""
+    seed: int = 0
+    """Chooses the held-out images; kept apart from training.seed so that seeds share one split."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """Validate every this many epochs; the last epoch is always validated."""
+
+
+class ModelSpec(Section):
+    """Which network."""
+
+    name: str
+    """A name that `cifarlab models` lists, torchvision:<name> or timm:<name>."""
+    stem: Literal["default", "cifar", "imagenet"] = "default"
+    """First layers: for 32 px or for 224 px; default: the network's own."""
+    width: Positive = 1.0
+    """Factor on the number of channels, for the networks that allow it."""
+    pretrained: bool = False
+    """Start from the weights that torchvision or timm publish."""
+    weights: str | None = None
+    """Start from a local safetensors file; its head is left out where the classes differ."""
+    freeze: Literal["none", "backbone"] = "none"
+    """backbone: only the head learns."""
+    unfreeze_epoch: Annotated[int, Field(ge=1)] | None = None
+    """The epoch (counted from 0) from which a frozen backbone learns too."""
+    backbone_lr_factor: Positive = 1.0
+    """Factor on the learning rate of everything but the head."""
+
+
+class AugmentationSpec(Section):
+    """Random changes of the training images, made in batches on the device; 0 is off."""
+
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+    """Pad by this many pixels on each side, then crop a random window of the old size."""
+    crop_fill: Literal["zero", "reflect"] = "zero"
+    """What the padding shows."""
+    flip: Literal["none", "random", "alternating"] = "none"
+    """Mirror half of the images at random; alternating: every image in every other epoch."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Rotate by up to this many degrees in either direction."""
+    translation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Shift by up to this fraction of the side."""
+    brightness: NonNegative = 0.0
+    """Multiply by a factor within 1 ± this."""
+    contrast: NonNegative = 0.0
+    """Scale the distance from the mean grey by a factor within 1 ± this."""
+    saturation: NonNegative = 0.0
+    """Scale the distance from grey by a factor within 1 ± this."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Turn the hue by up to this fraction of the circle."""
+    policy: Literal["none", "trivial"] = "none"
+    """trivial: one operation of random strength per image (TrivialAugment, Müller and Hutter, 2021)."""
+    cutout: Annotated[int, Field(ge=0)] = 0
+    """Side in pixels of a square set to the mean colour (DeVries and Taylor, 2017)."""
+    erasing: Fraction = 0.0
+    """Probability of setting a random rectangle to the mean colour (Zhong et al., 2017)."""
+    mixup: NonNegative = 0.0
+    """Alpha of mixup (Zhang et al., 2017); with cutmix too, each batch gets one of them by chance."""
+    cutmix: NonNegative = 0.0
+    """Alpha of cutmix (Yun et al., 2019)."""
+    mix_probability: Fraction = 1.0
+    """Share of the batches that are mixed."""
+
+
+class OptimizerSpec(Section):
+    """How gradients become steps."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    """SGD, Adam, or AdamW with decoupled weight decay."""
+    lr: Positive = 0.1
+    """The base learning rate; the schedule scales it."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd."""
+    nesterov: bool = False
+    """Of sgd."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of adam and adamw: decay of the mean gradient."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Of adam and adamw: decay of the mean squared gradient."""
+    eps: Positive = 1e-8
+    """Of adam and adamw."""
+    weight_decay: NonNegative = 0.0
+    """Pull towards zero; in sgd and adam added to the gradient, in adamw applied to the weight."""
+    decay_norm_and_bias: bool = True
+    """Whether weight decay also pulls norm scales and biases."""
+
+
+class ScheduleSpec(Section):
+    """How the learning rate changes; every value is a factor on optimizer.lr."""
+
+    name: Literal["constant", "step", "multistep", "cosine", "one-cycle", "linear"] = "constant"
+    """The shape after the warm-up."""
+    warmup: Duration = "0 steps"
+    """Rise linearly from 0 for this long."""
+    every: Duration = "30 epochs"
+    """Of step: multiply by gamma each time this has passed."""
+    milestones: Annotated[tuple[Duration, ...], Field(strict=False)] = ()
+    """Of multistep: multiply by gamma at each of these."""
+    gamma: Positive = 0.1
+    """Of step and multistep."""
+    final: Fraction = 0.0
+    """Of cosine, one-cycle and linear: the factor at the end."""
+    start: Fraction = 0.04
+    """Of one-cycle: the factor at the beginning."""
+    peak: Duration = "30 %"
+    """Of one-cycle: when the factor is 1."""
+
+
+class TrainingSpec(Section):
+    """The loop."""
+
+    epochs: Positive = 10
+    """Passes over train; a fraction ends within an epoch."""
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    """Images per optimizer step."""
+    last_batch: Literal["keep", "drop"] = "keep"
+    """What happens to the rest that is smaller than a batch (a rest of one image is always dropped)."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """The source of all randomness in training."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target spread evenly over all classes."""
+    class_weights: Literal["none", "balanced"] | Annotated[tuple[float, ...], Field(strict=False)] = "none"
+    """balanced: inverse to the class counts; or one weight per class."""
+    clip_norm: NonNegative = 0.0
+    """Scale gradients down to this total norm; 0 is off."""
+    max_minutes: Positive | None = None
+    """Stop after this long, keeping what was learnt."""
+    checkpoint_minutes: Positive = 5.0
+    """Save the state within an epoch when this long has passed; every epoch's end saves it anyway."""
+
+
+class AveragingSpec(Section):
+    """Averaged weights, which are then validated and shipped instead of the raw ones."""
+
+    name: Literal["none", "ema"] = "none"
+    """ema: exponential moving average."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """Weight of the old average at each update."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """Update each time this many steps have passed."""
+    start: Duration = "0 steps"
+    """Until then the average follows the weights."""
+
+
+class StoppingSpec(Section):
+    """Early stopping."""
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many validations without improvement; 0 is off."""
+    metric: Literal["val/loss", "val/accuracy"] = "val/loss"
+    """What has to improve."""
+    min_delta: NonNegative = 0.0
+    """By more than this."""
+
+
+class RuntimeSpec(Section):
+    """The machine; auto chooses what is fast on it, and the manifest says what was chosen."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:<index> or mps."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the network's arithmetic; weights stay in fp32."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Layout of images and filters in memory."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the network with torch.compile."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads; unset: one per core."""
+    tensorboard: bool = True
+    """Write TensorBoard events."""
+
+
+class EvaluationSpec(Section):
+    """Judging."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 500
+    """Images per forward pass."""
+    tta: Literal["none", "mirror", "mirror+shifts"] = "none"
+    """Test-time augmentation, reported as a number of its own."""
+    test: bool = True
+    """Open the test split once at the end of training."""
+
+
+class Recipe(Section):
+    """A complete, immutable description of one training.
+
+    Raises RecipeError (through `cifarlab.recipe_file`) with every problem at once.
+    """
+
+    format: Literal[1] = FORMAT
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Names the run folder."""
+    description: str = ""
+    """One sentence for lists."""
+    reference: ReferenceSpec | None = None
+    data: DataSpec = DataSpec()
+    validation: ValidationSpec = ValidationSpec()
+    model: ModelSpec
+    augmentation: AugmentationSpec = AugmentationSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    training: TrainingSpec = TrainingSpec()
+    averaging: AveragingSpec = AveragingSpec()
+    stopping: StoppingSpec = StoppingSpec()
+    runtime: RuntimeSpec = RuntimeSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> Self:
+        problems = [text for wrong, text in self._rules() if wrong]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _rules(self) -> list[tuple[bool, str]]:
+        """Pairs of fields that cannot hold together, each with the sentence that says so."""
+        model, external = self.model, ":" in self.model.name
+        warmup, unit = parse_duration(self.schedule.warmup)
+        limit = {"epoch": self.training.epochs, "step": float("inf"), "%": 100}[unit]
+        return [
+            (warmup > limit, "schedule.warmup is longer than training.epochs"),
+            (model.pretrained and not external, "model.pretrained needs a torchvision: or timm: model.name"),
+            (
+                model.pretrained and model.weights is not None,
+                "model.pretrained and model.weights exclude each other",
+            ),
+            (
+                model.unfreeze_epoch is not None and model.freeze == "none",
+                'model.unfreeze_epoch needs model.freeze = "backbone"',
+            ),
+            (
+                self.stopping.patience > 0 and self.validation.size == 0,
+                "stopping.patience needs a validation.size above 0",
+            ),
+            (
+                self.optimizer.nesterov and (self.optimizer.name != "sgd" or self.optimizer.momentum == 0),
+                "optimizer.nesterov needs sgd with momentum",
+            ),
+            (
+                self.schedule.name == "multistep" and not self.schedule.milestones,
+                "schedule.milestones is needed by multistep",
+            ),
+        ]

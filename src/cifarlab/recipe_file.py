@@ -1,0 +1,169 @@
+"""Recipes by name, from TOML files and back, and with single values replaced."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from cifarlab.errors import RecipeError, unknown
+from cifarlab.recipe import FORMAT, Recipe
+
+SIZE_LIMIT = 2**20
+"""Bytes; a larger file is no recipe."""
+
+
+def names() -> list[str]:
+    """The recipes that ship with cifarlab, sorted."""
+    folder = resources.files("cifarlab") / "recipes"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load(name_or_path: str | Path) -> Recipe:
+    """Load a shipped recipe by name, or any recipe from a TOML file.
+
+    Raises RecipeError when there is no such recipe or it is not valid, with every problem at once.
+    """
+    text = str(name_or_path)
+    if text in names():
+        return parse((resources.files("cifarlab") / "recipes" / f"{text}.toml").read_text("utf-8"), text)
+    path = Path(text)
+    if path.suffix == ".toml" or path.is_file():
+        return parse(_read(path), text)
+    raise RecipeError(f"{unknown('recipe', text, names())}\nA recipe of your own is given as path/to/file.toml.")
+
+
+def parse(toml: str, origin: str = "recipe") -> Recipe:
+    """Check a recipe's text; `origin` names it in errors."""
+    try:
+        values = tomllib.loads(toml)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{origin} is not valid TOML: {error}.") from error
+    return from_values(values, origin)
+
+
+def from_values(values: dict[str, Any], origin: str = "recipe") -> Recipe:
+    """Check a recipe given as nested dicts.
+
+    Raises RecipeError that lists every problem with its path, what was found and what is allowed.
+    """
+    version = values.get("format", FORMAT)
+    if isinstance(version, int) and version > FORMAT:
+        raise RecipeError(f"{origin} has format {version}; this cifarlab reads up to {FORMAT}. Upgrade cifarlab.")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = dict.fromkeys(_explain(dict(item)) for item in error.errors())
+        raise RecipeError("\n".join([f"{origin} cannot be used:", *(f"  {p}" for p in problems)])) from error
+
+
+def override(recipe: Recipe, path: str, text: str) -> Recipe:
+    """Replace one value, given as text and typed by its field: override(recipe, "optimizer.lr", "0.2").
+
+    Text that is not a TOML value is taken as a string; "none" unsets a field that may be unset.
+    Raises RecipeError for an unknown path or a value that the field does not allow.
+    """
+    field = _field(path)
+    values = recipe.model_dump()
+    *sections, key = path.split(".")
+    target = values
+    for section in sections:
+        target = target[section]
+    target[key] = _value(text, field)
+    return from_values(values, f"{recipe.name} with {path}={text}")
+
+
+def override_all(recipe: Recipe, assignments: list[str]) -> Recipe:
+    """Apply `key=value` assignments in order, the later one winning."""
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise RecipeError(f"--set takes key=value, for example optimizer.lr=0.2, not {assignment!r}.")
+        recipe = override(recipe, path.strip(), text.strip())
+    return recipe
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The complete recipe as TOML: parsing it gives an equal recipe."""
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """Every value by its path: {"optimizer.lr": 0.1, ...}; sections that are unset are left out."""
+    flat: dict[str, Any] = {}
+    for name, value in recipe.model_dump().items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": inner for key, inner in value.items()})
+        elif value is not None:
+            flat[name] = value
+    return flat
+
+
+def fields() -> dict[str, tuple[Any, str]]:
+    """Every path that can be set, with its type and description."""
+    found: dict[str, tuple[Any, str]] = {}
+    for name, field in Recipe.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            found[name] = (field.annotation, field.description or "")
+            continue
+        for key, inner in section.model_fields.items():
+            found[f"{name}.{key}"] = (inner.annotation, inner.description or "")
+    return found
+
+
+def _field(path: str) -> Any:
+    known = fields()
+    if path not in known:
+        raise RecipeError(unknown("recipe key", path, known))
+    return known[path][0]
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The Section class behind an annotation such as ReferenceSpec | None."""
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    sections = [item for item in options if isinstance(item, type) and issubclass(item, BaseModel)]
+    return sections[0] if sections else None
+
+
+def _value(text: str, annotation: Any) -> Any:
+    """Read text as the field's type wants it: a string field takes it as it stands."""
+    if text == "none" and type(None) in typing.get_args(annotation):
+        return None
+    if annotation is str or annotation == (str | None):
+        return text.strip("\"'")
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise RecipeError(f"{path} has {path.stat().st_size} bytes; a recipe has at most {SIZE_LIMIT}.")
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _explain(item: dict[str, Any]) -> str:
+    """One line for one pydantic problem, in a user's words."""
+    known = fields()
+    path = ".".join(str(part) for part in item["loc"][:2])
+    if item["type"] == "extra_forbidden":
+        return unknown("key", path, [*known, *Recipe.model_fields])
+    message = item["msg"].removeprefix("Value error, ")
+    if not path:
+        return message
+    if item["type"] == "missing":
+        return f"{path} is missing."
+    return f"{path} = {item['input']!r}: {message[0].lower()}{message[1:]}."

@@ -1,0 +1,186 @@
+"""The run folder: what was done, and the one place that knows its file names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cifarlab import recipe_file
+from cifarlab.errors import CheckpointError, UsageError
+from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
+from cifarlab.recipe import Recipe
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "elapsed_seconds",
+    "train/loss",
+    "train/accuracy",
+    "val/loss",
+    "val/accuracy",
+    "lr",
+    "images_per_second",
+)
+"""Of metrics.csv; accuracies are fractions, an epoch without validation leaves its fields empty."""
+
+Row = Mapping[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Every file in it is whole: written under a temporary name, flushed, renamed."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> Run:
+        """Make `root/name`, or `root/name-2`, `-3`, ... when that exists; nothing is ever overwritten."""
+        with machine_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            for folder in _candidates(root, name):
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(folder)
+        raise AssertionError("the candidates never end")
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run; raises UsageError when the folder is no run."""
+        folder = Path(path)
+        if not (folder / "recipe.toml").is_file():
+            raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
+        return cls(folder)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder with last, previous and best."""
+        return self.path / "checkpoints"
+
+    @property
+    def model_file(self) -> Path:
+        """The classifier that the run leaves: weights and everything needed to apply them."""
+        return self.path / "model.safetensors"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of PNG figures."""
+        return self.path / "figures"
+
+    def predictions_file(self, split: str) -> Path:
+        """index, label, prediction and logits of one split, as parquet."""
+        return self.path / f"predictions-{split}.parquet"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when it is held."""
+        with lock(self.path / ".lock", wait=False):
+            remove_leftovers(self.path)
+            remove_leftovers(self.checkpoints)
+            yield
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Store the complete recipe: training it again repeats the run."""
+        write_atomic(self.path / "recipe.toml", recipe_file.to_toml(recipe))
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that was trained."""
+        return recipe_file.load(self.path / "recipe.toml")
+
+    def update_manifest(self, **values: Any) -> None:
+        """Add or replace facts in manifest.json."""
+        known = self.manifest if (self.path / "manifest.json").exists() else {}
+        self._write_json("manifest.json", {**known, **values})
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, hardware, seed, data fingerprint, command, git state, status."""
+        return self._read_json("manifest.json")
+
+    def write_metrics(self, rows: list[dict[str, float | int | None]]) -> None:
+        """Store the whole table; it is small, so it is written anew each epoch and never torn."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path / "metrics.csv", text.getvalue())
+
+    @property
+    def metrics(self) -> list[dict[str, float | None]]:
+        """One row per epoch; a field without a value is None."""
+        path = self.path / "metrics.csv"
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return [{key: float(row[key]) if row[key] else None for key in COLUMNS} for row in rows]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise CheckpointError(f"Cannot read {path}: {error!r}.") from error
+
+    def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
+        """Store the numbers of one split under evaluation-<name>.json."""
+        self._write_json(f"evaluation-{name}.json", values)
+
+    def evaluation(self, name: str) -> dict[str, Any] | None:
+        """The stored numbers of one split, or None when it was not evaluated."""
+        if not (self.path / f"evaluation-{name}.json").exists():
+            return None
+        return self._read_json(f"evaluation-{name}.json")
+
+    def open_test(self, reason: str) -> int:
+        """Write an opening of the test split into the ledger; returns how often it was opened, this included."""
+        entries = [*self.test_openings, {"time": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason}]
+        write_atomic(self.path / "test-ledger.jsonl", "".join(f"{json.dumps(entry)}\n" for entry in entries))
+        return len(entries)
+
+    @property
+    def test_openings(self) -> list[dict[str, str]]:
+        """When and why the test split was opened."""
+        path = self.path / "test-ledger.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"Cannot read {path}: {error}.") from error
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomic(self.path / name, text + "\n")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"Cannot read {path}: {error}.") from error
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
+        return values
+
+
+def _candidates(root: Path, name: str) -> Iterator[Path]:
+    yield root / name
+    number = 2
+    while True:
+        yield root / f"{name}-{number}"
+        number += 1
+
+
+def _neighbours(folder: Path) -> str:
+    """The runs that lie beside the folder that is none."""
+    runs = sorted(path.parent.name for path in folder.parent.glob("*/recipe.toml"))
+    return f"Runs in {folder.parent}: {', '.join(runs[:8])}." if runs else f"There are no runs in {folder.parent}."

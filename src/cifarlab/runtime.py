@@ -1,0 +1,151 @@
+"""The machine as a run uses it: device, precision, memory format, threads, and randomness by (seed, step)."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from cifarlab.errors import MachineError
+from cifarlab.recipe import RuntimeSpec
+
+FAST_ENOUGH = 1.5
+"""bf16 is chosen when its matrix product is this many times as fast as that of fp32 (with AMX it is about 6)."""
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What `RuntimeSpec` became on this machine."""
+
+    device: torch.device
+    precision: str
+    channels_last: bool
+    compile: bool
+    threads: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's arithmetic; weights stay in float32."""
+        return DTYPES[self.precision]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and filters."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Run the network's arithmetic in the chosen precision."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def synchronise(self) -> None:
+        """Wait for the device, so that a clock read afterwards tells the truth."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def describe(self) -> dict[str, str | int | bool]:
+        """For the manifest."""
+        return {
+            "device": str(self.device),
+            "device_name": _device_name(self.device),
+            "precision": self.precision,
+            "memory_format": "channels_last" if self.channels_last else "contiguous",
+            "compile": self.compile,
+            "threads": self.threads,
+        }
+
+
+def resolve(spec: RuntimeSpec) -> Runtime:
+    """Choose what is fast on this machine wherever the recipe says auto, and set the number of threads.
+
+    Raises MachineError for a device that is not there.
+    """
+    threads = spec.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(threads or 1)
+    device = _device(spec.device)
+    precision = spec.precision if spec.precision != "auto" else _precision(device)
+    channels_last = spec.memory_format != "contiguous"
+    return Runtime(device, precision, channels_last, spec.compile == "on", threads or 1)
+
+
+def generator(device: torch.device, *key: int) -> torch.Generator:
+    """A generator whose stream depends on `key` alone, so that resuming needs no generator state."""
+    return torch.Generator(device).manual_seed(mix_key(*key))
+
+
+def mix_key(*key: int) -> int:
+    """Fold integers into one well-mixed 63-bit seed (splitmix64; Steele et al., 2014)."""
+    state = 0
+    for part in key:
+        state = (state + part + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state >> 1
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise MachineError(f"Unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:<index>, mps.") from error
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(device.type, False):
+        there = ", ".join(kind for kind, found in present.items() if found)
+        raise MachineError(f"The device {name} is not there. Found: {there}. Use --device auto to take the best one.")
+    return device
+
+
+def _precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device.type == "cpu" and _product_seconds(torch.float32) > FAST_ENOUGH * _product_seconds(torch.bfloat16):
+        return "bf16"
+    return "fp32"
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    """Median time of a 512³ matrix product; the whole probe takes about 20 ms."""
+    matrix = torch.ones(512, 512, dtype=dtype)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return _cpu_name()
+    return device.type
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        import platform
+
+        return platform.processor() or platform.machine()

@@ -1,0 +1,3 @@
+"""The version of cifarlab."""
+
+VERSION = "0.1.0"
