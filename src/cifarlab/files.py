@@ -53,10 +53,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, keep_old_as: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
 
-    An existing `path` is moved aside only when its replacement is complete and flushed.
+    An existing `path` becomes `keep_old_as` once its replacement is complete and flushed, so that at every moment one
+    of the two is whole.
     """
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +69,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 _flush(file)
             flush_folder(temporary)
             if path.exists():
-                path.rename(temporary.with_name(temporary.name + "-old"))
+                shutil.rmtree(keep_old_as, ignore_errors=True)
+                path.rename(keep_old_as)
             temporary.rename(path)
             flush_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(temporary.with_name(temporary.name + "-old"), ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:

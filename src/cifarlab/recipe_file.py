@@ -161,7 +161,7 @@ def _explain(item: dict[str, Any]) -> str:
     path = ".".join(str(part) for part in item["loc"][:2])
     if item["type"] == "extra_forbidden":
         return unknown("key", path, [*known, *Recipe.model_fields])
-    message = item["msg"].removeprefix("Value error, ")
+    message: str = item["msg"].removeprefix("Value error, ")
     if not path:
         return message
     if item["type"] == "missing":

@@ -69,12 +69,17 @@ def resolve(spec: RuntimeSpec) -> Runtime:
 
     Raises MachineError for a device that is not there.
     """
-    threads = spec.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(threads or 1)
+    threads = spec.threads or num_cores()
+    torch.set_num_threads(threads)
     device = _device(spec.device)
     precision = spec.precision if spec.precision != "auto" else _precision(device)
     channels_last = spec.memory_format != "contiguous"
-    return Runtime(device, precision, channels_last, spec.compile == "on", threads or 1)
+    return Runtime(device, precision, channels_last, spec.compile == "on", threads)
+
+
+def num_cores() -> int:
+    """The cores this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def generator(device: torch.device, *key: int) -> torch.Generator:
