@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Bring float (N, 3, H, W) to (N, 3, size, size): bilinear, antialiased when shrinking; training and judging alike."""
+    """Bring float (N, 3, H, W) to (N, 3, size, size), bilinear, antialiased when shrinking."""
     if images.shape[-2:] == (size, size):
         return images
     shrinks = size < images.shape[-1]

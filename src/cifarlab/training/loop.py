@@ -21,7 +21,7 @@ from cifarlab.evaluation import metrics
 from cifarlab.files import write_atomic
 from cifarlab.models import finetune
 from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.runs import Row, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
 from cifarlab.training.schedules import lr_factor
@@ -32,7 +32,7 @@ from cifarlab.training.stopping import Best
 from cifarlab.training.trackers import Tracker
 
 LOOK_EVERY = {"cpu": 1}
-"""Steps between looks at the losses; on other devices a look waits for all work queued there, so it is taken every 50."""
+"""Steps between looks at the losses; on other devices a look waits for all queued work, so it is taken every 50."""
 
 REST_SECONDS = 10.0
 """Short epochs are not each worth a checkpoint: an epoch's end writes one when the last is older than this."""
