@@ -44,7 +44,7 @@ def _torchvision(name: str, num_classes: int, image_size: int, pretrained: bool)
     # The auxiliary classifiers of these two would make training return a tuple.
     options: dict[str, object] = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     if not pretrained:
-        options |= {"init_weights": True} if options else {}
+        options |= {"init_weights": False} if options else {}
         options |= {"image_size": image_size} if name.startswith("vit_") else {}
         with _impossible_options(f"torchvision:{name}", image_size):
             return models.get_model(name, num_classes=num_classes, **options)  # type: ignore[no-any-return]
