@@ -19,7 +19,8 @@ log = logging.getLogger("cifarlab")
 class Advance(Protocol):
     """Move a bar on by `amount`, and show `text` beside it."""
 
-    def __call__(self, amount: float, text: str = "") -> None: ...
+    def __call__(self, amount: float, text: str = "") -> None:
+        """Advance."""
 
 
 @contextmanager

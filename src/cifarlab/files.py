@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -14,20 +15,21 @@ from pathlib import Path
 
 from cifarlab.errors import MachineError, RunInUseError
 
+log = logging.getLogger("cifarlab")
+
 TEMPORARY_PREFIX = ".tmp-"
-_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_ASIDE_PREFIX = f"{TEMPORARY_PREFIX}old-"
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or broken disk under `path` into a MachineError that names it."""
+    """Turn whatever the system refuses while `path` is written into a MachineError that names it."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL_OR_READ_ONLY:
-            raise
         raise MachineError(
-            f"Cannot write {path}: {error.strerror}.\nWhat was there before is unchanged. "
+            f"Cannot write {path}: {error.strerror or error}.\nWhat was there before is unchanged. "
             "Free some space or choose another folder."
         ) from error
 
@@ -67,17 +69,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in temporary.iterdir():
                 _flush(file)
             flush_folder(temporary)
-            if path.exists():
-                path.rename(temporary.with_name(temporary.name + "-old"))
-            temporary.rename(path)
+            _swap(temporary, path)
             flush_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(temporary.with_name(temporary.name + "-old"), ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process left behind under temporary names in `folder`."""
+    """Clear what a killed process left under temporary names, and put back what it had set aside."""
+    for aside in folder.glob(f"{_ASIDE_PREFIX}*"):
+        original = aside.with_name(aside.name.removeprefix(_ASIDE_PREFIX))
+        if not original.exists():
+            aside.rename(original)
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -99,8 +102,12 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise RunInUseError(
-                f"{path.parent} is in use by another process.\nWait for it to end, or write to another folder."
+                f"{path.parent} is in use by another process.\nWait for its end, or write to another folder."
             ) from error
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            log.warning("%s: this file system has no locks, so let only one process write here.", path.parent)
         yield
 
 
@@ -117,6 +124,21 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put `new` in the place of `path`; killed or failing half-way, the old folder is kept and comes back."""
+    aside = path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    if path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    try:
+        new.rename(path)
+    except OSError:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
