@@ -282,6 +282,7 @@ class Recipe(Section):
         limit = {"epoch": self.training.epochs, "step": float("inf"), "%": 100}[unit]
         external, has_momentum = ":" in model.name, optimizer.name == "sgd" and optimizer.momentum > 0
         validates, thaws = self.validation.size > 0, model.unfreeze_epoch is not None
+        patience, weights = self.stopping.patience, model.weights is not None
         return [
             (warmup > limit, "schedule.warmup is longer than training.epochs"),
             (
@@ -290,14 +291,8 @@ class Recipe(Section):
             ),
             (schedule.name == "multistep" and not schedule.milestones, "multistep needs schedule.milestones"),
             (model.pretrained and not external, "model.pretrained needs a torchvision: or timm: model.name"),
-            (
-                model.pretrained and bool(model.weights),
-                "model.pretrained and model.weights exclude each other",
-            ),
+            (model.pretrained and weights, "model.pretrained and model.weights exclude each other"),
             (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
-            (
-                self.stopping.patience > 0 and not validates,
-                "stopping.patience needs a validation.size above 0",
-            ),
+            (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
             (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),
         ]

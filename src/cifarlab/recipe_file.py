@@ -23,6 +23,9 @@ SIZE_LIMIT = 2**20
 _SHOWN = 20
 """Problems in one message; the rest is counted."""
 
+_DOTS = 100
+"""On one line: reading a key of n parts takes n² time and memory, so a long one would fill the machine."""
+
 
 def names() -> list[str]:
     """The recipes that ship with cifarlab, sorted."""
@@ -48,6 +51,8 @@ def load(name_or_path: str | Path) -> Recipe:
 
 def parse(toml: str, origin: str = "recipe") -> Recipe:
     """Check a recipe's text; `origin` names it in errors."""
+    if any(line.count(".") > _DOTS for line in toml.splitlines()):
+        raise RecipeError(f"{origin} has a line with more than {_DOTS} dots, which no recipe needs.")
     try:
         values = tomllib.loads(toml)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4,300 digits
@@ -87,7 +92,7 @@ def override(recipe: Recipe, path: str, text: str) -> Recipe:
             f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file."
         )
     target[key] = _value(text, field)
-    return from_values(values, f"{recipe.name} with {path}={text[:80]}")
+    return from_values(values, f"{recipe.name} with {path}={" ".join(text.split())[:80]}")
 
 
 def override_all(recipe: Recipe, assignments: list[str]) -> Recipe:
@@ -178,17 +183,24 @@ def _problems(error: ValidationError) -> list[str]:
     for item in error.errors(include_url=False)[:_SHOWN]:
         subject, message = _explain(dict(item))
         found.setdefault(subject, []).append(message)
-    lines = [f"{subject}{' or '.join(dict.fromkeys(messages))}." for subject, messages in found.items()]
+    lines = [_sentence(subject, messages) for subject, messages in found.items()]
     more = error.error_count() - _SHOWN
     return [*lines, f"{more} more."] if more > 0 else lines
 
 
+def _sentence(subject: str, messages: list[str]) -> str:
+    """ "x = 1: " and ["input should be a", "input should be b"] make "x = 1: input should be a or be b." """
+    rest = [message.removeprefix("input should ") for message in messages[1:]]
+    text = subject + " or ".join(dict.fromkeys([messages[0], *rest]))
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
 def _explain(item: dict[str, Any]) -> tuple[str, str]:
     """What one pydantic problem is about, and the problem itself, in a user's words."""
-    path = ".".join(str(part) for part in item["loc"][:2])
+    path = ".".join(str(part)[:80] for part in item["loc"][:2])
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        return _unknown_key(path).removesuffix("."), ""
+        return _unknown_key(path), ""
     if not path:
         return "", message
     if item["type"] == "missing":
