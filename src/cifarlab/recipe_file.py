@@ -92,7 +92,7 @@ def override(recipe: Recipe, path: str, text: str) -> Recipe:
             f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file."
         )
     target[key] = _value(text, field)
-    return from_values(values, f"{recipe.name} with {path}={" ".join(text.split())[:80]}")
+    return from_values(values, f"{recipe.name} with {path}={' '.join(text.split())[:80]}")
 
 
 def override_all(recipe: Recipe, assignments: list[str]) -> Recipe:
