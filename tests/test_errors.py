@@ -66,9 +66,7 @@ def test_unknown_names_the_nearest_first() -> None:
 
 
 def test_unknown_lists_everything_when_nothing_is_near() -> None:
-    assert (
-        unknown("split", "qqq", ["val", "test", "train"]) == "Unknown split 'qqq'. Known: test, train, val."
-    )
+    assert unknown("split", "qqq", ["val", "test", "train"]) == "Unknown split 'qqq'. Known: test, train, val."
 
 
 def test_unknown_escapes_what_it_repeats() -> None:

@@ -52,9 +52,7 @@ def test_an_unknown_recipe_lists_near_ones_and_says_how_to_give_a_file(name: str
         recipe_file.load(name)
 
 
-@pytest.mark.parametrize(
-    "path", ["no/such/file.toml", "file.toml", "a\0.toml", "b" * 300 + ".toml", "/dev/null/x"]
-)
+@pytest.mark.parametrize("path", ["no/such/file.toml", "file.toml", "a\0.toml", "b" * 300 + ".toml", "/dev/null/x"])
 def test_a_file_that_cannot_be_read_is_named(path: str) -> None:
     with pytest.raises(RecipeError, match="Cannot read the recipe"):
         recipe_file.load(path)
@@ -158,9 +156,7 @@ def test_c08_a_newer_format_needs_a_newer_cifarlab(version: int) -> None:
         ("reference", "reported_acc", "reported_accuracy"),
     ],
 )
-def test_c01_a_misspelt_key_is_told_its_section_and_the_nearest_name(
-    section: str, typo: str, meant: str
-) -> None:
+def test_c01_a_misspelt_key_is_told_its_section_and_the_nearest_name(section: str, typo: str, meant: str) -> None:
     text = refusal(f'name = "try"\nmodel.name = "m"\n{section}.{typo} = 1\n')
     assert f"[{section}]" in text
     assert repr(typo) in text
@@ -334,9 +330,7 @@ def test_override_below_a_section_that_is_set(recipe: Recipe) -> None:
 
 
 def test_c07_of_two_assignments_the_later_one_wins(recipe: Recipe) -> None:
-    changed = recipe_file.override_all(
-        recipe, ["optimizer.lr=0.2", "training.epochs = 3", "optimizer.lr=0.3"]
-    )
+    changed = recipe_file.override_all(recipe, ["optimizer.lr=0.2", "training.epochs = 3", "optimizer.lr=0.3"])
     assert (changed.optimizer.lr, changed.training.epochs) == (0.3, 3)
 
 

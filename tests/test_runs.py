@@ -200,9 +200,7 @@ def test_the_ledger_counts_every_opening(run: Run) -> None:
     assert all(entry["time"].endswith("+00:00") for entry in run.test_openings)
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "3\n", "[]\n", '{"time": "x"}\n', '{"time": "x", "reason": "y"}\n{"ti']
-)
+@pytest.mark.parametrize("content", ["{", "3\n", "[]\n", '{"time": "x"}\n', '{"time": "x", "reason": "y"}\n{"ti'])
 def test_a_damaged_ledger_is_refused_and_kept(run: Run, content: str) -> None:
     path = run.path / "test-ledger.jsonl"
     path.write_text(content)

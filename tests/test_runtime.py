@@ -63,9 +63,7 @@ def test_mix_key_is_splitmix64() -> None:
 
 
 def test_neighbouring_keys_share_half_of_their_bits() -> None:
-    shared = [
-        63 - (runtime.mix_key(0, step) ^ runtime.mix_key(0, step + 1)).bit_count() for step in range(1000)
-    ]
+    shared = [63 - (runtime.mix_key(0, step) ^ runtime.mix_key(0, step + 1)).bit_count() for step in range(1000)]
     assert 30 < sum(shared) / 1000 < 33
 
 
@@ -97,9 +95,7 @@ def test_full_precision_changes_nothing() -> None:
     found.synchronise()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "precision"), [((3.0, 1.0), "bf16"), ((1.0, 1.0), "fp32"), ((1.0, 9.0), "fp32")]
-)
+@pytest.mark.parametrize(("seconds", "precision"), [((3.0, 1.0), "bf16"), ((1.0, 1.0), "fp32"), ((1.0, 9.0), "fp32")])
 def test_auto_precision_on_a_cpu_is_what_is_measured_faster(
     monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], precision: str
 ) -> None:

@@ -17,10 +17,10 @@ log = logging.getLogger("cifarlab")
 
 
 class Advance(Protocol):
-    """Move a bar on by `amount`, and show `text` beside it."""
+    """Move a bar on."""
 
     def __call__(self, amount: float, text: str = "") -> None:
-        """Advance."""
+        """Add `amount` to the bar and show `text` beside it."""
 
 
 @contextmanager

@@ -55,10 +55,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, keep_old_as: Path | None = None) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
 
-    An existing `path` is moved aside only when its replacement is complete and flushed.
+    An existing `path` becomes `keep_old_as`, or is deleted, once its replacement is complete and flushed, so that at
+    every moment one of the two is whole.
     """
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in temporary.iterdir():
                 _flush(file)
             flush_folder(temporary)
-            _swap(temporary, path)
+            _swap(temporary, path, keep_old_as)
             flush_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -126,19 +127,21 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _swap(new: Path, path: Path) -> None:
+def _swap(new: Path, path: Path, keep_old_as: Path | None) -> None:
     """Put `new` in the place of `path`; killed or failing half-way, the old folder is kept and comes back."""
-    aside = path.with_name(f"{_ASIDE_PREFIX}{path.name}")
-    if path.exists():
+    aside = keep_old_as or path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    replaces = path.exists()
+    if replaces:
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
     try:
         new.rename(path)
     except OSError:
-        if aside.exists():
+        if replaces:
             aside.rename(path)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    if keep_old_as is None:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

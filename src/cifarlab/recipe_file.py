@@ -44,9 +44,7 @@ def load(name_or_path: str | Path) -> Recipe:
     path = Path(text)
     if path.suffix == ".toml" or len(path.parts) > 1:
         return parse(_read(path), text)
-    raise RecipeError(
-        f"{unknown('recipe', text, names())}\nA recipe of your own is given as path/to/file.toml."
-    )
+    raise RecipeError(f"{unknown('recipe', text, names())}\nA recipe of your own is given as path/to/file.toml.")
 
 
 def parse(toml: str, origin: str = "recipe") -> Recipe:
@@ -67,9 +65,7 @@ def from_values(values: dict[str, Any], origin: str = "recipe") -> Recipe:
     """
     version = values.get("format", FORMAT)
     if isinstance(version, int) and version > FORMAT:
-        raise RecipeError(
-            f"{origin} has format {version}; this cifarlab reads up to {FORMAT}. Upgrade cifarlab."
-        )
+        raise RecipeError(f"{origin} has format {version}; this cifarlab reads up to {FORMAT}. Upgrade cifarlab.")
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -88,9 +84,7 @@ def override(recipe: Recipe, path: str, text: str) -> Recipe:
     section, _, key = path.rpartition(".")
     target = values[section] if section else values
     if target is None:
-        raise RecipeError(
-            f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file."
-        )
+        raise RecipeError(f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file.")
     target[key] = _value(text, field)
     return from_values(values, f"{recipe.name} with {path}={' '.join(text.split())[:80]}")
 
@@ -198,7 +192,7 @@ def _sentence(subject: str, messages: list[str]) -> str:
 def _explain(item: dict[str, Any]) -> tuple[str, str]:
     """What one pydantic problem is about, and the problem itself, in a user's words."""
     path = ".".join(str(part)[:80] for part in item["loc"][:2])
-    message = item["msg"].removeprefix("Value error, ")
+    message: str = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         return _unknown_key(path), ""
     if not path:

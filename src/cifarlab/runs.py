@@ -47,9 +47,7 @@ class Run:
         Raises UsageError for a name that is no plain folder name, MachineError where no folder can be made.
         """
         if re.fullmatch(NAME, name) is None:
-            raise UsageError(
-                f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most."
-            )
+            raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             for folder in _candidates(root, name):
@@ -119,7 +117,7 @@ class Run:
         """Versions, hardware, seed, data fingerprint, command, git state, status."""
         return self._read_json("manifest.json")
 
-    def write_metrics(self, rows: list[dict[str, float | int | None]]) -> None:
+    def write_metrics(self, rows: list[Row]) -> None:
         """Store the whole table; it is small, so it is written anew each epoch and never torn."""
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -69,12 +69,17 @@ def resolve(spec: RuntimeSpec) -> Runtime:
 
     Raises MachineError for a device that is not there.
     """
-    threads = spec.threads or _num_cores()
+    threads = spec.threads or num_cores()
     torch.set_num_threads(threads)
     device = _device(spec.device)
     precision = spec.precision if spec.precision != "auto" else _precision(device)
     channels_last = spec.memory_format != "contiguous"
     return Runtime(device, precision, channels_last, spec.compile == "on", threads)
+
+
+def num_cores() -> int:
+    """The cores this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def generator(device: torch.device, *key: int) -> torch.Generator:
@@ -91,13 +96,6 @@ def mix_key(*key: int) -> int:
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
         state ^= state >> 31
     return state >> 1
-
-
-def _num_cores() -> int:
-    """The cores that this process may use; not every system can say which."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _device(name: str) -> torch.device:
@@ -117,9 +115,7 @@ def _device(name: str) -> torch.device:
     }
     if not present.get(device.type, False):
         there = ", ".join(kind for kind, found in present.items() if found)
-        raise MachineError(
-            f"The device {name} is not there. Found: {there}. --device auto takes the best one."
-        )
+        raise MachineError(f"The device {name} is not there. Found: {there}. --device auto takes the best one.")
     return device
 
 

@@ -53,7 +53,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
@@ -65,3 +65,22 @@ def options(
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    if version:
+        typer.echo(f"cifarlab {VERSION}")
+        raise typer.Exit
+
+
+def _report(message: str, exit_code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {message}" if exit_code != 8 else message, file=sys.stderr)
+    return exit_code
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    """A fault of ours, or of the words: click tells its own usage errors apart by an exit code."""
+    code = getattr(error, "exit_code", None)
+    show = getattr(error, "format_message", None)
+    if isinstance(code, int) and callable(show):
+        return _report(f"{show()}\nSee: cifarlab --help", code, debug)
+    return _report(f"{type(error).__name__}: {error}\nThis is a fault of cifarlab; --debug shows where.", 1, debug)

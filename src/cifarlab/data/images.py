@@ -62,7 +62,9 @@ class Images:
 
     def subset(self, indices: NDArray[np.int64]) -> Images:
         """The images at `indices`, in that order."""
-        return Images(self.pixels[indices], self.labels[indices], self.class_names, self.original, self.note, self.skipped)
+        return Images(
+            self.pixels[indices], self.labels[indices], self.class_names, self.original, self.note, self.skipped
+        )
 
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Per-channel mean and standard deviation over all pixels, as fractions of 255.
