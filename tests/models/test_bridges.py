@@ -84,16 +84,12 @@ def test_too_small_images_are_a_recipe_error() -> None:
 @pytest.mark.parametrize("package", ["torchvision", "timm"])
 def test_a_missing_package_says_how_to_install_it(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        MissingExtraError, match=rf"{package}\.\nInstall it with: pip install 'cifarlab\[vision\]'"
-    ):
+    with pytest.raises(MissingExtraError, match=rf"{package}\.\nInstall it with: pip install 'cifarlab\[vision\]'"):
         build(ModelSpec(name=f"{package}:resnet18"), 10)
 
 
 @pytest.mark.parametrize("package", ["torchvision", "timm"])
-def test_without_a_network_pretrained_weights_name_the_way_out(
-    package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_pretrained_weights_name_the_way_out(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_off(monkeypatch)
     with pytest.raises(MachineError, match=r"model\.weights = a local safetensors file") as caught:
         build(ModelSpec(name=f"{package}:resnet18", pretrained=True), 10)
@@ -108,16 +104,12 @@ def test_build_untrained_fetches_nothing(package: str, monkeypatch: pytest.Monke
 
 def test_pretrained_weights_of_torchvision_get_a_new_head(monkeypatch: pytest.MonkeyPatch) -> None:
     published = torchvision.models.resnet18().state_dict()
-    monkeypatch.setattr(
-        torchvision.models.ResNet18_Weights, "get_state_dict", lambda *args, **options: published
-    )
+    monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", lambda *args, **options: published)
     model = build(ModelSpec(name="torchvision:resnet18", pretrained=True), 10)
     loaded = model.state_dict()
     assert all(torch.equal(loaded[name], published[name]) for name in loaded if not name.startswith("fc."))
     assert model.fc.out_features == 10
-    with_small_stem = build(
-        ModelSpec(name="torchvision:resnet18", pretrained=True, stem="cifar"), 10
-    ).state_dict()
+    with_small_stem = build(ModelSpec(name="torchvision:resnet18", pretrained=True, stem="cifar"), 10).state_dict()
     fits = [name for name in loaded if with_small_stem[name].shape == published[name].shape]
     same = {name for name in fits if torch.equal(with_small_stem[name], published[name])}
     assert same == {name for name in loaded if name != "conv1.weight" and not name.startswith("fc.")}

@@ -42,9 +42,7 @@ def task(num_classes: int, number: int = 48) -> tuple[Tensor, Tensor]:
     angles = labels * torch.pi / 4
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     phase = torch.rand(number, generator=torch.Generator().manual_seed(3)) * 6
-    waves = torch.sin(
-        1.5 * (angles.cos()[:, None, None] * x + angles.sin()[:, None, None] * y) + phase[:, None, None]
-    )
+    waves = torch.sin(1.5 * (angles.cos()[:, None, None] * x + angles.sin()[:, None, None] * y) + phase[:, None, None])
     noise = torch.randn(number, 3, 8, 8, generator=torch.Generator().manual_seed(4))
     return waves[:, None] + 0.3 * noise, labels
 
@@ -165,8 +163,7 @@ def test_groups_hold_every_parameter_once(frozen: bool) -> None:
     groups = parameter_groups(model, 0.1, 5e-4, decay_norm_and_bias=False)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     sorted_names = {
-        (group["lr_factor"], group["weight_decay"]): {names[id(p)] for p in group["params"]}
-        for group in groups
+        (group["lr_factor"], group["weight_decay"]): {names[id(p)] for p in group["params"]} for group in groups
     }
     assert sorted_names == {
         (0.1, 5e-4): {"features.0.weight", "features.4.weight", "hidden.weight"},

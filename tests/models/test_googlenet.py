@@ -23,9 +23,7 @@ CHANNELS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("stem", "size", "sides"), [("cifar", 32, (32, 16, 8)), ("imagenet", 224, (28, 14, 7))]
-)
+@pytest.mark.parametrize(("stem", "size", "sides"), [("cifar", 32, (32, 16, 8)), ("imagenet", 224, (28, 14, 7))])
 def test_blocks_have_the_published_shapes(stem: str, size: int, sides: tuple[int, ...]) -> None:
     with torch.device("meta"):
         model = build(ModelSpec(name="googlenet", stem=stem), 10, size)
@@ -51,9 +49,7 @@ def test_equals_torchvision_with_real_5x5_convolutions() -> None:
     for module in reference.modules():
         if type(module).__name__ == "Inception":
             narrow = module.branch3[1].conv
-            module.branch3[1].conv = nn.Conv2d(
-                narrow.in_channels, narrow.out_channels, 5, padding=2, bias=False
-            )
+            module.branch3[1].conv = nn.Conv2d(narrow.in_channels, narrow.out_channels, 5, padding=2, bias=False)
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-5
     reference.maxpool4 = nn.MaxPool2d(3, stride=2, ceil_mode=True)

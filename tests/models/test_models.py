@@ -66,9 +66,7 @@ def test_min_size_is_the_smallest_that_works(name: str) -> None:
 def test_gradient_reaches_every_trainable_parameter(name: str) -> None:
     model = make(name)
     F.cross_entropy(model(images(4)), torch.tensor([0, 1, 2, 3])).backward()
-    dead = [
-        key for key, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
-    ]
+    dead = [key for key, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert dead == []
 
 

@@ -32,9 +32,7 @@ def test_names_and_shapes_are_those_of_torchvision(name: str) -> None:
     with torch.device("meta"):
         ours = build(ModelSpec(name=name, stem="imagenet"), 1000, 224).state_dict()
         theirs = torchvision.models.get_model(name).state_dict()
-    assert {key: value.shape for key, value in ours.items()} == {
-        key: value.shape for key, value in theirs.items()
-    }
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])

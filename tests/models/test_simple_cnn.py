@@ -8,9 +8,7 @@ from cifarlab.models.summary import layers, num_parameters
 
 
 def test_shapes_are_those_of_the_docstring() -> None:
-    shapes = [
-        layer.output for layer in layers(SimpleCNN(10), 32) if layer.kind in ("Conv2d", "MaxPool2d", "Linear")
-    ]
+    shapes = [layer.output for layer in layers(SimpleCNN(10), 32) if layer.kind in ("Conv2d", "MaxPool2d", "Linear")]
     assert shapes == [(32, 32, 32), (32, 16, 16), (64, 16, 16), (64, 8, 8), (128,), (10,)]
 
 

@@ -98,9 +98,7 @@ def test_convolutions_start_as_the_identity() -> None:
 
 
 def test_shapes_are_those_of_the_docstring() -> None:
-    convolutions = [
-        layer.output for layer in layers(SpeedNet(10), 32) if layer.kind in ("Whitening", "Conv2d")
-    ]
+    convolutions = [layer.output for layer in layers(SpeedNet(10), 32) if layer.kind in ("Whitening", "Conv2d")]
     assert convolutions == [
         (24, 31, 31),
         (64, 31, 31),
@@ -112,9 +110,7 @@ def test_shapes_are_those_of_the_docstring() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("width", "channels"), [(0.01, [8, 8, 8]), (0.5, [32, 128, 128]), (1.5, [96, 384, 384])]
-)
+@pytest.mark.parametrize(("width", "channels"), [(0.01, [8, 8, 8]), (0.5, [32, 128, 128]), (1.5, [96, 384, 384])])
 def test_width_scales_in_steps_of_eight(width: float, channels: list[int]) -> None:
     model = SpeedNet(10, width)
     assert [group.conv2.out_channels for group in (model.group1, model.group2, model.group3)] == channels

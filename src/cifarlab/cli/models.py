@@ -21,9 +21,7 @@ NUM_CLASSES = 10
 
 def models(
     name: Annotated[str | None, typer.Argument(help="Show the layers of this network.")] = None,
-    stem: Annotated[
-        str, typer.Option(help="First layers: default, cifar or imagenet; with NAME.")
-    ] = "default",
+    stem: Annotated[str, typer.Option(help="First layers: default, cifar or imagenet; with NAME.")] = "default",
     image_size: Annotated[int, typer.Option(min=8, max=512, help="Side of the images in pixels.")] = 32,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -40,9 +40,7 @@ MODELS: dict[str, Model] = {
     "basic-cnn": Model(
         lambda spec, num_classes, size: BasicCNN(num_classes, size), source="LeNet-5 with ReLU", min_size=20
     ),
-    "simple-cnn": Model(
-        lambda spec, num_classes, size: SimpleCNN(num_classes, size), source="tutorials", min_size=4
-    ),
+    "simple-cnn": Model(lambda spec, num_classes, size: SimpleCNN(num_classes, size), source="tutorials", min_size=4),
     "simple-cnn-bn": Model(
         lambda spec, num_classes, size: SimpleCNN(num_classes, size, batch_norm=True),
         source="tutorials; Ioffe and Szegedy, 2015",

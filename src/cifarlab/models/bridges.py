@@ -66,9 +66,7 @@ def _timm(name: str, num_classes: int, image_size: int, pretrained: bool) -> nn.
             model: nn.Module = timm.create_model(name, pretrained=True, num_classes=num_classes)
     else:
         model = timm.create_model(name, num_classes=num_classes)
-    resize = getattr(
-        model, "set_input_size", None
-    )  # transformers; their position embeddings are interpolated
+    resize = getattr(model, "set_input_size", None)  # transformers; their position embeddings are interpolated
     if callable(resize):
         with _impossible_options(f"timm:{name}", image_size):
             resize(img_size=image_size)
@@ -102,9 +100,7 @@ def _replace_head(model: nn.Module, num_classes: int) -> None:
 def _use_cifar_stem(model: nn.Module, name: str) -> None:
     first, pool = getattr(model, "conv1", None), getattr(model, "maxpool", None)
     if not isinstance(first, nn.Conv2d) or not isinstance(pool, nn.Module):
-        raise RecipeError(
-            f"model.stem = 'cifar' needs a ResNet, which begins with conv1 and maxpool; {name} does not."
-        )
+        raise RecipeError(f"model.stem = 'cifar' needs a ResNet, which begins with conv1 and maxpool; {name} does not.")
     conv = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     model.set_submodule("conv1", conv)
@@ -125,8 +121,7 @@ def _impossible_options(name: str, image_size: int) -> Iterator[None]:
         yield
     except Exception as error:
         raise RecipeError(
-            f"{name} cannot take images of {image_size} px: {_first_line(error)}.\n"
-            "Try another data.image_size."
+            f"{name} cannot take images of {image_size} px: {_first_line(error)}.\nTry another data.image_size."
         ) from error
 
 

@@ -124,14 +124,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         tensors = parse_safetensors(path.read_bytes())
     except Exception as error:  # the parser raises its own and Python's errors on damaged headers
-        raise CheckpointError(
-            f"Cannot read the weights {path}: {error}.\nA safetensors file is needed."
-        ) from error
+        raise CheckpointError(f"Cannot read the weights {path}: {error}.\nA safetensors file is needed.") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise CheckpointError(
-            f"{path} holds NaN or infinity in {', '.join(broken)}. Its training had diverged."
-        )
+        raise CheckpointError(f"{path} holds NaN or infinity in {', '.join(broken)}. Its training had diverged.")
     return tensors
 
 
@@ -142,9 +138,7 @@ def _backbone(model: nn.Module) -> list[nn.Parameter]:
 
 def _head_names(model: nn.Module) -> set[str]:
     in_head = {id(parameter) for parameter in head(model).parameters()}
-    return {
-        name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in in_head
-    }
+    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in in_head}
 
 
 def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:

@@ -20,9 +20,7 @@ class Inception(nn.Module):
     max pool 3×3        -> conv 1×1 (pooled)
     """
 
-    def __init__(
-        self, channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int
-    ) -> None:
+    def __init__(self, channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int) -> None:
         super().__init__()
         self.one = _conv(channels, one, 1)
         self.three = nn.Sequential(_conv(channels, three[0], 1), _conv(*three, 3))

@@ -41,9 +41,7 @@ def layers(model: nn.Module, image_size: int) -> list[Layer]:
     """
     with FlopCounterMode(display=False) as counter, capture(model, layer_names(model)) as outputs:
         probe(model, image_size)
-    flops = {
-        name.partition(".")[2]: sum(counts.values()) for name, counts in counter.get_flop_counts().items()
-    }
+    flops = {name.partition(".")[2]: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     rows = []
     for name, module in model.named_modules():
         own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
