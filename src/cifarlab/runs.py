@@ -111,7 +111,7 @@ class Run:
         """Versions, hardware, seed, data fingerprint, command, git state, status."""
         return self._read_json("manifest.json")
 
-    def write_metrics(self, rows: list[dict[str, float | int | None]]) -> None:
+    def write_metrics(self, rows: list[Row]) -> None:
         """Store the whole table; it is small, so it is written anew each epoch and never torn."""
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -1,0 +1,97 @@
+"""`cifarlab train`: from a recipe to a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cifarlab import recipe_file
+from cifarlab.cli import tables
+from cifarlab.errors import UsageError
+from cifarlab.recipe import Recipe
+from cifarlab.runs import Run
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name or the path of a TOML file.")] = None,
+    data: Annotated[str | None, typer.Option(help="Images: a name or a path. Same as --set data.source=...")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder that gets the run folder.")] = Path("runs"),
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Same as --set training.epochs=...")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=...")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train this many times and report mean and deviation.")] = 1,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, keeping what was learnt.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run exactly.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """Train a recipe and judge the result on the test split, opened once.
+
+    Values are taken from the recipe, then from --set in order, then from the other options.
+    """
+    if (recipe is None) == (resume is None):
+        raise UsageError("Give either a recipe or --resume RUN.\nSee the recipes with: cifarlab recipes")
+    options = {
+        "data.source": data,
+        "training.epochs": epochs,
+        "training.seed": seed,
+        "runtime.device": device,
+        "training.max_minutes": max_minutes,
+        "data.skip_bad": True if skip_bad else None,
+        "evaluation.test": False if no_test else None,
+    }
+    if resume is not None:
+        _refuse_changes([*(assignments or []), *(key for key, value in options.items() if value is not None)], resume)
+        run = _resume(resume, data_dir)
+    else:
+        chosen = _choose(recipe or "", assignments or [], options)
+        run = _train(chosen, seeds, out, data_dir)
+    typer.echo(json.dumps(result(run), indent=2)) if as_json else tables.print_result(run)
+
+
+def result(run: Run) -> dict[str, Any]:
+    """What --json prints: the run's path, its manifest's facts and its evaluation, or the summary over seeds."""
+    seeds = run.path / "seeds.json"
+    if seeds.exists():
+        return {"run": str(run.path), **json.loads(seeds.read_text("utf-8"))}
+    return {"run": str(run.path), "manifest": run.manifest, "test": run.evaluation("test")}
+
+
+def _choose(name: str, assignments: list[str], options: dict[str, Any]) -> Recipe:
+    """The recipe with everything replaced that the command line replaces."""
+    chosen = recipe_file.override_all(recipe_file.load(name), assignments)
+    for key, value in options.items():
+        if value is not None:
+            chosen = recipe_file.override(chosen, key, str(value).lower() if isinstance(value, bool) else str(value))
+    return chosen
+
+
+def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None) -> Run:
+    from cifarlab.training.seeds import train_seeds
+    from cifarlab.training.train import train as train_recipe
+
+    if seeds > 1:
+        return train_seeds(recipe, seeds, out=out, data_dir=data_dir)
+    return train_recipe(recipe, out=out, data_dir=data_dir)
+
+
+def _resume(path: Path, data_dir: Path | None) -> Run:
+    from cifarlab.training.train import resume
+
+    return resume(path, data_dir=data_dir)
+
+
+def _refuse_changes(changes: list[str], run: Path) -> None:
+    if changes:
+        raise UsageError(
+            f"--resume continues {run} exactly as it began; it takes no changes ({', '.join(changes)}).\n"
+            f"To train with changes, start a new run from {run}/recipe.toml."
+        )

@@ -1,0 +1,14 @@
+"""Resizing on the device: what the network sees when it wants another size than the one that is stored."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Bring float (N, 3, H, W) to (N, 3, size, size), bilinear, antialiased when shrinking."""
+    if images.shape[-2:] == (size, size):
+        return images
+    shrinks = size < images.shape[-1]
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=shrinks)

@@ -1,0 +1,255 @@
+"""The training loop: one for every recipe and device."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cifarlab import checkpoint
+from cifarlab.checkpoint import ModelCard
+from cifarlab.classifier import Classifier
+from cifarlab.console import Advance, log, progress
+from cifarlab.data.images import Images
+from cifarlab.data.loader import Batch, Loader
+from cifarlab.errors import DivergedError, InterruptedRunError
+from cifarlab.evaluation import metrics
+from cifarlab.files import write_atomic
+from cifarlab.models import finetune
+from cifarlab.recipe import Recipe
+from cifarlab.runs import Row, Run
+from cifarlab.runtime import Runtime
+from cifarlab.training import optimizers
+from cifarlab.training.schedules import lr_factor
+from cifarlab.training.signals import Signals
+from cifarlab.training.state import State, Totals, weights_of
+from cifarlab.training.step import Step
+from cifarlab.training.stopping import Best
+from cifarlab.training.trackers import Tracker
+
+LOOK_EVERY = {"cpu": 1}
+"""Steps between looks at the losses; on other devices a look waits for all queued work, so it is taken every 50."""
+
+REST_SECONDS = 10.0
+"""Short epochs are not each worth a checkpoint: an epoch's end writes one when the last is older than this."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What stays the same while a run trains."""
+
+    recipe: Recipe
+    run: Run
+    runtime: Runtime
+    card: ModelCard
+    loader: Loader
+    val: Images | None
+    step: Step
+    tracker: Tracker
+    total_steps: int
+
+
+@dataclass
+class Clock:
+    """What this process knows and no checkpoint needs: time, and results that nobody has looked at yet."""
+
+    seconds_before: float
+    started: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    mark: float = field(default_factory=time.monotonic)
+    pending: list[tuple[Tensor, Tensor, Batch]] = field(default_factory=list)
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Of the whole run, earlier processes included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    @property
+    def seconds_since_saving(self) -> float:
+        """Since the last checkpoint of this process."""
+        return time.monotonic() - self.saved
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.monotonic()
+        seconds, self.mark = now - self.mark, now
+        return seconds
+
+
+def fit(work: Work, state: State, signals: Signals) -> None:
+    """Train until all steps are done, patience or time has run out, or a signal came.
+
+    Raises DivergedError for a loss that is not finite and InterruptedRunError after a signal, with the state saved.
+    """
+    clock = Clock(state.elapsed_seconds)
+    with progress(work.recipe.name, work.total_steps, "steps") as advance:
+        advance(state.step)
+        while not state.ending:
+            train_epoch(work, state, clock, signals, advance)
+            close_epoch(work, state, clock)
+            if state.ending or clock.seconds_since_saving > REST_SECONDS:
+                save(work, state, clock)
+            stop_if_asked(work, state, clock, signals)
+
+
+def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advance: Advance) -> None:
+    """Go from wherever the state stands to the end of its epoch."""
+    epoch = state.step // len(work.loader)
+    _set_frozen(work.recipe, state, epoch)
+    end = min((epoch + 1) * len(work.loader), work.total_steps)
+    minutes = work.recipe.training
+    clock.lap()
+    while state.step < end and not state.ending:
+        take_step(work, state, clock, epoch)
+        advance(1, _progress_text(state.totals))
+        if minutes.max_minutes and clock.elapsed_seconds > minutes.max_minutes * 60:
+            state.ending = "time limit"
+        elif clock.seconds_since_saving > minutes.checkpoint_minutes * 60:
+            save(work, state, clock)
+        stop_if_asked(work, state, clock, signals)
+
+
+def take_step(work: Work, state: State, clock: Clock, epoch: int) -> None:
+    """Make one optimizer step, and look at the results of those before it when it is time to."""
+    factor = lr_factor(work.recipe.schedule, state.step, len(work.loader), work.total_steps)
+    optimizers.set_lr(state.optimizer, work.recipe.optimizer.lr * factor)
+    batch = work.loader.batch(state.step)
+    loss, correct = work.step(state.step, epoch, batch)
+    state.step += 1
+    if state.average:
+        state.average.update(state.model, state.step)
+    clock.pending.append((loss, correct, batch))
+    if len(clock.pending) >= LOOK_EVERY.get(work.runtime.device.type, 50):
+        look(work, state, clock)
+
+
+def look(work: Work, state: State, clock: Clock) -> None:
+    """Fetch the pending results from the device; raises DivergedError when a loss is not finite."""
+    if not clock.pending:
+        return
+    results = torch.stack([torch.stack((loss, correct)) for loss, correct, _ in clock.pending]).tolist()
+    first_step = state.step - len(results)
+    for number, ((loss, correct), (_, _, batch)) in enumerate(zip(results, clock.pending, strict=True)):
+        if not math.isfinite(loss):
+            raise _diverged(work, first_step + number, loss, batch)
+        state.totals.add(loss, correct, len(batch.labels))
+    clock.pending.clear()
+    state.totals.seconds += clock.lap()
+
+
+def close_epoch(work: Work, state: State, clock: Clock) -> None:
+    """Validate, keep the best weights, track the epoch, and decide whether it was the last."""
+    look(work, state, clock)
+    epoch = -(-state.step // len(work.loader))
+    is_last = state.step >= work.total_steps or bool(state.ending)
+    loss, accuracy = None, None
+    if work.val and (is_last or epoch % work.recipe.validation.every == 0):
+        loss, accuracy = validate(work, state)
+        keep_best(state, Best(accuracy, loss, epoch, state.step))
+        state.stopping.update(loss, accuracy)
+    if state.step >= work.total_steps:
+        state.ending = "all epochs done"
+    elif state.stopping.is_over:
+        state.ending = state.ending or "early stopping"
+    state.elapsed_seconds = clock.elapsed_seconds
+    state.rows.append(_row(state, epoch, loss, accuracy))
+    state.totals = Totals()
+    work.tracker.write(state.rows)
+    log.info(_epoch_text(work, state.rows[-1]))
+
+
+def validate(work: Work, state: State) -> tuple[float, float]:
+    """Loss and accuracy on the validation images, through the same code that will judge the test split."""
+    assert work.val is not None
+    logits = Classifier(state.judged, work.card, work.runtime).logits(work.val.pixels)
+    return metrics.cross_entropy(logits, work.val.labels), metrics.accuracy(logits, work.val.labels)
+
+
+def keep_best(state: State, candidate: Best) -> None:
+    """Copy the weights when they are the best so far; a copy, since further steps change the originals."""
+    if candidate.beats(state.best):
+        state.best, state.best_weights = candidate, weights_of(state.judged)
+
+
+def save(work: Work, state: State, clock: Clock) -> None:
+    """Write the checkpoint `last`, and the best classifier so far beside it."""
+    look(work, state, clock)
+    state.elapsed_seconds = clock.elapsed_seconds
+    if state.best_weights:
+        checkpoint.save_model(work.run.checkpoints / "best.safetensors", state.best_weights, work.card)
+    checkpoint.save(work.run.checkpoints, state.capture())
+    clock.saved = time.monotonic()
+    clock.lap()
+
+
+def stop_if_asked(work: Work, state: State, clock: Clock, signals: Signals) -> None:
+    """After SIGINT or SIGTERM save and say how to go on."""
+    if not signals.received:
+        return
+    save(work, state, clock)
+    raise InterruptedRunError(
+        f"Stopped at step {state.step} of {work.total_steps}; the state is saved.\n"
+        f"Continue with: cifarlab train --resume {work.run.path}",
+        signals.received,
+    )
+
+
+def _set_frozen(recipe: Recipe, state: State, epoch: int) -> None:
+    thaw = recipe.model.unfreeze_epoch
+    frozen = recipe.model.freeze == "backbone" and (thaw is None or epoch < thaw)
+    if frozen:
+        finetune.freeze_backbone(state.model)
+    elif recipe.model.freeze == "backbone":
+        finetune.unfreeze(state.model)
+    finetune.train_mode(state.model, frozen)
+
+
+def _diverged(work: Work, step: int, loss: float, batch: Batch) -> DivergedError:
+    """Write down what led to the loss, so that the step can be looked into."""
+    path = work.run.path / "diverged.json"
+    facts = {
+        "step": step,
+        "epoch": step // len(work.loader),
+        "loss": str(loss),
+        "lr": [group["lr"] for group in work.step.optimizer.param_groups],
+        "seed": work.recipe.training.seed,
+        "indices": batch.indices.tolist(),
+    }
+    write_atomic(path, json.dumps(facts, indent=2) + "\n")
+    return DivergedError(
+        f"The loss became {loss} at step {step}. Try a smaller optimizer.lr, a warm-up or training.clip_norm.\n"
+        f"The batch's indices are in {path}; the last good state is in {work.run.checkpoints}."
+    )
+
+
+def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -> Row:
+    totals = state.totals
+    return {
+        "epoch": epoch,
+        "step": state.step,
+        "elapsed_seconds": round(state.elapsed_seconds, 3),
+        "train/loss": totals.loss / max(1, totals.num_images),
+        "train/accuracy": totals.correct / max(1, totals.num_images),
+        "val/loss": loss,
+        "val/accuracy": accuracy,
+        "lr": state.optimizer.param_groups[-1]["lr"],
+        "images_per_second": round(totals.num_images / max(totals.seconds, 1e-9), 1),
+    }
+
+
+def _progress_text(totals: Totals) -> str:
+    images = max(1, totals.num_images)
+    speed = totals.num_images / max(totals.seconds, 1e-9)
+    return f"loss {totals.loss / images:.3f}  accuracy {totals.correct / images:.1%}  {speed:,.0f} images/s"
+
+
+def _epoch_text(work: Work, row: Row) -> str:
+    epochs = math.ceil(work.total_steps / len(work.loader))
+    text = f"epoch {row['epoch']}/{epochs}  train loss {row['train/loss']:.3f} accuracy {row['train/accuracy']:.1%}"
+    if row["val/accuracy"] is not None:
+        text += f"  val loss {row['val/loss']:.3f} accuracy {row['val/accuracy']:.1%}"
+    return f"{text}  {row['images_per_second']:,.0f} images/s  {row['elapsed_seconds']:.0f} s"

@@ -1,0 +1,71 @@
+"""What a run rests on: versions, machine, data, command, state of the sources."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from cifarlab.data.images import Images
+from cifarlab.runtime import Runtime, num_cores
+from cifarlab.version import VERSION
+
+PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scikit-learn", "scipy")
+
+
+def describe_run(train: Images, val: Images | None, runtime: Runtime, num_parameters: int, seed: int) -> dict[str, Any]:
+    """The facts of manifest.json that are known when training starts."""
+    return {
+        "cifarlab": VERSION,
+        "started": now(),
+        "command": sys.argv,
+        "git": git_state(),
+        "seed": seed,
+        "num_parameters": num_parameters,
+        "data": describe_data(train, val),
+        "runtime": runtime.describe(),
+        "machine": {"system": platform.platform(), "cores": num_cores(), "memory_bytes": _memory_bytes()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def describe_data(train: Images, val: Images | None) -> dict[str, Any]:
+    """Which images were trained on, and whether their pixels are the published ones."""
+    return {
+        "original": train.original,
+        "note": train.note,
+        "class_names": list(train.class_names),
+        "image_size": list(train.size),
+        "num_train": len(train),
+        "num_val": len(val) if val else 0,
+        "train_fingerprint": train.fingerprint,
+        "val_fingerprint": val.fingerprint if val else None,
+        "skipped": len(train.skipped),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the working folder and whether it has changes; None outside a repository or without git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    commit = _git(git, "rev-parse", "HEAD")
+    return {"commit": commit, "changed": bool(_git(git, "status", "--porcelain"))} if commit else None
+
+
+def now() -> str:
+    """The time for people to read; durations never come from it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(git: str, *words: str) -> str:
+    return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,50 @@
+"""The learning rate as a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+
+from cifarlab.recipe import ScheduleSpec, duration_steps
+
+
+def lr_factor(spec: ScheduleSpec, step: int, steps_per_epoch: int, total_steps: int) -> float:
+    """The factor on the base learning rate at `step`, counted from 0.
+
+    The shapes are those of torch.optim.lr_scheduler advanced once per optimizer step; one-cycle is that of
+    Smith and Topin, 2017. During the warm-up the factor rises linearly and reaches the shape with its last step.
+    """
+    warmup = duration_steps(spec.warmup, steps_per_epoch, total_steps)
+    if step < warmup:
+        return (step + 1) / warmup * _shape(spec, warmup, warmup, steps_per_epoch, total_steps)
+    return _shape(spec, step, warmup, steps_per_epoch, total_steps)
+
+
+def _shape(spec: ScheduleSpec, step: int, warmup: int, steps_per_epoch: int, total_steps: int) -> float:
+    done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+    match spec.name:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1.0 + (spec.final - 1.0) * done
+        case "cosine":
+            return _cosine(1.0, spec.final, done)
+        case "step":
+            every = max(1, duration_steps(spec.every, steps_per_epoch, total_steps))
+            return float(spec.gamma ** (step // every))
+        case "multistep":
+            passed = sum(step >= duration_steps(each, steps_per_epoch, total_steps) for each in spec.milestones)
+            return float(spec.gamma**passed)
+        case "one-cycle":
+            return _one_cycle(spec, step, duration_steps(spec.peak, steps_per_epoch, total_steps), total_steps)
+
+
+def _one_cycle(spec: ScheduleSpec, step: int, peak: int, total_steps: int) -> float:
+    """The last step of the rise is peak - 1 and that of the fall total_steps - 1, as in torch's OneCycleLR."""
+    top, end = max(1, peak - 1), max(1, total_steps - 1)
+    if step <= top:
+        return _cosine(spec.start, 1.0, step / top)
+    return _cosine(1.0, spec.final, min(1.0, (step - top) / max(1, end - top)))
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

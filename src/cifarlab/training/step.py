@@ -1,0 +1,99 @@
+"""One optimizer step: pixels to loss to weights, all on the device, in batches."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifarlab import runtime as runtimes
+from cifarlab.checkpoint import ModelCard
+from cifarlab.data.augment import augment, normalise
+from cifarlab.data.loader import Batch
+from cifarlab.data.mix import Targets, mix
+from cifarlab.data.resize import resize
+from cifarlab.recipe import Recipe
+from cifarlab.runtime import Runtime
+
+_AUGMENTATION, _NETWORK = 2, 3
+"""Parts of the random keys, so that augmentation and dropout share no stream with each other or the order."""
+
+
+class Step:
+    """Applies one optimizer step to `model`; the same for every recipe and device.
+
+    All randomness is a function of (training.seed, step), so a resumed run repeats an uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        card: ModelCard,
+        runtime: Runtime,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        class_weights: Tensor | None,
+    ) -> None:
+        self.recipe, self.card, self.runtime = recipe, card, runtime
+        self.model, self.optimizer, self.class_weights = model, optimizer, class_weights
+        self.network = torch.compile(model) if runtime.compile else model
+        self.mean = torch.tensor(card.mean, device=runtime.device)
+        self.std = torch.tensor(card.std, device=runtime.device)
+        self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
+
+    def __call__(self, step: int, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Make step number `step`; returns the mean loss and the number of correct images, both 0-d and not waited for.
+
+        Under mixup and cutmix an image counts as correct by the share of the label that it hits.
+        """
+        images, targets = self.inputs(step, epoch, batch)
+        torch.manual_seed(runtimes.mix_key(self.recipe.training.seed, _NETWORK, step))
+        with self.runtime.autocast():
+            logits = self.network(images)
+        logits = logits.float()
+        loss = self.loss(logits, targets)
+        self.update(loss)
+        return loss.detach(), num_correct(logits.detach(), targets)
+
+    @torch.no_grad()
+    def inputs(self, step: int, epoch: int, batch: Batch) -> tuple[Tensor, Targets]:
+        """Augment, normalise, resize and mix a batch: float (N, 3, S, S) and its targets."""
+        seed = self.recipe.training.seed
+        stream = runtimes.generator(self.runtime.device, seed, _AUGMENTATION, step)
+        spec = self.recipe.augmentation
+        pixels = augment(
+            batch.pixels, spec, generator=stream, epoch=epoch, indices=batch.indices, seed=seed, mean=self.card.mean
+        )
+        images = normalise(pixels, self.mean, self.std, memory_format=self.runtime.memory_format)
+        return mix(resize(images, self.card.input_size), batch.labels, spec, stream)
+
+    def loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Cross-entropy against both labels of a mixed image, by their shares."""
+        first = self._cross_entropy(logits, targets.first)
+        if targets.second is targets.first:
+            return first
+        second = self._cross_entropy(logits, targets.second)
+        return targets.weight * first + (1 - targets.weight) * second
+
+    def update(self, loss: Tensor) -> None:
+        """Go one step down the gradient."""
+        self.scaler.scale(loss).backward()
+        if self.recipe.training.clip_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.recipe.training.label_smoothing
+        return F.cross_entropy(logits, labels, self.class_weights, label_smoothing=smoothing)
+
+
+def num_correct(logits: Tensor, targets: Targets) -> Tensor:
+    """How many images the logits classify rightly, a mixed one counted by share; 0-d float."""
+    predictions = logits.argmax(1)
+    first = (predictions == targets.first).sum()
+    if targets.second is targets.first:
+        return first.float()
+    return targets.weight * first + (1 - targets.weight) * (predictions == targets.second).sum()

@@ -1,0 +1,219 @@
+"""From a recipe to a run: prepare, train, keep the best weights, open the test split once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cifarlab import checkpoint, models
+from cifarlab import runtime as runtimes
+from cifarlab.checkpoint import ModelCard
+from cifarlab.console import log
+from cifarlab.data.augment import normalise
+from cifarlab.data.images import Images
+from cifarlab.data.loader import Loader
+from cifarlab.data.resize import resize
+from cifarlab.data.split import load_train_and_val
+from cifarlab.errors import DataError, PartialError
+from cifarlab.files import write_atomic
+from cifarlab.judge import judge
+from cifarlab.models import finetune
+from cifarlab.recipe import Recipe, duration_steps
+from cifarlab.runs import Run
+from cifarlab.runtime import Runtime
+from cifarlab.training import optimizers
+from cifarlab.training.ema import Average
+from cifarlab.training.loop import Work, fit
+from cifarlab.training.manifest import describe_run, now
+from cifarlab.training.signals import listen
+from cifarlab.training.state import State
+from cifarlab.training.step import Step
+from cifarlab.training.stopping import Stopping
+from cifarlab.training.trackers import Tracker
+from cifarlab.version import VERSION
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""With which the published weights of torchvision and timm were trained (He et al., 2015, by way of torchvision)."""
+
+_INITIALISATION = 0
+"""Part of the random key of the first weights."""
+
+_INITIAL_IMAGES = 5000
+"""Training images that a data-dependent first layer is computed from."""
+
+
+def train(recipe: Recipe, *, out: str | Path = "runs", data_dir: Path | None = None) -> Run:
+    """Train a recipe and judge the result; returns the run folder, which is new and has all there is to know.
+
+    Raises DataError, MachineError, DivergedError, InterruptedRunError; and PartialError when images were skipped.
+    """
+    images, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
+    run = Run.create(Path(out), recipe.name)
+    with run.locked():
+        run.write_recipe(recipe)
+        return _train(recipe, run, images, val, data_dir)
+
+
+def resume(path: str | Path, *, data_dir: Path | None = None) -> Run:
+    """Continue a run exactly where its last checkpoint stands; a finished one is left as it is.
+
+    Raises CheckpointError when no checkpoint can be read and DataError when the training images have changed.
+    """
+    run = Run.open(path)
+    with run.locked():
+        if run.manifest.get("status") == "complete":
+            log.info(f"{run.path} is already complete.")
+            return run
+        recipe = run.recipe
+        images, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
+        _check_same_data(run, images)
+        return _train(recipe, run, images, val, data_dir)
+
+
+def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_dir: Path | None) -> Run:
+    runtime = runtimes.resolve(recipe.runtime)
+    card = make_card(recipe, images)
+    work, state = prepare(recipe, run, runtime, card, images, val)
+    run.update_manifest(**describe_run(images, val, runtime, _num_parameters(state.model), recipe.training.seed))
+    run.update_manifest(status="training")
+    with listen() as signals:
+        fit(work, state, signals)
+    work.tracker.close()
+    finish(work, state)
+    if recipe.evaluation.test:
+        judge(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
+    run.update_manifest(status="complete", finished=now())
+    _report_skipped(run, images)
+    return run
+
+
+def prepare(
+    recipe: Recipe, run: Run, runtime: Runtime, card: ModelCard, images: Images, val: Images | None
+) -> tuple[Work, State]:
+    """Build everything a run needs, from the newest checkpoint where there is one."""
+    training = recipe.training
+    keep_last = training.last_batch == "keep"
+    loader = Loader(images, runtime.device, training.batch_size, keep_last=keep_last, seed=training.seed)
+    total_steps = max(1, math.ceil(training.epochs * len(loader)))
+    model = make_model(recipe, card, runtime, loader)
+    groups = finetune.parameter_groups(
+        model, recipe.model.backbone_lr_factor, recipe.optimizer.weight_decay, recipe.optimizer.decay_norm_and_bias
+    )
+    optimizer = optimizers.build(recipe.optimizer, groups, runtime.device)
+    step = Step(recipe, card, runtime, model, optimizer, class_weights(recipe, images, runtime.device))
+    state = State(
+        model, optimizer, step.scaler, _average(recipe, model, loader, total_steps), Stopping(recipe.stopping)
+    )
+    restore(run, state)
+    tracker = Tracker(run, state.step, tensorboard=recipe.runtime.tensorboard)
+    return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
+
+
+def make_card(recipe: Recipe, images: Images) -> ModelCard:
+    """Say how the network is to be applied: normalisation from the training images, sizes, class names."""
+    height, width = images.size
+    if height != width:
+        raise DataError(f"Images must be square; these are {height}x{width}.")
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.data.normalisation == "imagenet" else images.mean_and_std()
+    architecture = recipe.model.model_copy(update={"pretrained": False, "weights": None})
+    return ModelCard(
+        architecture=architecture,
+        class_names=images.class_names,
+        mean=mean,
+        std=_without_zeros(std),
+        image_size=height,
+        input_size=recipe.data.image_size or height,
+        recipe=recipe.name,
+        fingerprint=images.fingerprint,
+        original=images.original,
+        version=VERSION,
+    )
+
+
+def make_model(recipe: Recipe, card: ModelCard, runtime: Runtime, loader: Loader) -> nn.Module:
+    """Build the network with its first weights, which depend on the seed and on some training images alone."""
+    torch.manual_seed(runtimes.mix_key(recipe.training.seed, _INITIALISATION))
+    model = models.build(recipe.model, len(card.class_names), card.input_size)
+    model = model.to(runtime.device, memory_format=runtime.memory_format)
+    mean, std = torch.tensor(card.mean), torch.tensor(card.std)
+    pixels = loader.pixels[loader.order(0)[:_INITIAL_IMAGES]].cpu()
+    images = normalise(pixels, mean, std, memory_format=torch.contiguous_format)
+    models.initialise(model, resize(images, card.input_size).to(runtime.device))
+    return model
+
+
+def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tensor | None:
+    """One weight per class with mean 1 over the images, or None; raises DataError when their number is wrong."""
+    wanted = recipe.training.class_weights
+    if wanted == "none":
+        return None
+    if wanted == "balanced":
+        present = np.maximum(images.counts, 1)
+        values = np.where(images.counts > 0, len(images) / (images.num_classes * present), 0.0)
+        return torch.tensor(values, dtype=torch.float32, device=device)
+    if len(wanted) != images.num_classes:
+        raise DataError(f"training.class_weights has {len(wanted)} values; the data have {images.num_classes} classes.")
+    return torch.tensor(wanted, dtype=torch.float32, device=device)
+
+
+def restore(run: Run, state: State) -> None:
+    """Continue from the newest checkpoint that verifies, and say what was passed over."""
+    saved, reasons = checkpoint.load(run.checkpoints)
+    for reason in reasons:
+        log.warning(f"Passed over a checkpoint: {reason}")
+    if saved is not None:
+        state.restore(saved)
+        log.info(f"Continuing {run.path} from step {state.step}.")
+
+
+def finish(work: Work, state: State) -> None:
+    """Leave the classifier: the best validated weights, or the last ones where nothing was validated."""
+    weights = state.best_weights or state.judged.state_dict()
+    checkpoint.save_model(work.run.model_file, weights, work.card)
+    best = state.best
+    work.run.update_manifest(
+        ending=state.ending,
+        num_steps=state.step,
+        elapsed_seconds=round(state.elapsed_seconds, 3),
+        best_epoch=best.epoch if best else None,
+        best_val_accuracy=best.accuracy if best else None,
+    )
+
+
+def _average(recipe: Recipe, model: nn.Module, loader: Loader, total_steps: int) -> Average | None:
+    if recipe.averaging.name == "none":
+        return None
+    return Average(model, recipe.averaging, duration_steps(recipe.averaging.start, len(loader), total_steps))
+
+
+def _check_same_data(run: Run, images: Images) -> None:
+    if not (run.path / "manifest.json").exists():
+        return  # killed before anything was written down, so there is nothing to continue that could differ
+    before = run.manifest["data"]["train_fingerprint"]
+    if before != images.fingerprint:
+        raise DataError(
+            f"The training images are not those that {run.path} began with.\n"
+            f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... Restore the data, or train anew."
+        )
+
+
+def _report_skipped(run: Run, images: Images) -> None:
+    if images.skipped:
+        lines = "".join(json.dumps({"image": text}) + "\n" for text in images.skipped)
+        write_atomic(run.path / "bad.jsonl", lines)
+        raise PartialError(f"Finished, but {len(images.skipped)} images could not be read: see {run.path}/bad.jsonl.")
+
+
+def _num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _without_zeros(std: tuple[float, float, float]) -> tuple[float, float, float]:
+    """A channel that never changes keeps its scale."""
+    red, green, blue = (value if value > 1e-6 else 1.0 for value in std)
+    return red, green, blue
