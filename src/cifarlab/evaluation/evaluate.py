@@ -30,6 +30,8 @@ class Evaluation:
 
     split: str
     num_images: int
+    num_skipped: int
+    """Images of the split that could not be read; they count nowhere."""
     class_names: tuple[str, ...]
     fingerprint: str
     """Of the images."""
@@ -96,6 +98,7 @@ def evaluate(
     evaluation = Evaluation(
         split=split,
         num_images=len(images),
+        num_skipped=len(images.skipped),
         class_names=images.class_names,
         fingerprint=images.fingerprint,
         original=images.original,

@@ -23,7 +23,7 @@ class ClassMetrics:
     Precision is 0 for a class that was never predicted, recall for one without images.
     """
 
-    name: str
+    class_name: str
     precision: float
     recall: float
     f1: float

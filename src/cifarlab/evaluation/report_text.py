@@ -48,7 +48,10 @@ def classification_csv(evaluation: Evaluation) -> str:
     return _csv(
         [
             ["class", "precision", "recall", "f1-score", "support"],
-            *([_cell(each.name), each.precision, each.recall, each.f1, each.support] for each in evaluation.per_class),
+            *(
+                [_cell(each.class_name), each.precision, each.recall, each.f1, each.support]
+                for each in evaluation.per_class
+            ),
             ["accuracy", "", "", evaluation.accuracy, total],
             ["macro avg", *scores.mean(axis=0).tolist(), total],
             ["weighted avg", *(support @ scores / total).tolist(), total],
