@@ -24,6 +24,8 @@ TRAIN, VAL, NEUTRAL = "#0072B2", "#D55E00", "#4D4D4D"
 """Blue and vermilion of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, told apart by all readers; and grey."""
 MAP, GAMMA = "Blues", 0.4
 """One hue from light to dark, for all readers and for print; the scale is bent so that a few percent can be seen."""
+DARK = 0.715
+"""From here on along the map white text has more contrast than black."""
 
 DPI = 200
 NAME_LIMIT = 16
@@ -96,7 +98,7 @@ def _write_counts(axes: Axes, matrix: NDArray[np.int64], shares: NDArray[np.floa
     size = 9 if matrix.max(initial=0) < 10_000 else 7
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            colour = "white" if shares[row, column] ** GAMMA > 0.55 else "black"
+            colour = "white" if shares[row, column] ** GAMMA > DARK else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=size)
 
 
