@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -14,20 +15,21 @@ from pathlib import Path
 
 from cifarlab.errors import MachineError, RunInUseError
 
+log = logging.getLogger("cifarlab")
+
 TEMPORARY_PREFIX = ".tmp-"
-_FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_ASIDE_PREFIX = f"{TEMPORARY_PREFIX}old-"
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or broken disk under `path` into a MachineError that names it."""
+    """Turn whatever the system refuses while `path` is written into a MachineError that names it."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL_OR_READ_ONLY:
-            raise
         raise MachineError(
-            f"Cannot write {path}: {error.strerror}.\nWhat was there before is unchanged. "
+            f"Cannot write {path}: {error.strerror or error}.\nWhat was there before is unchanged. "
             "Free some space or choose another folder."
         ) from error
 
@@ -53,11 +55,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path, *, keep_old_as: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, keep_old_as: Path | None = None) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
 
-    An existing `path` becomes `keep_old_as` once its replacement is complete and flushed, so that at every moment one
-    of the two is whole.
+    An existing `path` becomes `keep_old_as`, or is deleted, once its replacement is complete and flushed, so that at
+    every moment one of the two is whole.
     """
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,17 +70,18 @@ def atomic_folder(path: Path, *, keep_old_as: Path) -> Iterator[Path]:
             for file in temporary.iterdir():
                 _flush(file)
             flush_folder(temporary)
-            if path.exists():
-                shutil.rmtree(keep_old_as, ignore_errors=True)
-                path.rename(keep_old_as)
-            temporary.rename(path)
+            _swap(temporary, path, keep_old_as)
             flush_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process left behind under temporary names in `folder`."""
+    """Clear what a killed process left under temporary names, and put back what it had set aside."""
+    for aside in folder.glob(f"{_ASIDE_PREFIX}*"):
+        original = aside.with_name(aside.name.removeprefix(_ASIDE_PREFIX))
+        if not original.exists():
+            aside.rename(original)
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -100,8 +103,12 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise RunInUseError(
-                f"{path.parent} is in use by another process.\nWait for it to end, or write to another folder."
+                f"{path.parent} is in use by another process.\nWait for its end, or write to another folder."
             ) from error
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            log.warning("%s: this file system has no locks, so let only one process write here.", path.parent)
         yield
 
 
@@ -118,6 +125,23 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _swap(new: Path, path: Path, keep_old_as: Path | None) -> None:
+    """Put `new` in the place of `path`; killed or failing half-way, the old folder is kept and comes back."""
+    aside = keep_old_as or path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    replaces = path.exists()
+    if replaces:
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    try:
+        new.rename(path)
+    except OSError:
+        if replaces:
+            aside.rename(path)
+        raise
+    if keep_old_as is None:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -1,46 +1,26 @@
-"""What to do: data, model, augmentation, optimizer, schedule, training, evaluation. Typed, immutable, no torch.
+"""What to do: data, model, augmentation, optimizer, schedule, training, evaluation. Typed, frozen, no torch.
 
 The text under each field is its documentation: the guide and the error messages are made from it.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cifarlab.duration import Duration, parse_duration
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(epochs?|steps?|%)")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What recipes and runs may be called: it is a folder's name on every system."""
 
-
-def parse_duration(text: str) -> tuple[float, Literal["epoch", "step", "%"]]:
-    """Split "5 epochs", "100 steps" or "10 %" into amount and unit; raises ValueError for anything else."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f'a duration reads "5 epochs", "100 steps" or "10 %", not {text!r}')
-    amount, unit = float(match[1]), match[2].rstrip("s")
-    return amount, "epoch" if unit == "epoch" else "step" if unit == "step" else "%"
-
-
-def duration_steps(text: str, steps_per_epoch: int, total_steps: int) -> int:
-    """Resolve a duration to optimizer steps."""
-    amount, unit = parse_duration(text)
-    scale = {"epoch": steps_per_epoch, "step": 1, "%": total_steps / 100}[unit]
-    return round(amount * scale)
-
-
-def _check_duration(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
-Duration = Annotated[str, AfterValidator(_check_duration)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Weights = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
 
 
 class Section(BaseModel):
@@ -72,7 +52,7 @@ class DataSpec(Section):
     image_size: Annotated[int, Field(ge=8, le=512)] | None = None
     """Side in pixels of what the network sees; unset: the stored size (folders: 32 up to 64 px, else 64)."""
     normalisation: Literal["train", "imagenet"] = "train"
-    """Mean and deviation: computed from the training split, or the constants of ImageNet for pretrained weights."""
+    """Mean and deviation: computed from train, or the constants of ImageNet for pretrained weights."""
     skip_bad: bool = False
     """Leave out images that cannot be read, list them in bad.jsonl, and end with exit code 8."""
 
@@ -81,7 +61,7 @@ class ValidationSpec(Section):
     """The part of train that is held out to choose the epoch."""
 
     size: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Images (a whole number) or fraction of train, stratified by class; 0 trains on all and selects nothing."""
+    """Images (a whole number) or fraction of train, stratified; 0 trains on all and selects nothing."""
     seed: int = 0
     """Chooses the held-out images; kept apart from training.seed so that seeds share one split."""
     every: Annotated[int, Field(ge=1)] = 1
@@ -201,7 +181,7 @@ class TrainingSpec(Section):
     """The source of all randomness in training."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target spread evenly over all classes."""
-    class_weights: Literal["none", "balanced"] | Annotated[tuple[float, ...], Field(strict=False)] = "none"
+    class_weights: Literal["none", "balanced"] | Weights = "none"
     """balanced: inverse to the class counts; or one weight per class."""
     clip_norm: NonNegative = 0.0
     """Scale gradients down to this total norm; 0 is off."""
@@ -269,9 +249,9 @@ class Recipe(Section):
     Raises RecipeError (through `cifarlab.recipe_file`) with every problem at once.
     """
 
-    format: Literal[1] = FORMAT
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     """Version of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     """Names the run folder."""
     description: str = ""
     """One sentence for lists."""
@@ -297,30 +277,22 @@ class Recipe(Section):
 
     def _rules(self) -> list[tuple[bool, str]]:
         """Pairs of fields that cannot hold together, each with the sentence that says so."""
-        model, external = self.model, ":" in self.model.name
-        warmup, unit = parse_duration(self.schedule.warmup)
+        model, optimizer, schedule = self.model, self.optimizer, self.schedule
+        warmup, unit = parse_duration(schedule.warmup)
         limit = {"epoch": self.training.epochs, "step": float("inf"), "%": 100}[unit]
+        external, has_momentum = ":" in model.name, optimizer.name == "sgd" and optimizer.momentum > 0
+        validates, thaws = self.validation.size > 0, model.unfreeze_epoch is not None
+        patience, weights = self.stopping.patience, model.weights is not None
         return [
             (warmup > limit, "schedule.warmup is longer than training.epochs"),
+            (
+                schedule.name == "step" and parse_duration(schedule.every)[0] == 0,
+                "schedule.every must not be 0",
+            ),
+            (schedule.name == "multistep" and not schedule.milestones, "multistep needs schedule.milestones"),
             (model.pretrained and not external, "model.pretrained needs a torchvision: or timm: model.name"),
-            (
-                model.pretrained and model.weights is not None,
-                "model.pretrained and model.weights exclude each other",
-            ),
-            (
-                model.unfreeze_epoch is not None and model.freeze == "none",
-                'model.unfreeze_epoch needs model.freeze = "backbone"',
-            ),
-            (
-                self.stopping.patience > 0 and self.validation.size == 0,
-                "stopping.patience needs a validation.size above 0",
-            ),
-            (
-                self.optimizer.nesterov and (self.optimizer.name != "sgd" or self.optimizer.momentum == 0),
-                "optimizer.nesterov needs sgd with momentum",
-            ),
-            (
-                self.schedule.name == "multistep" and not self.schedule.milestones,
-                "schedule.milestones is needed by multistep",
-            ),
+            (model.pretrained and weights, "model.pretrained and model.weights exclude each other"),
+            (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
+            (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
+            (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),
         ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 import types
 import typing
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,12 @@ from cifarlab.recipe import FORMAT, Recipe
 
 SIZE_LIMIT = 2**20
 """Bytes; a larger file is no recipe."""
+
+_SHOWN = 20
+"""Problems in one message; the rest is counted."""
+
+_DOTS = 100
+"""On one line: reading a key of n parts takes n² time and memory, so a long one would fill the machine."""
 
 
 def names() -> list[str]:
@@ -34,16 +42,18 @@ def load(name_or_path: str | Path) -> Recipe:
     if text in names():
         return parse((resources.files("cifarlab") / "recipes" / f"{text}.toml").read_text("utf-8"), text)
     path = Path(text)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or len(path.parts) > 1:
         return parse(_read(path), text)
     raise RecipeError(f"{unknown('recipe', text, names())}\nA recipe of your own is given as path/to/file.toml.")
 
 
 def parse(toml: str, origin: str = "recipe") -> Recipe:
     """Check a recipe's text; `origin` names it in errors."""
+    if any(line.count(".") > _DOTS for line in toml.splitlines()):
+        raise RecipeError(f"{origin} has a line with more than {_DOTS} dots, which no recipe needs.")
     try:
         values = tomllib.loads(toml)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4,300 digits
         raise RecipeError(f"{origin} is not valid TOML: {error}.") from error
     return from_values(values, origin)
 
@@ -59,8 +69,8 @@ def from_values(values: dict[str, Any], origin: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problems = dict.fromkeys(_explain(dict(item)) for item in error.errors())
-        raise RecipeError("\n".join([f"{origin} cannot be used:", *(f"  {p}" for p in problems)])) from error
+        lines = [f"{origin} cannot be used:", *(f"  {problem}" for problem in _problems(error))]
+        raise RecipeError("\n".join(lines)) from error
 
 
 def override(recipe: Recipe, path: str, text: str) -> Recipe:
@@ -71,12 +81,12 @@ def override(recipe: Recipe, path: str, text: str) -> Recipe:
     """
     field = _field(path)
     values = recipe.model_dump()
-    *sections, key = path.split(".")
-    target = values
-    for section in sections:
-        target = target[section]
+    section, _, key = path.rpartition(".")
+    target = values[section] if section else values
+    if target is None:
+        raise RecipeError(f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file.")
     target[key] = _value(text, field)
-    return from_values(values, f"{recipe.name} with {path}={text}")
+    return from_values(values, f"{recipe.name} with {path}={' '.join(text.split())[:80]}")
 
 
 def override_all(recipe: Recipe, assignments: list[str]) -> Recipe:
@@ -105,6 +115,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
+@cache
 def fields() -> dict[str, tuple[Any, str]]:
     """Every path that can be set, with its type and description."""
     found: dict[str, tuple[Any, str]] = {}
@@ -119,10 +130,9 @@ def fields() -> dict[str, tuple[Any, str]]:
 
 
 def _field(path: str) -> Any:
-    known = fields()
-    if path not in known:
-        raise RecipeError(unknown("recipe key", path, known))
-    return known[path][0]
+    if path not in fields():
+        raise RecipeError(_unknown_key(path))
+    return fields()[path][0]
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
@@ -137,33 +147,73 @@ def _value(text: str, annotation: Any) -> Any:
     if text == "none" and type(None) in typing.get_args(annotation):
         return None
     if annotation is str or annotation == (str | None):
-        return text.strip("\"'")
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+        return text[1:-1] if quoted else text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        values = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return values["value"] if len(values) == 1 else text  # more than one: a line break in the text
 
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise RecipeError(f"{path} has {path.stat().st_size} bytes; a recipe has at most {SIZE_LIMIT}.")
-        return path.read_text("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(SIZE_LIMIT + 1)
+        if len(content) > SIZE_LIMIT:
+            raise RecipeError(f"{path} is longer than {SIZE_LIMIT} bytes, which no recipe is.")
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    except ValueError as error:  # a NUL in the path
+        raise RecipeError(f"Cannot read the recipe {str(path)!r}: {error}.") from error
 
 
-def _explain(item: dict[str, Any]) -> str:
-    """One line for one pydantic problem, in a user's words."""
-    known = fields()
-    path = ".".join(str(part) for part in item["loc"][:2])
-    if item["type"] == "extra_forbidden":
-        return unknown("key", path, [*known, *Recipe.model_fields])
+def _problems(error: ValidationError) -> list[str]:
+    """One line for each problem; what one value breaks in several ways stands on one line."""
+    found: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False)[:_SHOWN]:
+        subject, message = _explain(dict(item))
+        found.setdefault(subject, []).append(message)
+    lines = [_sentence(subject, messages) for subject, messages in found.items()]
+    more = error.error_count() - _SHOWN
+    return [*lines, f"{more} more."] if more > 0 else lines
+
+
+def _sentence(subject: str, messages: list[str]) -> str:
+    """ "x = 1: " and ["input should be a", "input should be b"] make "x = 1: input should be a or be b." """
+    rest = [message.removeprefix("input should ") for message in messages[1:]]
+    text = subject + " or ".join(dict.fromkeys([messages[0], *rest]))
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+def _explain(item: dict[str, Any]) -> tuple[str, str]:
+    """What one pydantic problem is about, and the problem itself, in a user's words."""
+    path = ".".join(str(part)[:80] for part in item["loc"][:2])
     message: str = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return _unknown_key(path), ""
     if not path:
-        return message
+        return "", message
     if item["type"] == "missing":
-        return f"{path} is missing."
-    return f"{path} = {item['input']!r}: {message[0].lower()}{message[1:]}."
+        return f"{path} is missing", ""
+    if item["type"] == "model_type":
+        return f"{path} is a section: write [{path}] and its keys below it", ""
+    return f"{path} = {reprlib.repr(item['input'])}: ", f"{message[0].lower()}{message[1:]}"
+
+
+def _unknown_key(path: str) -> str:
+    """Say where a key that is not known may belong, or list the keys of its section."""
+    section, _, key = path.rpartition(".")
+    if not section and key in Recipe.model_fields:
+        keys = [known for known in fields() if known.startswith(f"{key}.")]
+        return f"{key} is a section; what can be set is {', '.join(keys)}."
+    elsewhere = [known for known in fields() if known.rpartition(".")[2] == key]
+    if elsewhere:
+        return f"Unknown key {path!r}. Did you mean {' or '.join(elsewhere)}?"
+    siblings = [known.rpartition(".")[2] for known in fields() if section and known.startswith(f"{section}.")]
+    if siblings:
+        return unknown(f"key of [{section}]", key[:80], siblings)
+    return unknown("key", path[:80], Recipe.model_fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 from cifarlab import recipe_file
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
-from cifarlab.recipe import Recipe
+from cifarlab.recipe import NAME, Recipe
 
 COLUMNS = (
     "epoch",
@@ -41,7 +42,12 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
-        """Make `root/name`, or `root/name-2`, `-3`, ... when that exists; nothing is ever overwritten."""
+        """Make `root/name`, or `root/name-2`, `-3`, ... when that exists; nothing is ever overwritten.
+
+        Raises UsageError for a name that is no plain folder name, MachineError where no folder can be made.
+        """
+        if re.fullmatch(NAME, name) is None:
+            raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             for folder in _candidates(root, name):
@@ -56,7 +62,7 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """Open an existing run; raises UsageError when the folder is no run."""
         folder = Path(path)
-        if not (folder / "recipe.toml").is_file():
+        if not _is_run(folder):
             raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
         return cls(folder)
 
@@ -86,7 +92,7 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when it is held."""
+        """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""
         with lock(self.path / ".lock", wait=False):
             remove_leftovers(self.path)
             remove_leftovers(self.checkpoints)
@@ -124,11 +130,14 @@ class Run:
         """One row per epoch; a field without a value is None."""
         path = self.path / "metrics.csv"
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            return [{key: float(row[key]) if row[key] else None for key in COLUMNS} for row in rows]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            raise CheckpointError(f"Cannot read {path}: {error!r}.") from error
+            text = path.read_text("utf-8")
+            header, *rows = csv.reader(text.splitlines(keepends=True))
+            if tuple(header) != COLUMNS or not text.endswith("\n"):
+                raise ValueError("it is cut off, or its columns are not those of this version")
+            cells = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+            return [{key: float(value) if value else None for key, value in row.items()} for row in cells]
+        except (OSError, ValueError, csv.Error) as error:
+            raise CheckpointError(f"Cannot read {path}: {error}.") from error
 
     def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
         """Store the numbers of one split under evaluation-<name>.json."""
@@ -141,8 +150,9 @@ class Run:
         return self._read_json(f"evaluation-{name}.json")
 
     def open_test(self, reason: str) -> int:
-        """Write an opening of the test split into the ledger; returns how often it was opened, this included."""
-        entries = [*self.test_openings, {"time": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason}]
+        """Enter an opening of the test split into the ledger; returns how many there are with it."""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        entries = [*self.test_openings, {"time": time, "reason": reason}]
         write_atomic(self.path / "test-ledger.jsonl", "".join(f"{json.dumps(entry)}\n" for entry in entries))
         return len(entries)
 
@@ -151,10 +161,10 @@ class Run:
         """When and why the test split was opened."""
         path = self.path / "test-ledger.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+            return [_entry(line) for line in path.read_text("utf-8").splitlines()]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"Cannot read {path}: {error}.") from error
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
@@ -172,6 +182,14 @@ class Run:
         return values
 
 
+def _entry(line: str) -> dict[str, str]:
+    """One line of the ledger; raises ValueError when it is not one."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or not {"time", "reason"} <= entry.keys():
+        raise ValueError(f"{line[:60]!r} is no entry")
+    return entry
+
+
 def _candidates(root: Path, name: str) -> Iterator[Path]:
     yield root / name
     number = 2
@@ -180,7 +198,16 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
         number += 1
 
 
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / "recipe.toml").is_file()
+    except OSError:  # a name too long for the file system
+        return False
+
+
 def _neighbours(folder: Path) -> str:
     """The runs that lie beside the folder that is none."""
     runs = sorted(path.parent.name for path in folder.parent.glob("*/recipe.toml"))
-    return f"Runs in {folder.parent}: {', '.join(runs[:8])}." if runs else f"There are no runs in {folder.parent}."
+    if not runs:
+        return f"There are no runs in {folder.parent}."
+    return f"Runs in {folder.parent}: {', '.join(runs[:8])}."

@@ -14,7 +14,7 @@ from cifarlab.errors import MachineError
 from cifarlab.recipe import RuntimeSpec
 
 FAST_ENOUGH = 1.5
-"""bf16 is chosen when its matrix product is this many times as fast as that of fp32 (with AMX it is about 6)."""
+"""bf16 is chosen when its matrix product is this many times as fast as that of fp32 (about 6 with AMX)."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -106,7 +106,8 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise MachineError(f"Unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:<index>, mps.") from error
+        allowed = "auto, cpu, cuda, cuda:<index>, mps"
+        raise MachineError(f"Unknown device {name!r}. Allowed: {allowed}.") from error
     present = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
@@ -114,16 +115,17 @@ def _device(name: str) -> torch.device:
     }
     if not present.get(device.type, False):
         there = ", ".join(kind for kind, found in present.items() if found)
-        raise MachineError(f"The device {name} is not there. Found: {there}. Use --device auto to take the best one.")
+        raise MachineError(f"The device {name} is not there. Found: {there}. --device auto takes the best one.")
     return device
 
 
 def _precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu" and _product_seconds(torch.float32) > FAST_ENOUGH * _product_seconds(torch.bfloat16):
-        return "bf16"
-    return "fp32"
+    if device.type != "cpu":
+        return "fp32"
+    gain = _product_seconds(torch.float32) / _product_seconds(torch.bfloat16)
+    return "bf16" if gain > FAST_ENOUGH else "fp32"
 
 
 def _product_seconds(dtype: torch.dtype) -> float:

@@ -1,0 +1,72 @@
+"""Batches as a function of seed and step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarlab.data.images import Images
+from cifarlab.data.loader import Loader
+from cifarlab.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+def numbered(count: int) -> Images:
+    """Images whose pixels and labels tell which one they are."""
+    pixels = np.zeros((count, 3, 2, 2), np.uint8) + np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return Images(pixels, np.arange(count, dtype=np.int64), tuple(map(str, range(count))))
+
+
+@given(count=st.integers(2, 97), batch_size=st.integers(1, 120), keep_last=st.booleans())
+def test_t27_each_image_at_most_once_per_epoch_and_no_batch_of_one_is_left_over(count, batch_size, keep_last):
+    loader = Loader(numbered(count), CPU, batch_size, keep_last=keep_last)
+    sizes, seen = [], []
+    for step in range(len(loader)):
+        batch = loader.batch(step)
+        sizes.append(len(batch.labels))
+        seen += batch.indices.tolist()
+    full, rest = divmod(count, min(batch_size, count))
+    assert len(set(seen)) == len(seen)
+    assert len(seen) == count - (0 if keep_last and rest != 1 else rest)
+    assert sizes == [min(batch_size, count)] * full + ([rest] if keep_last and rest > 1 else [])
+
+
+def test_pixels_labels_and_indices_belong_together():
+    batch = Loader(numbered(10), CPU, 4).batch(1)
+    assert batch.labels.tolist() == batch.indices.tolist() == batch.pixels[:, 0, 0, 0].tolist()
+
+
+def test_a_step_gets_the_same_batch_wherever_training_starts():
+    straight, jumped = Loader(numbered(20), CPU, 3, seed=5), Loader(numbered(20), CPU, 3, seed=5)
+    batches = [straight.batch(step).indices.tolist() for step in range(21)]
+    assert [jumped.batch(step).indices.tolist() for step in reversed(range(21))] == batches[::-1]
+
+
+def test_epochs_and_seeds_differ():
+    orders = [
+        tuple(Loader(numbered(50), CPU, 50, seed=seed).order(epoch).tolist()) for seed in (0, 1) for epoch in (0, 1)
+    ]
+    assert len(set(orders)) == 4
+    assert all(sorted(order) == list(range(50)) for order in orders)
+
+
+def test_pixels_on_the_cpu_are_shared_and_not_copied():
+    images = numbered(5)
+    loader = Loader(images, CPU, 5)
+    images.pixels[3] = 77
+    assert (loader.pixels[3] == 77).all()
+
+
+def test_read_only_pixels_are_copied():
+    images = numbered(5)
+    images.pixels.flags.writeable = False
+    assert torch.equal(Loader(images, CPU, 5).pixels, torch.from_numpy(images.pixels.copy()))
+
+
+def test_one_image_is_refused():
+    with pytest.raises(DataError, match="at least two"):
+        Loader(numbered(1), CPU, 4)

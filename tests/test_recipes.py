@@ -1,0 +1,72 @@
+"""Every recipe that ships: complete, cited, and the same after a trip through its file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cifarlab import recipe_file
+from cifarlab.recipe import Recipe
+
+FOLDER = Path(recipe_file.__file__).parent / "recipes"
+
+
+@pytest.fixture(params=recipe_file.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def recipe(name: str) -> Recipe:
+    return recipe_file.load(name)
+
+
+def test_the_folder_holds_recipes_only() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.toml" for name in recipe_file.names()}
+
+
+def test_a_recipe_is_called_as_its_file_is(name: str, recipe: Recipe) -> None:
+    assert recipe.name == name
+
+
+def test_a_recipe_describes_and_cites_itself(recipe: Recipe) -> None:
+    assert 10 < len(recipe.description) <= 100
+    assert "\n" not in recipe.description
+    assert not recipe.description.endswith(".")
+    assert recipe.reference is not None
+    assert recipe.reference.title
+    assert recipe.reference.differences.endswith(".")
+    assert "\n" not in recipe.reference.differences
+
+
+def test_a_recipe_says_only_what_differs_from_the_defaults(name: str) -> None:
+    written = tomllib.loads((FOLDER / f"{name}.toml").read_text("utf-8"))
+    for section, values in written.items():
+        if not isinstance(values, dict) or section in {"model", "reference"}:
+            continue
+        default = Recipe.model_fields[section].default
+        same = [key for key, value in values.items() if getattr(default, key) == value]
+        assert not same, f"[{section}] {same}"
+
+
+def test_a_recipe_is_commented(name: str) -> None:
+    text = (FOLDER / f"{name}.toml").read_text("utf-8")
+    assert text.startswith("# ")
+    assert max(len(line) for line in text.splitlines()) <= 110
+
+
+def test_a_recipe_survives_its_complete_form(recipe: Recipe) -> None:
+    assert recipe_file.parse(recipe_file.to_toml(recipe)) == recipe
+
+
+def test_a_recipe_chooses_on_validation_and_opens_the_test_split_at_its_end(recipe: Recipe) -> None:
+    assert recipe.validation.size > 0
+    assert recipe.evaluation.test
+
+
+def test_a_reported_accuracy_is_a_fraction_better_than_chance(recipe: Recipe) -> None:
+    assert recipe.reference is not None
+    reported = recipe.reference.reported_accuracy
+    assert reported is None or 0.1 < reported < 1

@@ -1,0 +1,142 @@
+"""Device, precision, threads, and randomness that depends on its key alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarlab import runtime
+from cifarlab.errors import MachineError
+from cifarlab.recipe import RuntimeSpec
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def draw(*key: int) -> list[int]:
+    return torch.randint(2**31, (4,), generator=runtime.generator(CPU, *key)).tolist()
+
+
+# Randomness
+
+
+@given(st.lists(st.integers(0, 2**63), max_size=4))
+def test_t29_a_generator_depends_on_its_key_alone(key: list[int]) -> None:
+    first = draw(*key)
+    torch.manual_seed(123)
+    torch.rand(7)
+    assert draw(*key) == first
+
+
+def test_a_generator_leaves_the_global_one_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    draw(1, 2, 3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("other", [(1, 2), (2, 1, 3), (1, 2, 4), (1, 2, 3, 0), (0, 1, 2, 3), (1, 5), (6,)])
+def test_keys_that_differ_give_other_streams(other: tuple[int, ...]) -> None:
+    assert draw(1, 2, 3) != draw(*other)
+
+
+def test_mix_key_has_no_collision_among_seeds_and_steps() -> None:
+    keys = {runtime.mix_key(seed, step) for seed in range(100) for step in range(2000)}
+    assert len(keys) == 200_000
+    assert all(0 <= key < 2**63 for key in list(keys)[:1000])
+
+
+def test_mix_key_is_splitmix64() -> None:
+    """One part is one step of splitmix64, whose first output from state 0 is published."""
+    assert runtime.mix_key(0) == 0xE220A8397B1DCDAF >> 1
+
+
+def test_neighbouring_keys_share_half_of_their_bits() -> None:
+    shared = [63 - (runtime.mix_key(0, step) ^ runtime.mix_key(0, step + 1)).bit_count() for step in range(1000)]
+    assert 30 < sum(shared) / 1000 < 33
+
+
+# What a spec becomes
+
+
+def test_resolve_takes_what_is_asked_for() -> None:
+    spec = RuntimeSpec(device="cpu", precision="fp32", memory_format="contiguous", compile="on", threads=1)
+    found = runtime.resolve(spec)
+    assert found == runtime.Runtime(CPU, "fp32", channels_last=False, compile=True, threads=1)
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_a_lower_precision_is_used_inside_autocast_only(precision: str, dtype: torch.dtype) -> None:
+    found = runtime.Runtime(CPU, precision, channels_last=True, compile=False, threads=1)
+    assert found.dtype == dtype
+    assert found.memory_format == torch.channels_last
+    matrix = torch.ones(2, 2)
+    with found.autocast():
+        assert (matrix @ matrix).dtype == dtype
+    assert (matrix @ matrix).dtype == torch.float32
+
+
+def test_full_precision_changes_nothing() -> None:
+    found = runtime.Runtime(CPU, "fp32", channels_last=False, compile=False, threads=1)
+    with found.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    found.synchronise()
+
+
+@pytest.mark.parametrize(("seconds", "precision"), [((3.0, 1.0), "bf16"), ((1.0, 1.0), "fp32"), ((1.0, 9.0), "fp32")])
+def test_auto_precision_on_a_cpu_is_what_is_measured_faster(
+    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], precision: str
+) -> None:
+    times = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
+    monkeypatch.setattr(runtime, "_product_seconds", times.__getitem__)
+    assert runtime.resolve(RuntimeSpec(device="cpu", threads=1)).precision == precision
+
+
+def test_threads_are_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    spec = RuntimeSpec(device="cpu", precision="fp32")
+    assert runtime.resolve(spec).threads == 3
+    assert runtime.resolve(spec.model_copy(update={"threads": 2})).threads == 2
+    monkeypatch.delattr(runtime.os, "sched_getaffinity")
+    monkeypatch.setattr(runtime.os, "cpu_count", lambda: None)
+    assert runtime.resolve(spec).threads == 1
+    assert runtime.resolve(spec.model_copy(update={"threads": 2})).threads == 2
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "cpu cpu", "tpu"])
+def test_c11_a_device_of_no_known_kind_lists_the_kinds(name: str) -> None:
+    with pytest.raises(MachineError, match="Allowed: auto, cpu, cuda"):
+        runtime.resolve(RuntimeSpec(device=name, precision="fp32", threads=1))
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7", "mps", "meta", "xpu"])
+def test_c11_a_device_that_is_absent_says_what_there_is(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(MachineError, match=rf"{name} is not there\. Found: cpu\."):
+        runtime.resolve(RuntimeSpec(device=name, precision="fp32", threads=1))
+
+
+def test_c11_auto_takes_the_cpu_when_there_is_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert runtime.resolve(RuntimeSpec(precision="fp32", threads=1)).device == CPU
+
+
+def test_describe_can_be_written_as_json() -> None:
+    facts = runtime.resolve(RuntimeSpec(device="cpu", precision="fp32", threads=1)).describe()
+    assert facts["device"] == "cpu"
+    assert facts["device_name"]
+    assert all(isinstance(value, str | int | bool) for value in facts.values())

@@ -1,0 +1,79 @@
+"""Every schedule against torch's own, step by step."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarlab.recipe import ScheduleSpec
+from cifarlab.training.schedules import lr_factor
+
+STEPS_PER_EPOCH, TOTAL = 10, 100
+SCHEDULERS = torch.optim.lr_scheduler
+
+
+def ours(spec: ScheduleSpec) -> list[float]:
+    return [lr_factor(spec, step, STEPS_PER_EPOCH, TOTAL) for step in range(TOTAL)]
+
+
+def theirs(make) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make(optimizer)
+    factors = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the scheduler is moved on without an optimizer step
+        for _ in range(TOTAL):
+            factors.append(optimizer.param_groups[0]["lr"])
+            if len(factors) < TOTAL:
+                scheduler.step()
+    return factors
+
+
+@pytest.mark.parametrize(
+    ("spec", "make"),
+    [
+        (ScheduleSpec(), lambda o: SCHEDULERS.ConstantLR(o, 1.0)),
+        (ScheduleSpec(name="step", every="3 epochs", gamma=0.5), lambda o: SCHEDULERS.StepLR(o, 30, 0.5)),
+        (
+            ScheduleSpec(name="multistep", milestones=("20 steps", "5 epochs", "90 %")),
+            lambda o: SCHEDULERS.MultiStepLR(o, [20, 50, 90]),
+        ),
+        (
+            ScheduleSpec(name="cosine", final=0.1),
+            lambda o: SCHEDULERS.CosineAnnealingLR(o, TOTAL, eta_min=0.1),
+        ),
+        (
+            ScheduleSpec(name="linear", final=0.2),
+            lambda o: SCHEDULERS.LinearLR(o, 1.0, 0.2, total_iters=TOTAL),
+        ),
+        (
+            ScheduleSpec(name="one-cycle", start=0.04, final=0.0004, peak="30 %"),
+            lambda o: SCHEDULERS.OneCycleLR(o, 1.0, TOTAL, pct_start=0.3, div_factor=25, final_div_factor=100),
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, ScheduleSpec) else "",
+)
+def test_equals_torch(spec, make):
+    assert ours(spec) == pytest.approx(theirs(make), abs=1e-6)
+
+
+def test_warmup_rises_in_equal_parts_and_joins_the_shape():
+    factors = ours(ScheduleSpec(name="cosine", warmup="1 epoch"))
+    assert factors[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert factors[10] == 1.0
+    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+
+
+@given(
+    name=st.sampled_from(["constant", "step", "multistep", "cosine", "one-cycle", "linear"]),
+    warmup=st.integers(0, 100),
+    total=st.integers(1, 300),
+)
+def test_factors_stay_within_0_and_1(name, warmup, total):
+    spec = ScheduleSpec(name=name, warmup=f"{warmup} %", milestones=("50 %",))
+    factors = [lr_factor(spec, step, 7, total) for step in range(total)]
+    assert all(0 <= factor <= 1 for factor in factors)
