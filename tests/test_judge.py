@@ -227,9 +227,7 @@ def test_d18_images_that_were_left_out_are_counted_and_listed(run: Run, shelf: S
     assert json.loads(line) == {"image": "a.png: empty (0 bytes)"}
 
 
-@pytest.mark.parametrize(
-    ("count", "word"), [(1, "1st"), (3, "3rd"), (11, "11th"), (22, "22nd")]
-)
+@pytest.mark.parametrize(("count", "word"), [(1, "1st"), (3, "3rd"), (11, "11th"), (22, "22nd")])
 def test_openings_are_counted_in_words(
     run: Run, classifier: Classifier, caplog: pytest.LogCaptureFixture, count: int, word: str
 ) -> None:
