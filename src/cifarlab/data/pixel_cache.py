@@ -261,7 +261,8 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise MachineError(
-            f"Decoded images need {needed_bytes / 1e6:.0f} MB in {folder}:\n{free_bytes / 1e6:.0f} MB are free. "
+            f"Decoded images need {needed_bytes / 1e6:.0f} MB in {folder}.\n"
+            f"There, {free_bytes / 1e6:.0f} MB are free. "
             "Free some space, or choose a smaller image size."
         )
 
