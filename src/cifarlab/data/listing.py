@@ -47,7 +47,7 @@ class Scan:
 
 
 def scan(root: Path) -> Scan:
-    """Walk through a folder, in the order of names.
+    """Walk through a folder; the result is in the order of names.
 
     Hidden files and files without a picture's suffix are passed over with a debug note. Raises DataError when
     the folder cannot be listed, and for symbolic links that leave the folder, dangle or run in a circle.
@@ -59,7 +59,7 @@ def scan(root: Path) -> Scan:
     try:
         while waiting:
             folder, prefix, chain = waiting.pop()
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True):
+            for entry in os.scandir(folder):
                 name = prefix + entry.name
                 if entry.name.startswith(".") or entry.name == _ARCHIVE_LITTER:
                     continue
@@ -83,6 +83,8 @@ def scan(root: Path) -> Scan:
         )
     if found.ignored:
         log.debug("Passed over in %s, no pictures: %s", root, some(sorted(map(printable, found.ignored))))
+    found.files.sort(key=lambda file: file[0])
+    found.folders.sort()
     return found
 
 

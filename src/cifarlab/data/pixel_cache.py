@@ -33,7 +33,6 @@ from cifarlab.data.listing import ImageFile, printable
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import (
     TEMPORARY_PREFIX,
-    flush_folder,
     lock,
     machine_errors,
     remove_leftovers,
@@ -271,4 +270,3 @@ def _remove_outdated(folder: Path, prefix: str) -> None:
     """Delete what was decoded from files that have changed since; whoever has it mapped keeps it."""
     for path in folder.glob(f"{prefix}*"):
         path.unlink(missing_ok=True)
-    flush_folder(folder)
