@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cifarlab.recipe import ScheduleSpec, duration_steps
+from cifarlab.duration import duration_steps
+from cifarlab.recipe import ScheduleSpec
 
 
 def lr_factor(spec: ScheduleSpec, step: int, steps_per_epoch: int, total_steps: int) -> float:

@@ -19,11 +19,12 @@ from cifarlab.data.images import Images
 from cifarlab.data.loader import Loader
 from cifarlab.data.resize import resize
 from cifarlab.data.split import load_train_and_val
+from cifarlab.duration import duration_steps
 from cifarlab.errors import DataError, PartialError
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.models import finetune
-from cifarlab.recipe import Recipe, duration_steps
+from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
