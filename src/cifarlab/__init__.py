@@ -1,7 +1,67 @@
-"""A laboratory for small-image classification: from data to an honestly tested model in one command."""
+"""A laboratory for small-image classification: from data to an honestly tested model in one command.
+
+    import cifarlab
+
+    run = cifarlab.train(cifarlab.load_recipe("quick"))
+    cifarlab.Classifier.load(run.path).predict(["cat.png"])
+
+Names that need torch are loaded when they are first used, so that `import cifarlab` takes no time.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cifarlab.errors import CifarlabError
+from cifarlab.recipe import Recipe
+from cifarlab.recipe_file import load as load_recipe
+from cifarlab.runs import Run
 from cifarlab.version import VERSION
 
+if TYPE_CHECKING:
+    from cifarlab.classifier import Classifier
+    from cifarlab.data.images import Images
+    from cifarlab.data.sources import load_images
+    from cifarlab.evaluation.evaluate import Evaluation
+    from cifarlab.judge import judge as evaluate
+    from cifarlab.training.train import train
+
 __version__ = VERSION
+
+__all__ = [
+    "CifarlabError",
+    "Classifier",
+    "Evaluation",
+    "Images",
+    "Recipe",
+    "Run",
+    "__version__",
+    "evaluate",
+    "load_images",
+    "load_recipe",
+    "train",
+]
+
+_ON_FIRST_USE = {
+    "Classifier": ("cifarlab.classifier", "Classifier"),
+    "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
+    "Images": ("cifarlab.data.images", "Images"),
+    "evaluate": ("cifarlab.judge", "judge"),
+    "load_images": ("cifarlab.data.sources", "load_images"),
+    "train": ("cifarlab.training.train", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used; raises AttributeError for any other."""
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module 'cifarlab' has no attribute {name!r}")
+    module, attribute = _ON_FIRST_USE[name]
+    globals()[name] = value = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})
