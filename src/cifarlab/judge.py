@@ -18,7 +18,7 @@ from cifarlab.errors import DataError, UsageError
 from cifarlab.evaluation import predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
-from cifarlab.report import charts
+from cifarlab.drawing import charts
 from cifarlab.runs import Run
 
 SPLITS = ("train", "val", "test")

@@ -87,7 +87,7 @@ def show(
     import io
 
     from cifarlab.data.card import describe, to_text
-    from cifarlab.data.grid import class_grid
+    from cifarlab.drawing.grid import class_grid
     from cifarlab.files import write_atomic
 
     images = _load_all(name, data_dir, skip_bad=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cifarlab.data.grid import FRAME, GAP, INK, MARGIN, PAPER, RIGHT, WIDE_GAP, WRONG, class_grid, render_grid
+from cifarlab.drawing.grid import FRAME, GAP, INK, MARGIN, PAPER, RIGHT, WIDE_GAP, WRONG, class_grid, render_grid
 from cifarlab.data.images import Images
 
 RNG = np.random.default_rng(5)

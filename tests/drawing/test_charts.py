@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from cifarlab.report import charts
+from cifarlab.drawing import charts
 from cifarlab.runs import COLUMNS, Row
 
 MATRIX = np.array([[90, 10, 0], [0, 0, 0], [3, 1, 96]])
