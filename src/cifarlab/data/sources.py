@@ -103,6 +103,12 @@ def find(source: str | Path, *, data_dir: Path | None = None) -> Found | None:
     return found
 
 
+def locate(source: str | Path, *, data_dir: Path | None = None) -> Path | None:
+    """Where a source lies on this machine; None when it would have to be downloaded. Raises what `find` raises."""
+    found = find(source, data_dir=data_dir)
+    return found.path if found else None
+
+
 def recognise(path: Path) -> Found | None:
     """Tell the format of a file or folder; None if it is none. Original pixels win over re-encoded ones."""
     if path.is_file():
