@@ -1,7 +1,7 @@
 """Brightness, contrast, saturation and hue, each image of a batch by its own factor.
 
-All functions take and return float images in 0..1 of shape (N, 3, H, W), factors of shape (N,), and clamp their
-result to 0..1. They give the numbers of the torchvision functions of the same names.
+All functions take and return float images in 0..1 of shape (N, 3, H, W), take factors of shape (N,), and
+clamp their result to 0..1. They give the numbers of the torchvision functions of the same names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 GREY = (0.2989, 0.587, 0.114)
-"""Shares of red, green and blue in perceived brightness (ITU-R BT.601); they add up to 0.9999, as everywhere."""
+"""Shares of red, green and blue in perceived brightness (ITU-R BT.601), rounded as torchvision has them."""
 
 
 def to_unit(images: Tensor) -> Tensor:
