@@ -112,17 +112,20 @@ def _move(pixels: Tensor, spec: AugmentationSpec, chance: Draw, mirrored: Tensor
 
 
 def _recolour(images: Tensor, spec: AugmentationSpec, chance: Draw) -> Tensor:
+    if spec.brightness == spec.contrast == spec.saturation == spec.hue == 0:
+        return images
+    images = colour.to_unit(images)  # a new tensor, so the rest may be done in place
     if spec.brightness > 0:
         factors = colour.factors_around_one(chance.brightness, spec.brightness)
-        images = colour.adjust_brightness(colour.to_unit(images), factors)
+        colour.adjust_brightness(images, factors, out=images)
     if spec.contrast > 0:
         factors = colour.factors_around_one(chance.contrast, spec.contrast)
-        images = colour.adjust_contrast(colour.to_unit(images), factors)
+        colour.adjust_contrast(images, factors, out=images)
     if spec.saturation > 0:
         factors = colour.factors_around_one(chance.saturation, spec.saturation)
-        images = colour.adjust_saturation(colour.to_unit(images), factors)
+        colour.adjust_saturation(images, factors, out=images)
     if spec.hue > 0:
-        images = colour.adjust_hue(colour.to_unit(images), (2 * chance.hue - 1) * spec.hue)
+        images = colour.adjust_hue(images, (2 * chance.hue - 1) * spec.hue)
     return images
 
 

@@ -129,7 +129,7 @@ def _equalise(flat: Tensor) -> Tensor:
     flat: int64 (N, C, pixels). Returns tables (N, C, 256).
     """
     counts = torch.zeros(*flat.shape[:2], 256, dtype=torch.float32, device=flat.device)
-    counts.scatter_add_(2, flat, torch.ones_like(flat, dtype=torch.float32))
+    counts.scatter_add_(2, flat, counts.new_ones(1).expand_as(flat))
     below = counts.cumsum(2) - counts
     step = ((flat.shape[2] - counts.gather(2, flat.amax(2, keepdim=True))) / 255).floor_()
     spread = ((below + (step / 2).floor_()) / step.clamp(min=1)).floor_().clamp_(max=255)
