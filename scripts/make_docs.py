@@ -46,7 +46,7 @@ def command_page() -> str:
         "",
         "Results are printed on stdout, notes and progress on stderr. Exit codes: 0 done, 1 a fault of ours,",
         "2 usage or recipe, 3 data, 4 checkpoint or model file, 5 machine, 6 training diverged, 7 run folder in use,",
-        "8 finished but some parts failed and are listed, 130 or 143 after Ctrl-C or SIGTERM with the last state saved.",
+        "8 finished but some parts failed and are listed, 130 or 143 after Ctrl-C or SIGTERM, with the state saved.",
         "",
     ]
     for path, command in commands("cifarlab", root):
