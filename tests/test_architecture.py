@@ -24,10 +24,10 @@ LINES = (
     ("runs", "runtime"),
     ("data", "models"),
     ("checkpoint", "evaluation"),
-    ("classifier", "report"),
+    ("classifier", "drawing"),
     ("judge", "predict_files"),
     ("training",),
-    ("compare", "explain", "export", "sweep", "serve", "bench"),
+    ("report", "compare", "explain", "ablate", "lr_find", "export", "sweep", "serve", "bench"),
     ("cli",),
     ("__init__", "__main__"),
 )

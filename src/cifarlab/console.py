@@ -44,6 +44,14 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
         yield lambda amount, text="": bar.update(task, advance=amount, text=text)
 
 
+def printable(text: str) -> str:
+    """Escape what could disturb a terminal: control characters, and bytes of file names that are not UTF-8."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 def is_interactive() -> bool:
     """Whether bars may be drawn: stderr is a capable terminal and notes are shown at all."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and log.isEnabledFor(logging.INFO)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from cifarlab.data.augment import normalise
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -12,3 +15,10 @@ def resize(images: Tensor, size: int) -> Tensor:
         return images
     shrinks = size < images.shape[-1]
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=shrinks)
+
+
+def to_network_input(
+    pixels: Tensor, mean: Tensor, std: Tensor, size: int, *, memory_format: torch.memory_format
+) -> Tensor:
+    """Normalise uint8 (N, 3, H, W) and bring it to the size the network sees: float (N, 3, size, size)."""
+    return resize(normalise(pixels, mean, std, memory_format=memory_format), size)

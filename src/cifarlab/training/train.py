@@ -20,7 +20,7 @@ from cifarlab.data.loader import Loader
 from cifarlab.data.resize import resize
 from cifarlab.data.split import load_train_and_val
 from cifarlab.duration import duration_steps
-from cifarlab.errors import DataError, PartialError
+from cifarlab.errors import DataError, PartialError, RecipeError
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.models import finetune
@@ -141,6 +141,8 @@ def make_model(recipe: Recipe, card: ModelCard, runtime: Runtime, loader: Loader
     torch.manual_seed(runtimes.mix_key(recipe.training.seed, _INITIALISATION))
     model = models.build(recipe.model, len(card.class_names), card.input_size)
     model = model.to(runtime.device, memory_format=runtime.memory_format)
+    if recipe.model.pretrained or recipe.model.weights:
+        return model
     mean, std = torch.tensor(card.mean), torch.tensor(card.std)
     pixels = loader.pixels[loader.order(0)[:_INITIAL_IMAGES]].cpu()
     images = normalise(pixels, mean, std, memory_format=torch.contiguous_format)
@@ -149,7 +151,7 @@ def make_model(recipe: Recipe, card: ModelCard, runtime: Runtime, loader: Loader
 
 
 def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tensor | None:
-    """One weight per class with mean 1 over the images, or None; raises DataError when their number is wrong."""
+    """One weight per class with mean 1 over the images, or None; raises RecipeError when their number is wrong."""
     wanted = recipe.training.class_weights
     if wanted == "none":
         return None
@@ -158,7 +160,7 @@ def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tenso
         values = np.where(images.counts > 0, len(images) / (images.num_classes * present), 0.0)
         return torch.tensor(values, dtype=torch.float32, device=device)
     if len(wanted) != images.num_classes:
-        raise DataError(f"training.class_weights has {len(wanted)} values; the data have {images.num_classes} classes.")
+        raise RecipeError(f"training.class_weights has {len(wanted)} values for {images.num_classes} classes.")
     return torch.tensor(wanted, dtype=torch.float32, device=device)
 
 

@@ -1,0 +1,207 @@
+"""A trained model with its normalisation and class names: images in, probabilities out; the one way to apply it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from cifarlab import models
+from cifarlab.checkpoint import ModelCard, load_model
+from cifarlab.data.decode import decode
+from cifarlab.data.resize import to_network_input
+from cifarlab.errors import CheckpointError, DataError, RecipeError
+from cifarlab.recipe import RuntimeSpec
+from cifarlab.runtime import Runtime, resolve
+
+BATCH_SIZE = 500
+"""Images per forward pass."""
+LISTED = 10
+"""Tensors that an error names before it only counts them."""
+
+Picture = Path | str | Image.Image | NDArray[np.uint8]
+"""A file, a Pillow image of any mode, or pixels uint8 (3, H, W)."""
+
+_PNG_MODES = {"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one image, most probable first; `label` and `probability` are those of the first.
+
+    name is the file as it was given; images without a file are called by their number.
+    """
+
+    name: str
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+
+class Classifier:
+    """Applies a network as its card says. The network is moved to the runtime's device, and judged in eval mode."""
+
+    def __init__(self, model: nn.Module, card: ModelCard, runtime: Runtime, batch_size: int = BATCH_SIZE) -> None:
+        self.model = model.to(runtime.device).to(memory_format=runtime.memory_format)
+        self.card = card
+        self.runtime = runtime
+        self.batch_size = batch_size
+        self.mean = torch.tensor(card.mean, device=runtime.device)
+        self.std = torch.tensor(card.std, device=runtime.device)
+
+    @classmethod
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None) -> Self:
+        """Load a model file, or the one in a run folder; without a runtime: the best device, in fp32.
+
+        Raises CheckpointError when the file is missing, damaged, or its weights do not fit its card.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / "model.safetensors"
+        weights, card = load_model(file)
+        model = _build(card, file)
+        problems = _misfits(model, weights, card)
+        if problems:
+            raise CheckpointError(f"{file} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
+        model.load_state_dict(weights)
+        return cls(model, card, runtime or inference_runtime())
+
+    @torch.inference_mode()
+    def logits(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+        """uint8 (N, 3, H, W) to float32 (N, C), without temperature; each image's answer is its own, batch or not."""
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype not in (np.uint8, torch.uint8):
+            raise ValueError(f"need uint8 (N, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
+        self.model.eval()
+        batches = [self._batch(pixels[i : i + self.batch_size]) for i in range(0, len(pixels), self.batch_size)]
+        if not batches:
+            return np.zeros((0, len(self.card.class_names)), np.float32)
+        return torch.cat(batches).cpu().numpy()
+
+    def probabilities(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+        """uint8 (N, 3, H, W) to float32 (N, C): the softmax of the logits divided by the card's temperature."""
+        logits = torch.from_numpy(self.logits(pixels)) / self.card.temperature
+        return torch.softmax(logits, dim=1).numpy()
+
+    def predict(self, images: Sequence[Picture], *, top: int = 5) -> list[Prediction]:
+        """Name the `top` most probable classes of each image, in order; raises DataError for one that is unreadable."""
+        found: list[Prediction] = []
+        for start in range(0, len(images), self.batch_size):
+            block = images[start : start + self.batch_size]
+            names = [_name(image, start + number) for number, image in enumerate(block)]
+            found += self.label(names, np.stack([self.decode(image) for image in block]), top)
+        return found
+
+    def decode(self, image: Picture) -> NDArray[np.uint8]:
+        """Bring one image to the size of the training images, uint8 (3, S, S); raises DataError with its name."""
+        side = self.card.image_size
+        try:
+            return decode(_content(image), (side, side))
+        except (DataError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise DataError(f"{_name(image, 0)}: {reason}") from error
+
+    def label(self, names: Sequence[str], pixels: NDArray[np.uint8], top: int) -> list[Prediction]:
+        """Name the `top` most probable classes of uint8 (N, 3, H, W); of equals the earlier class comes first.
+
+        Raises CheckpointError for a network whose output is not finite.
+        """
+        probabilities = self.probabilities(pixels)
+        if not np.isfinite(probabilities).all():
+            raise CheckpointError(
+                "The network's output is not finite. Its training had diverged, or the file is damaged."
+            )
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        return [
+            _prediction(name, [(self.card.class_names[i], float(row[i])) for i in best])
+            for name, row, best in zip(names, probabilities, order, strict=True)
+        ]
+
+    def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+        # a copy, since pixels may be a read-only map of a file or a mirrored view, which torch does not take
+        block = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.array(pixels, order="C"))
+        images = to_network_input(
+            block.to(self.runtime.device),
+            self.mean,
+            self.std,
+            self.card.input_size,
+            memory_format=self.runtime.memory_format,
+        )
+        with self.runtime.autocast():
+            logits: Tensor = self.model(images)
+        return logits.float()
+
+
+def inference_runtime(device: str = "auto") -> Runtime:
+    """How a finished model is applied: in fp32, so that it answers alike on every device."""
+    return resolve(RuntimeSpec(device=device, precision="fp32"))
+
+
+def _build(card: ModelCard, path: Path) -> nn.Module:
+    """The network that a card names, out of the list of known ones and nowhere else."""
+    try:
+        return models.build_untrained(card.architecture, len(card.class_names), card.input_size)
+    except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{path} names a network that cannot be built.\n{error}") from error
+
+
+def _misfits(model: nn.Module, weights: dict[str, Tensor], card: ModelCard) -> list[str]:
+    """Every tensor that is missing, unknown, or of another shape or type than the card's network has."""
+    wanted = model.state_dict()
+    shared = [name for name in wanted if name in weights]
+    return [
+        *(
+            _class_mismatch(wanted[name], weights[name], name, card)
+            for name in shared
+            if _differ(wanted, weights, name)
+        ),
+        *(f"{name} is missing" for name in wanted if name not in weights),
+        *(f"{name} is unknown" for name in weights if name not in wanted),
+    ]
+
+
+def _differ(wanted: dict[str, Tensor], found: dict[str, Tensor], name: str) -> bool:
+    return wanted[name].shape != found[name].shape or wanted[name].dtype != found[name].dtype
+
+
+def _class_mismatch(wanted: Tensor, found: Tensor, name: str, card: ModelCard) -> str:
+    num_classes = len(card.class_names)
+    same_inputs = wanted.shape[1:] == found.shape[1:] and wanted.dtype == found.dtype
+    if same_inputs and wanted.ndim > 0 and wanted.shape[0] == num_classes:
+        return f"{name} is made for {found.shape[0]} classes, the card names {num_classes}"
+    return f"{name} is {found.dtype} {tuple(found.shape)} instead of {wanted.dtype} {tuple(wanted.shape)}"
+
+
+def _listed(problems: list[str]) -> str:
+    rest = len(problems) - LISTED
+    return "; ".join(problems[:LISTED]) + (f"; and {rest} more." if rest > 0 else ".")
+
+
+def _prediction(name: str, top: list[tuple[str, float]]) -> Prediction:
+    label, probability = top[0]
+    return Prediction(name, label, probability, tuple(top))
+
+
+def _name(image: Picture, number: int) -> str:
+    return str(image) if isinstance(image, Path | str) else f"image {number}"
+
+
+def _content(image: Picture) -> bytes:
+    """Whatever comes, as the bytes of a picture, so that one decoder treats all alike."""
+    if isinstance(image, Path | str):
+        return Path(image).read_bytes()
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(f"need pixels uint8 (3, H, W), not {image.dtype} {image.shape}")
+        image = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    file = io.BytesIO()
+    lossless = image if image.mode in _PNG_MODES else image.convert("RGB")
+    lossless.save(file, "PNG", compress_level=1, exif=image.getexif())
+    return file.getvalue()

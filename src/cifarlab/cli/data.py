@@ -1,0 +1,118 @@
+"""`cifarlab data`: what data there is, whether it is what it should be, and how it looks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cifarlab.console import log
+from cifarlab.errors import DataError
+
+if TYPE_CHECKING:
+    from cifarlab.data.images import Images
+
+SOURCES = {
+    "cifar10": "60,000 colour images of 10 classes, 32 px",
+    "cifar100": "60,000 colour images of 100 classes, 32 px",
+    "sample": "a small part of CIFAR-10 that ships with cifarlab",
+}
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Look for data here first.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Name = Annotated[str, typer.Argument(help="cifar10, cifar100, sample, or a path: archive, folder or CSV.")]
+
+app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List the known data sets and where they lie on this machine; nothing is downloaded."""
+    from cifarlab.data.sources import locate
+
+    places = {name: locate(name, data_dir=data_dir) for name in SOURCES}
+    if as_json:
+        found = {name: str(place) if place else None for name, place in places.items()}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for name, place in places.items():
+        typer.echo(f"{name:10}{SOURCES[name]}")
+        typer.echo(f"{'':10}{place or f'not here; get it with: cifarlab data fetch {name}'}")
+
+
+@app.command()
+def fetch(name: Name, data_dir: DataDir = None) -> None:
+    """Download a data set, unless it is here already, and check it."""
+    from cifarlab.data.sources import load_images, locate
+
+    images = load_images(name, "train", data_dir=data_dir)
+    place = locate(name, data_dir=data_dir)
+    typer.echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {place}")
+
+
+@app.command()
+def verify(
+    name: Name,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 3 if there is a warning.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count and hash the images of every split, and look for images that occur twice."""
+    from cifarlab.data.card import describe, to_text
+
+    card = describe(_load_all(name, data_dir, skip_bad))
+    typer.echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
+    _report_warnings(name, card, strict)
+
+
+@app.command()
+def show(
+    name: Name,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the picture here [<name>-grid.png].")
+    ] = None,
+    per_class: Annotated[
+        int, typer.Option("--per-class", min=1, max=50, help="Examples of each class.")
+    ] = 10,
+    data_dir: DataDir = None,
+) -> None:
+    """Describe a data set in short and draw examples of its classes."""
+    import io
+
+    from cifarlab.data.card import describe, to_text
+    from cifarlab.drawing.grid import class_grid
+    from cifarlab.files import write_atomic
+
+    images = _load_all(name, data_dir, skip_bad=False)
+    card = describe(images)
+    typer.echo(to_text(name, card))
+    _report_warnings(name, card, strict=False)
+    picture = io.BytesIO()
+    class_grid(next(iter(images.values())), per_class).save(picture, "PNG", optimize=True)
+    path = out or Path(f"{Path(name).stem}-grid.png")
+    write_atomic(path, picture.getvalue())
+    typer.echo(f"examples: {path}")
+
+
+def _load_all(name: str, data_dir: Path | None, skip_bad: bool) -> dict[str, Images]:
+    from cifarlab.data.sources import load_images, splits
+
+    return {
+        split: load_images(name, split, data_dir=data_dir, skip_bad=skip_bad)
+        for split in splits(name, data_dir=data_dir)
+    }
+
+
+def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
+    found: list[str] = card["warnings"]
+    if strict and found:
+        raise DataError(f"{name} has {len(found)} warnings:\n{' '.join(found)}")
+    for warning in found:
+        log.warning("Warning: %s", warning)

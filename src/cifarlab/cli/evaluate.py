@@ -1,0 +1,80 @@
+"""`cifarlab evaluate`: the numbers of a run on one split."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarlab.errors import PartialError
+from cifarlab.runs import Run
+
+if TYPE_CHECKING:
+    from cifarlab.evaluation.evaluate import Evaluation
+
+
+class Split(StrEnum):
+    """Parts of a data set."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class Tta(StrEnum):
+    """Test-time augmentations."""
+
+    NONE = "none"
+    MIRROR = "mirror"
+    MIRROR_AND_SHIFTS = "mirror+shifts"
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    split: Annotated[Split, typer.Option(help="What to judge on; every opening of test is written down.")] = Split.VAL,
+    tta: Annotated[
+        Tta | None, typer.Option(help="Test-time augmentation, a number of its own; unset: as the recipe says.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Other images with the same classes: a name or a path.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """Judge a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
+    from cifarlab.classifier import Classifier, inference_runtime
+    from cifarlab.judge import judge, result_name
+
+    opened = Run.open(run)
+    classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device))
+    with opened.locked():
+        evaluation = judge(
+            opened,
+            split,
+            reason="cifarlab evaluate",
+            tta=tta or opened.recipe.evaluation.tta,
+            classifier=classifier,
+            source=data,
+            data_dir=data_dir,
+        )
+    _print(opened, result_name(split, data), evaluation, data, as_json)
+    if evaluation.num_skipped:
+        raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")
+
+
+def _print(run: Run, name: str, evaluation: Evaluation, data: str | None, as_json: bool) -> None:
+    from cifarlab.evaluation.report_text import summary
+    from cifarlab.judge import result_files
+
+    files = [str(run.path / file) for file in result_files(name)]
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.path), **evaluation.to_dict(), "files": files}, indent=2))
+        return
+    if data is not None:
+        typer.echo(f"These are the images of {data}, with the class names of the run.")
+    typer.echo(summary(evaluation))
+    typer.echo("\nWritten:")
+    for file in files:
+        typer.echo(f"  {file}")

@@ -1,0 +1,120 @@
+"""The picture files below a folder: what is there, what is passed over, and which links are refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cifarlab.console import log
+from cifarlab.errors import DataError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"}
+"""Of files that are taken for pictures, in small letters; what they hold is decided by their bytes."""
+
+_ARCHIVE_LITTER = "__MACOSX"
+"""A folder that macOS adds to its zip files; it holds no pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A picture on disk: its place, its name relative to the data set, its class, and what `stat` says."""
+
+    path: str
+    name: str
+    class_name: str
+    size_bytes: int
+    modified_ns: int
+    mode_bits: int
+
+    @classmethod
+    def at(cls, path: str, name: str, class_name: str, status: os.stat_result | None) -> ImageFile:
+        """Describe one file; without a status it is known to be missing."""
+        if status is None:
+            return cls(path, name, class_name, 0, 0, stat.S_IFREG)
+        return cls(path, name, class_name, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+@dataclass
+class Scan:
+    """Everything below a root: picture files and folders by relative name, and the names passed over."""
+
+    files: list[tuple[str, os.stat_result]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+def scan(root: Path) -> Scan:
+    """Walk through a folder; the result is in the order of names.
+
+    Hidden files and files without a picture's suffix are passed over with a debug note. Raises DataError when
+    the folder cannot be listed, and for symbolic links that leave the folder, dangle or run in a circle.
+    """
+    found, refused = Scan(), list[str]()
+    real_root = os.path.realpath(root)
+    # (folder, prefix of the names in it, real paths of the folders it was reached through)
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [(os.fspath(root), "", (real_root,))]
+    try:
+        while waiting:
+            folder, prefix, chain = waiting.pop()
+            for entry in os.scandir(folder):
+                name = prefix + entry.name
+                if entry.name.startswith(".") or entry.name == _ARCHIVE_LITTER:
+                    continue
+                if entry.is_symlink() and (problem := link_problem(entry.path, real_root, chain)):
+                    refused.append(f"{printable(name)} {problem}")
+                elif entry.is_dir():
+                    found.folders.append(name)
+                    waiting.append((entry.path, f"{name}/", (*chain, os.path.realpath(entry.path))))
+                elif entry.is_file() and Path(name).suffix.lower() in SUFFIXES:
+                    found.files.append((name, entry.stat()))
+                else:
+                    found.ignored.append(name)
+    except OSError as error:
+        raise DataError(
+            f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {error.filename!r}."
+        ) from error
+    if refused:
+        raise DataError(
+            f"{root} holds symbolic links that are not followed: {some(sorted(refused))}.\n"
+            "Replace them by the files they point to, or remove them."
+        )
+    if found.ignored:
+        log.debug("Passed over in %s, no pictures: %s", root, some(sorted(map(printable, found.ignored))))
+    found.files.sort(key=lambda file: file[0])
+    found.folders.sort()
+    return found
+
+
+def link_problem(path: str, real_root: str, chain: Sequence[str] = ()) -> str:
+    """Say why a link is not followed; empty when it stays inside `real_root` and runs in no circle."""
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError:
+        return "leads nowhere or in a circle"
+    if target in chain:
+        return "leads in a circle"
+    if os.path.commonpath([target, real_root]) != real_root:
+        return f"leads out of the folder, to {printable(target)}"
+    return ""
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort class names: by value when all are whole numbers, so that 10 follows 9, else by character."""
+    unique = set(names)
+    if all(name.isascii() and name.isdecimal() for name in unique):
+        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    return tuple(sorted(unique))
+
+
+def printable(name: str) -> str:
+    """A file's name as it can be shown: line breaks, control characters and stray bytes are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
+
+
+def some(items: Sequence[str], limit: int = 5) -> str:
+    """The first few of many, and how many more there are."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + more

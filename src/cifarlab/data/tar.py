@@ -1,0 +1,126 @@
+"""Read named members of a tar.gz in one pass, without extracting and without trusting any header field.
+
+Only plain headers are understood (POSIX ustar and what older GNU tar wrote): a long name, an extended
+header or a sparse map is skipped like any other unlisted member, so it can neither rename nor resize one
+that is listed.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifarlab.errors import DataError
+
+BLOCK = 512
+"""Bytes; headers and contents begin at multiples of it."""
+REGULAR = (b"0", b"\0")
+WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
+"""Links, devices, folders, FIFOs."""
+
+
+def read_members(path: Path, limits: Mapping[str, int], max_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every member that `limits` names, in the order of the archive.
+
+    limits: the most bytes that each may have. max_bytes: the most that the whole archive may unpack to;
+    reading stops there. Raises DataError for a listed member that is not a regular file, comes twice or is
+    too large, and for a damaged header; lets EOFError, gzip.BadGzipFile and zlib.error of a cut-off or
+    damaged file through.
+    """
+    seen: set[str] = set()
+    with gzip.open(path) as file:
+        stream = _Stream(file, path, max_bytes)
+        while (member := _parse(stream.read(BLOCK), path)) is not None:
+            if member.name in limits:
+                _check(member, limits[member.name], seen, path)
+                seen.add(member.name)
+                yield member.name, stream.read(member.size)
+                stream.skip(-member.size % BLOCK)
+            elif member.kind not in WITHOUT_CONTENT:
+                stream.skip(member.size + -member.size % BLOCK)
+        stream.drain()  # the checksum that proves the file whole comes last
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    kind: bytes
+
+
+class _Stream:
+    """Unpacked bytes, counted."""
+
+    def __init__(self, file: gzip.GzipFile, path: Path, max_bytes: int) -> None:
+        self.file, self.path, self.left = file, path, max_bytes
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        self._count(size)
+        content = self.file.read(size)
+        if len(content) < size:
+            raise EOFError
+        return content
+
+    def skip(self, size: int) -> None:
+        """Go past `size` bytes, a little at a time."""
+        self._count(size)
+        while size:
+            content = self.file.read(min(size, 2**20))
+            if not content:
+                raise EOFError
+            size -= len(content)
+
+    def drain(self) -> None:
+        """Go to the end."""
+        while content := self.file.read(2**16):
+            self._count(len(content))
+
+    def _count(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise DataError(
+                f"{self.path} unpacks to more than an official archive does: reading stopped.\n"
+                "Delete it and download the archive again."
+            )
+
+
+def _parse(block: bytes, path: Path) -> _Member | None:
+    """Read a header; None for the block of zeros that ends an archive."""
+    if not any(block):
+        return None
+    try:
+        size, checksum = _octal(block[124:136]), _octal(block[148:156])
+    except ValueError as error:
+        raise DataError(f"{path} has a damaged header: {error}.\nDownload the archive again.") from error
+    if checksum != sum(block) - sum(block[148:156]) + 8 * ord(" "):
+        raise DataError(f"{path} has a damaged header: wrong checksum.\nDownload the archive again.")
+    name = _text(block[:100])
+    if block[257:263] == b"ustar\0" and block[345]:
+        name = f"{_text(block[345:500])}/{name}"
+    return _Member(name.removeprefix("./"), size, block[156:157])
+
+
+def _check(member: _Member, limit: int, seen: set[str], path: Path) -> None:
+    problem = None
+    if member.kind not in REGULAR:
+        problem = "is not a regular file"
+    elif member.name in seen:
+        problem = "comes twice"
+    elif member.size > limit:
+        problem = f"has {member.size:,} bytes, at most {limit:,} are allowed"
+    if problem:
+        raise DataError(f"{path}: {member.name} {problem}.\nDownload the archive again.")
+
+
+def _octal(field: bytes) -> int:
+    digits = field.strip(b" \0")
+    if not all(byte in b"01234567" for byte in digits):
+        raise ValueError(f"{field!r} is no size")
+    return int(digits or b"0", 8)
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""Charts, image grids and pages: the one place where anything is drawn."""

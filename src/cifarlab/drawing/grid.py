@@ -1,0 +1,197 @@
+"""Pictures of pictures: the one place that lays images out in a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cifarlab.data.images import Images
+
+INK, PAPER = (38, 38, 38), (255, 255, 255)
+RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
+"""Blue and vermilion (Okabe and Ito, 2008), which colour-blind people tell apart; wrong also gets a cross."""
+
+MARGIN, GAP, WIDE_GAP, FRAME = 20, 6, 14, 3
+"""In pixels: around everything, between bare images, between framed or captioned ones, width of a frame."""
+
+MAX_LABEL_WIDTH = 240
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where everything goes, in pixels of the drawing."""
+
+    columns: int
+    rows: int
+    cell_width: int
+    cell_height: int
+    gap: int
+    label_width: int
+    caption_lines: int
+    font_size: int
+
+    @property
+    def line_height(self) -> int:
+        return round(self.font_size * 1.35)
+
+    @property
+    def row_pitch(self) -> int:
+        return self.cell_height + self.gap + self.caption_lines * self.line_height
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width = self.label_width + self.columns * (self.cell_width + self.gap) - self.gap
+        return 2 * MARGIN + width, 2 * MARGIN + self.rows * self.row_pitch - self.gap
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """Upper left corner of a cell."""
+        row, column = divmod(index, self.columns)
+        left = MARGIN + self.label_width + column * (self.cell_width + self.gap)
+        return left, MARGIN + row * self.row_pitch
+
+
+def render_grid(
+    pixels: NDArray[np.uint8],
+    captions: Sequence[str],
+    columns: int,
+    *,
+    scale: int,
+    marks: Sequence[bool] | None = None,
+    row_labels: Sequence[str] | None = None,
+) -> Image.Image:
+    """Draw images, uint8 (N, 3, H, W), row by row, each magnified `scale` times with hard pixel edges.
+
+    captions: below each image, of one or several lines, shortened to the width there is; empty for none.
+    marks: right (blue frame) or wrong (vermilion frame and a cross). row_labels: one per row, at its left.
+    Raises ValueError when the lengths do not fit each other.
+    """
+    rows = -(-len(pixels) // columns)
+    if len(pixels) == 0 or scale < 1 or (captions and len(captions) != len(pixels)):
+        raise ValueError(f"{len(pixels)} images, {len(captions)} captions, scale {scale} cannot be laid out")
+    if (marks is not None and len(marks) != len(pixels)) or (
+        row_labels is not None and len(row_labels) != rows
+    ):
+        raise ValueError(f"marks must be one per image ({len(pixels)}), row_labels one per row ({rows})")
+    gap = WIDE_GAP if captions or marks is not None else GAP
+    layout = _lay_out(pixels, captions, columns, scale, gap, row_labels or ())
+    drawing = Image.new("RGB", layout.size, PAPER)
+    draw = ImageDraw.Draw(drawing)
+    for index, image in enumerate(pixels):
+        left, top = layout.corner(index)
+        enlarged = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        cell = (layout.cell_width, layout.cell_height)
+        drawing.paste(enlarged.resize(cell, Image.Resampling.NEAREST), (left, top))
+        if marks is not None:
+            _draw_mark(draw, (left, top), cell, right=marks[index])
+        if captions:
+            wrong = marks is not None and not marks[index]
+            _draw_caption(draw, layout, captions[index], left, top, WRONG if wrong else INK)
+    for row, label in enumerate(row_labels or ()):
+        _draw_label(draw, layout, row, label)
+    return drawing
+
+
+def class_grid(images: Images, per_class: int = 10) -> Image.Image:
+    """Draw examples of every class, one class in a row, taken evenly from the whole data set.
+
+    Classes without an image are left out. Raises ValueError for a data set without images.
+    """
+    height, width = images.size
+    cells, labels = [], []
+    for label in np.flatnonzero(images.counts):
+        members = np.flatnonzero(images.labels == label)
+        chosen = members[
+            np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)
+        ]
+        row = np.full(
+            (per_class, 3, height, width), 255, np.uint8
+        )  # as white as the paper where there are too few
+        row[: len(chosen)] = images.pixels[chosen]
+        cells.append(row)
+        labels.append(images.class_names[label])
+    pixels = np.concatenate(cells) if cells else np.empty((0, 3, height, width), np.uint8)
+    side = 96 if len(labels) <= 20 else 64
+    return render_grid(pixels, (), per_class, scale=max(1, round(side / width)), row_labels=labels)
+
+
+def _lay_out(
+    pixels: NDArray[np.uint8],
+    captions: Sequence[str],
+    columns: int,
+    scale: int,
+    gap: int,
+    row_labels: Sequence[str],
+) -> _Layout:
+    height, width = pixels.shape[2] * scale, pixels.shape[3] * scale
+    font_size = min(max(width // 8, 11), 15)
+    longest = max((_width(label, font_size + 2) for label in row_labels), default=0)
+    return _Layout(
+        columns=min(columns, len(pixels)),
+        rows=-(-len(pixels) // columns),
+        cell_width=width,
+        cell_height=height,
+        gap=gap,
+        label_width=min(longest, MAX_LABEL_WIDTH) + WIDE_GAP if row_labels else 0,
+        caption_lines=max((caption.count("\n") + 1 for caption in captions if caption), default=0),
+        font_size=font_size,
+    )
+
+
+def _draw_mark(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], cell: tuple[int, int], *, right: bool
+) -> None:
+    (left, top), (width, height) = corner, cell
+    box = (left - FRAME, top - FRAME, left + width + FRAME - 1, top + height + FRAME - 1)
+    draw.rectangle(box, outline=RIGHT if right else WRONG, width=FRAME)
+    if right:
+        return
+    size = max(min(width // 6, 16), 8)  # of the cross, in the upper right corner
+    x, y = left + width - size, top
+    draw.rectangle((x, y, x + size, y + size), fill=WRONG)
+    inset = size // 4
+    draw.line((x + inset, y + inset, x + size - inset, y + size - inset), fill=PAPER, width=2)
+    draw.line((x + inset, y + size - inset, x + size - inset, y + inset), fill=PAPER, width=2)
+
+
+def _draw_caption(
+    draw: ImageDraw.ImageDraw, layout: _Layout, caption: str, left: int, top: int, ink: tuple[int, int, int]
+) -> None:
+    middle, y = left + layout.cell_width / 2, top + layout.cell_height + FRAME + 1
+    for number, line in enumerate(caption.split("\n")):
+        text = _shorten(line, layout.cell_width + layout.gap - 4, layout.font_size)
+        place = (middle, y + (number + 0.5) * layout.line_height)
+        draw.text(place, text, fill=ink, font=_font(layout.font_size), anchor="mm")
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, layout: _Layout, row: int, label: str) -> None:
+    size = layout.font_size + 2
+    text = _shorten(label, MAX_LABEL_WIDTH, size)
+    _, top = layout.corner(row * layout.columns)
+    place = (MARGIN + layout.label_width - WIDE_GAP, top + layout.cell_height / 2)
+    draw.text(place, text, fill=INK, font=_font(size), anchor="rm")
+
+
+def _shorten(text: str, width: int, font_size: int) -> str:
+    """Cut a text to a width in pixels, marking the cut by an ellipsis."""
+    if _width(text, font_size) <= width:
+        return text
+    while text and _width(f"{text}…", font_size) > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _width(text: str, font_size: int) -> int:
+    return round(_font(font_size).getlength(text))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and therefore looks the same everywhere."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

@@ -1,0 +1,148 @@
+"""The numbers of one classifier on one split."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
+
+from cifarlab.console import Advance, progress
+from cifarlab.data.images import Images
+from cifarlab.errors import CheckpointError, DivergedError
+from cifarlab.evaluation import calibration, metrics
+from cifarlab.evaluation.statistics import Interval, wilson
+from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
+
+BLOCK = 1000
+"""Images handed to the judged function at once: a memory-mapped data set is never read into memory whole."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well one classifier does on one split; accuracies are fractions, intervals Wilson's at 95 %."""
+
+    split: str
+    num_images: int
+    num_skipped: int
+    """Images of the split that could not be read; they count nowhere."""
+    class_names: tuple[str, ...]
+    fingerprint: str
+    """Of the images."""
+    original: bool | None
+    """Whether their pixels are the published ones; None when there is nothing to compare with."""
+    accuracy: Fraction
+    accuracy_interval: Interval
+    top5_accuracy: Fraction
+    """1.0 when there are at most five classes."""
+    top5_interval: Interval
+    loss: Finite
+    """Mean cross-entropy in nats of the logits as they are: no temperature, label smoothing or weights."""
+    per_class: tuple[metrics.ClassMetrics, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    """Counts: row = label, column = prediction."""
+    most_confused: tuple[metrics.Confusion, ...]
+    temperature: Finite
+    """Divided the logits before the probabilities that calibration_error and reliability speak of."""
+    calibration_error: Fraction
+    reliability: tuple[calibration.Bin, ...]
+    tta: str | None
+    """Which test-time augmentation the two numbers below were made with."""
+    tta_accuracy: Fraction | None
+    tta_interval: Interval | None
+    seconds: Finite
+    """For all logits without test-time augmentation, reading the images included."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it: from_dict gives an equal Evaluation."""
+        values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
+        """Read back what to_dict gave; raises CheckpointError for anything else."""
+        try:
+            return _ADAPTER.validate_python(values)
+        except ValidationError as error:
+            raise CheckpointError(f"This is no evaluation: {error}") from error
+
+
+_ADAPTER = TypeAdapter(Evaluation)
+
+
+def evaluate(
+    logits_of: LogitsOf, images: Images, *, split: str, tta: str = "none", temperature: float = 1.0
+) -> tuple[Evaluation, NDArray[np.float32]]:
+    """Judge a function from uint8 images (N, 3, H, W) to logits (N, C) on labelled images.
+
+    Returns the numbers and the logits without test-time augmentation.
+    Raises ValueError without images, DivergedError for logits that are not finite.
+    """
+    start = time.perf_counter()
+    logits = _all_logits(logits_of, images, split)
+    seconds = time.perf_counter() - start
+    tta_accuracy, tta_interval = None, None
+    if tta != "none":
+        views = _all_logits(WRAPPERS[tta](logits_of), images, f"{split}, {tta}")
+        tta_accuracy, tta_interval = _accuracy(views, images)
+    accuracy, accuracy_interval = _accuracy(logits, images)
+    top5_accuracy, top5_interval = _accuracy(logits, images, k=5)
+    matrix = metrics.confusion_matrix(logits, images.labels)
+    bins = calibration.reliability(logits, images.labels, temperature)
+    evaluation = Evaluation(
+        split=split,
+        num_images=len(images),
+        num_skipped=len(images.skipped),
+        class_names=images.class_names,
+        fingerprint=images.fingerprint,
+        original=images.original,
+        accuracy=accuracy,
+        accuracy_interval=accuracy_interval,
+        top5_accuracy=top5_accuracy,
+        top5_interval=top5_interval,
+        loss=metrics.cross_entropy(logits, images.labels),
+        per_class=metrics.per_class(matrix, images.class_names),
+        confusion_matrix=tuple(tuple(row) for row in matrix.tolist()),
+        most_confused=metrics.most_confused(matrix, images.class_names),
+        temperature=temperature,
+        calibration_error=calibration.expected_calibration_error(bins),
+        reliability=bins,
+        tta=None if tta == "none" else tta,
+        tta_accuracy=tta_accuracy,
+        tta_interval=tta_interval,
+        seconds=seconds,
+    )
+    return evaluation, logits
+
+
+def _accuracy(logits: NDArray[np.float32], images: Images, k: int = 1) -> tuple[float, Interval]:
+    correct = metrics.num_correct(logits, images.labels, k)
+    return correct / len(images), wilson(correct, len(images))
+
+
+def _all_logits(logits_of: LogitsOf, images: Images, description: str) -> NDArray[np.float32]:
+    if len(images) == 0:
+        raise ValueError("there are no images to judge")
+    with progress(f"Judging {description}", len(images), "images") as advance:
+        blocks = [_block(logits_of, images, start, advance) for start in range(0, len(images), BLOCK)]
+    logits = np.concatenate(blocks)
+    wanted = (len(images), images.num_classes)
+    if logits.shape != wanted:
+        raise ValueError(f"got logits {logits.shape} instead of {wanted}")
+    broken = len(images) - int(np.isfinite(logits).all(axis=1).sum())
+    if broken:
+        raise DivergedError(f"The network's output is not finite for {broken} of {len(images)} images ({description}).")
+    return logits
+
+
+def _block(logits_of: LogitsOf, images: Images, start: int, advance: Advance) -> NDArray[np.float32]:
+    pixels = images.pixels[start : start + BLOCK]
+    logits = logits_of(pixels)
+    advance(len(pixels))
+    return logits

@@ -1,0 +1,51 @@
+"""What a classifier said about every image of a split, as a parquet file that any table program reads."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cifarlab.errors import CheckpointError
+from cifarlab.files import write_atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """In the order of the split: labels and predictions int64 (N,), logits float32 (N, C)."""
+
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+
+def write(path: Path, labels: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
+    """Store index, label, prediction and logits (a list of float32) of every image.
+
+    Raises MachineError when the disk is full or read-only.
+    """
+    columns = {
+        "index": pa.array(np.arange(len(labels))),
+        "label": pa.array(labels),
+        "prediction": pa.array(logits.argmax(axis=1).astype(np.int64)),
+        "logits": pa.array(list(logits.astype(np.float32)), pa.list_(pa.float32())),
+    }
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    write_atomic(path, file.getvalue())
+
+
+def read(path: Path) -> Predictions:
+    """Read what `write` stored; raises CheckpointError when the file is missing or is something else."""
+    try:
+        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        labels, predictions = (table[name].to_numpy().astype(np.int64) for name in ("label", "prediction"))
+        logits = np.stack(table["logits"].to_numpy()).astype(np.float32)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise CheckpointError(f"Cannot read the predictions {path}: {error}.") from error
+    return Predictions(labels, predictions, logits)

@@ -1,0 +1,153 @@
+"""Judge a run on one of its splits and leave the numbers, tables, figure and predictions in its folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.classifier import Classifier
+from cifarlab.console import log
+from cifarlab.data.images import Images
+from cifarlab.data.sources import load_images, splits
+from cifarlab.data.split import load_train_and_val
+from cifarlab.errors import DataError, UsageError
+from cifarlab.evaluation import predictions, report_text
+from cifarlab.evaluation.evaluate import Evaluation, evaluate
+from cifarlab.files import write_atomic
+from cifarlab.drawing import charts
+from cifarlab.runs import Run
+
+SPLITS = ("train", "val", "test")
+
+
+def judge(
+    run: Run,
+    split: str,
+    *,
+    reason: str,
+    tta: str = "none",
+    classifier: Classifier | None = None,
+    source: str | None = None,
+    data_dir: Path | None = None,
+) -> Evaluation:
+    """Evaluate a run's classifier on a split and write everything into the run folder, which the caller has locked.
+
+    Opening the test split is written into the ledger, with `reason`, before it is loaded. `source` names other
+    images of the same classes; their results get names of their own (`result_name`).
+    Raises CheckpointError when the run left no classifier, DataError when the images are not those of the run,
+    UsageError for a split that it does not have.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
+    classifier = classifier or Classifier.load(run.model_file)
+    _require(split, source or run.recipe.data.source, data_dir)
+    if split == "test":
+        count = run.open_test(reason if source is None else f"{reason}, {source}")
+        log.info(f"test split opened for the {_ordinal(count)} time")
+    if source is None:
+        images = _own_images(run, split, classifier, data_dir)
+        _check_fingerprint(run, split, images)
+    else:
+        images = load_images(source, split, image_size=classifier.card.image_size, data_dir=data_dir)
+    _check_classes(run, classifier, images)
+    evaluation, logits = evaluate(
+        classifier.logits, images, split=split, tta=tta, temperature=classifier.card.temperature
+    )
+    write_results(run, result_name(split, source), evaluation, images, logits)
+    return evaluation
+
+
+def result_name(split: str, source: str | None) -> str:
+    """What the result files of a split are called after: "test", or "test-<source>" for other images."""
+    if source is None:
+        return split
+    return f"{split}-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(source).name)}"
+
+
+def result_files(name: str) -> list[str]:
+    """The files that `judge` leaves, relative to the run folder."""
+    figure = "confusion_matrix.png" if name == "test" else f"confusion_matrix-{name}.png"
+    return [
+        f"evaluation-{name}.json",
+        f"evaluation-{name}.csv",
+        f"evaluation-{name}.txt",
+        f"confusion-{name}.csv",
+        f"confusion-{name}-normalised.csv",
+        f"predictions-{name}.parquet",
+        f"figures/{figure}",
+    ]
+
+
+def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, logits: NDArray[np.float32]) -> None:
+    """Write result_files; the JSON comes last, so that where it stands the rest stands too."""
+    _, table, text, counts, shares, parquet, figure = (run.path / file for file in result_files(name))
+    write_atomic(table, report_text.classification_csv(evaluation))
+    write_atomic(text, report_text.classification_text(evaluation))
+    write_atomic(counts, report_text.confusion_csv(evaluation, normalised=False))
+    write_atomic(shares, report_text.confusion_csv(evaluation, normalised=True))
+    predictions.write(parquet, images.labels, logits)
+    matrix = np.array(evaluation.confusion_matrix)
+    charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), figure)
+    if images.skipped:
+        lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
+        write_atomic(run.path / f"bad-{name}.jsonl", "".join(lines))
+        log.warning(f"{len(images.skipped)} images could not be read and do not count: see bad-{name}.jsonl")
+    run.write_evaluation(name, evaluation.to_dict())
+
+
+def _require(split: str, source: str, data_dir: Path | None) -> None:
+    """Refuse a test split that is not there before the ledger says that it was opened."""
+    if split == "test" and "test" not in (found := splits(source, data_dir=data_dir)):
+        raise DataError(f"{source} has no test split. It has: {', '.join(found)}.")
+
+
+def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:
+    """The split as the recipe defines it; val is held out again, by the same seed."""
+    recipe = run.recipe
+    if split == "test":
+        size = classifier.card.image_size
+        return load_images(
+            recipe.data.source, "test", image_size=size, data_dir=data_dir, skip_bad=recipe.data.skip_bad
+        )
+    train, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
+    if split == "train":
+        return train
+    if val is None:
+        raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")
+    return val
+
+
+def _check_fingerprint(run: Run, split: str, images: Images) -> None:
+    """Refuse images that are not those of the first look at this split; the first look is written down."""
+    data = run.manifest["data"]
+    before = data.get(f"{split}_fingerprint")
+    if before is None:
+        run.update_manifest(data={**data, f"{split}_fingerprint": images.fingerprint})
+    elif before != images.fingerprint:
+        raise DataError(
+            f"The {split} images are not those that {run.path} was trained or judged on.\n"
+            f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... To judge other images, name them with --data."
+        )
+
+
+def _check_classes(run: Run, classifier: Classifier, images: Images) -> None:
+    known, found = classifier.card.class_names, images.class_names
+    if known != found:
+        raise DataError(
+            f"The classes of these images are not those of {run.path}.\n"
+            f"The model knows {_listed(known)}; the images have {_listed(found)}."
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:10])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 10 else ''})"
+
+
+def _ordinal(number: int) -> str:
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{suffix}"

@@ -1,0 +1,158 @@
+"""Start from weights learnt elsewhere: load them, hold the backbone still, or let it learn more slowly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from safetensors.torch import load as parse_safetensors
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cifarlab.console import log
+from cifarlab.errors import CheckpointError, RecipeError
+
+_FROZEN = "frozen_by_finetune"
+"""Marks the parameters that `unfreeze` may free: some networks have others that are never trained."""
+
+
+class ParameterGroup(TypedDict):
+    """What an optimizer is given; lr_factor multiplies the base learning rate."""
+
+    params: list[nn.Parameter]
+    lr_factor: float
+    weight_decay: float
+
+
+def head(model: nn.Module) -> nn.Module:
+    """The layer that maps features to classes: what get_classifier() gives (timm), or the last linear one.
+
+    A network without linear layers ends in a 1×1 convolution (SqueezeNet). Several classifiers come as one
+    ModuleList. Raises RecipeError when there is none.
+    """
+    get_classifier = getattr(model, "get_classifier", None)
+    named = get_classifier() if callable(get_classifier) else None
+    if isinstance(named, tuple):
+        return nn.ModuleList(named)
+    if isinstance(named, nn.Linear | nn.Conv2d):
+        return named
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    pointwise = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+    if not linear and not pointwise:
+        raise RecipeError(
+            f"{type(model).__name__} has no linear layer that could be its head.\n"
+            "Give it a method get_classifier() that returns the layer."
+        )
+    return (linear or pointwise)[-1]
+
+
+def freeze_backbone(model: nn.Module) -> None:
+    """Stop everything but the head from learning; batch norms follow through `train_mode`."""
+    for parameter in _backbone(model):
+        if parameter.requires_grad:
+            parameter.requires_grad_(False)
+            setattr(parameter, _FROZEN, True)
+
+
+def unfreeze(model: nn.Module) -> None:
+    """Let everything learn that `freeze_backbone` stopped."""
+    for parameter in model.parameters():
+        if hasattr(parameter, _FROZEN):
+            parameter.requires_grad_(True)
+            delattr(parameter, _FROZEN)
+
+
+def train_mode(model: nn.Module, frozen: bool) -> None:
+    """Set the network to training, except that the batch norms of a frozen backbone keep their statistics.
+
+    In training mode they would follow the new images although their weights are frozen, and the features with
+    them.
+    """
+    model.train()
+    if frozen:
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def parameter_groups(
+    model: nn.Module, backbone_lr_factor: float, weight_decay: float, decay_norm_and_bias: bool
+) -> list[ParameterGroup]:
+    """Sort all parameters, frozen ones included, by learning rate factor and weight decay.
+
+    Norm scales and biases are the parameters with one dimension. Frozen ones have no gradient, so that an
+    optimizer skips them until they are freed. Raises RecipeError as `head` does.
+    """
+    backbone = {id(parameter) for parameter in _backbone(model)}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        factor = backbone_lr_factor if id(parameter) in backbone else 1.0
+        decay = weight_decay if decay_norm_and_bias or parameter.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return [
+        ParameterGroup(params=parameters, lr_factor=factor, weight_decay=decay)
+        for (factor, decay), parameters in groups.items()
+    ]
+
+
+def load_backbone_weights(model: nn.Module, path: Path) -> None:
+    """Copy weights from a safetensors file by name; a head with another number of classes keeps its own.
+
+    Raises CheckpointError, before anything is copied, when the file cannot be read, when a value is not
+    finite, or when any other name or shape differs.
+    """
+    found = read_weights(path)
+    expected = model.state_dict()
+    head_names = _head_names(model)
+    if any(name in found and found[name].shape != expected[name].shape for name in head_names):
+        log.info(f"{path}: the head has other classes and starts anew.")
+        found = {name: tensor for name, tensor in found.items() if name not in head_names}
+        expected = {name: tensor for name, tensor in expected.items() if name not in head_names}
+    problems = _differences(expected, found)
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise CheckpointError(f"{path} does not fit {type(model).__name__}; nothing was loaded:{listed}")
+    model.load_state_dict(found, strict=False)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Raises CheckpointError when it is missing, damaged, or holds NaN or infinity.
+    """
+    try:
+        tensors = parse_safetensors(path.read_bytes())
+    except Exception as error:  # the parser raises its own and Python's errors on damaged headers
+        raise CheckpointError(f"Cannot read the weights {path}: {error}.\nA safetensors file is needed.") from error
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds NaN or infinity in {', '.join(broken)}. Its training had diverged.")
+    return tensors
+
+
+def _backbone(model: nn.Module) -> list[nn.Parameter]:
+    in_head = {id(parameter) for parameter in head(model).parameters()}
+    return [parameter for parameter in model.parameters() if id(parameter) not in in_head]
+
+
+def _head_names(model: nn.Module) -> set[str]:
+    in_head = {id(parameter) for parameter in head(model).parameters()}
+    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in in_head}
+
+
+def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """One line for each tensor that is missing, unknown or of another shape."""
+    problems = []
+    for name in [*expected, *(name for name in found if name not in expected)]:
+        # Files older than torch 0.4.1 have no counters; they matter only to norms with a cumulative average.
+        if name.endswith("num_batches_tracked") and name not in found:
+            continue
+        want, have = (_shape(tensors.get(name)) for tensors in (expected, found))
+        if want != have:
+            problems.append(f"{name}: expected {want}, found {have}")
+    return problems
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "a number"

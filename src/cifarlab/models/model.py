@@ -1,0 +1,61 @@
+"""What a registered network says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from cifarlab.recipe import ModelSpec
+
+Build = Callable[[ModelSpec, int, int], nn.Module]
+"""(spec, num_classes, image_size in pixels) -> network."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that recipes name.
+
+    build makes a network from normalised float images (N, 3, image_size, image_size) to logits (N,
+    num_classes).
+    """
+
+    build: Build
+    source: str
+    """Where the architecture comes from."""
+    stems: tuple[str, ...] = ()
+    """What model.stem may be besides "default"."""
+    scalable: bool = False
+    """Whether model.width changes the number of channels."""
+    min_size: int = 1
+    """Pixels; smaller images shrink to nothing inside the network."""
+
+    def problems(self, spec: ModelSpec, image_size: int) -> list[str]:
+        """One sentence for each option that this network does not have."""
+        stems = ("default", *self.stems)
+        found = [
+            (spec.stem not in stems, f"model.stem = {spec.stem!r} is not one of {', '.join(stems)}."),
+            (
+                spec.width != 1 and not self.scalable,
+                f"model.width = {spec.width} needs a network that scales.",
+            ),
+            (
+                spec.pretrained,
+                "model.pretrained needs a torchvision: or timm: network; model.weights takes a file.",
+            ),
+            (
+                image_size < self.min_size,
+                f"Images of {image_size} px are too small; it needs {self.min_size}.",
+            ),
+        ]
+        return [text for wrong, text in found if wrong]
+
+
+@runtime_checkable
+class InitialisedFromImages(Protocol):
+    """A network whose first weights depend on the training images."""
+
+    def initialise_from(self, images: Tensor) -> None:
+        """Set them from normalised float images (N, 3, H, W)."""

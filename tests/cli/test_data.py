@@ -1,0 +1,105 @@
+"""The command data, with data sets that lie in memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cifarlab.cli.data import app
+from cifarlab.console import log
+from cifarlab.data.images import Images
+from cifarlab.errors import DataError
+
+RNG = np.random.default_rng(1)
+TRAIN = Images(
+    RNG.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8),
+    np.arange(12, dtype=np.int64) % 2,
+    ("cat", "dog"),
+    False,
+)
+CLEAN = Images(RNG.integers(0, 256, (4, 3, 32, 32), dtype=np.uint8), np.arange(4) % 2, ("cat", "dog"))
+LEAKY = TRAIN.subset(np.array([0, 1, 2]))
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """Stand in for the sources: cifar10 is there, `leaky` has test images of train."""
+    module = ModuleType("cifarlab.data.sources")
+    asked = []
+
+    def load_images(source, split, *, image_size=None, data_dir=None, skip_bad=False):
+        asked.append((source, split, data_dir, skip_bad))
+        return TRAIN if split == "train" else LEAKY if source == "leaky" else CLEAN
+
+    module.load_images = load_images
+    module.splits = lambda source, *, data_dir=None: ("train", "test")
+    module.locate = lambda source, *, data_dir=None: Path("/data/cifar10") if source == "cifar10" else None
+    monkeypatch.setitem(sys.modules, "cifarlab.data.sources", module)
+    return asked
+
+
+@pytest.fixture
+def notes(caplog):
+    log.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, logger=log.name)
+    yield caplog
+    log.removeHandler(caplog.handler)
+
+
+def call(*words: str):
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_list_says_what_is_here_and_how_to_get_the_rest(sources):
+    text = call("list").stdout
+    assert (
+        "/data/cifar10" in text and "cifarlab data fetch cifar100" in text and "fetch cifar10\n" not in text
+    )
+    assert json.loads(call("list", "--json").stdout) == {
+        "cifar10": "/data/cifar10",
+        "cifar100": None,
+        "sample": None,
+    }
+    assert sources == []
+
+
+def test_fetch(sources):
+    assert (
+        call("fetch", "cifar10", "--data-dir", "/d").stdout
+        == "cifar10: 12 train images of 2 classes in /data/cifar10\n"
+    )
+    assert sources == [("cifar10", "train", Path("/d"), False)]
+
+
+def test_verify(sources, notes):
+    result = call("verify", "cifar10", "--strict", "--skip-bad")
+    assert result.exit_code == 0 and "train/test 0" in result.stdout and "re-encoded" in result.stdout
+    assert sources == [("cifar10", "train", None, True), ("cifar10", "test", None, True)] and notes.text == ""
+    card = json.loads(call("verify", "cifar10", "--json").stdout)
+    assert card["splits"]["train"]["fingerprint"] == TRAIN.fingerprint
+
+
+def test_d23_leaks_are_a_warning_and_an_error_when_strict(sources, notes):
+    result = call("verify", "leaky")
+    assert result.exit_code == 0 and "3 of 3 test images are also in train" in notes.text
+    with pytest.raises(DataError, match="3 of 3 test images are also in train") as caught:
+        call("verify", "leaky", "--strict")
+    assert caught.value.exit_code == 3
+
+
+def test_show_draws_examples(sources, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("show", "some/where/cifar10", "--per-class", "3")
+    assert result.exit_code == 0 and "examples: cifar10-grid.png" in result.stdout
+    with Image.open("cifar10-grid.png") as picture:
+        assert picture.format == "PNG" and picture.width > 3 * 96 and picture.height > 2 * 96
+    call("show", "cifar10", "--out", "other/picture.png")
+    assert (tmp_path / "other" / "picture.png").exists()

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from cifarlab import judge as module
+from cifarlab import recipe_file
+from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.classifier import Classifier
+from cifarlab.data.images import Images
+from cifarlab.data.split import hold_out
+from cifarlab.errors import CheckpointError, DataError, UsageError
+from cifarlab.evaluation import predictions
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.judge import judge, result_files, result_name
+from cifarlab.models import MODELS
+from cifarlab.models.model import Model
+from cifarlab.recipe import DataSpec, ModelSpec, RuntimeSpec, ValidationSpec
+from cifarlab.runs import Run
+from cifarlab.runtime import resolve
+
+NAMES = ("cat", "dog", "owl")
+
+
+class Mean(nn.Module):
+    """Logits from the mean colour."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.fc(images.mean((2, 3)))
+        return logits
+
+
+def images(seed: int, num_images: int = 30, names: tuple[str, ...] = NAMES, skipped: tuple[str, ...] = ()) -> Images:
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (num_images, 3, 8, 8), dtype=np.uint8)
+    return Images(pixels, random.integers(0, len(names), num_images), names, True, "made up", skipped)
+
+
+class Shelf:
+    """Stands in for the sources: images by source and split, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.images = {"home": {"train": images(0, 100), "test": images(1)}, "/data/new test!": {"test": images(2)}}
+        self.asked: list[tuple[str, str]] = []
+        self.ledger_when_asked: list[int] = []
+        self.run: Run | None = None
+
+    def splits(self, source: str, *, data_dir: Path | None = None) -> tuple[str, ...]:
+        return tuple(self.images[source])
+
+    def load_images(
+        self,
+        source: str,
+        split: str,
+        *,
+        image_size: int | None = None,
+        data_dir: Path | None = None,
+        skip_bad: bool = False,
+    ) -> Images:
+        self.asked.append((source, split))
+        assert self.run is not None
+        self.ledger_when_asked.append(len(self.run.test_openings))
+        return self.images[source][split]
+
+    def load_train_and_val(
+        self, data: DataSpec, validation: ValidationSpec, data_dir: Path | None = None
+    ) -> tuple[Images, Images | None]:
+        train = self.load_images(data.source, "train")
+        if validation.size == 0:
+            return train, None
+        rest, held = hold_out(train.labels, validation.size, validation.seed)
+        return train.subset(rest), train.subset(held)
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    found = Shelf()
+    for name in ("load_images", "splits", "load_train_and_val"):
+        monkeypatch.setattr(module, name, getattr(found, name))
+    monkeypatch.setitem(MODELS, "mean", Model(lambda spec, num_classes, size: Mean(num_classes), source="here"))
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path, shelf: Shelf) -> Run:
+    run = Run.create(tmp_path, "r")
+    values = {"name": "r", "model": {"name": "mean"}, "data": {"source": "home"}}
+    run.write_recipe(recipe_file.from_values(values))
+    train, val = shelf.images["home"]["train"], None
+    rest, held = hold_out(train.labels, 0.1, 0)
+    train, val = train.subset(rest), train.subset(held)
+    run.update_manifest(data={"train_fingerprint": train.fingerprint, "val_fingerprint": val.fingerprint})
+    torch.manual_seed(0)
+    facts = ModelCard(
+        architecture=ModelSpec(name="mean"),
+        class_names=NAMES,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        image_size=8,
+        input_size=8,
+        temperature=2.0,
+    )
+    save_model(run.model_file, Mean(3).state_dict(), facts)
+    shelf.run = run
+    return run
+
+
+@pytest.fixture
+def classifier(run: Run) -> Classifier:
+    return Classifier.load(run.model_file, runtime=resolve(RuntimeSpec(device="cpu", precision="fp32", threads=1)))
+
+
+def test_everything_is_left_in_the_run_folder(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    found = judge(run, "test", tta="mirror", reason="end of training", classifier=classifier)
+    home = shelf.images["home"]["test"]
+    logits = classifier.logits(home.pixels)
+    assert found.accuracy == np.mean(logits.argmax(axis=1) == home.labels)
+    assert found.temperature == 2.0 and found.tta == "mirror"
+    stored = run.evaluation("test")
+    assert stored is not None and Evaluation.from_dict(stored) == found
+    assert all((run.path / file).is_file() for file in result_files("test"))
+    assert np.array_equal(predictions.read(run.predictions_file("test")).logits, logits)
+    with (run.path / "confusion-test.csv").open() as file:
+        assert sum(int(cell) for row in list(csv.reader(file))[1:] for cell in row[1:]) == 30
+    with Image.open(run.figures / "confusion_matrix.png") as figure:
+        assert figure.size[0] > 400
+    assert not list(run.path.glob(".tmp*"))
+
+
+def test_opening_test_is_written_down_before_it_is_loaded(
+    run: Run, shelf: Shelf, classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cifarlab")
+    for _ in range(2):
+        judge(run, "test", reason="curiosity", classifier=classifier)
+    assert shelf.ledger_when_asked == [1, 2]
+    assert [entry["reason"] for entry in run.test_openings] == ["curiosity", "curiosity"]
+    assert "test split opened for the 2nd time" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_other_splits_never_touch_test(run: Run, shelf: Shelf, classifier: Classifier, split: str) -> None:
+    found = judge(run, split, reason="look", classifier=classifier)
+    assert found.num_images == {"train": 90, "val": 10}[split]
+    assert shelf.asked == [("home", "train")] and run.test_openings == []
+    assert (run.figures / f"confusion_matrix-{split}.png").is_file()
+    assert run.evaluation("test") is None
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_d22_images_that_changed_are_refused(run: Run, shelf: Shelf, classifier: Classifier, split: str) -> None:
+    judge(run, split, reason="look", classifier=classifier)
+    part = "test" if split == "test" else "train"
+    shelf.images["home"][part] = images(9, len(shelf.images["home"][part]))
+    with pytest.raises(DataError, match=f"The {split} images are not those"):
+        judge(run, split, reason="look", classifier=classifier)
+
+
+def test_the_first_look_at_test_keeps_the_other_facts(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    before = run.manifest["data"]
+    judge(run, "test", reason="look", classifier=classifier)
+    assert run.manifest["data"] == {**before, "test_fingerprint": shelf.images["home"]["test"].fingerprint}
+
+
+def test_other_images_get_names_of_their_own(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    source = "/data/new test!"
+    judge(run, "test", reason="shift", classifier=classifier, source=source)
+    assert result_name("test", source) == "test-new_test_"
+    assert all((run.path / file).is_file() for file in result_files("test-new_test_"))
+    assert run.evaluation("test") is None and "test_fingerprint" not in run.manifest["data"]
+    assert run.test_openings[0]["reason"] == f"shift, {source}"
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("dog", "cat", "owl"), ("cat", "dog", "yak")])
+def test_k06_other_classes_are_refused_and_both_are_shown(
+    run: Run, shelf: Shelf, classifier: Classifier, names: tuple[str, ...]
+) -> None:
+    shelf.images["other"] = {"test": images(0, names=names)}
+    with pytest.raises(DataError, match=rf"3 \(cat, dog, owl\).*{len(names)} \({', '.join(names)}\)"):
+        judge(run, "test", reason="look", classifier=classifier, source="other")
+    assert not list(run.path.glob("evaluation-*"))
+
+
+def test_a_source_without_test_is_refused_before_the_ledger_says_otherwise(
+    run: Run, shelf: Shelf, classifier: Classifier
+) -> None:
+    del shelf.images["home"]["test"]
+    with pytest.raises(DataError, match=r"home has no test split. It has: train"):
+        judge(run, "test", reason="look", classifier=classifier)
+    assert run.test_openings == []
+
+
+def test_a_run_without_validation_has_no_val(run: Run, classifier: Classifier) -> None:
+    run.write_recipe(recipe_file.override(run.recipe, "validation.size", "0"))
+    with pytest.raises(UsageError, match="no validation split"):
+        judge(run, "val", reason="look", classifier=classifier)
+
+
+def test_unknown_split(run: Run) -> None:
+    with pytest.raises(UsageError, match=r"'tets'. Allowed: train, val, test"):
+        judge(run, "tets", reason="look")
+
+
+def test_a_run_without_a_model(run: Run, shelf: Shelf) -> None:
+    run.model_file.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        judge(run, "test", reason="look")
+    assert run.test_openings == []
+
+
+def test_d18_images_that_were_left_out_are_counted_and_listed(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    shelf.images["home"]["test"] = images(1, skipped=("a.png: empty (0 bytes)",))
+    found = judge(run, "test", reason="look", classifier=classifier)
+    assert found.num_skipped == 1
+    [line] = (run.path / "bad-test.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"image": "a.png: empty (0 bytes)"}
+
+
+@pytest.mark.parametrize(("count", "word"), [(1, "1st"), (3, "3rd"), (11, "11th"), (22, "22nd")])
+def test_openings_are_counted_in_words(
+    run: Run, classifier: Classifier, caplog: pytest.LogCaptureFixture, count: int, word: str
+) -> None:
+    caplog.set_level("INFO", "cifarlab")
+    for _ in range(count - 1):
+        run.open_test("before")
+    judge(run, "test", reason="look", classifier=classifier)
+    assert f"opened for the {word} time" in caplog.text
