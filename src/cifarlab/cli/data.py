@@ -113,6 +113,6 @@ def _load_all(name: str, data_dir: Path | None, skip_bad: bool) -> dict[str, Ima
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
     found: list[str] = card["warnings"]
     if strict and found:
-        raise DataError(f"{name} has {len(found)} warnings:\n{' '.join(found)}")
+        raise DataError(f"{name} is not clean:\n{' '.join(found)}")
     for warning in found:
         log.warning("Warning: %s", warning)

@@ -58,9 +58,8 @@ def read_extracted(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) 
 def extracted_layout(path: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout | None:
     """Which archive the files of this folder came from; None if from no known one."""
     for layout in layouts:
-        if (path / layout.meta).exists() and any(
-            (path / name).exists() for name in layout.limits if name != layout.meta
-        ):
+        batches = [name for files in layout.splits.values() for name in files]
+        if _is_there(path / layout.meta) and any(_is_there(path / name) for name in batches):
             return layout
     return None
 
@@ -77,6 +76,11 @@ def _max_bytes(layouts: Sequence[Layout]) -> int:
 def _file_md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; a folder of images may have a subfolder `train`, like CIFAR-100 a file."""
+    return path.exists() and not path.is_dir()
 
 
 def _read_file(path: Path, limit: int) -> bytes:

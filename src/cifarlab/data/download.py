@@ -202,7 +202,7 @@ def _check_folder(folder: Path, archive: Archive) -> None:
     need_bytes, free_bytes = archive.size_bytes or 0, shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
         raise MachineError(
-            f"{archive.name} needs {need_bytes / 1e6:,.0f} MB in {folder}; {free_bytes / 1e6:,.0f} are free.\n"
+            f"{archive.name} needs {need_bytes / 1e6:,.0f} MB in {folder}; it has {free_bytes / 1e6:,.0f}.\n"
             "Free some space, or set CIFARLAB_DATA to a folder that holds the file."
         )
 

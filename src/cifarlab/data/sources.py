@@ -135,7 +135,10 @@ def cache_dir() -> Path:
 def _find_named(name: str, data_dir: Path | None) -> Found | None:
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"The data folder {data_dir} does not exist.")
-    for path in _candidates(name, data_dir):
+    variable = os.environ.get(DATA_VARIABLE)
+    if variable and not Path(variable).expanduser().is_dir():
+        log.warning("%s is set to %s, which is no folder; looking elsewhere.", DATA_VARIABLE, variable)
+    for path in _candidates(name, data_dir, variable):
         if not path.exists():
             continue
         if (found := recognise(path)) is not None:
@@ -144,9 +147,8 @@ def _find_named(name: str, data_dir: Path | None) -> Found | None:
     return None
 
 
-def _candidates(name: str, data_dir: Path | None) -> Iterator[Path]:
+def _candidates(name: str, data_dir: Path | None, variable: str | None) -> Iterator[Path]:
     """Where a data set of this name may lie: as a folder in any format, unpacked, or as an archive."""
-    variable = os.environ.get(DATA_VARIABLE)
     for place in (data_dir, Path(variable).expanduser() if variable else None, cache_dir()):
         if place is not None:
             yield place / name

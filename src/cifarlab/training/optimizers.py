@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from cifarlab.models.finetune import ParameterGroup
 from cifarlab.recipe import OptimizerSpec
 
 FUSED_DEVICES = ("cpu", "cuda")
 """Where torch updates all weights in one kernel."""
 
 
-def build(spec: OptimizerSpec, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:
+def build(spec: OptimizerSpec, groups: list[ParameterGroup], device: torch.device) -> torch.optim.Optimizer:
     """Make the optimizer for parameter groups that carry their own weight_decay."""
     fused = device.type in FUSED_DEVICES
     match spec.name:
