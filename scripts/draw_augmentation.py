@@ -46,9 +46,7 @@ ROWS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("CIFARLAB_DATA", "."))
     parser.add_argument("--output", type=Path, default=Path("docs/images/augmentation.png"))
     arguments = parser.parse_args()
@@ -63,11 +61,7 @@ def read_images(path: Path) -> Tensor:
     labels = table["label"].to_numpy()
     first = [int(np.argmax(labels == label)) for label in range(NUM_IMAGES)]
     pictures = [Image.open(io.BytesIO(table["img"][row]["bytes"].as_py())) for row in first]
-    return (
-        torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-        .permute(0, 3, 1, 2)
-        .contiguous()
-    )
+    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2).contiguous()
 
 
 def show(pixels: Tensor, spec: AugmentationSpec) -> Tensor:

@@ -59,22 +59,11 @@ class Pickle2:
             [
                 b"cnumpy.core.multiarray\n_reconstruct\n" + self.memo(),
                 b"cnumpy\nndarray\n" + self.memo(),
-                b"K\x00\x85"
-                + self.memo()
-                + b"U\x01b"
-                + self.memo()
-                + b"\x87"
-                + self.memo()
-                + b"R"
-                + self.memo(),
+                b"K\x00\x85" + self.memo() + b"U\x01b" + self.memo() + b"\x87" + self.memo() + b"R" + self.memo(),
                 b"(K\x01" + shape,
                 b"cnumpy\ndtype\n" + self.memo() + b"U\x02u1" + self.memo(),
                 b"K\x00K\x01\x87" + self.memo() + b"R" + self.memo(),
-                b"(K\x03U\x01|"
-                + self.memo()
-                + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
-                + self.memo()
-                + b"b",
+                b"(K\x03U\x01|" + self.memo() + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t" + self.memo() + b"b",
                 b"\x89" + self.encode(value.tobytes()) + b"t" + self.memo() + b"b",
             ]
         )

@@ -70,9 +70,7 @@ def test_shape_type_range_and_input_are_kept(spec, shape):
     result = run(pixels, spec)
     assert result.shape == pixels.shape
     assert torch.equal(pixels, before)
-    moves_only = not (
-        spec.brightness or spec.contrast or spec.saturation or spec.hue or spec.cutout or spec.erasing
-    )
+    moves_only = not (spec.brightness or spec.contrast or spec.saturation or spec.hue or spec.cutout or spec.erasing)
     assert result.dtype == (torch.uint8 if moves_only else torch.float32)
     assert result.min() >= 0 and result.max() <= (255 if moves_only else 1)
     assert not torch.equal(result.float(), (pixels if moves_only else pixels / 255).float())

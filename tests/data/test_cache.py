@@ -62,9 +62,7 @@ def test_other_options_and_changed_files_are_read_anew(source: Path, tmp_path: P
 
 @pytest.mark.parametrize("name", ["pixels.u8", "card.json"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "absent"])
-def test_d29_a_damaged_copy_is_made_anew(
-    name: str, damage: str, source: Path, tmp_path: Path, caplog
-) -> None:
+def test_d29_a_damaged_copy_is_made_anew(name: str, damage: str, source: Path, tmp_path: Path, caplog) -> None:
     read = Reader()
     keep_decoded([source], ["train"], read, tmp_path)
     (file,) = tmp_path.glob(f"decoded/*/{name}")
@@ -95,9 +93,7 @@ def test_a_card_of_another_shape_is_not_believed(source: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_d24_a_cache_that_cannot_be_written(
-    error: int, source: Path, tmp_path: Path, monkeypatch, caplog
-) -> None:
+def test_d24_a_cache_that_cannot_be_written(error: int, source: Path, tmp_path: Path, monkeypatch, caplog) -> None:
     def refuse(*arguments, **options):
         raise OSError(error, os.strerror(error))
 
@@ -123,9 +119,7 @@ def test_d24_a_read_only_cache_with_a_copy_is_used(source: Path, tmp_path: Path,
     assert read.count == 1
 
 
-def test_d28_a_disk_that_fills_up_keeps_the_images_in_memory(
-    source: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_d28_a_disk_that_fills_up_keeps_the_images_in_memory(source: Path, tmp_path: Path, monkeypatch) -> None:
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -176,14 +176,10 @@ def test_d13_a_name_that_comes_twice(cifar10, tmp_path: Path) -> None:
         read_archive(path, "test", [cifar10.layout])
 
 
-@pytest.mark.parametrize(
-    "size", [b"-0000000001", b"\xff" * 12, b"\x80" + b"\0" * 10 + b"\x01", b"0x000000010"]
-)
+@pytest.mark.parametrize("size", [b"-0000000001", b"\xff" * 12, b"\x80" + b"\0" * 10 + b"\x01", b"0x000000010"])
 def test_d13_sizes_that_are_none(size: bytes, cifar10, raw_tar, packed) -> None:
     with pytest.raises(DataError, match="damaged header"):
-        read_archive(
-            packed(raw_tar("cifar-10-batches-py/test_batch", size) + bytes(1024)), "test", [cifar10.layout]
-        )
+        read_archive(packed(raw_tar("cifar-10-batches-py/test_batch", size) + bytes(1024)), "test", [cifar10.layout])
 
 
 def test_d13_a_header_with_a_wrong_checksum(cifar10, raw_tar, packed) -> None:

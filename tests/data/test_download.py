@@ -230,9 +230,7 @@ def test_d03_each_checksum_counts(md5_is_right: bool, serve, tmp_path: Path) -> 
     published = archive(serve(whole))
     md5, sha256 = (published.md5, "0" * 64) if md5_is_right else ("0" * 32, published.sha256)
     with pytest.raises(DataError, match="checksum is wrong"):
-        download(
-            Archive(published.name, md5, published.size_bytes, sha256, published.mirrors), tmp_path, QUICK
-        )
+        download(Archive(published.name, md5, published.size_bytes, sha256, published.mirrors), tmp_path, QUICK)
 
 
 def test_d03_the_next_mirror_helps(serve, tmp_path: Path) -> None:
@@ -283,9 +281,7 @@ def test_d06_redirects_out_of_this_machine(target: str, serve, tmp_path: Path) -
     assert not (tmp_path / "data.tar.gz").exists()
 
 
-@pytest.mark.parametrize(
-    "url", ["http://example.org/x", "file:///etc/passwd", "http://localhost.example.org/x"]
-)
+@pytest.mark.parametrize("url", ["http://example.org/x", "file:///etc/passwd", "http://localhost.example.org/x"])
 def test_d06_mirrors_without_https(url: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="refused to leave https"):
         download(Archive("data.tar.gz", "", 1, None, (url,)), tmp_path, QUICK)
@@ -389,9 +385,7 @@ def test_d25_a_folder_without_the_right_to_write(tmp_path: Path, monkeypatch) ->
 
 
 def test_d28_a_disk_that_is_too_small(serve, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "cifarlab.data.download.shutil.disk_usage", lambda path: type("", (), {"free": 299_999})
-    )
+    monkeypatch.setattr("cifarlab.data.download.shutil.disk_usage", lambda path: type("", (), {"free": 299_999}))
     with pytest.raises(MachineError, match="needs 0 MB"):
         download(archive(serve(whole)), tmp_path, QUICK)
 
@@ -428,12 +422,8 @@ def test_the_published_archives_are_known() -> None:
     for layout in LAYOUTS:
         assert re.fullmatch("[0-9a-f]{32}", layout.archive.md5)
         assert re.fullmatch("[0-9a-f]{64}", layout.archive.sha256 or "0" * 64)
-        assert all(
-            url.startswith("https://") and url.endswith(layout.archive.name) for url in layout.archive.mirrors
-        )
-        assert (
-            sum(layout.splits["train"].values()) == 50_000 and sum(layout.splits["test"].values()) == 10_000
-        )
+        assert all(url.startswith("https://") and url.endswith(layout.archive.name) for url in layout.archive.mirrors)
+        assert sum(layout.splits["train"].values()) == 50_000 and sum(layout.splits["test"].values()) == 10_000
 
 
 def test_what_is_going_on_is_said(serve, tmp_path: Path, caplog) -> None:

@@ -19,9 +19,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def batch(n: int = 8, height: int = 32, width: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.randn(n, 3, height, width, generator=seeded(1)), torch.randint(
-        0, 10, (n,), generator=seeded(2)
-    )
+    return torch.randn(n, 3, height, width, generator=seeded(1)), torch.randint(0, 10, (n,), generator=seeded(2))
 
 
 class FixedBeta:

@@ -73,9 +73,7 @@ def test_shards_come_in_order_from_a_subfolder(tmp_path: Path) -> None:
     arrays = [picture() for _ in range(5)]
     for number, rows in enumerate([slice(0, 2), slice(2, 4), slice(4, 5)]):
         name = f"train-{number:05}-of-00003.parquet"
-        write(
-            tmp_path / "data" / name, [encode(array) for array in arrays[rows]], [number] * len(arrays[rows])
-        )
+        write(tmp_path / "data" / name, [encode(array) for array in arrays[rows]], [number] * len(arrays[rows]))
     write(tmp_path / "data/validation-00000-of-00001.parquet", [encode(arrays[0])], [4])
     assert set(parquet_files(tmp_path)) == {"train", "val"}
     images = read_parquet(tmp_path, "train")
@@ -131,9 +129,7 @@ def test_one_size_is_kept_and_larger_ones_follow_image_size(tmp_path: Path) -> N
 
 def test_several_sizes_need_an_image_size(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [encode(picture(32, 32)), encode(picture(40, 48))], [0, 0])
-    with pytest.raises(
-        DataError, match=r"row 1 has 48 x 40 pixels; the first 32 x 32\.\nSet data\.image_size"
-    ):
+    with pytest.raises(DataError, match=r"row 1 has 48 x 40 pixels; the first 32 x 32\.\nSet data\.image_size"):
         read_parquet(tmp_path, "train")
     with pytest.raises(DataError, match=r"Set data\.image_size"):
         read_parquet(tmp_path, "train", skip_bad=True)
@@ -148,14 +144,10 @@ def test_images_that_cannot_be_decoded(tmp_path: Path) -> None:
         read_parquet(tmp_path, "train")
     images = read_parquet(tmp_path, "train", skip_bad=True)
     assert images.labels.tolist() == [1, 4] and images.size == (48, 48) and len(images.class_names) == 5
-    assert [text.split(":")[0] for text in images.skipped] == [
-        f"train.parquet row {row}" for row in (0, 2, 3)
-    ]
+    assert [text.split(":")[0] for text in images.skipped] == [f"train.parquet row {row}" for row in (0, 2, 3)]
 
 
-@pytest.mark.parametrize(
-    ("label", "found"), [(2, "row 1 has the label 2; there are 2 classes"), (-1, "label -1")]
-)
+@pytest.mark.parametrize(("label", "found"), [(2, "row 1 has the label 2; there are 2 classes"), (-1, "label -1")])
 def test_d14_label_out_of_range(label: int, found: str, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [encode(picture())] * 2, [0, label], ["a", "b"])
     with pytest.raises(DataError, match=found):

@@ -102,9 +102,7 @@ def test_each_image_of_a_mixed_batch_gets_its_own_operation_only():
 def test_images_without_an_interior_are_not_sharpened(size):
     images = pictures(3, *size)
     operations = torch.full((3,), policy.OPERATIONS.index("sharpness"))
-    assert torch.equal(
-        policy.trivial_augment(images, operations, torch.full((3,), 30.0), torch.ones(3)), images
-    )
+    assert torch.equal(policy.trivial_augment(images, operations, torch.full((3,), 30.0), torch.ones(3)), images)
 
 
 def test_draw_covers_every_operation_strength_and_sign_evenly():

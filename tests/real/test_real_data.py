@@ -103,7 +103,13 @@ def test_a_short_training_learns_and_leaves_an_honest_run(
     real_data: Path, tmp_path: Path, cifar10: dict[str, Images]
 ) -> None:
     """A tenth of an epoch of the plainest network: far above chance, far below what is reported for it."""
-    changes = ["data.source=cifar10", "training.epochs=0.1", "training.batch_size=64", "runtime.precision=fp32", "runtime.device=cpu"]
+    changes = [
+        "data.source=cifar10",
+        "training.epochs=0.1",
+        "training.batch_size=64",
+        "runtime.precision=fp32",
+        "runtime.device=cpu",
+    ]
     recipe = recipe_file.override_all(recipe_file.load("basic-cnn"), changes)
     threads = torch.get_num_threads()
     try:

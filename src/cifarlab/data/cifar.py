@@ -99,9 +99,7 @@ def _read_file(path: Path, limit: int) -> bytes:
     return content
 
 
-def _assemble(
-    layout: Layout, split: str, contents: Mapping[str, bytes], origin: Path, *, published: bool
-) -> Images:
+def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin: Path, *, published: bool) -> Images:
     if missing := [name for name, content in contents.items() if not content]:
         raise DataError(
             f"{origin} is incomplete: {', '.join(missing)} missing or empty.\n"
@@ -112,8 +110,7 @@ def _assemble(
     files = layout.splits[split]
     parts = [read(layout, contents[name], n, f"{origin}/{name}") for name, n in files.items()]
     published = published or all(
-        hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name)
-        for name in files
+        hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name) for name in files
     )
     return Images(
         pixels=np.concatenate([pixels for pixels, _ in parts]),

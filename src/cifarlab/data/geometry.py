@@ -50,9 +50,7 @@ class Source:
 
     def shift(self, rows: Tensor, columns: Tensor) -> Source:
         """Read so many pixels further down and to the right; both (N,)."""
-        return replace(
-            self, rows=self.rows + rows.view(-1, 1, 1), columns=self.columns + columns.view(-1, 1, 1)
-        )
+        return replace(self, rows=self.rows + rows.view(-1, 1, 1), columns=self.columns + columns.view(-1, 1, 1))
 
     def mirror(self, mask: Tensor) -> Source:
         """Read from right to left where `mask` (N,) is True."""
@@ -80,23 +78,17 @@ class Source:
         """Show 0 wherever the source has left the image."""
         rows, columns = self.rows.clamp(0, self.height - 1), self.columns.clamp(0, self.width - 1)
         inside = (rows == self.rows) & (columns == self.columns)
-        return replace(
-            self, rows=rows, columns=columns, inside=inside if self.inside is None else inside & self.inside
-        )
+        return replace(self, rows=rows, columns=columns, inside=inside if self.inside is None else inside & self.inside)
 
     def reflect(self) -> Source:
         """Turn back at the edges, as often as needed, without showing the edge pixel twice."""
-        return replace(
-            self, rows=_reflect(self.rows, self.height), columns=_reflect(self.columns, self.width)
-        )
+        return replace(self, rows=_reflect(self.rows, self.height), columns=_reflect(self.columns, self.width))
 
     def read(self, images: Tensor) -> Tensor:
         """Gather the result (N, C, H, W) from `images` of the same shape, of any type."""
         # float32 is exact for whole numbers up to 2^24, and an image has at most 512 x 512 = 2^18 pixels
         index = (self.rows * self.width + self.columns).long().view(-1, 1, self.height * self.width)
-        result = (
-            images.flatten(2).gather(2, index.expand(len(images), images.shape[1], -1)).view(images.shape)
-        )
+        result = images.flatten(2).gather(2, index.expand(len(images), images.shape[1], -1)).view(images.shape)
         return result if self.inside is None else result.mul_(self.inside.unsqueeze(1))
 
 

@@ -29,9 +29,7 @@ def plain(labels: Tensor) -> Targets:
     return Targets(labels, labels)
 
 
-def mix(
-    images: Tensor, labels: Tensor, spec: AugmentationSpec, generator: torch.Generator
-) -> tuple[Tensor, Targets]:
+def mix(images: Tensor, labels: Tensor, spec: AugmentationSpec, generator: torch.Generator) -> tuple[Tensor, Targets]:
     """Mix a batch with itself in random order, as the spec says, without waiting for the device.
 
     images: float (N, C, H, W), normalised or not; their memory format is kept. labels: int64 (N,).

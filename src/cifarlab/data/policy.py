@@ -79,9 +79,7 @@ def _move(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs:
     # a shear leaves the upper or left edge where it is; that edge is half an image from the centre
     down = shear_y * (width / 2) - pixels * drawn["translate_y"]
     right = shear_x * (height / 2) - pixels * drawn["translate_x"]
-    source = Source.identity(images).transform(
-        (cosine, shear_y + sine, down), (shear_x - sine, cosine, right)
-    )
+    source = Source.identity(images).transform((cosine, shear_y + sine, down), (shear_x - sine, cosine, right))
     return source.read(images)
 
 

@@ -118,9 +118,7 @@ def recognise(path: Path) -> Found | None:
             ".parquet": "parquet",
             ".csv": "csv",
         }
-        return next(
-            (Found(kind, path) for ending, kind in endings.items() if path.name.endswith(ending)), None
-        )
+        return next((Found(kind, path) for ending, kind in endings.items() if path.name.endswith(ending)), None)
     for layout in LAYOUTS:
         for folder in (path, path / layout.folder):
             if extracted_layout(folder, [layout]):
