@@ -73,7 +73,7 @@ class Frame:
     width: float
     height: float
     left: float = 58.0
-    right: float = 16.0
+    right: float = 24.0
     top: float = 10.0
     bottom: float = 46.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
+from PIL import Image
 
 from cifarlab.console import printable
 from cifarlab.errors import CheckpointError
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+TILE_SIDE = 64
+"""Pixels of a gallery's picture, at most."""
 
 Cell = str | int | float | Markup | None
 
@@ -65,7 +68,7 @@ def embed_png(picture: Path | bytes, alt: str, *, wide: bool = True) -> Markup:
 
 
 def gallery(tiles: Sequence[Tile], *, columns: int = 8) -> Markup:
-    """Small pictures with captions, `columns` beside each other where there is room; wrong ones carry a cross."""
+    """Small pictures with captions, 8 or 4 beside each other where there is room; wrong ones carry a cross."""
     return Markup('<ul class="gallery of-{}">{}</ul>').format(columns, Markup().join(_tile(tile) for tile in tiles))
 
 
@@ -82,6 +85,18 @@ def facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
     """Names and what they are, in two columns."""
     items = [Markup("<dt>{}</dt><dd>{}</dd>").format(printable(name), _text(value)) for name, value in pairs]
     return Markup("<dl>{}</dl>").format(Markup().join(items))
+
+
+def headline(number: str, text: str) -> Markup:
+    """The one number that a reader came for, and what it is."""
+    return Markup('<p class="headline"><strong>{}</strong> <span>{}</span></p>').format(number, printable(text))
+
+
+def link(url: str, text: str) -> Markup:
+    """A link to a web page; what is no address of one stays text."""
+    if not url.startswith(("https://", "http://")):
+        return Markup("{}").format(printable(text))
+    return Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(printable(url), printable(text))
 
 
 def paragraph(text: str) -> Markup:
@@ -123,7 +138,7 @@ def _tile(tile: Tile) -> Markup:
         '<li class="{kind}" title="{words}"><img src="{source}" alt="{words}{verdict}">'
         '<span class="caption">{caption}</span><span class="detail">{detail}</span></li>'
     ).format(
-        kind=kind, words=" ".join([caption, detail]).strip(), verdict=verdict, source=_data_uri(tile.png),
+        kind=kind, words=" ".join([caption, detail]).strip(), verdict=verdict, source=_data_uri(_small(tile.png)),
         caption=caption, detail=detail,
     )  # fmt: skip
 
@@ -143,11 +158,22 @@ def _text(value: str | Markup) -> str | Markup:
 def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the figure {path}: {error.strerror}.") from error
-    if not content.startswith(_PNG):
-        raise CheckpointError(f"{path} is no PNG image.")
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CheckpointError(f"Cannot read the figure {path}: {error}.") from error
     return content
+
+
+def _small(png: bytes) -> bytes:
+    """Large pictures as thumbnails, so that a page with hundreds of them stays light."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        if max(image.size) <= TILE_SIDE:
+            return png
+        image.thumbnail((TILE_SIDE, TILE_SIDE))
+        file = io.BytesIO()
+        image.save(file, "PNG")
+    return file.getvalue()
 
 
 def _data_uri(png: bytes) -> str:
