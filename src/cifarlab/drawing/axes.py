@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+CHARACTER = 6.7
+"""Mean width of a letter, in units of the drawings."""
 NUM_TICKS = 5
 """About how many ticks an axis gets."""
 
@@ -58,6 +60,11 @@ class Axis:
         step = power * min((factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999), default=10)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(index * step, 12) for index in range(first, last + 1)]
+
+    @property
+    def room(self) -> float:
+        """Width of the longest tick's text."""
+        return CHARACTER * max(len(self.text(value)) for value in self.ticks)
 
     def text(self, value: float) -> str:
         """A value as a reader wants it: with a percent sign, or with four digits."""

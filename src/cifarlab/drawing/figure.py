@@ -12,8 +12,6 @@ NUM_COLOURS = 7
 """Classes c0 to c6, which page.html gives colours."""
 NAME_LIMIT = 18
 """Characters of a name beside an axis; the whole name is in the title of what it names."""
-CHARACTER = 6.7
-"""Mean width of a letter, in units of the drawings."""
 NO_LEGEND = Markup()
 NOTHING = Markup('<p class="none">There is nothing to draw.</p>')
 

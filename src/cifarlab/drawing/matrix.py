@@ -11,7 +11,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cifarlab.console import printable
-from cifarlab.drawing.figure import CHARACTER, drawing, figure, short
+from cifarlab.drawing.axes import CHARACTER
+from cifarlab.drawing.figure import drawing, figure, short
 
 GAMMA, DARK = 0.4, 0.65
 """The scale is bent, so that a few percent can be seen; from this opacity on the numbers change colour."""

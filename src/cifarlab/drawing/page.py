@@ -73,9 +73,21 @@ def gallery(tiles: Sequence[Tile], *, columns: int = 8) -> Markup:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
-    """A table; numbers and what begins with a digit stand at the right, None is a dash."""
-    head = Markup().join(Markup('<th scope="col">{}</th>').format(printable(name)) for name in header)
-    body = Markup().join(Markup("<tr>{}</tr>").format(Markup().join(_cell(cell) for cell in row)) for row in rows)
+    """A table; columns of numbers, or of texts that begin with a digit, stand at the right; None is a dash."""
+    numeric = [bool(rows) and all(_is_number(cell) for cell in column) for column in zip(*rows, strict=True)]
+    kinds = [Markup(' class="number"') if right else Markup() for right in numeric or [False] * len(header)]
+    head = Markup().join(
+        Markup('<th scope="col"{}>{}</th>').format(kind, printable(name))
+        for kind, name in zip(kinds, header, strict=True)
+    )
+    body = Markup().join(
+        Markup("<tr>{}</tr>").format(
+            Markup().join(
+                Markup("<td{}>{}</td>").format(kind, _cell(cell)) for kind, cell in zip(kinds, row, strict=True)
+            )
+        )
+        for row in rows
+    )
     return Markup(
         '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     ).format(head, body)
@@ -143,12 +155,17 @@ def _tile(tile: Tile) -> Markup:
     )  # fmt: skip
 
 
-def _cell(value: Cell) -> Markup:
+def _is_number(value: Cell) -> bool:
+    """Whether a cell is read as a number, with its unit perhaps."""
+    if isinstance(value, str):
+        return not isinstance(value, Markup) and value[:1] in "0123456789−-+" and len(value) < 40
+    return True
+
+
+def _cell(value: Cell) -> str | Markup:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return Markup('<td class="number">–</td>')
-    text = _text(value if isinstance(value, str) else f"{value:,}")
-    numeric = not isinstance(value, Markup) and text[:1] in "0123456789−-+" and len(text) < 40
-    return Markup('<td class="number">{}</td>' if numeric else "<td>{}</td>").format(text)
+        return "–"
+    return _text(value if isinstance(value, str) else f"{value:,}")
 
 
 def _text(value: str | Markup) -> str | Markup:

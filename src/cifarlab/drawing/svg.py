@@ -14,8 +14,8 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from cifarlab.console import printable
-from cifarlab.drawing.axes import Axis, Frame, number
-from cifarlab.drawing.figure import CHARACTER, NOTHING, NUM_COLOURS, dot, drawing, figure, join, legend, short
+from cifarlab.drawing.axes import CHARACTER, Axis, Frame, number
+from cifarlab.drawing.figure import NOTHING, NUM_COLOURS, dot, drawing, figure, join, legend, short
 from cifarlab.evaluation.calibration import Bin
 
 WIDTH, HEIGHT = 460.0, 280.0
@@ -23,6 +23,8 @@ DOTS_UP_TO = 40
 """Points of a series that are drawn as dots too."""
 BANDS_UP_TO = 400
 """Places along the x axis that answer to a pointer."""
+MARK_ROW = 15.0
+"""Height of a mark's name above the drawing."""
 ROW = 24.0
 """Height of a bar with the space around it."""
 
@@ -76,7 +78,8 @@ def line_chart(
     lows = [y for _, y in points] + ([0.0] if from_zero else [])
     x_axis = Axis.around([x for x, _ in points], log=x_log, padding=0)
     y_axis = Axis.around(lows, log=y_log, percent=percent)
-    frame = Frame(x_axis, y_axis, WIDTH, HEIGHT)
+    top = 10.0 + MARK_ROW * len(marks)
+    frame = Frame(x_axis, y_axis, WIDTH, HEIGHT + top, left=y_axis.room + 26, top=top)
     parts = [
         frame.drawn(x_label, y_label),
         *(_mark(frame, mark, row) for row, mark in enumerate(marks)),
@@ -115,7 +118,7 @@ def bar_chart(
 def reliability(bins: Sequence[Bin], *, title: str) -> Markup:
     """Draw accuracy over confidence: bars on the diagonal mean that probabilities mean what they say."""
     axis = Axis(0.0, 1.0, percent=True)
-    frame = Frame(axis, axis, WIDTH, HEIGHT + 40)
+    frame = Frame(axis, axis, WIDTH, HEIGHT + 40, left=axis.room + 26)
     total = max(sum(each.num_images for each in bins), 1)
     diagonal = Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
         *frame.at(0, 0), *frame.at(1, 1)
@@ -171,15 +174,15 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterable[Mar
 
 
 def _mark(frame: Frame, mark: Mark, row: int) -> Markup:
-    """A vertical line with its name beside it, each name on a line of its own."""
-    x = frame.at_x(mark.x)
+    """A vertical line that rises to its name above the drawing, each name on a line of its own."""
+    x, y = frame.at_x(mark.x), MARK_ROW * (row + 1)
     fits = x + 5 + CHARACTER * len(mark.text) < frame.width
     anchor, offset = ("start", 5) if fits else ("end", -5)
     return Markup(
         '<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
         '<text class="mark" x="{place:.1f}" y="{y}" text-anchor="{anchor}">{text}</text>'
     ).format(
-        x=x, top=frame.top, bottom=frame.top + frame.inner_height, place=x + offset, y=frame.top + 12 + 15 * row,
+        x=x, top=y - 10, bottom=frame.top + frame.inner_height, place=x + offset, y=y,
         anchor=anchor, text=printable(mark.text),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cifarlab.drawing.matrix import matrix
-from cifarlab.drawing.page import Cell, Section, details, gallery, heading, side_by_side, table
+from cifarlab.drawing.page import Cell, Section, gallery, heading, side_by_side, table
 from cifarlab.drawing.svg import Bar, bar_chart
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
@@ -48,17 +48,19 @@ def per_class(evaluation: Evaluation) -> Section:
     rows: list[list[Cell]] = [
         [each.class_name, *map(percent, (each.precision, each.recall, each.f1)), each.support] for each in scores
     ]
-    numbers = details("As a table", table(["class", "precision", "recall", "F1", "images"], rows))
+    numbers = table(["class", "precision", "recall", "F1", "images"], rows)
     note = (
         "Precision: of what was called so, the share that is. Recall: of what is, the share that was called so. "
         "F1: their harmonic mean; best class first."
     )
-    return Section("Classes", chart + numbers, note)
+    return Section("Classes", side_by_side(chart, numbers), note)
 
 
 def _pair(result: Result, pair: Confusion) -> Markup:
     names = result.evaluation.class_names
-    title = heading(f"{pair.label} taken for {pair.prediction}: {pair.count:,}, {percent(pair.share)} of {pair.label}")
+    title = heading(
+        f"{pair.label} taken for {pair.prediction}: {count(pair.count, 'image')}, {percent(pair.share)} of {pair.label}"
+    )
     shown = result.examples
     if shown is None:
         return Markup("<div>{}</div>").format(title)

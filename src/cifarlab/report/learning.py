@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from cifarlab.drawing.page import Section, paragraph, side_by_side
+from markupsafe import Markup
+
+from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
 from cifarlab.drawing.svg import Mark, Series, line_chart
 from cifarlab.report.material import Material
 from cifarlab.report.wording import percent
@@ -26,8 +28,9 @@ def learning(material: Material) -> Section | None:
         [Series("learning rate", points(material, "lr"), 6)],
         title="Learning rate", x_label="epoch", y_label="learning rate", from_zero=True,
     )  # fmt: skip
+    finding = Markup("<div>{}{}</div>").format(heading("What they say"), paragraph(over_fitting(material)))
     note = "Train values are means over the epoch, on augmented images and while the weights still changed."
-    return Section("Learning curves", paragraph(over_fitting(material)) + side_by_side(loss, accuracy, rate), note)
+    return Section("Learning curves", side_by_side(loss, accuracy, rate, finding), note)
 
 
 def marked_epochs(material: Material) -> list[tuple[float, str]]:
@@ -78,7 +81,8 @@ def _gap(material: Material) -> str:
     train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))
     if best is None or best not in train or best not in val:
         return ""
-    return f" In epoch {best}, which was kept, {percent(train[best])} of train and {percent(val[best])} of validation were right."
+    right = f"{percent(train[best])} of train and {percent(val[best])} of validation were right"
+    return f" In epoch {best}, which was kept, {right}."
 
 
 def _pair(material: Material, name: str) -> list[Series]:

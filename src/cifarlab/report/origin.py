@@ -10,7 +10,7 @@ from cifarlab import recipe_file
 from cifarlab.drawing.page import Section, code, details, facts, heading, link, paragraph, table
 from cifarlab.recipe import Recipe, ReferenceSpec
 from cifarlab.report.material import Material
-from cifarlab.report.wording import percent, with_interval
+from cifarlab.report.wording import moment, percent, with_interval
 
 
 def recipe_section(material: Material, recipe: Recipe) -> Section:
@@ -31,7 +31,7 @@ def environment(material: Material) -> Section:
     if run_facts.versions:
         rows = [[name, Markup.escape(version)] for name, version in run_facts.versions.items()]
         parts.append(details("Versions", table(["package", "version"], rows)))
-    return Section("How to repeat it", Markup().join(parts))
+    return Section("Repeat", Markup().join(parts))
 
 
 def _reference(material: Material, reference: ReferenceSpec) -> Markup:
@@ -60,8 +60,8 @@ def _pairs(material: Material) -> list[tuple[str, str | Markup]]:
         ("cifarlab", run_facts.cifarlab),
         ("Sources", f"commit {git.commit}{', with changes' if git.changed else ''}" if git else ""),
         ("Seed", "" if run_facts.seed is None else str(run_facts.seed)),
-        ("Started", run_facts.started),
-        ("Finished", run_facts.finished),
+        ("Started", moment(run_facts.started)),
+        ("Finished", moment(run_facts.finished)),
         ("Device", runtime.device_name),
         ("Arithmetic", ", ".join(filter(None, [runtime.precision, runtime.memory_format, threads, compiled]))),
         ("Machine", ", ".join(filter(None, [machine.system, cores, memory]))),

@@ -35,7 +35,7 @@ def extremes(shown: Examples, names: tuple[str, ...]) -> Section:
     body = heading("Most confident mistakes") + _gallery_or(shown, mistakes, names, "There are no mistakes.")
     body += heading("Least confident hits") + _gallery_or(shown, hits, names, "There are no hits.")
     note = "Confident mistakes show wrong labels, odd images and blind spots; unsure hits show where luck was at work."
-    return Section("Sure and wrong, unsure and right", body, note)
+    return Section("Mistakes and close calls", body, note)
 
 
 def explanations(material: Material) -> tuple[Section, list[str]]:
@@ -52,7 +52,7 @@ def explanations(material: Material) -> tuple[Section, list[str]]:
     if not parts:
         parts.append(paragraph("There are no such figures yet. What one image makes the network do is shown by:"))
         parts.append(code(f"cifarlab explain {material.run.path} IMAGE"))
-    return Section("What the network looks at", Markup().join(parts)), damages
+    return Section("Explanations", Markup().join(parts)), damages
 
 
 def tiles(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], *, plain: bool = False) -> list[Tile]:

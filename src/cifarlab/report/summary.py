@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from cifarlab.drawing.page import Section, facts, headline, paragraph, table, warning
+from cifarlab.drawing.page import Section, facts, headline, paragraph, warning
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.recipe import Recipe
 from cifarlab.report.material import Material
-from cifarlab.report.wording import count, duration, percent, with_interval
+from cifarlab.report.wording import count, duration, moment, percent, with_interval
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 SHOWN_OF_HASH = 16
@@ -113,14 +113,11 @@ def _data(material: Material) -> list[tuple[str, str | Markup]]:
         found.append(("Split protocol", _protocol(data.num_val, recipe)))
     found.append(("Test split opened", _openings(material.openings)))
     prints = [
-        (name, value[:SHOWN_OF_HASH])
+        f"{name} {value[:SHOWN_OF_HASH]}…"
         for name in ("train", "val", "test")
         if (value := getattr(data, f"{name}_fingerprint"))
     ]
-    return [
-        *found,
-        ("Fingerprints", table(["split", "SHA-256 begins"], [[name, Markup.escape(value)] for name, value in prints])),
-    ]
+    return [*found, ("Fingerprints", f"SHA-256: {', '.join(prints)}")] if prints else found
 
 
 def _protocol(num_val: int, recipe: Recipe) -> str:
@@ -136,7 +133,7 @@ def _openings(openings: list[dict[str, str]]) -> str:
     if not openings:
         return "never"
     times = {1: "once", 2: "twice"}.get(len(openings), f"{len(openings)} times")
-    entries = [f"{entry['time']}, {entry['reason']}" for entry in openings[:5]]
+    entries = [f"{moment(entry['time'])}, {entry['reason']}" for entry in openings[:5]]
     return f"{times}: {'; '.join(entries)}"
 
 

@@ -24,6 +24,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+def moment(time: str) -> str:
+    """A time as it is stored, 2026-01-31T12:30:00+00:00, without seconds: "2026-01-31 12:30 UTC"."""
+    return f"{time[:10]} {time[11:16]} UTC" if time.endswith("+00:00") else time
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 image", "2,000 images"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
