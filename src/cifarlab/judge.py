@@ -14,11 +14,11 @@ from cifarlab.console import log
 from cifarlab.data.images import Images
 from cifarlab.data.sources import load_images, splits
 from cifarlab.data.split import load_train_and_val
+from cifarlab.drawing import charts
 from cifarlab.errors import DataError, UsageError
 from cifarlab.evaluation import predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
-from cifarlab.drawing import charts
 from cifarlab.runs import Run
 
 SPLITS = ("train", "val", "test")
