@@ -3,8 +3,8 @@
     CIFARLAB_DATA=... python benchmarks/data_path.py [--data cifar10] [--rounds 3] [--steps 300]
 
 The plain script is what tutorials have: float32, torchvision transforms image by image in DataLoader(num_workers=2),
-`loss.item()` in every step. Both train simple-cnn with Adam, batch 64, flip, rotation 15 and jitter 0.2; they take turns,
-so that a machine that slows down slows both. Prints images/s of each round and the ratio of the medians.
+`loss.item()` in every step. Both train simple-cnn with Adam, batch 64, flip, rotation 15 and jitter 0.2; they take
+turns, so that a machine that slows down slows both. Prints images/s of each round and the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -108,9 +108,8 @@ def main() -> None:
         plain.append(plain_images_per_second(images, options.steps))
         recipe.append(recipe_images_per_second(options.data, options.steps, len(images)))
         print(f"round {number}: plain script {plain[-1]:,.0f} images/s, cifarlab {recipe[-1]:,.0f} images/s")
-    print(
-        f"median: plain script {median(plain):,.0f}, cifarlab {median(recipe):,.0f}, ratio {median(recipe) / median(plain):.1f}"
-    )
+    ratio = median(recipe) / median(plain)
+    print(f"median: plain script {median(plain):,.0f}, cifarlab {median(recipe):,.0f}, ratio {ratio:.1f}")
 
 
 if __name__ == "__main__":

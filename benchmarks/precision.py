@@ -22,7 +22,7 @@ NUM_TRAIN = {"cifar10": 50_000, "sample": 3_000}
 
 
 def images_per_second(recipe: str, changes: list[str]) -> tuple[float, str]:
-    """Train for the steps in `changes` with all but 20 images held for training; returns the speed and the precision."""
+    """Train for the steps in `changes` on all but 20 images; returns the speed and the precision."""
     fixed = ["validation.size=20", "evaluation.test=false"]
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe_file.override_all(recipe_file.load(recipe), [*fixed, *changes]), out=Path(folder))

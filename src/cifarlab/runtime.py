@@ -74,7 +74,7 @@ def resolve(spec: RuntimeSpec) -> Runtime:
 
     Raises MachineError for a device that is not there.
     """
-    threads = spec.threads or num_cores()
+    threads = spec.threads or num_threads()
     torch.set_num_threads(threads)
     device = _device(spec.device)
     precision = spec.precision if spec.precision != "auto" else _precision(device)
@@ -94,6 +94,12 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL("libc.so.6")
     return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def num_threads() -> int:
+    """One per core, or what OMP_NUM_THREADS asks for, as schedulers of shared machines do."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else num_cores()
 
 
 def num_cores() -> int:
