@@ -14,7 +14,7 @@ from cifarlab.errors import UsageError
 from cifarlab.explain.heat_map import HeatMap
 from cifarlab.models.taps import capture, evaluation_mode, feature_layers, is_map
 
-GRAD_CAM, FINE_GRAD_CAM = "Grad-CAM", "fine Grad-CAM"
+GRAD_CAM, HIRES_CAM = "Grad-CAM", "HiResCAM"
 FINE_SHARE = 4
 """A fine map has at least a cell for every 4 × 4 pixels: 8 × 8 for an image of 32 px."""
 
@@ -31,9 +31,7 @@ def grad_cam(classifier: Classifier, pixels: NDArray[np.uint8], classes: Sequenc
     return _heat_maps(GRAD_CAM, layer, (weights * maps).sum(1))
 
 
-def fine_grad_cam(
-    classifier: Classifier, pixels: NDArray[np.uint8], classes: Sequence[int], layer: str
-) -> list[HeatMap]:
+def hires_cam(classifier: Classifier, pixels: NDArray[np.uint8], classes: Sequence[int], layer: str) -> list[HeatMap]:
     """Weight each pixel of each channel by its own gradient, which keeps places apart in early, finer layers.
 
     The map is relu(Σ_k ∂y/∂A_k · A_k), by pixel. Before the relu, and where the rest of the network is linear without a
@@ -41,7 +39,7 @@ def fine_grad_cam(
     Source: Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv 2011.08891, 2020.
     """
     maps, gradient = gradients(classifier, pixels, classes, layer)
-    return _heat_maps(FINE_GRAD_CAM, layer, (gradient * maps).sum(1))
+    return _heat_maps(HIRES_CAM, layer, (gradient * maps).sum(1))
 
 
 def gradients(

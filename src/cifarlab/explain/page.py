@@ -1,0 +1,104 @@
+"""Explanations of images as one web page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from cifarlab.console import printable
+from cifarlab.drawing.page import Section, Tile, details, embed_png, gallery, page, paragraph, side_by_side, table
+from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
+from cifarlab.explain.image import Explanation, Tested
+from cifarlab.explain.render import (
+    deletion_text,
+    enlarged,
+    feature_figure,
+    filter_figure,
+    map_name,
+    overlay,
+    png,
+    png_of_pixels,
+    verdict,
+)
+
+HOW_TO_READ = (
+    "Bright places speak for the class; dark ones say nothing or speak against it. Each map is as bright as its own "
+    "maximum, so brightness does not compare between maps.",
+    "Deletion asks whether a map means anything. The pixels are replaced by the mean colour, the most important first, "
+    "and the mean of the class's probability on the way is the score: the lower, the more the map has found. A map "
+    "that knows nothing gets what the random maps get, which are the same map with its cells shuffled; to beat all of "
+    "them by luck has a chance of 1 in 20.",
+    "A map that fails this test should not be shown to anybody as the reason for an answer.",
+)
+
+
+def explanation_page(
+    model: str, explanations: Sequence[Explanation], filters: NDArray[np.float32] | None, num_channels: int
+) -> str:
+    """A self-contained page: each image with its maps, their deletion tests and feature maps; then the first filters."""
+    sections = [_section(explanation, num_channels) for explanation in explanations]
+    if filters is not None:
+        note = "Grey is a weight of zero; each filter is as bright as its largest weight allows."
+        picture = embed_png(png(filter_figure(filters)), f"The {len(filters)} filters of the first layer.")
+        sections.append(Section("First filters", picture, note))
+    sections.append(Section("How to read this", Markup().join(paragraph(text) for text in HOW_TO_READ)))
+    return page("Explanations", sections, subtitle=model)
+
+
+def _section(explanation: Explanation, num_channels: int) -> Section:
+    name, probability = explanation.class_name, f"{100 * explanation.probability:.1f} %"
+    bars = [Bar(label, share) for label, share in explanation.prediction.top]
+    features = feature_figure([(explanation.pixels, explanation.features)], num_channels)
+    body = [
+        gallery(_tiles(explanation), columns=4),
+        table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
+        side_by_side(
+            bar_chart(bars, title="Most probable classes", x_label="probability", limits=(0, 1)),
+            *(_deletion_chart(each, name) for each in explanation.maps),
+        ),
+        details("Feature maps", embed_png(png(features), f"Feature maps of {', '.join(explanation.features)}")),
+    ]
+    return Section(explanation.prediction.name, Markup().join(body), f"Why {name}? Its probability is {probability}.")
+
+
+def _tiles(explanation: Explanation) -> list[Tile]:
+    top = explanation.prediction
+    image = Tile(png_of_pixels(enlarged(explanation.pixels)), "image", f"{top.label} {100 * top.probability:.1f} %")
+    return [
+        image,
+        *(
+            Tile(
+                png_of_pixels(overlay(explanation.pixels, each.heat_map)),
+                map_name(each.heat_map),
+                deletion_text(each).replace("\n", ", "),
+            )
+            for each in explanation.maps
+        ),
+    ]
+
+
+def _row(tested: Tested, class_name: str) -> tuple[str, str, str, str]:
+    found = tested.deletion
+    return map_name(tested.heat_map), f"{found.area:.2f}", f"{found.random_area:.2f}", verdict(tested, class_name)
+
+
+def _deletion_chart(tested: Tested, class_name: str) -> Markup:
+    found = tested.deletion
+    return line_chart(
+        [
+            Series("by this map", _points(found.curve)),
+            Series("by random maps", _points(found.random_curve), colour=1, dashed=True),
+        ],
+        title=f"Deletion by {tested.heat_map.method}",
+        x_label="share of the image deleted",
+        y_label=f"probability of {printable(class_name)}",
+        percent=True,
+        from_zero=True,
+    )
+
+
+def _points(curve: Sequence[float]) -> list[tuple[float, float]]:
+    return [(step / (len(curve) - 1), value) for step, value in enumerate(curve)]
