@@ -52,9 +52,7 @@ def explain(
     written: list[Path] = []
     if done.explanations:
         folder = out or (model if model.is_dir() else model.parent) / "explanations"
-        written = write_explanations(
-            folder, str(model), classifier, done.explanations, chosen_layer=layer is not None
-        )
+        written = write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
     _print_json(model, done, written) if as_json else _print(done.explanations, written)
     if done.failures:
         _complain(done)

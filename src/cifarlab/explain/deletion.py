@@ -1,4 +1,4 @@
-"""Whether a map means anything: delete what it calls important, and see whether the answer goes faster than by chance."""
+"""Whether a map means anything: without what it calls important, the answer must go faster than by chance."""
 
 from __future__ import annotations
 

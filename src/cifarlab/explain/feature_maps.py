@@ -21,7 +21,8 @@ def feature_maps(
 ) -> dict[str, NDArray[np.float32]]:
     """The maps that layers put out for uint8 (N, 3, H, W), each float32 (N, C, h, w).
 
-    The network's modes and hooks stay as they are. Raises UsageError for a layer that does not exist or puts out no maps.
+    The network's modes and hooks stay as they are. Raises UsageError for a layer that does not exist, and for one that
+    puts out no maps.
     """
     model = classifier.model
     with torch.no_grad(), evaluation_mode(model), capture(model, layers) as outputs:
@@ -39,7 +40,7 @@ def strongest(maps: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def first_filters(classifier: Classifier) -> NDArray[np.float32] | None:
-    """The filters that see the colours, float32 (C, 3, h, w); None for a network without a convolution of 3 channels."""
+    """The filters that see the colours, float32 (C, 3, h, w); None for a network that has no such layer."""
     for module in classifier.model.modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, torch.Tensor) and weight.ndim == 4 and weight.shape[1] == 3:

@@ -61,9 +61,10 @@ def write_explanations(
     contents[out / "explanations.html"] = explanation_page(model, explanations, filters, channels)
     for number, explanation in enumerate(explanations, start=1):
         stem = f"{number:02d}-{_plain(explanation.prediction.name)}"
-        features = feature_figure([(explanation.pixels, explanation.features)], channels)
         contents[out / f"{stem}-maps.png"] = png(map_figure(explanation))
-        contents[out / f"{stem}-features.png"] = png(features)
+        if explanation.features:
+            features = feature_figure([(explanation.pixels, explanation.features)], channels)
+            contents[out / f"{stem}-features.png"] = png(features)
     if filters is not None:
         contents[out / "filters.png"] = png(filter_figure(filters))
     for path, content in contents.items():

@@ -75,7 +75,7 @@ def coarse_layer(stages: Mapping[str, tuple[int, int]]) -> str:
     Raises UsageError for a network without any.
     """
     if not stages:
-        raise UsageError("This network has no feature maps of more than one pixel, so it cannot be asked where it looks.")
+        raise UsageError("This network has no feature maps, so it cannot be asked where it looked.")
     return list(stages)[-1]
 
 

@@ -1,4 +1,4 @@
-"""All there is to say about one image: what the network sees in it, where it looks, and whether that is more than chance."""
+"""All there is to say about one image: what the network sees, where it looks, and whether that is more than chance."""
 
 from __future__ import annotations
 
@@ -53,22 +53,21 @@ def explain_image(
     """Explain the answer for one image, uint8 (3, S, S), or what speaks for another class.
 
     layer: where to take feature maps and Grad-CAM, by default the first stages and the last one. The network's modes,
-    gradients and hooks stay as they are. Raises UsageError for an unknown class and for a layer without feature maps.
+    gradients and hooks stay as they are. A network without feature maps is explained by occlusion alone.
+    Raises UsageError for an unknown class and for a layer without feature maps.
     """
     target = None if class_name is None else class_index(classifier, class_name)
     with evaluation_mode(classifier.model):
-        there = stages(classifier.model, classifier.card.input_size)
         [prediction] = classifier.label([name], pixels[None], TOP)
         if target is None:
             target = classifier.card.class_names.index(prediction.label)
         score = class_score(classifier, target)
-        fine = fine_layer(there, classifier.card.input_size)
+        layers = [layer] if layer else list(stages(classifier.model, classifier.card.input_size))[:FIRST_STAGES]
         maps = [
-            *grad_cam(classifier, pixels[None], [target], layer or coarse_layer(there)),
-            *hires_cam(classifier, pixels[None], [target], fine),
+            *_class_activation(classifier, pixels[None], target, layer),
             occlusion(score, pixels, mean_colour(classifier)),
         ]
-        features = feature_maps(classifier, pixels[None], [layer] if layer else list(there)[:FIRST_STAGES])
+        features = feature_maps(classifier, pixels[None], layers)
         return Explanation(
             prediction,
             pixels,
@@ -77,6 +76,20 @@ def explain_image(
             tuple(tested(classifier, pixels, each, target) for each in maps),
             {name: found[0] for name, found in features.items()},
         )
+
+
+def _class_activation(
+    classifier: Classifier, pixels: NDArray[np.uint8], target: int, layer: str | None
+) -> list[HeatMap]:
+    """Grad-CAM at a layer or at the last one, and HiResCAM at a finer one."""
+    there = stages(classifier.model, classifier.card.input_size)
+    if not there and layer is None:
+        return []
+    fine = fine_layer(there, classifier.card.input_size)
+    return [
+        *grad_cam(classifier, pixels, [target], layer or coarse_layer(there)),
+        *hires_cam(classifier, pixels, [target], fine),
+    ]
 
 
 def tested(classifier: Classifier, pixels: NDArray[np.uint8], heat_map: HeatMap, target: int) -> Tested:

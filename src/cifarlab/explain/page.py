@@ -8,8 +8,19 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cifarlab.console import printable
-from cifarlab.drawing.page import Section, Tile, details, embed_png, gallery, page, paragraph, side_by_side, table
+from cifarlab.drawing.figure import short
+from cifarlab.drawing.page import (
+    Section,
+    Tile,
+    details,
+    embed_png,
+    gallery,
+    heading,
+    page,
+    paragraph,
+    side_by_side,
+    table,
+)
 from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
 from cifarlab.explain.image import Explanation, Tested
 from cifarlab.explain.render import (
@@ -38,7 +49,7 @@ HOW_TO_READ = (
 def explanation_page(
     model: str, explanations: Sequence[Explanation], filters: NDArray[np.float32] | None, num_channels: int
 ) -> str:
-    """A self-contained page: each image with its maps, their deletion tests and feature maps; then the first filters."""
+    """A self-contained page: each image with its maps, deletion tests and feature maps; then the first filters."""
     sections = [_section(explanation, num_channels) for explanation in explanations]
     if filters is not None:
         note = "Grey is a weight of zero; each filter is as bright as its largest weight allows."
@@ -51,17 +62,24 @@ def explanation_page(
 def _section(explanation: Explanation, num_channels: int) -> Section:
     name, probability = explanation.class_name, f"{100 * explanation.probability:.1f} %"
     bars = [Bar(label, share) for label, share in explanation.prediction.top]
-    features = feature_figure([(explanation.pixels, explanation.features)], num_channels)
+    curves = side_by_side(*(_deletion_chart(each, name) for each in explanation.maps))
     body = [
         gallery(_tiles(explanation), columns=4),
-        table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
         side_by_side(
+            table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
             bar_chart(bars, title="Most probable classes", x_label="probability", limits=(0, 1)),
-            *(_deletion_chart(each, name) for each in explanation.maps),
         ),
-        details("Feature maps", embed_png(png(features), f"Feature maps of {', '.join(explanation.features)}")),
+        details("Deletion curves", curves),
+        _features(explanation, num_channels),
     ]
     return Section(explanation.prediction.name, Markup().join(body), f"Why {name}? Its probability is {probability}.")
+
+
+def _features(explanation: Explanation, num_channels: int) -> Markup:
+    if not explanation.features:
+        return paragraph("This network has no feature maps, so it is explained by its inputs and outputs alone.")
+    picture = feature_figure([(explanation.pixels, explanation.features)], num_channels)
+    return heading("Feature maps") + embed_png(png(picture), f"Feature maps of {', '.join(explanation.features)}")
 
 
 def _tiles(explanation: Explanation) -> list[Tile]:
@@ -94,7 +112,7 @@ def _deletion_chart(tested: Tested, class_name: str) -> Markup:
         ],
         title=f"Deletion by {tested.heat_map.method}",
         x_label="share of the image deleted",
-        y_label=f"probability of {printable(class_name)}",
+        y_label=f"probability of {short(class_name)}",
         percent=True,
         from_zero=True,
     )

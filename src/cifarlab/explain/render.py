@@ -41,9 +41,10 @@ def overlay(pixels: NDArray[np.uint8], heat_map: HeatMap) -> NDArray[np.uint8]:
     The brightest colour is the map's own maximum; what speaks against the class is as dark as what says nothing.
     """
     grey = enlarged(pixels).mean(axis=0, keepdims=True)
-    evidence = np.clip(heat_map.resized(SIDE, SIDE), 0, None)
-    heat = _coloured(evidence / max(float(evidence.max()), np.finfo(np.float32).tiny), HEAT)
-    return np.round((1 - HEAT_SHARE) * grey + HEAT_SHARE * heat).astype(np.uint8)
+    evidence = np.maximum(heat_map.resized(SIDE, SIDE), np.float32(0))
+    largest = float(evidence.max())
+    mixed = (1 - HEAT_SHARE) * grey + HEAT_SHARE * _coloured(evidence / (largest or 1.0), HEAT)
+    return np.asarray(mixed.round(), np.uint8)
 
 
 def shaded(values: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -132,9 +133,7 @@ class _Row:
     captions: list[str]
 
 
-def _feature_rows(
-    pixels: NDArray[np.uint8], layers: Mapping[str, NDArray[np.float32]], count: int
-) -> Iterator[_Row]:
+def _feature_rows(pixels: NDArray[np.uint8], layers: Mapping[str, NDArray[np.float32]], count: int) -> Iterator[_Row]:
     first = enlarged(pixels)
     for layer, maps in layers.items():
         channels = strongest(maps, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log, printable
 from cifarlab.data.split import load_train_and_val
 from cifarlab.drawing.grid import render_grid
-from cifarlab.errors import UsageError
 from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explain.heat_map import HeatMap
@@ -46,39 +46,43 @@ def explain_run(run: Run, *, data_dir: Path | None = None) -> list[Path]:
     there is none. The caller has locked the run. A network without feature maps gets no figures, and a note.
     """
     classifier = Classifier.load(run.model_file, runtime=inference_runtime(run.recipe.runtime.device))
-    pixels, labels = _first_hits_and_mistakes(classifier, *_candidates(run, data_dir))
+    there = stages(classifier.model, classifier.card.input_size)
+    if not there:
+        log.info("This network has no feature maps, so there are no figures of them, and none of Grad-CAM.")
+        return []
     with evaluation_mode(classifier.model):
-        try:
-            pictures = {
-                "feature_maps.png": feature_maps_figure(classifier, pixels, labels),
-                "grad_cam.png": grad_cam_figure(classifier, pixels, labels),
-            }
-        except UsageError as error:
-            log.info(f"No figures of feature maps and Grad-CAM. {error}")
-            return []
-    for name, content in pictures.items():
-        write_atomic(run.figures / name, content)
-    return [run.figures / name for name in pictures]
+        pixels, labels = _first_hits_and_mistakes(classifier, *_candidates(run, data_dir))
+        pictures = {
+            run.figures / "feature_maps.png": feature_maps_figure(classifier, pixels, labels, list(there)),
+            run.figures / "grad_cam.png": grad_cam_figure(classifier, pixels, labels, there),
+        }
+    for path, content in pictures.items():
+        write_atomic(path, content)
+    return list(pictures)
 
 
-def feature_maps_figure(classifier: Classifier, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> bytes:
-    """The first hit and the first mistake in the first stages of the network, as PNG."""
+def feature_maps_figure(
+    classifier: Classifier, pixels: NDArray[np.uint8], labels: NDArray[np.int64], layers: Sequence[str]
+) -> bytes:
+    """The first hit and the first mistake in the first of these layers, as PNG."""
     hits = classifier.logits(pixels).argmax(axis=1) == labels
     shown = sorted({int(np.argmax(hits)), int(np.argmin(hits))})
-    there = list(stages(classifier.model, classifier.card.input_size))
-    coarse_layer(dict.fromkeys(there, (0, 0)))
-    maps = feature_maps(classifier, pixels[shown], there[:FIRST_STAGES])
+    maps = feature_maps(classifier, pixels[shown], layers[:FIRST_STAGES])
     pictures = [
         (pixels[place], {layer: found[number] for layer, found in maps.items()}) for number, place in enumerate(shown)
     ]
     return png(feature_figure(pictures, COLUMNS))
 
 
-def grad_cam_figure(classifier: Classifier, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> bytes:
+def grad_cam_figure(
+    classifier: Classifier,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    there: Mapping[str, tuple[int, int]],
+) -> bytes:
     """Images in a row, below them why the network says what it says, with deletion scores, as PNG."""
     probabilities = classifier.probabilities(pixels)
     answers = [int(answer) for answer in probabilities.argmax(axis=1)]
-    there = stages(classifier.model, classifier.card.input_size)
     coarse = grad_cam(classifier, pixels, answers, coarse_layer(there))
     fine = hires_cam(classifier, pixels, answers, fine_layer(there, classifier.card.input_size))
     names = [printable(name) for name in classifier.card.class_names]
@@ -95,9 +99,7 @@ def grad_cam_figure(classifier: Classifier, pixels: NDArray[np.uint8], labels: N
     return png(render_grid(np.stack(cells), captions, len(pixels), scale=1, marks=marks, row_labels=labelled))
 
 
-def _scores(
-    classifier: Classifier, pixels: NDArray[np.uint8], maps: list[HeatMap], answers: list[int]
-) -> list[str]:
+def _scores(classifier: Classifier, pixels: NDArray[np.uint8], maps: list[HeatMap], answers: list[int]) -> list[str]:
     return [
         deletion_text(tested(classifier, image, heat_map, answer))
         for image, heat_map, answer in zip(pixels, maps, answers, strict=True)

@@ -34,9 +34,9 @@ def stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int]]:
     last: dict[int, str] = {}
     for name, output in outputs.items():
         side = output.shape[-1]
-        if is_map(output) and output.shape[2] == side:
-            if side not in last or name.count(".") <= last[side].count("."):
-                last[side] = name
+        outermost = side not in last or name.count(".") <= last[side].count(".")
+        if is_map(output) and output.shape[2] == side and outermost:
+            last[side] = name
     return {name: (side, side) for name in outputs for side in last if last[side] == name}
 
 
@@ -45,7 +45,8 @@ def capture(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor
     """Collect the outputs of the named layers while the block runs the network; no hook stays behind.
 
     The tensors are part of the autograd graph, so gradients can be taken with respect to them, and stand in the order
-    in which the layers finished. A layer called several times keeps its last output; one that is not called, or gives no single tensor, has no entry.
+    in which the layers finished. A layer called several times keeps its last output; one that is not called, or gives
+    no single tensor, has no entry.
     Raises UsageError for a name that is not a layer.
     """
     layers = dict(model.named_modules())
