@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -119,7 +120,7 @@ def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-def _coloured(values: NDArray[np.float32], colours: str) -> NDArray[np.float64]:
+def _coloured(values: NDArray[np.floating[Any]], colours: str) -> NDArray[np.float64]:
     """Fractions (h, w) to 0..255, (3, h, w)."""
     return 255.0 * np.asarray(matplotlib.colormaps[colours](values))[..., :3].transpose(2, 0, 1)
 
