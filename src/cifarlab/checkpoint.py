@@ -2,7 +2,8 @@
 
 A checkpoint is a folder: tensors.safetensors, state.json, and last manifest.json with the size and SHA-256 of both.
 It is built under a temporary name, flushed, read back and verified, and only then takes the place of `last`, which
-becomes `previous`. A model file is one safetensors file whose metadata holds a ModelCard and the hash of its tensors.
+becomes `previous`. A model file is one safetensors file whose metadata holds a ModelCard and the
+hash of card and tensors.
 """
 
 from __future__ import annotations
@@ -101,11 +102,9 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def save_model(path: Path, weights: dict[str, Tensor], card: ModelCard) -> None:
     """Write a network's weights with everything needed to apply them, as one safetensors file."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    metadata = {
-        "format": f"cifarlab-model-{MODEL_FORMAT}",
-        "card": card.model_dump_json(exclude_none=True),
-        "sha256": hashlib.sha256(_tensor_bytes(safetensors.torch.save(tensors), path)).hexdigest(),
-    }
+    text = card.model_dump_json(exclude_none=True)
+    digest = _digest(text, _tensor_bytes(safetensors.torch.save(tensors), path))
+    metadata = {"format": f"cifarlab-model-{MODEL_FORMAT}", "card": text, "sha256": digest}
     write_atomic(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -118,9 +117,10 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
         content = path.read_bytes()  # hashed and parsed from the same bytes, whatever happens to the file meanwhile
     except OSError as error:
         raise CheckpointError(f"Cannot read the model file {path}: {error.strerror}.") from error
-    card, digest = _parse_metadata(_metadata(content, path), path)
-    if hashlib.sha256(_tensor_bytes(content, path)).hexdigest() != digest:
-        raise CheckpointError(f"{path} was altered or damaged: the hash of its weights does not match.")
+    metadata = _metadata(content, path)
+    card = _parse_card(metadata, path)
+    if _digest(metadata["card"], _tensor_bytes(content, path)) != metadata["sha256"]:
+        raise CheckpointError(f"{path} was altered or damaged: the hash of its weights and card does not match.")
     weights = _tensors(content, path)
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
@@ -167,12 +167,19 @@ def _metadata(content: bytes, path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path} is no model file of cifarlab: it has no card.") from error
 
 
-def _parse_metadata(metadata: dict[str, str], path: Path) -> tuple[ModelCard, str]:
+def _digest(card: str, tensors: memoryview) -> str:
+    """Over the card and the weights, so that neither can change unnoticed."""
+    digest = hashlib.sha256(card.encode())
+    digest.update(tensors)
+    return digest.hexdigest()
+
+
+def _parse_card(metadata: dict[str, str], path: Path) -> ModelCard:
     version = metadata["format"].removeprefix("cifarlab-model-")
     if version != str(MODEL_FORMAT):
         raise CheckpointError(f"{path} has model format {version}; this cifarlab reads {MODEL_FORMAT}. Upgrade it.")
     try:
-        return ModelCard.model_validate_json(metadata["card"]), metadata["sha256"]
+        return ModelCard.model_validate_json(metadata["card"])
     except (ValidationError, RecursionError) as error:
         raise CheckpointError(f"{path} has a card that cannot be used: {error}.") from error
 

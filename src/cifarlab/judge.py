@@ -45,7 +45,7 @@ def judge(
     if split not in SPLITS:
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
     classifier = classifier or Classifier.load(run.model_file)
-    _require(split, source or run.recipe.data.source, data_dir)
+    require(split, source or run.recipe.data.source, data_dir)
     if split == "test":
         count = run.open_test(reason if source is None else f"{reason}, {source}")
         log.info(f"test split opened for the {_ordinal(count)} time")
@@ -102,10 +102,12 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     run.write_evaluation(name, evaluation.to_dict())
 
 
-def _require(split: str, source: str, data_dir: Path | None) -> None:
-    """Refuse a test split that is not there before the ledger says that it was opened."""
+def require(split: str, source: str, data_dir: Path | None) -> None:
+    """Refuse a test split that is not there, before it is trained for and before the ledger says that it was opened."""
     if split == "test" and "test" not in (found := splits(source, data_dir=data_dir)):
-        raise DataError(f"{source} has no test split. It has: {', '.join(found)}.")
+        raise DataError(
+            f"{source} has no test split. It has: {', '.join(found)}.\nTo train without a test, add --no-test."
+        )
 
 
 def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:

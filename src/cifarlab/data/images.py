@@ -48,7 +48,7 @@ class Images:
     def fingerprint(self) -> str:
         """SHA-256 over class names, labels and pixels in order."""
         digest = hashlib.sha256()
-        digest.update("\0".join(self.class_names).encode())
+        digest.update("\0".join(self.class_names).encode("utf-8", "surrogateescape"))  # names of any folder
         digest.update(repr(self.pixels.shape).encode())
         digest.update(self.labels.astype("<i8").tobytes())
         for start in range(0, len(self), 4096):  # a memory-mapped array never has to fit into memory

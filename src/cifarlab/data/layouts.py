@@ -166,7 +166,7 @@ def _sorted_by_split(
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
             f"{source} has {len(foreign)} classes without a picture in train: {some(foreign)}.\n"
-            f"Train has: {some(class_order(learnt))}. Add pictures of them to train, or remove them elsewhere."
+            f"Train has: {some(class_order(learnt))}. Add pictures of them to train, or remove them."
         )
     rank = {name: number for number, name in enumerate(class_names)}
     for members in splits.values():

@@ -3,10 +3,10 @@
 Beside the pixels (`.npy`) lies a data card (`.json`): what the pictures were stored as, by which rule they
 were converted, which could not be read. It is written last, so where there is a card the pixels are complete.
 
-Threads decode, because Pillow releases the interpreter's lock while it does. On two cores they decode
-photographs of 400 x 300 px 1.6 times as fast as one thread. JPEGs of 64 px, 6,000 a second, gain nothing from
-threads: there the lock is held most of the time. Processes would read 11,000 a second, but cannot be started
-safely from a program without a main guard, and this work is done once.
+Threads decode, because Pillow releases the interpreter's lock while it does. On two cores two threads decode
+photographs of 400 x 300 px 1.6 times as fast as one. JPEGs of 64 px, 5,000 to 6,000 a second, are a tenth to
+a fifth slower than in one thread: there the lock is held most of the time. Processes would read 11,000, but
+cannot be started safely from a program without a main guard, and this work is done once.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ def load_pixels(
         )
         return _decode_to_memory(files, class_names, image_size, fingerprint)
     with lock(folder / ".lock", wait=True):
-        if (
-            stored := _stored(base, fingerprint, notice=False)
-        ) is None:  # another process may have been first
+        if (stored := _stored(base, fingerprint, notice=False)) is None:  # another process may have been first
             remove_leftovers(folder)
             _remove_outdated(folder, f"{split}-{image_size}px-")
             return _decode_to_disk(files, class_names, image_size, fingerprint, base)
@@ -191,9 +189,7 @@ class _Tally:
         height, width = image.stored_size
         self.sizes[f"{width} x {height}"] += 1
 
-    def card(
-        self, class_names: Sequence[str], image_size: int, fingerprint: str, sha256_of_file: str = ""
-    ) -> Card:
+    def card(self, class_names: Sequence[str], image_size: int, fingerprint: str, sha256_of_file: str = "") -> Card:
         """What was counted, as a card; of many different sizes the most frequent."""
         modes, sizes = dict(self.modes.most_common()), dict(self.sizes.most_common(20))
         return Card(

@@ -77,7 +77,7 @@ class Step:
 
     def update(self, loss: Tensor) -> None:
         """Go one step down the gradient."""
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         if self.recipe.training.clip_norm > 0:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip_norm)
