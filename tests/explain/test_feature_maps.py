@@ -35,7 +35,7 @@ def test_maps_are_what_the_layers_put_out(classifier_of: ClassifierOf) -> None:
 
 
 def test_a_layer_without_maps_is_refused(classifier_of: ClassifierOf) -> None:
-    with pytest.raises(UsageError, match="The layer 4 puts out no feature maps. These do: 0, 1, 2"):
+    with pytest.raises(UsageError, match=r"The layer 4 puts out no feature maps\. These do: 0, 1, 2"):
         feature_maps(classifier_of(network(), 8, ("a", "b")), PIXELS, ["0", "4"])
 
 

@@ -29,7 +29,7 @@ def pixels() -> NDArray[np.uint8]:
 
 def pooled() -> nn.Sequential:
     """The mean of each channel, then a linear layer: the network of the original class activation maps."""
-    torch.manual_seed(0)
+    torch.manual_seed(5)
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
 
@@ -158,9 +158,7 @@ def test_a_layer_without_maps_is_refused(
         grad_cam(classifier_of(pooled(), SIZE, NAMES), pixels[:1], [0], layer)
 
 
-def test_a_layer_without_part_in_the_answer_is_refused(
-    classifier_of: ClassifierOf, pixels: NDArray[np.uint8]
-) -> None:
+def test_a_layer_without_part_in_the_answer_is_refused(classifier_of: ClassifierOf, pixels: NDArray[np.uint8]) -> None:
     class Aside(nn.Module):
         def __init__(self) -> None:
             super().__init__()

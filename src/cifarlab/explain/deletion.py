@@ -92,4 +92,4 @@ def deleted(
 
 def _area(curve: tuple[float, ...]) -> float:
     """Under the curve over 0..1, by trapezia of equal width."""
-    return float(np.mean(curve[1:-1]) * (len(curve) - 2) + (curve[0] + curve[-1]) / 2) / (len(curve) - 1)
+    return (sum(curve[1:-1]) + (curve[0] + curve[-1]) / 2) / (len(curve) - 1)

@@ -12,7 +12,7 @@ from cifarlab.classifier import Classifier
 from cifarlab.console import progress
 from cifarlab.errors import DataError
 from cifarlab.explain.feature_maps import first_filters
-from cifarlab.explain.image import Explanation, Tested, explain_image
+from cifarlab.explain.image import Evidence, Explanation, explain_image
 from cifarlab.explain.page import explanation_page
 from cifarlab.explain.render import feature_figure, filter_figure, map_figure, png
 from cifarlab.files import write_atomic
@@ -83,12 +83,12 @@ def as_dict(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _map_as_dict(tested: Tested) -> dict[str, Any]:
-    found = tested.deletion
+def _map_as_dict(evidence: Evidence) -> dict[str, Any]:
+    found = evidence.deletion
     return {
-        "method": tested.heat_map.method,
-        "layer": tested.heat_map.layer or None,
-        "values": tested.heat_map.values.tolist(),
+        "method": evidence.heat_map.method,
+        "layer": evidence.heat_map.layer or None,
+        "values": evidence.heat_map.values.tolist(),
         "deletion": found.area,
         "random_deletion": found.random_area,
         "num_random": len(found.random_curves),

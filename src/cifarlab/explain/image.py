@@ -20,7 +20,7 @@ TOP = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class Evidence:
     """A heat map and what deleting by it does to the answer."""
 
     heat_map: HeatMap
@@ -38,7 +38,7 @@ class Explanation:
     pixels: NDArray[np.uint8]
     class_name: str
     probability: float
-    maps: tuple[Tested, ...]
+    maps: tuple[Evidence, ...]
     features: dict[str, NDArray[np.float32]]
 
 
@@ -73,7 +73,7 @@ def explain_image(
             pixels,
             classifier.card.class_names[target],
             float(score(pixels[None])[0]),
-            tuple(tested(classifier, pixels, each, target) for each in maps),
+            tuple(weigh(classifier, pixels, each, target) for each in maps),
             {name: found[0] for name, found in features.items()},
         )
 
@@ -92,10 +92,10 @@ def _class_activation(
     ]
 
 
-def tested(classifier: Classifier, pixels: NDArray[np.uint8], heat_map: HeatMap, target: int) -> Tested:
+def weigh(classifier: Classifier, pixels: NDArray[np.uint8], heat_map: HeatMap, target: int) -> Evidence:
     """A heat map with its deletion test: the probability of class `target` while the image goes."""
     score = class_score(classifier, target)
-    return Tested(heat_map, deletion(score, pixels, heat_map, mean_colour(classifier)))
+    return Evidence(heat_map, deletion(score, pixels, heat_map, mean_colour(classifier)))
 
 
 def class_score(classifier: Classifier, target: int) -> Score:

@@ -22,7 +22,7 @@ from cifarlab.drawing.page import (
     table,
 )
 from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
-from cifarlab.explain.image import Explanation, Tested
+from cifarlab.explain.image import Evidence, Explanation
 from cifarlab.explain.render import (
     deletion_text,
     enlarged,
@@ -98,19 +98,19 @@ def _tiles(explanation: Explanation) -> list[Tile]:
     ]
 
 
-def _row(tested: Tested, class_name: str) -> tuple[str, str, str, str]:
-    found = tested.deletion
-    return map_name(tested.heat_map), f"{found.area:.2f}", f"{found.random_area:.2f}", verdict(tested, class_name)
+def _row(evidence: Evidence, class_name: str) -> tuple[str, str, str, str]:
+    found = evidence.deletion
+    return map_name(evidence.heat_map), f"{found.area:.2f}", f"{found.random_area:.2f}", verdict(evidence, class_name)
 
 
-def _deletion_chart(tested: Tested, class_name: str) -> Markup:
-    found = tested.deletion
+def _deletion_chart(evidence: Evidence, class_name: str) -> Markup:
+    found = evidence.deletion
     return line_chart(
         [
             Series("by this map", _points(found.curve)),
             Series("by random maps", _points(found.random_curve), colour=1, dashed=True),
         ],
-        title=f"Deletion by {tested.heat_map.method}",
+        title=f"Deletion by {evidence.heat_map.method}",
         x_label="share of the image deleted",
         y_label=f"probability of {short(class_name)}",
         percent=True,

@@ -16,7 +16,7 @@ from cifarlab.console import printable
 from cifarlab.drawing.grid import render_grid
 from cifarlab.explain.feature_maps import strongest
 from cifarlab.explain.heat_map import HeatMap
-from cifarlab.explain.image import Explanation, Tested
+from cifarlab.explain.image import Evidence, Explanation
 
 SIDE = 128
 """Pixels to which a picture is brought before it is drawn."""
@@ -85,15 +85,15 @@ def map_name(heat_map: HeatMap) -> str:
     return f"{heat_map.method}{place} {heat_map.size[0]}×{heat_map.size[1]}"
 
 
-def deletion_text(tested: Tested) -> str:
+def deletion_text(evidence: Evidence) -> str:
     """The deletion score and the mean of the random maps, on two lines."""
-    return f"deletion {tested.deletion.area:.2f}\nrandom {tested.deletion.random_area:.2f}"
+    return f"deletion {evidence.deletion.area:.2f}\nrandom {evidence.deletion.random_area:.2f}"
 
 
-def verdict(tested: Tested, class_name: str) -> str:
+def verdict(evidence: Evidence, class_name: str) -> str:
     """One sentence on whether a heat map means anything."""
-    found = tested.deletion
-    if tested.heat_map.is_empty:
+    found = evidence.deletion
+    if evidence.heat_map.is_empty:
         return f"empty: nothing in it speaks for {printable(class_name)}"
     total = len(found.random_curves)
     beaten = f"all {total}" if found.num_beaten == total else f"{found.num_beaten} of {total}"

@@ -16,7 +16,7 @@ from cifarlab.drawing.grid import render_grid
 from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explain.heat_map import HeatMap
-from cifarlab.explain.image import tested
+from cifarlab.explain.image import weigh
 from cifarlab.explain.render import (
     COLUMNS,
     deletion_text,
@@ -101,7 +101,7 @@ def grad_cam_figure(
 
 def _scores(classifier: Classifier, pixels: NDArray[np.uint8], maps: list[HeatMap], answers: list[int]) -> list[str]:
     return [
-        deletion_text(tested(classifier, image, heat_map, answer))
+        deletion_text(weigh(classifier, image, heat_map, answer))
         for image, heat_map, answer in zip(pixels, maps, answers, strict=True)
     ]
 
