@@ -33,6 +33,7 @@ def test_every_image_has_its_maps_tests_and_feature_maps(text: str) -> None:
         assert text.count(words) >= 2
     assert text.count("Most probable classes</figcaption>") == text.count(">Feature maps<") == 2
     assert text.count("Deletion by Grad-CAM</figcaption>") == 2
+    assert text.count("What speaks for ") + text.count("Why ") == 2
     assert "First filters" in text and "The 4 filters of the first layer." in text
 
 

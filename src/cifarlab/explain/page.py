@@ -60,7 +60,7 @@ def explanation_page(
 
 
 def _section(explanation: Explanation, num_channels: int) -> Section:
-    name, probability = explanation.class_name, f"{100 * explanation.probability:.1f} %"
+    name = explanation.class_name
     bars = [Bar(label, share) for label, share in explanation.prediction.top]
     curves = side_by_side(*(_deletion_chart(each, name) for each in explanation.maps))
     body = [
@@ -72,7 +72,14 @@ def _section(explanation: Explanation, num_channels: int) -> Section:
         details("Deletion curves", curves),
         _features(explanation, num_channels),
     ]
-    return Section(explanation.prediction.name, Markup().join(body), f"Why {name}? Its probability is {probability}.")
+    return Section(explanation.prediction.name, Markup().join(body), _question(explanation))
+
+
+def _question(explanation: Explanation) -> str:
+    name, probability = explanation.class_name, f"{100 * explanation.probability:.1f} %"
+    if name == explanation.prediction.label:
+        return f"Why {name}? Its probability is {probability}."
+    return f"What speaks for {name}? Its probability is {probability}; the answer is {explanation.prediction.label}."
 
 
 def _features(explanation: Explanation, num_channels: int) -> Markup:
