@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cifarlab.classifier import Classifier, Prediction
 from cifarlab.errors import UsageError, unknown
-from cifarlab.explain.deletion import Deletion, deletion
+from cifarlab.explain.deletion import RANDOM_MAPS, Deletion, deletion
 from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explain.heat_map import HeatMap
@@ -92,10 +92,17 @@ def _class_activation(
     ]
 
 
-def weigh(classifier: Classifier, pixels: NDArray[np.uint8], heat_map: HeatMap, target: int) -> Evidence:
+def weigh(
+    classifier: Classifier,
+    pixels: NDArray[np.uint8],
+    heat_map: HeatMap,
+    target: int,
+    *,
+    num_random: int = RANDOM_MAPS,
+) -> Evidence:
     """A heat map with its deletion test: the probability of class `target` while the image goes."""
     score = class_score(classifier, target)
-    return Evidence(heat_map, deletion(score, pixels, heat_map, mean_colour(classifier)))
+    return Evidence(heat_map, deletion(score, pixels, heat_map, mean_colour(classifier), num_random=num_random))
 
 
 def class_score(classifier: Classifier, target: int) -> Score:

@@ -32,6 +32,8 @@ from cifarlab.runs import Run
 
 PER_KIND = 4
 """Hits shown, and mistakes."""
+RANDOM_MAPS = 5
+"""Enough for their mean, which the figure shows."""
 CANDIDATES = 500
 """Images of the validation split among which hits and mistakes are looked for."""
 
@@ -101,7 +103,7 @@ def grad_cam_figure(
 
 def _scores(classifier: Classifier, pixels: NDArray[np.uint8], maps: list[HeatMap], answers: list[int]) -> list[str]:
     return [
-        deletion_text(weigh(classifier, image, heat_map, answer))
+        deletion_text(weigh(classifier, image, heat_map, answer, num_random=RANDOM_MAPS))
         for image, heat_map, answer in zip(pixels, maps, answers, strict=True)
     ]
 
