@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import data, evaluate, models, predict, recipes, train
+from cifarlab.cli import data, evaluate, explain, models, predict, recipes, report, train
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)
 app.add_typer(data.app, name="data")

@@ -54,6 +54,7 @@ def train(
     else:
         chosen = _choose(recipe or "", assignments or [], options)
         run = _train(chosen, seeds, out, data_dir)
+    _explain(run, data_dir)
     typer.echo(json.dumps(result(run), indent=2)) if as_json else tables.print_result(run)
 
 
@@ -87,6 +88,17 @@ def _resume(path: Path, data_dir: Path | None) -> Run:
     from cifarlab.training.train import resume
 
     return resume(path, data_dir=data_dir)
+
+
+def _explain(run: Run, data_dir: Path | None) -> None:
+    """Figures that need the network; for several seeds, in the folder of each."""
+    from cifarlab.explain.run import explain_run
+
+    group = run.path / "seeds.json"
+    names = json.loads(group.read_text("utf-8"))["runs"] if group.exists() else []
+    for each in [Run(run.path / name) for name in names] or [run]:
+        with each.locked():
+            explain_run(each, data_dir=data_dir)
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:
