@@ -75,9 +75,7 @@ def render_grid(
     rows = -(-len(pixels) // columns)
     if len(pixels) == 0 or scale < 1 or (captions and len(captions) != len(pixels)):
         raise ValueError(f"{len(pixels)} images, {len(captions)} captions, scale {scale} cannot be laid out")
-    if (marks is not None and len(marks) != len(pixels)) or (
-        row_labels is not None and len(row_labels) != rows
-    ):
+    if (marks is not None and len(marks) != len(pixels)) or (row_labels is not None and len(row_labels) != rows):
         raise ValueError(f"marks must be one per image ({len(pixels)}), row_labels one per row ({rows})")
     gap = WIDE_GAP if captions or marks is not None else GAP
     layout = _lay_out(pixels, captions, columns, scale, gap, row_labels or ())
@@ -107,12 +105,8 @@ def class_grid(images: Images, per_class: int = 10) -> Image.Image:
     cells, labels = [], []
     for label in np.flatnonzero(images.counts):
         members = np.flatnonzero(images.labels == label)
-        chosen = members[
-            np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)
-        ]
-        row = np.full(
-            (per_class, 3, height, width), 255, np.uint8
-        )  # as white as the paper where there are too few
+        chosen = members[np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)]
+        row = np.full((per_class, 3, height, width), 255, np.uint8)  # as white as the paper where there are too few
         row[: len(chosen)] = images.pixels[chosen]
         cells.append(row)
         labels.append(images.class_names[label])
@@ -144,9 +138,7 @@ def _lay_out(
     )
 
 
-def _draw_mark(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], cell: tuple[int, int], *, right: bool
-) -> None:
+def _draw_mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], cell: tuple[int, int], *, right: bool) -> None:
     (left, top), (width, height) = corner, cell
     box = (left - FRAME, top - FRAME, left + width + FRAME - 1, top + height + FRAME - 1)
     draw.rectangle(box, outline=RIGHT if right else WRONG, width=FRAME)
