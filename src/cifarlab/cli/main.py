@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import data, evaluate, models, predict, recipes, train
+from cifarlab.cli import compare, data, evaluate, models, predict, recipes, train
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)
