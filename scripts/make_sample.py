@@ -50,9 +50,7 @@ def write(table: pa.Table, path: Path) -> None:
     }
     columns = {"img": pa.array(encoded, kind), "label": table["label"], "index": table["index"]}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    pq.write_table(
-        pa.table(columns).replace_schema_metadata(metadata), path, compression="none", use_dictionary=False
-    )
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path, compression="none", use_dictionary=False)
 
 
 def to_webp(content: bytes) -> bytes:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?) ?(epochs?|steps?|%)")
 
@@ -32,4 +32,4 @@ def _checked(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, AfterValidator(_checked)]
+Duration = Annotated[str, AfterValidator(_checked), WithJsonSchema({"type": "string", "format": "duration"})]

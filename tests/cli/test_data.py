@@ -60,9 +60,7 @@ def call(*words: str):
 
 def test_list_says_what_is_here_and_how_to_get_the_rest(sources):
     text = call("list").stdout
-    assert (
-        "/data/cifar10" in text and "cifarlab data fetch cifar100" in text and "fetch cifar10\n" not in text
-    )
+    assert "/data/cifar10" in text and "cifarlab data fetch cifar100" in text and "fetch cifar10\n" not in text
     assert json.loads(call("list", "--json").stdout) == {
         "cifar10": "/data/cifar10",
         "cifar100": None,

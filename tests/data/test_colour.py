@@ -34,6 +34,8 @@ def test_equals_torchvision(name, size):
         expected = getattr(reference, f"adjust_{name}")(image, factor)
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
     assert torch.equal(images, before), "the input is left as it was"
+    getattr(colour, f"adjust_{name}")(images, torch.tensor(FACTORS), out=images)
+    assert torch.equal(images, adjusted)
 
 
 def test_hue_equals_torchvision():

@@ -148,9 +148,7 @@ def test_orientation_of_a_large_jpeg_survives_decoding_at_a_fraction():
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = decode(encode(stored, "JPEG", quality=95, exif=exif), (32, 32))
-    reference = decode(
-        encode(Image.fromarray(np.ascontiguousarray(np.rot90(np.asarray(stored), -1)))), (32, 32)
-    )
+    reference = decode(encode(Image.fromarray(np.ascontiguousarray(np.rot90(np.asarray(stored), -1)))), (32, 32))
     assert np.abs(turned.astype(int) - reference).mean() < 2
 
 
@@ -170,16 +168,12 @@ def test_a_jpeg_decoded_at_a_fraction_looks_like_one_decoded_whole():
 )
 def test_the_centre_is_kept_pixel_for_pixel(height, width, rows, columns):
     array = RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    assert np.array_equal(
-        decode(encode(Image.fromarray(array)), (8, 8)), channels_first(array[rows, columns])
-    )
+    assert np.array_equal(decode(encode(Image.fromarray(array)), (8, 8)), channels_first(array[rows, columns]))
 
 
 def test_shrinking_is_antialiased():
     board = np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)
-    assert (
-        np.abs(decode(encode(Image.fromarray(board.astype(np.uint8))), (8, 8)).astype(int) - 127).max() <= 2
-    )
+    assert np.abs(decode(encode(Image.fromarray(board.astype(np.uint8))), (8, 8)).astype(int) - 127).max() <= 2
 
 
 def test_a_shape_that_is_not_square():

@@ -109,11 +109,7 @@ def test_a_changed_file_is_decoded_again_and_the_old_pixels_go(files, folder):
 
 def test_other_classes_or_another_rule_are_another_cache(files, folder, monkeypatch):
     first = pixel_cache._fingerprint(files, ["a"], 16)
-    assert (
-        pixel_cache._fingerprint(files, ["a", "b"], 16)
-        != first
-        != pixel_cache._fingerprint(files[1:], ["a"], 16)
-    )
+    assert pixel_cache._fingerprint(files, ["a", "b"], 16) != first != pixel_cache._fingerprint(files[1:], ["a"], 16)
     monkeypatch.setattr(pixel_cache, "RULE", "another")
     assert pixel_cache._fingerprint(files, ["a"], 16) != first
 
@@ -128,9 +124,7 @@ def test_d29_flipped_bits_are_noticed_and_repaired(files, folder, caplog):
         damaged[place] ^= 1 << int(RNG.integers(8))
         path.write_bytes(damaged)
         assert (
-            pixel_cache._stored(
-                path.with_suffix(""), json.loads(stored(folder, ".json").read_text())["fingerprint"]
-            )
+            pixel_cache._stored(path.with_suffix(""), json.loads(stored(folder, ".json").read_text())["fingerprint"])
             is None
         )
     again, _ = load(files[:20], folder)
@@ -138,9 +132,7 @@ def test_d29_flipped_bits_are_noticed_and_repaired(files, folder, caplog):
     assert "are damaged" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "damage", ["cut", "empty", "gone", "card cut", "card list", "card other", "card empty"]
-)
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "card cut", "card list", "card other", "card empty"])
 def test_d29_damage_of_either_file_is_repaired(files, folder, damage, caplog):
     reference = np.array(load(files[:5], folder)[0])
     pixels, card = stored(folder, ".npy"), stored(folder, ".json")
@@ -161,9 +153,7 @@ def test_d29_damage_of_either_file_is_repaired(files, folder, damage, caplog):
             card.write_text("")
     assert np.array_equal(load(files[:5], folder)[0], reference)
     assert "decoding them again" in caplog.text
-    assert (
-        pixel_cache._stored(pixels.with_suffix(""), json.loads(card.read_text())["fingerprint"]) is not None
-    )
+    assert pixel_cache._stored(pixels.with_suffix(""), json.loads(card.read_text())["fingerprint"]) is not None
 
 
 def test_d24_what_is_there_is_used_where_nothing_can_be_written(files, folder, monkeypatch, no_decoding):

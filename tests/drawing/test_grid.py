@@ -49,11 +49,7 @@ def test_captions_stand_below_their_image():
     ink = np.argwhere((captioned < 120).all(axis=2))
     left = MARGIN + 2 * (48 + WIDE_GAP)
     below = ink[ink[:, 0] >= MARGIN + 64]
-    assert (
-        len(below)
-        and below[:, 1].min() >= left - WIDE_GAP / 2
-        and below[:, 1].max() < left + 48 + WIDE_GAP / 2
-    )
+    assert len(below) and below[:, 1].min() >= left - WIDE_GAP / 2 and below[:, 1].max() < left + 48 + WIDE_GAP / 2
     assert captioned.shape[0] > bare.shape[0]
 
 

@@ -55,12 +55,8 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
 @app.command()
 def verify(
     name: Name,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="End with exit code 3 if there is a warning.")
-    ] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there is a warning.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,12 +71,8 @@ def verify(
 @app.command()
 def show(
     name: Name,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the picture here [<name>-grid.png].")
-    ] = None,
-    per_class: Annotated[
-        int, typer.Option("--per-class", min=1, max=50, help="Examples of each class.")
-    ] = 10,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the picture here [<name>-grid.png].")] = None,
+    per_class: Annotated[int, typer.Option("--per-class", min=1, max=50, help="Examples of each class.")] = 10,
     data_dir: DataDir = None,
 ) -> None:
     """Describe a data set in short and draw examples of its classes."""

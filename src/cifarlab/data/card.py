@@ -136,9 +136,7 @@ def _rgb(values: list[float]) -> str:
 def _table(rows: list[list[str]]) -> list[str]:
     """Align columns: names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = [
-        all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in zip(*rows, strict=True)
-    ]
+    right = [all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.rjust(width) if number else cell.ljust(width)

@@ -58,9 +58,8 @@ def read_extracted(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) 
 def extracted_layout(path: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout | None:
     """Which archive the files of this folder came from; None if from no known one."""
     for layout in layouts:
-        if (path / layout.meta).exists() and any(
-            (path / name).exists() for name in layout.limits if name != layout.meta
-        ):
+        batches = [name for files in layout.splits.values() for name in files]
+        if _is_there(path / layout.meta) and any(_is_there(path / name) for name in batches):
             return layout
     return None
 
@@ -79,6 +78,11 @@ def _file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; a folder of images may have a subfolder `train`, like CIFAR-100 a file."""
+    return path.exists() and not path.is_dir()
+
+
 def _read_file(path: Path, limit: int) -> bytes:
     """At most `limit` bytes of a regular file; no bytes of one that is absent."""
     if not path.exists():
@@ -95,9 +99,7 @@ def _read_file(path: Path, limit: int) -> bytes:
     return content
 
 
-def _assemble(
-    layout: Layout, split: str, contents: Mapping[str, bytes], origin: Path, *, published: bool
-) -> Images:
+def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin: Path, *, published: bool) -> Images:
     if missing := [name for name, content in contents.items() if not content]:
         raise DataError(
             f"{origin} is incomplete: {', '.join(missing)} missing or empty.\n"
@@ -108,8 +110,7 @@ def _assemble(
     files = layout.splits[split]
     parts = [read(layout, contents[name], n, f"{origin}/{name}") for name, n in files.items()]
     published = published or all(
-        hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name)
-        for name in files
+        hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name) for name in files
     )
     return Images(
         pixels=np.concatenate([pixels for pixels, _ in parts]),

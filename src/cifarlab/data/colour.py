@@ -1,7 +1,8 @@
 """Brightness, contrast, saturation and hue, each image of a batch by its own factor.
 
-All functions take and return float images in 0..1 of shape (N, 3, H, W), factors of shape (N,), and clamp their
-result to 0..1. They give the numbers of the torchvision functions of the same names.
+The adjustments take and return float images in 0..1 of shape (N, 3, H, W), take factors of shape (N,), and
+clamp their result to 0..1. They give the numbers of the torchvision functions of the same names. `out`, which
+may be the images themselves, saves the memory of a result.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 GREY = (0.2989, 0.587, 0.114)
-"""Shares of red, green and blue in perceived brightness (ITU-R BT.601); they add up to 0.9999, as everywhere."""
+"""Shares of red, green and blue in perceived brightness (ITU-R BT.601), rounded as torchvision has them."""
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -23,20 +24,20 @@ def to_bytes(images: Tensor) -> Tensor:
     return images.mul(255).round_().to(torch.uint8) if images.is_floating_point() else images
 
 
-def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
+def adjust_brightness(images: Tensor, factors: Tensor, out: Tensor | None = None) -> Tensor:
     """Multiply by the factor."""
-    return images.mul(_each(factors)).clamp_(0, 1)
+    return torch.mul(images, _each(factors), out=out).clamp_(0, 1)
 
 
-def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
+def adjust_contrast(images: Tensor, factors: Tensor, out: Tensor | None = None) -> Tensor:
     """Scale the distance from the mean grey of the image by the factor."""
     red, green, blue = images.mean((2, 3)).unbind(1)  # the grey of the means is the mean of the greys
-    return _blend(images, _each(_grey(red, green, blue)), _each(factors))
+    return _blend(images, _each(_grey(red, green, blue)), _each(factors), out)
 
 
-def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
+def adjust_saturation(images: Tensor, factors: Tensor, out: Tensor | None = None) -> Tensor:
     """Scale the distance of each pixel from its grey by the factor."""
-    return _blend(images, grey(images), _each(factors))
+    return _blend(images, grey(images), _each(factors), out)
 
 
 def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
@@ -75,8 +76,8 @@ def _hue_in_sixths(images: Tensor, value: Tensor, chroma: Tensor) -> Tensor:
     return torch.where(value == red, from_red, torch.where(value == green, from_green, from_blue))
 
 
-def _blend(images: Tensor, other: Tensor, factors: Tensor) -> Tensor:
-    return images.mul(factors).add_(other * (1 - factors)).clamp_(0, 1)
+def _blend(images: Tensor, other: Tensor, factors: Tensor, out: Tensor | None) -> Tensor:
+    return torch.mul(images, factors, out=out).add_(other * (1 - factors)).clamp_(0, 1)
 
 
 def _grey(red: Tensor, green: Tensor, blue: Tensor) -> Tensor:

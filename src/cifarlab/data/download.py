@@ -151,9 +151,7 @@ def _copy(response: HTTPResponse, file: IO[bytes], done: int, archive: Archive) 
             if size is not None and done > size:
                 file.seek(0)
                 file.truncate()
-                raise UselessMirrorError(
-                    f"the server sent more than the {size:,} bytes of the published file"
-                )
+                raise UselessMirrorError(f"the server sent more than the {size:,} bytes of the published file")
             file.write(chunk)
             advance(len(chunk) / 1e6)
     if size is not None and done < size:
@@ -182,9 +180,7 @@ def _verify(archive: Archive, part: Path, *, resumed: bool) -> None:
     part.replace(bad)
     # A resumed file may owe its fault to the part that lay there before: the same mirror gets another chance.
     kind = MirrorError if resumed else UselessMirrorError
-    raise kind(
-        f"the checksum is wrong (SHA-256 {sha256[:16]}...); the file is kept as {bad.name} and was not read"
-    )
+    raise kind(f"the checksum is wrong (SHA-256 {sha256[:16]}...); the file is kept as {bad.name} and was not read")
 
 
 def _check_folder(folder: Path, archive: Archive) -> None:
@@ -202,7 +198,7 @@ def _check_folder(folder: Path, archive: Archive) -> None:
     need_bytes, free_bytes = archive.size_bytes or 0, shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
         raise MachineError(
-            f"{archive.name} needs {need_bytes / 1e6:,.0f} MB in {folder}; {free_bytes / 1e6:,.0f} are free.\n"
+            f"{archive.name} needs {need_bytes / 1e6:,.0f} MB in {folder}; it has {free_bytes / 1e6:,.0f}.\n"
             "Free some space, or set CIFARLAB_DATA to a folder that holds the file."
         )
 

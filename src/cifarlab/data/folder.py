@@ -58,9 +58,7 @@ def csv_splits(path: Path) -> tuple[str, ...]:
 def _read(listing: Listing, split: str, image_size: int | None, skip_bad: bool, place: Path) -> Images:
     files = listing.splits.get(split)
     if files is None:
-        hint = (
-            "\nValidation pictures can be held out of train: see validation.size." if split == "val" else ""
-        )
+        hint = "\nValidation pictures can be held out of train: see validation.size." if split == "val" else ""
         raise DataError(f"{listing.source} has no {split} split. It has: {', '.join(listing.splits)}.{hint}")
     image_size = image_size or _default_image_size(listing)
     pixels, card = load_pixels(files, listing.class_names, image_size, place, split)
@@ -94,9 +92,7 @@ def _note(source: Path, card: Card) -> str:
 def _warn_of_empty_classes(images: Images, split: str) -> None:
     empty = [name for name, count in zip(images.class_names, images.counts, strict=True) if count == 0]
     if empty:
-        log.warning(
-            "No %s picture for %d of %d classes: %s.", split, len(empty), images.num_classes, some(empty)
-        )
+        log.warning("No %s picture for %d of %d classes: %s.", split, len(empty), images.num_classes, some(empty))
 
 
 def _default_image_size(listing: Listing, num_sampled: int = 100) -> int:

@@ -1,8 +1,9 @@
 """Crop, flip, rotation, translation and erased boxes, for a whole batch at once.
 
-Crop, flip, rotation and translation only move whole pixels. A chain of them is therefore one map that says for each
-pixel of the result which pixel of the image it shows, and costs one pass over memory however long it is. The result
-is bit for bit that of applying them one after another, because only rotation rounds, and it does so once.
+Crop, flip, rotation and translation only move whole pixels. A chain of them is therefore one map that says
+for each pixel of the result which pixel of the image it shows, and costs one pass over memory however long it
+is. The result is bit for bit that of applying them one after another, because only rotation rounds, and it
+does so once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Source:
     """Where in the image each pixel of the result is read.
 
     Methods prepend an operation: the last operation on the image comes first in a chain, and `read` ends it.
-    rows, columns: float32, whole numbers, broadcast to (N, H, W). inside: bool, likewise; where it is False the
-    result is 0; None means everywhere True.
+    rows, columns: float32, whole numbers, broadcast to (N, H, W). inside: bool, likewise; where it is False
+    the result is 0; None means everywhere True.
     """
 
     height: int
@@ -77,9 +78,7 @@ class Source:
         """Show 0 wherever the source has left the image."""
         rows, columns = self.rows.clamp(0, self.height - 1), self.columns.clamp(0, self.width - 1)
         inside = (rows == self.rows) & (columns == self.columns)
-        return replace(
-            self, rows=rows, columns=columns, inside=inside if self.inside is None else inside & self.inside
-        )
+        return replace(self, rows=rows, columns=columns, inside=inside if self.inside is None else inside & self.inside)
 
     def reflect(self) -> Source:
         """Turn back at the edges, as often as needed, without showing the edge pixel twice."""
@@ -110,15 +109,15 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Rotate counter-clockwise about the centre by `degrees` (N,); nearest pixel, zero outside.
 
-    Where a source lies within rounding of the middle between two pixels, another implementation may take the other:
-    fewer than one pixel in 10^5 at random angles, but up to one in 50 at 225 and 315 degrees, whose diagonals are
-    all such ties.
+    Where a source lies midway between two pixels but for rounding, another implementation may take the other
+    one: fewer than one pixel in 10^5 at random angles; up to one in 50 at 225 and 315 degrees, where whole
+    diagonals are midway.
     """
     return Source.identity(images).turn(degrees).read(images)
 
 
 def translate(images: Tensor, shifts: Tensor) -> Tensor:
-    """Move the content by `shifts` (N, 2) whole pixels down and to the right; zero where nothing comes from."""
+    """Move the content by `shifts` (N, 2) whole pixels down and to the right; zero where nothing arrives."""
     return Source.identity(images).shift(*(-shifts).unbind(1)).clip().read(images)
 
 
@@ -130,8 +129,9 @@ def crop_offsets(uniform: Tensor, padding: int) -> Tensor:
 def alternating_mask(indices: Tensor, epoch: int, seed: int) -> Tensor:
     """Decide the flips of one epoch so that each image is mirrored in exactly every other one.
 
-    The first is a coin per image, made from its index in the data set and the seed by the finaliser of MurmurHash3
-    (Appleby, 2011). indices: int64 (N,). After Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (2024).
+    The first is a coin per image, made of its index in the data set and the seed by the finaliser of
+    MurmurHash3 (Appleby, 2011). indices: int64 (N,). After Jordan, "94% on CIFAR-10 in 3.29 Seconds on a
+    Single GPU" (2024).
     """
     low = 0xFFFFFFFF  # products of two 32-bit numbers wrap around in int64, but their low half is right
     bits = (indices ^ mix_key(seed)).bitwise_and_(low)
@@ -166,7 +166,7 @@ def erase(images: Tensor, box: Box, fill: tuple[float, ...]) -> Tensor:
 
 
 def cutout_box(uniform_y: Tensor, uniform_x: Tensor, side: int, height: int, width: int) -> Box:
-    """Centre a square of `side` pixels on any pixel; it may reach over the edge (DeVries and Taylor, 2017)."""
+    """Centre a square of `side` pixels on any pixel; it may cross the edge (DeVries and Taylor, 2017)."""
     top = (uniform_y * height).floor_() - side // 2
     left = (uniform_x * width).floor_() - side // 2
     return Box(top, left, top + side, left + side)
@@ -175,8 +175,9 @@ def cutout_box(uniform_y: Tensor, uniform_x: Tensor, side: int, height: int, wid
 def erasing_box(uniform: Tensor, probability: float, height: int, width: int) -> Box:
     """Choose a rectangle within each image, or an empty one (random erasing, Zhong et al., 2017).
 
-    uniform: (5, N) in [0, 1), deciding whether, area, ratio, row and column. Where the rectangle does not fit (below
-    1 % of the cases for a square image) it is cut to the side of the image less one pixel instead of drawn again.
+    uniform: (5, N) in [0, 1), deciding whether, area, ratio, row and column. Where the rectangle does not fit
+    (below 1 % of the cases if the image is square), it is cut to the image's side less one pixel, not drawn
+    again.
     """
     chance, area, ratio, row, column = uniform
     area = (area * (ERASED_AREA[1] - ERASED_AREA[0]) + ERASED_AREA[0]) * (height * width)

@@ -73,9 +73,7 @@ def scan(root: Path) -> Scan:
                 else:
                     found.ignored.append(name)
     except OSError as error:
-        raise DataError(
-            f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {error.filename!r}."
-        ) from error
+        raise DataError(f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {error.filename!r}.") from error
     if refused:
         raise DataError(
             f"{root} holds symbolic links that are not followed: {some(sorted(refused))}.\n"

@@ -60,7 +60,8 @@ def mixup(images: Tensor, permutation: Tensor, weight: Tensor) -> Tensor:
 def cutmix(images: Tensor, permutation: Tensor, box: Box) -> Tensor:
     """Replace a box in each image by the same part of its partner (Yun et al., 2019).
 
-    permutation: int64 (N,); box: scalar tensors. The weight of the labels is then `remaining_share` of the box.
+    permutation: int64 (N,); box: scalar tensors. The weight of the labels is then `remaining_share` of the
+    box.
     """
     return _blend(images, permutation, _outside(box, *images.shape[2:]))
 
@@ -86,8 +87,8 @@ def remaining_share(box: Box, height: int, width: int) -> Tensor:
 def symmetric_beta(uniform: Tensor, angle: Tensor, alpha: float) -> Tensor:
     """Turn two independent numbers in [0, 1) into one that follows Beta(alpha, alpha), for any alpha > 0.
 
-    t / sqrt(degrees + t²) of a Student t with 2·alpha degrees is such a number, shrunk to -1..1, and Bailey's polar
-    method (Mathematics of Computation, 1994) makes that t of two uniforms: exact, without rejection.
+    t / sqrt(degrees + t²) of a Student t with 2·alpha degrees is such a number, shrunk to -1..1, and Bailey's
+    polar method (Mathematics of Computation, 1994) makes that t of two uniforms: exact, without rejection.
     """
     cosine = (2 * math.pi * angle).cos()
     radius = torch.expm1(uniform.log() / -alpha)  # uniform^(-1/alpha) - 1; may be infinite, which is right
@@ -99,8 +100,9 @@ def _outside(box: Box, height: int, width: int) -> Tensor:
 
 
 def _blend(images: Tensor, order: Tensor, share: Tensor) -> Tensor:
-    """Take `share` (1, 1, H, W) of each image and the rest from its partner; a share of 0 or 1 copies exactly."""
-    # spelt out per channel in the images' own layout, or the interpolation below is eight times as slow on a CPU
-    layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    """Take `share` (1, 1, H, W) of each image, the rest of its partner; a share of 0 or 1 copies exactly."""
+    # spelt out per channel in the images' own layout: lerp takes eight times as long on a CPU without that
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
     share = share.to(images.dtype).expand(1, *images.shape[1:]).contiguous(memory_format=layout)
     return torch.lerp(images[order], images, share)

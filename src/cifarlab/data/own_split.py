@@ -70,9 +70,7 @@ def _as_written(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
     splits = _read(path)
     absent, extra = sorted(classes.keys() - splits.keys()), sorted(splits.keys() - classes.keys())
     if absent or extra:
-        parts = (
-            [f"{len(absent)} pictures are not in it: {some([*map(printable, absent)], 3)}"] if absent else []
-        )
+        parts = [f"{len(absent)} pictures are not in it: {some([*map(printable, absent)], 3)}"] if absent else []
         parts += [f"{len(extra)} lines name no picture: {some([*map(printable, extra)], 3)}"] if extra else []
         raise DataError(
             f"{path} does not fit its folder: {'; '.join(parts)}.\n"
@@ -92,9 +90,7 @@ def _read(path: Path) -> dict[str, str]:
             f"a split is one of {', '.join(SPLIT_NAMES)}."
         ) from error
     if len(splits) < len(rows):
-        raise DataError(
-            f"{path} names {len(rows) - len(splits)} pictures more than once.\nName each of them once."
-        )
+        raise DataError(f"{path} names {len(rows) - len(splits)} pictures more than once.\nName each of them once.")
     return splits
 
 

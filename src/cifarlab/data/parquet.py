@@ -33,7 +33,10 @@ SMALL = 64
 """Pixels; images of one size up to this keep it whatever is asked for: the device resizes faster."""
 RE_ENCODED = "pixels were re-encoded as JPEG; they are not the original ones"
 JPEG_START = b"\xff\xd8"
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_BROKEN = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError),
+    *(struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 """What Pillow raises for a damaged image."""
 
 Files = Mapping[str, Sequence[Path]]
@@ -68,8 +71,8 @@ def read_parquet(path: Path, split: str, *, image_size: int | None = None, skip_
     files = parquet_files(path)
     class_names = _class_names(path, files)
     labels = np.concatenate([_checked_labels(file, len(class_names)) for file in files[split]])
-    first = next((content for _, content in _contents(files[split]) if content), b"")
-    pixels, bad = _decode_all(files[split], len(labels), _stored_size(first), image_size, skip_bad)
+    first, size = _first(files[split])
+    pixels, bad = _decode_all(files[split], len(labels), size, image_size, skip_bad)
     is_cifar = class_names == CIFAR10_NAMES or _column(files[split][0], LABEL_COLUMNS) == "fine_label"
     lossy = is_cifar and pixels.shape[2:] == (SIDE, SIDE) and first.startswith(JPEG_START)
     return Images(
@@ -159,13 +162,15 @@ def _decode_plain(content: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | 
         return None
 
 
-def _stored_size(content: bytes) -> tuple[int, int]:
-    """Height and width; those of CIFAR for an image that cannot be decoded, which is reported in its turn."""
-    try:
-        _, height, width = decode(content, None).shape
-    except DataError:
-        return SIDE, SIDE
-    return height, width
+def _first(files: Sequence[Path]) -> tuple[bytes, tuple[int, int]]:
+    """The first image that can be decoded, with its height and width; CIFAR's when there is none."""
+    for _, content in _contents(files):
+        try:
+            _, height, width = decode(content or b"", None).shape
+        except DataError:
+            continue  # reported when its turn comes
+        return content or b"", (height, width)
+    return b"", (SIDE, SIDE)
 
 
 def _contents(files: Sequence[Path]) -> Iterator[tuple[str, bytes | None]]:

@@ -88,9 +88,7 @@ def load_pixels(
         )
         return _decode_to_memory(files, class_names, image_size, fingerprint)
     with lock(folder / ".lock", wait=True):
-        if (
-            stored := _stored(base, fingerprint, notice=False)
-        ) is None:  # another process may have been first
+        if (stored := _stored(base, fingerprint, notice=False)) is None:  # another process may have been first
             remove_leftovers(folder)
             _remove_outdated(folder, f"{split}-{image_size}px-")
             return _decode_to_disk(files, class_names, image_size, fingerprint, base)
@@ -191,9 +189,7 @@ class _Tally:
         height, width = image.stored_size
         self.sizes[f"{width} x {height}"] += 1
 
-    def card(
-        self, class_names: Sequence[str], image_size: int, fingerprint: str, sha256_of_file: str = ""
-    ) -> Card:
+    def card(self, class_names: Sequence[str], image_size: int, fingerprint: str, sha256_of_file: str = "") -> Card:
         """What was counted, as a card; of many different sizes the most frequent."""
         modes, sizes = dict(self.modes.most_common()), dict(self.sizes.most_common(20))
         return Card(

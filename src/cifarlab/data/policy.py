@@ -1,4 +1,4 @@
-"""TrivialAugment: each image gets one of fourteen operations at one of 31 strengths (Müller and Hutter, 2021).
+"""TrivialAugment: one of fourteen operations at one of 31 strengths for each image (Müller and Hutter, 2021).
 
 The wide space of the paper, with the ranges and the 8-bit arithmetic of torchvision's TrivialAugmentWide.
 All images of a batch go through the same three passes, in which the operations that they did not draw change
@@ -46,8 +46,8 @@ FEWEST_BITS = 2  # of posterise
 def trivial_augment(images: Tensor, operations: Tensor, strengths: Tensor, signs: Tensor) -> Tensor:
     """Apply one operation to each image.
 
-    images: uint8 (N, 3, H, W); operations: (N,) indices into OPERATIONS; strengths: (N,) whole numbers from 0 to 30;
-    signs: (N,) -1 or 1, used by the operations that have two directions.
+    images: uint8 (N, 3, H, W); operations: (N,) indices into OPERATIONS; strengths: (N,) whole numbers from 0
+    to 30; signs: (N,) -1 or 1, used by the operations that have two directions.
     """
     drawn = {name: operations == number for number, name in enumerate(OPERATIONS)}
     moved = _move(images, drawn, strengths, signs)
@@ -58,7 +58,11 @@ def trivial_augment(images: Tensor, operations: Tensor, strengths: Tensor, signs
 def trivial_draw(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Turn (3, N) numbers in [0, 1) into operations, strengths and signs, each float32 (N,)."""
     operation, strength, sign = uniform
-    return (operation * len(OPERATIONS)).floor(), (strength * NUM_STRENGTHS).floor(), 1 - 2 * (sign < 0.5).float()
+    return (
+        (operation * len(OPERATIONS)).floor(),
+        (strength * NUM_STRENGTHS).floor(),
+        1 - 2 * (sign < 0.5).float(),
+    )
 
 
 def _scaled(strengths: Tensor, strongest: float, start: float = 0) -> Tensor:
@@ -123,7 +127,7 @@ def _equalise(flat: Tensor) -> Tensor:
     flat: int64 (N, C, pixels). Returns tables (N, C, 256).
     """
     counts = torch.zeros(*flat.shape[:2], 256, dtype=torch.float32, device=flat.device)
-    counts.scatter_add_(2, flat, torch.ones_like(flat, dtype=torch.float32))
+    counts.scatter_add_(2, flat, counts.new_ones(1).expand_as(flat))
     below = counts.cumsum(2) - counts
     step = ((flat.shape[2] - counts.gather(2, flat.amax(2, keepdim=True))) / 255).floor_()
     spread = ((below + (step / 2).floor_()) / step.clamp(min=1)).floor_().clamp_(max=255)

@@ -103,6 +103,12 @@ def find(source: str | Path, *, data_dir: Path | None = None) -> Found | None:
     return found
 
 
+def locate(source: str | Path, *, data_dir: Path | None = None) -> Path | None:
+    """Where a source lies on this machine; None when it would have to be downloaded. Raises what `find` raises."""
+    found = find(source, data_dir=data_dir)
+    return found.path if found else None
+
+
 def recognise(path: Path) -> Found | None:
     """Tell the format of a file or folder; None if it is none. Original pixels win over re-encoded ones."""
     if path.is_file():
@@ -112,9 +118,7 @@ def recognise(path: Path) -> Found | None:
             ".parquet": "parquet",
             ".csv": "csv",
         }
-        return next(
-            (Found(kind, path) for ending, kind in endings.items() if path.name.endswith(ending)), None
-        )
+        return next((Found(kind, path) for ending, kind in endings.items() if path.name.endswith(ending)), None)
     for layout in LAYOUTS:
         for folder in (path, path / layout.folder):
             if extracted_layout(folder, [layout]):
@@ -135,7 +139,10 @@ def cache_dir() -> Path:
 def _find_named(name: str, data_dir: Path | None) -> Found | None:
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"The data folder {data_dir} does not exist.")
-    for path in _candidates(name, data_dir):
+    variable = os.environ.get(DATA_VARIABLE)
+    if variable and not Path(variable).expanduser().is_dir():
+        log.warning("%s is set to %s, which is no folder; looking elsewhere.", DATA_VARIABLE, variable)
+    for path in _candidates(name, data_dir, variable):
         if not path.exists():
             continue
         if (found := recognise(path)) is not None:
@@ -144,9 +151,8 @@ def _find_named(name: str, data_dir: Path | None) -> Found | None:
     return None
 
 
-def _candidates(name: str, data_dir: Path | None) -> Iterator[Path]:
+def _candidates(name: str, data_dir: Path | None, variable: str | None) -> Iterator[Path]:
     """Where a data set of this name may lie: as a folder in any format, unpacked, or as an archive."""
-    variable = os.environ.get(DATA_VARIABLE)
     for place in (data_dir, Path(variable).expanduser() if variable else None, cache_dir()):
         if place is not None:
             yield place / name

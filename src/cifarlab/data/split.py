@@ -29,15 +29,11 @@ def load_train_and_val(
     val = _load(data, "val", data_dir)
     if val.class_names != train.class_names:
         only = sorted(set(val.class_names) ^ set(train.class_names))
-        raise DataError(
-            f"train and val of {data.source} have different classes: {', '.join(only) or 'another order'}."
-        )
+        raise DataError(f"train and val of {data.source} have different classes: {', '.join(only) or 'another order'}.")
     return train, val
 
 
-def hold_out(
-    labels: NDArray[np.int64], size: int | float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def hold_out(labels: NDArray[np.int64], size: int | float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide the indices of `labels` into train and val, both ascending, with each class's share in val.
 
     size: images (int) or fraction (float) for val, met exactly; shares are rounded by largest remainder, of
@@ -75,6 +71,4 @@ def _num_val(size: int | float, num_images: int) -> int:
 
 
 def _load(data: DataSpec, split: str, data_dir: Path | None) -> Images:
-    return load_images(
-        data.source, split, image_size=data.image_size, data_dir=data_dir, skip_bad=data.skip_bad
-    )
+    return load_images(data.source, split, image_size=data.image_size, data_dir=data_dir, skip_bad=data.skip_bad)

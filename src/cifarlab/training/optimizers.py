@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,13 +17,14 @@ FUSED_DEVICES = ("cpu", "cuda")
 def build(spec: OptimizerSpec, groups: list[ParameterGroup], device: torch.device) -> torch.optim.Optimizer:
     """Make the optimizer for parameter groups that carry their own weight_decay."""
     fused = device.type in FUSED_DEVICES
+    parameters: list[dict[str, Any]] = [{**group} for group in groups]
     match spec.name:
         case "sgd":
-            return torch.optim.SGD(groups, spec.lr, spec.momentum, nesterov=spec.nesterov, fused=fused)
+            return torch.optim.SGD(parameters, spec.lr, spec.momentum, nesterov=spec.nesterov, fused=fused)
         case "adam":
-            return torch.optim.Adam(groups, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
+            return torch.optim.Adam(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(groups, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
+            return torch.optim.AdamW(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -1,0 +1,52 @@
+# Every target installs what it needs first, into .venv, and is quick when that is done.
+#   make train    from nothing to a trained model with pictures and numbers, in a few minutes
+#   make test     style, types and tests; the last lines are the summary of pytest
+#   make check    style and types only
+#   make bench    the claims of the benchmarks folder, measured on this machine
+#   make docs     write docs/cli.md and docs/recipes.md anew
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: train test check bench docs clean
+.NOTPARALLEL:
+
+train: .venv/.installed
+	$(BIN)/cifarlab train quick --data sample
+	@echo
+	@echo "The newest folder in runs/ has the numbers, the pictures and the model: ls -t runs | head -1"
+
+test: check
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+check: .venv/.installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: .venv/.installed-dev
+	@for claim in benchmarks/*.py; do echo "$$claim"; $(BIN)/python "$$claim" || exit 1; done
+
+docs: .venv/.installed-dev
+	$(BIN)/python scripts/make_docs.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "cifarlab needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.installed: .venv/.created $(INPUTS)
+	@echo "Installing cifarlab into .venv; the first time takes some minutes."
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.created $(INPUTS)
+	@echo "Installing cifarlab and its tools into .venv; the first time takes some minutes."
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@ .venv/.installed

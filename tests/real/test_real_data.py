@@ -1,0 +1,125 @@
+"""On CIFAR-10 itself: what the archive, the papers and the sample say about it, and one short training to the end.
+
+These run where CIFARLAB_DATA names a folder with `cifar10`, and are skipped and counted elsewhere. `cifar10` may hold
+the original pixels or re-encoded ones; `cifar10-lossless-subset`, if it is there, has original pixels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cifarlab import recipe_file
+from cifarlab.data.images import Images
+from cifarlab.data.sources import load_images
+from cifarlab.data.split import load_train_and_val
+from cifarlab.recipe import DataSpec, ValidationSpec
+from cifarlab.training.train import train
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+COPIED_STD = (0.2023, 0.1994, 0.2010)
+"""The mean of the deviations within each image, which many projects take for the deviation."""
+
+BATCH = 1017
+"""Images of the test batch in the lossless subset, from its beginning."""
+
+
+@pytest.fixture(scope="module")
+def cifar10(real_data: Path) -> dict[str, Images]:
+    return {split: load_images("cifar10", split, data_dir=real_data) for split in ("train", "test")}
+
+
+@pytest.fixture(scope="module")
+def lossless(real_data: Path) -> Images:
+    folder = real_data / "cifar10-lossless-subset"
+    if not folder.is_dir():
+        pytest.skip("there is no cifar10-lossless-subset beside cifar10")
+    return load_images(folder, "test")
+
+
+def psnr(first: np.ndarray, second: np.ndarray) -> float:
+    """Peak signal to noise ratio in decibels."""
+    return float(10 * np.log10(255**2 / np.mean((first.astype(float) - second.astype(float)) ** 2)))
+
+
+def test_the_data_set_is_the_published_one(cifar10: dict[str, Images]) -> None:
+    for images, num in zip(cifar10.values(), (50_000, 10_000), strict=True):
+        assert len(images) == num
+        assert images.size == (32, 32)
+        assert images.class_names == CLASSES
+        assert images.counts.tolist() == [num // 10] * 10
+
+
+def test_the_order_is_the_published_one(cifar10: dict[str, Images]) -> None:
+    first = {split: [CLASSES[label] for label in images.labels[:5]] for split, images in cifar10.items()}
+    assert first["train"] == ["frog", "truck", "truck", "deer", "automobile"]
+    assert first["test"] == ["cat", "ship", "ship", "airplane", "frog"]
+
+
+def test_mean_and_deviation_are_the_published_ones(cifar10: dict[str, Images]) -> None:
+    images = cifar10["train"]
+    mean, std = images.mean_and_std()
+    assert mean == pytest.approx(MEAN, abs=1e-4 if images.original else 1e-3)
+    assert std == pytest.approx(STD, abs=1e-4 if images.original else 3e-3)
+    assert min(abs(a - b) for a, b in zip(std, COPIED_STD, strict=True)) > 0.03
+
+
+def test_the_copied_deviation_is_the_mean_within_images(cifar10: dict[str, Images]) -> None:
+    within = cifar10["train"].pixels[::10].std(axis=(2, 3)).mean(axis=0) / 255
+    assert within == pytest.approx(COPIED_STD, abs=5e-3)
+
+
+def test_the_held_out_part_has_every_class_alike(real_data: Path) -> None:
+    training, val = load_train_and_val(DataSpec(source="cifar10"), ValidationSpec(size=5000), real_data)
+    assert val is not None
+    assert val.counts.tolist() == [500] * 10
+    assert training.counts.tolist() == [4500] * 10
+    pixels = {image.tobytes() for image in training.pixels}
+    assert sum(image.tobytes() in pixels for image in val.pixels) < 5  # CIFAR-10 holds a few images twice
+
+
+def test_original_pixels_and_these_show_the_same_images(cifar10: dict[str, Images], lossless: Images) -> None:
+    test = cifar10["test"]
+    assert len(lossless) == BATCH
+    assert np.array_equal(lossless.labels, test.labels[:BATCH])
+    if test.original:
+        assert np.array_equal(lossless.pixels, test.pixels[:BATCH])
+    else:
+        assert 25 < psnr(lossless.pixels, test.pixels[:BATCH]) < 50
+        assert test.original is False
+
+
+def test_the_bundled_sample_has_original_pixels(lossless: Images) -> None:
+    sample = load_images("sample", "test")
+    published = {image.tobytes(): int(label) for image, label in zip(lossless.pixels, lossless.labels, strict=True)}
+    assert [published.get(image.tobytes()) for image in sample.pixels] == sample.labels.tolist()
+
+
+def test_a_short_training_learns_and_leaves_an_honest_run(
+    real_data: Path, tmp_path: Path, cifar10: dict[str, Images]
+) -> None:
+    """A tenth of an epoch of the plainest network: far above chance, far below what is reported for it."""
+    changes = [
+        "data.source=cifar10",
+        "training.epochs=0.1",
+        "training.batch_size=64",
+        "runtime.precision=fp32",
+        "runtime.device=cpu",
+    ]
+    recipe = recipe_file.override_all(recipe_file.load("basic-cnn"), changes)
+    threads = torch.get_num_threads()
+    try:
+        run = train(recipe, out=tmp_path, data_dir=real_data)
+    finally:
+        torch.set_num_threads(threads)
+    test = run.evaluation("test")
+    assert test is not None
+    assert 0.2 < test["accuracy"] < 0.8
+    assert [entry["reason"] for entry in run.test_openings] != []
+    assert len(run.test_openings) == 1
+    assert run.model_file.is_file()
+    assert run.manifest["data"]["original"] == cifar10["train"].original

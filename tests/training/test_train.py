@@ -1,0 +1,327 @@
+"""Whole trainings: what they leave, that they repeat, and that a stop at any point changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cifarlab.checkpoint import load_model
+from cifarlab.classifier import Classifier
+from cifarlab.data.split import load_train_and_val
+from cifarlab.errors import CheckpointError, DataError, DivergedError, InterruptedRunError, RecipeError, RunInUseError
+from cifarlab.evaluation import metrics
+from cifarlab.recipe import Recipe
+from cifarlab.recipe_file import override_all, to_toml
+from cifarlab.runs import Run
+from cifarlab.training import loop
+from cifarlab.training.step import Step
+from cifarlab.training.train import resume, train
+
+EVERYTHING = [
+    "augmentation.crop_padding=4",
+    "augmentation.mixup=0.2",
+    "augmentation.cutmix=1.0",
+    "averaging.name=ema",
+    "averaging.decay=0.9",
+    "schedule.name=one-cycle",
+    "training.label_smoothing=0.1",
+    "training.clip_norm=1.0",
+]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_model(run.model_file)[0]
+
+
+def differences(first: Run, second: Run) -> list[str]:
+    """Where two runs left other bits: in metrics apart from times, or in weights, and how much."""
+    timed = ("elapsed_seconds", "images_per_second")
+    rows = [[{k: v for k, v in row.items() if k not in timed} for row in run.metrics] for run in (first, second)]
+    found = [f"{one} != {other}" for one, other in zip(*rows, strict=True) if one != other]
+    pairs = zip(weights(first).items(), weights(second).items(), strict=True)
+    return found + [f"{name} by {(x - y).abs().max()}" for (name, x), (_, y) in pairs if not torch.equal(x, y)]
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing handles it."""
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """Let training die before a given step is made, as often as steps are given."""
+
+    def arm(*steps: int) -> None:
+        pending = list(steps)
+        make = Step.__call__
+
+        def step(self, number, epoch, batch):
+            if pending and number == pending[0]:
+                pending.pop(0)
+                raise Killed
+            return make(self, number, epoch, batch)
+
+        monkeypatch.setattr(Step, "__call__", step)
+
+    return arm
+
+
+def test_a_run_learns_and_leaves_everything(tiny, tmp_path):
+    recipe = override_all(tiny, ["training.epochs=6", "runtime.tensorboard=true", "evaluation.test=true"])
+    run = train(recipe, out=tmp_path)
+    assert run.recipe == recipe
+    assert [row["epoch"] for row in run.metrics] == [1, 2, 3, 4, 5, 6]
+    assert run.metrics[-1]["train/loss"] < run.metrics[0]["train/loss"]
+    assert run.manifest["status"] == "complete"
+    assert run.manifest["data"]["original"] is True
+    assert run.evaluation("test")["accuracy"] > 0.25  # guessing gives 0.1
+    assert len(run.test_openings) == 1
+    for name in ("model.safetensors", "checkpoints/last/state.json", "predictions-test.parquet"):
+        assert (run.path / name).is_file()
+    assert list(run.path.glob("events.*"))
+    assert not [path for path in run.path.rglob("*") if path.name.startswith(".tmp-")]
+
+
+def test_the_classifier_that_is_left_is_the_best_validated_one(tiny, tmp_path):
+    run = train(override_all(tiny, ["training.epochs=4"]), out=tmp_path)
+    best = max(run.metrics, key=lambda row: (row["val/accuracy"], -row["val/loss"]))
+    assert run.manifest["best_epoch"] == best["epoch"]
+    assert run.manifest["best_val_accuracy"] == best["val/accuracy"]
+    kept, _ = load_model(run.checkpoints / "best.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in weights(run).items())
+
+
+def test_without_validation_the_last_weights_count(tiny, tmp_path):
+    run = train(override_all(tiny, ["validation.size=0"]), out=tmp_path)
+    assert run.metrics[-1]["val/accuracy"] is None
+    assert run.manifest["best_epoch"] is None
+    saved = load_file(run.checkpoints / "last" / "tensors.safetensors")
+    assert all(torch.equal(saved[f"model.{name}"], value) for name, value in weights(run).items())
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny, tmp_path):
+    recipe = override_all(tiny, EVERYTHING)
+    first, second = train(recipe, out=tmp_path), train(recipe, out=tmp_path)
+    other = train(override_all(recipe, ["training.seed=1"]), out=tmp_path)
+    assert differences(first, second) == []
+    assert differences(first, other)
+
+
+@pytest.mark.parametrize("changes", [[], EVERYTHING, ["optimizer.name=sgd", "validation.every=2"]])
+def test_t01_t28_killed_anywhere_and_resumed_ends_with_the_same_bits(tiny, tmp_path, kill_at, changes):
+    recipe = override_all(tiny, [*changes, "training.checkpoint_minutes=1e-9"])  # a checkpoint at every step
+    straight = train(recipe, out=tmp_path)
+    kill_at(0, 3, 5, 9)
+    with pytest.raises(Killed):
+        train(recipe, out=tmp_path)
+    run = Run.open(tmp_path / "simple-cnn-2")
+    for _ in range(3):
+        with pytest.raises(Killed):
+            resume(run.path)
+    resume(run.path)
+    assert differences(straight, run) == []
+
+
+def test_t01_resuming_from_an_older_checkpoint_repeats_the_lost_steps(tiny, tmp_path, kill_at, monkeypatch):
+    monkeypatch.setattr(loop, "REST_SECONDS", 0.0)  # a checkpoint at each epoch's end only
+    recipe = override_all(tiny, EVERYTHING)
+    straight = train(recipe, out=tmp_path)
+    kill_at(8)
+    with pytest.raises(Killed):
+        train(recipe, out=tmp_path)
+    run = resume(tmp_path / "simple-cnn-2")
+    assert differences(straight, run) == []
+    assert len(run.manifest["resumed"]) == 1
+
+
+KILL_FOR_REAL = """
+import os, signal, sys
+from cifarlab import recipe_file
+from cifarlab.training import train as module
+from cifarlab.training.step import Step
+
+make = Step.__call__
+def step(self, number, epoch, batch):
+    if number == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make(self, number, epoch, batch)
+Step.__call__ = step
+module.train(recipe_file.load(sys.argv[1]), out=sys.argv[2])
+"""
+
+RESNET = [
+    "model.name=resnet18",
+    "training.batch_size=8",
+    "training.epochs=0.012",
+    "validation.size=10",
+    "data.source=sample",
+]
+
+
+@pytest.mark.parametrize("changes", [[], RESNET], ids=["simple-cnn", "resnet18"])
+def test_t01_sigkill_and_resume_in_processes(tiny, tmp_path, changes):
+    """The kill is a real one, and the run goes on in another process than it began in."""
+    recipe = override_all(tiny, [*EVERYTHING, *changes, "training.checkpoint_minutes=1e-9"])
+    file = tmp_path / "recipe.toml"
+    file.write_text(to_toml(recipe))
+    straight = train(recipe, out=tmp_path)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL_FOR_REAL, str(file), str(tmp_path), "3"], env=environment(), check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    run = resume(tmp_path / "simple-cnn-2")
+    assert differences(straight, run) == []
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(loop.__file__).parents[2]), "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, monkeypatch, number, code):
+    straight = train(tiny, out=tmp_path)
+    make = Step.__call__
+
+    def step(self, count, epoch, batch):
+        if count == 6:
+            monkeypatch.setattr(Step, "__call__", make)
+            os.kill(os.getpid(), number)
+        return make(self, count, epoch, batch)
+
+    monkeypatch.setattr(Step, "__call__", step)
+    with pytest.raises(InterruptedRunError, match="step 7 of 10") as caught:
+        train(tiny, out=tmp_path)
+    assert caught.value.exit_code == code
+    assert differences(straight, resume(tmp_path / "simple-cnn-2")) == []
+
+
+def test_t06_a_second_interrupt_stops_at_once(tiny, tmp_path, monkeypatch):
+    def step(self, count, epoch, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second interrupt did not stop the step")
+
+    monkeypatch.setattr(Step, "__call__", step)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, out=tmp_path)
+
+
+def test_t09_a_loss_that_is_no_number_stops_the_run_and_keeps_the_evidence(tiny, tmp_path, monkeypatch):
+    make = Step.loss
+
+    def loss(self, logits, targets):
+        value = make(self, logits, targets)
+        return value * float("nan") if count.pop(0) == 0 else value
+
+    count = [7, 6, 5, 4, 3, 2, 1, 0]
+    monkeypatch.setattr(Step, "loss", loss)
+    with pytest.raises(DivergedError, match="nan at step 7") as caught:
+        train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
+    assert caught.value.exit_code == 6
+    facts = json.loads((tmp_path / "simple-cnn" / "diverged.json").read_text())
+    assert facts["step"] == 7
+    assert len(set(facts["indices"])) == 540
+    state = json.loads((tmp_path / "simple-cnn/checkpoints/last/state.json").read_text())
+    assert state["step"] == 7  # made before the loss was seen
+    assert len(state["rows"]) == 1
+
+
+def test_t22_without_a_readable_checkpoint_nothing_starts_anew(tiny, tmp_path, kill_at):
+    recipe = override_all(tiny, ["training.checkpoint_minutes=1e-9"])
+    kill_at(5)
+    with pytest.raises(Killed):
+        train(recipe, out=tmp_path)
+    for file in tmp_path.rglob("checkpoints/*/state.json"):
+        file.write_text("{}")
+    with pytest.raises(CheckpointError, match="No checkpoint of this run can be read"):
+        resume(tmp_path / "simple-cnn")
+
+
+def test_t23_a_run_folder_has_one_writer(tiny, tmp_path):
+    run = train(tiny, out=tmp_path)
+    with run.locked(), pytest.raises(RunInUseError, match="in use"):
+        resume(run.path)
+
+
+def test_t32_a_finished_run_is_left_as_it_is(tiny, tmp_path):
+    run = train(tiny, out=tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()}
+    resume(run.path)
+    assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()}
+
+
+def test_t33_a_time_limit_ends_the_run_properly(tiny, tmp_path):
+    run = train(override_all(tiny, ["training.max_minutes=1e-6"]), out=tmp_path)
+    assert run.manifest["ending"] == "time limit"
+    assert run.manifest["num_steps"] == 1
+    assert run.metrics[-1]["val/accuracy"] is not None
+    assert run.model_file.exists()
+
+
+def test_early_stopping_ends_the_run(tiny, tmp_path):
+    stopping = ["stopping.patience=2", "stopping.min_delta=1000.0", "training.epochs=10"]
+    run = train(override_all(tiny, stopping), out=tmp_path)
+    assert run.manifest["ending"] == "early stopping"
+    assert len(run.metrics) == 3
+
+
+def test_a_resumed_run_refuses_other_images(tiny, tmp_path, kill_at):
+    kill_at(5)
+    with pytest.raises(Killed):
+        train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
+    run = Run.open(tmp_path / "simple-cnn")
+    run.update_manifest(data={**run.manifest["data"], "train_fingerprint": "0" * 64})
+    with pytest.raises(DataError, match="not those that"):
+        resume(run.path)
+
+
+def test_a_fraction_of_an_epoch_is_trained(tiny, tmp_path):
+    run = train(override_all(tiny, ["training.epochs=1.4"]), out=tmp_path)
+    assert run.manifest["num_steps"] == 7
+    assert [row["step"] for row in run.metrics] == [5, 7]
+
+
+def test_class_weights_need_one_per_class(tiny, tmp_path):
+    with pytest.raises(RecipeError, match="3 values for 10 classes"):
+        train(override_all(tiny, ["training.class_weights=[1.0, 2.0, 1.0]"]), out=tmp_path)
+
+
+def test_balanced_class_weights_on_balanced_classes_change_nothing(tiny, tmp_path):
+    plain = train(tiny, out=tmp_path)
+    balanced = train(override_all(tiny, ["training.class_weights=balanced"]), out=tmp_path)
+    for name, value in weights(plain).items():
+        assert torch.allclose(value, weights(balanced)[name], atol=1e-5)
+
+
+def frozen_parts(run: Run, start: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in weights(run).items() if torch.equal(value, start[name])}
+
+
+def test_a_frozen_backbone_stays_until_it_is_freed(tiny, tmp_path):
+    first = train(tiny, out=tmp_path)
+    save_file(weights(first), tmp_path / "start.safetensors")
+    tuned: Recipe = override_all(tiny, [f"model.weights={tmp_path}/start.safetensors", "model.freeze=backbone"])
+    run = train(tuned, out=tmp_path)
+    head = {name for name in weights(run) if name.startswith("head") or name.split(".")[0] == last_layer(run)}
+    assert frozen_parts(run, weights(first)) == set(weights(run)) - head
+    freed = train(override_all(tuned, ["model.unfreeze_epoch=1"]), out=tmp_path)
+    assert frozen_parts(freed, weights(first)) == set()
+
+
+def last_layer(run: Run) -> str:
+    return list(weights(run))[-1].rsplit(".", 1)[0].split(".")[0]
+
+
+def test_the_classifier_answers_as_validation_saw_it(tiny, tmp_path):
+    run = train(tiny, out=tmp_path)
+    _, val = load_train_and_val(run.recipe.data, run.recipe.validation)
+    classifier = Classifier.load(run.path)
+    assert metrics.accuracy(classifier.logits(val.pixels), val.labels) == run.manifest["best_val_accuracy"]
+    assert classifier.card.class_names == val.class_names
