@@ -24,7 +24,7 @@ LINES = (
     ("runs", "runtime"),
     ("data", "models"),
     ("checkpoint", "evaluation"),
-    ("classifier", "drawing"),
+    ("classifier", "drawing", "examples"),
     ("judge", "predict_files"),
     ("training",),
     ("report", "compare", "explain", "ablate", "lr_find", "export", "sweep", "serve", "bench"),
@@ -44,6 +44,8 @@ TORCH = {"torch", "torchvision", "timm"}
 NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pyarrow", "tensorboard", "PIL"}
 
 TORCH_FREE = {"errors", "version", "duration", "console", "recipe", "files", "recipe_file", "runs", "report"} | {
+    "drawing",
+    "examples",
     "compare",
     "cli",
     "__init__",

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cifarlab import examples
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
 from cifarlab.data.images import Images
 from cifarlab.data.sources import load_images, splits
 from cifarlab.data.split import load_train_and_val
+from cifarlab.drawing import charts
 from cifarlab.errors import DataError, UsageError
 from cifarlab.evaluation import predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
-from cifarlab.drawing import charts
 from cifarlab.runs import Run
 
 SPLITS = ("train", "val", "test")
@@ -78,18 +79,20 @@ def result_files(name: str) -> list[str]:
         f"confusion-{name}.csv",
         f"confusion-{name}-normalised.csv",
         f"predictions-{name}.parquet",
+        f"examples-{name}.parquet",
         f"figures/{figure}",
     ]
 
 
 def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, logits: NDArray[np.float32]) -> None:
     """Write result_files; the JSON comes last, so that where it stands the rest stands too."""
-    _, table, text, counts, shares, parquet, figure = (run.path / file for file in result_files(name))
+    _, table, text, counts, shares, parquet, pictures, figure = (run.path / file for file in result_files(name))
     write_atomic(table, report_text.classification_csv(evaluation))
     write_atomic(text, report_text.classification_text(evaluation))
     write_atomic(counts, report_text.confusion_csv(evaluation, normalised=False))
     write_atomic(shares, report_text.confusion_csv(evaluation, normalised=True))
     predictions.write(parquet, images.labels, logits)
+    examples.write(pictures, images, logits, evaluation.temperature)
     matrix = np.array(evaluation.confusion_matrix)
     charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), figure)
     if images.skipped:

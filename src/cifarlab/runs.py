@@ -90,6 +90,10 @@ class Run:
         """index, label, prediction and logits of one split, as parquet."""
         return self.path / f"predictions-{split}.parquet"
 
+    def examples_file(self, split: str) -> Path:
+        """The images of one split that are worth showing, as parquet."""
+        return self.path / f"examples-{split}.parquet"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""

@@ -25,6 +25,8 @@ DOTS_UP_TO = 40
 """Points of a series that are drawn as dots too."""
 BANDS_UP_TO = 400
 """Places along the x axis that answer to a pointer."""
+ROW = 24.0
+"""Height of a bar with the space around it."""
 GAMMA, DARK = 0.4, 0.66
 """A matrix bends its scale, so that a few percent can be seen; from this opacity on its numbers change colour."""
 CELL, NUMBERED_UP_TO = 46.0, 20

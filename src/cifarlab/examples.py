@@ -1,0 +1,157 @@
+"""The images of a split that are worth showing, kept beside its predictions so that no data set is needed."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from cifarlab.data.images import Images
+from cifarlab.errors import CheckpointError
+from cifarlab.evaluation.calibration import probabilities
+from cifarlab.evaluation.metrics import confusion_matrix
+from cifarlab.files import write_atomic
+
+FIRST, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
+"""How many: the first, most confident mistakes, least confident hits; most confused pairs, and of each of these."""
+ROOM_BYTES = 32 * 2**20
+"""Of raw pixels; of larger images than CIFAR's correspondingly fewer are kept."""
+FEWEST = 8
+"""Of each kind, however large the images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Some images of a split, by rising index.
+
+    indices, labels, predictions: int64 (n,); confidences: float64 (n,), the highest probability of each; png: the
+    files of the images.
+    """
+
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    confidences: NDArray[np.float64]
+    png: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the prediction is the label, (n,)."""
+        return np.asarray(self.labels == self.predictions)
+
+    def pixels(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images at these places of the table, uint8 (len(places), 3, H, W).
+
+        Raises CheckpointError when one cannot be decoded.
+        """
+        return np.stack([_decode(self.png[place]) for place in places])
+
+    def first(self, limit: int = FIRST) -> NDArray[np.int64]:
+        """Places of the images with which the split begins."""
+        return np.flatnonzero(self.indices == np.arange(len(self)))[:limit]
+
+    def mistakes(self, limit: int = MISTAKES) -> NDArray[np.int64]:
+        """Places of the mistakes, most confident first."""
+        return _by(-self.confidences, np.flatnonzero(~self.right))[:limit]
+
+    def unsure_hits(self, limit: int = UNSURE) -> NDArray[np.int64]:
+        """Places of the hits, least confident first."""
+        return _by(self.confidences, np.flatnonzero(self.right))[:limit]
+
+    def confused(self, label: int, prediction: int, limit: int = PER_PAIR) -> NDArray[np.int64]:
+        """Places of images of one class that were taken for another, most confident first."""
+        places = np.flatnonzero((self.labels == label) & (self.predictions == prediction))
+        return _by(-self.confidences, places)[:limit]
+
+
+def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: float) -> None:
+    """Keep the images worth showing: index, label, prediction, confidence and PNG.
+
+    Raises MachineError when the disk is full or read-only.
+    """
+    confidences = probabilities(logits, temperature).max(axis=1)
+    chosen = choose(logits, images.labels, confidences, images.pixels[:1].nbytes)
+    columns = {
+        "index": pa.array(chosen),
+        "label": pa.array(images.labels[chosen]),
+        "prediction": pa.array(logits.argmax(axis=1)[chosen].astype(np.int64)),
+        "confidence": pa.array(confidences[chosen]),
+        "png": pa.array([_encode(images.pixels[index]) for index in chosen], pa.binary()),
+    }
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file, compression="none")
+    write_atomic(path, file.getvalue())
+
+
+def read(path: Path) -> Examples:
+    """Read what `write` stored; raises CheckpointError when the file is missing or is something else."""
+    try:
+        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        indices, labels, predictions = (table[name].to_numpy() for name in ("index", "label", "prediction"))
+        confidences, png = table["confidence"].to_numpy(), table["png"].to_pylist()
+        if not all(isinstance(each, bytes) for each in png) or min(labels.min(), predictions.min()) < 0:
+            raise ValueError("it is not a table of examples")
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise CheckpointError(f"Cannot read the examples {path}: {error}.") from error
+    return Examples(
+        indices.astype(np.int64),
+        labels.astype(np.int64),
+        predictions.astype(np.int64),
+        confidences.astype(np.float64),
+        tuple(png),
+    )
+
+
+def choose(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], confidences: NDArray[np.float64], image_bytes: int
+) -> NDArray[np.int64]:
+    """The indices of the images worth showing, rising; `image_bytes` is the size of one."""
+    predictions = logits.argmax(axis=1)
+    wrong = np.flatnonzero(predictions != labels)
+    right = np.flatnonzero(predictions == labels)
+    wanted = FIRST + MISTAKES + UNSURE + PAIRS * PER_PAIR
+    share = min(1.0, ROOM_BYTES / (wanted * image_bytes))
+
+    def limit(number: int) -> int:
+        return number if share == 1 else max(FEWEST, int(number * share))
+
+    matrix = confusion_matrix(logits, labels)
+    errors = matrix - np.diag(np.diag(matrix))
+    cells = np.argsort(-errors, axis=None, kind="stable")[: max(1, limit(PAIRS * PER_PAIR) // PER_PAIR)]
+    pairs = [divmod(int(cell), len(matrix)) for cell in cells]
+    confused = [wrong[(labels[wrong] == row) & (predictions[wrong] == column)] for row, column in pairs]
+    groups = [
+        np.arange(min(limit(FIRST), len(labels))),
+        _by(-confidences, wrong)[: limit(MISTAKES)],
+        _by(confidences, right)[: limit(UNSURE)],
+        *(_by(-confidences, group)[:PER_PAIR] for group in confused),
+    ]
+    return np.unique(np.concatenate(groups)).astype(np.int64)
+
+
+def _by(values: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places in the order of their values, of equals the earlier first."""
+    return places[np.argsort(values[places], kind="stable")]
+
+
+def _encode(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(file, "PNG")
+    return file.getvalue()
+
+
+def _decode(png: bytes) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CheckpointError(f"An example image cannot be decoded: {error}.") from error
