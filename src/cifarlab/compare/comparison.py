@@ -14,8 +14,8 @@ from cifarlab.compare.wording import conclude
 from cifarlab.errors import UsageError
 from cifarlab.recipe_file import flatten
 
-SHOWN_EXAMPLES = 12
-"""Images of each kind of disagreement that JSON and text list."""
+SHOWN_EXAMPLES = 20
+"""Images of each kind of disagreement that JSON and the page show."""
 
 _UNCOMPARED = ("name", "description", "format", "training.seed")
 

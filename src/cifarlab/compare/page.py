@@ -109,7 +109,7 @@ def _pair(comparison: Comparison, pair: Pair, pictures: dict[int, bytes]) -> Mar
     entries = comparison.entries_of(pair)
     return Markup().join(
         [
-            pages.paragraph(comparison.conclusion(pair)),
+            pages.paragraph(comparison.conclusion(pair)) if len(comparison.pairs) > 1 else Markup(),
             pages.facts(_facts(pair)),
             _class_chart(pair),
             _examples(pair, entries, pictures),
@@ -125,7 +125,8 @@ def _facts(pair: Pair) -> list[tuple[str, str | Markup]]:
         facts.append(("95 % interval", text))
     if pair.p_value is not None and pair.adjusted_p_value is not None:
         test = "McNemar, exact" if pair.method == "McNemar" else "Welch's t-test over seeds"
-        facts.append((test, f"{p_text(pair.p_value)}; {p_text(pair.adjusted_p_value)} corrected for all pairs (Holm)"))
+        corrected = f"; {p_text(pair.adjusted_p_value)} corrected for all pairs (Holm)"
+        facts.append((test, p_text(pair.p_value) + (corrected if pair.adjusted_p_value != pair.p_value else "")))
     if pair.only_first is not None and pair.only_second is not None:
         facts.append((f"only {pair.first} right", f"{pair.only_first:,} images"))
         facts.append((f"only {pair.second} right", f"{pair.only_second:,} images"))
@@ -190,7 +191,7 @@ def _pictures(entries: Sequence[Entry]) -> dict[int, bytes]:
     """The pictures of the judged images that the run folders hold, by index."""
     found: dict[int, bytes] = {}
     for member in (member for entry in entries for member in entry.members):
-        path = member.run.path / f"examples-{member.evaluation.split}.parquet"
+        path = member.run.examples_file(member.evaluation.split)
         if path.exists():
             kept = examples.read(path)
             found.update(zip(kept.indices.tolist(), kept.png, strict=True))

@@ -109,15 +109,15 @@ def smallest_difference(share_differing: float, num_images: int, alpha: float = 
 def welch(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Welch:
     """Compare the means of two groups of seeds, whose spread may differ.
 
-    Welch (1947), doi:10.1093/biomet/34.1-2.28. Without any spread in both groups the interval is the difference alone.
+    Welch (1947), doi:10.1093/biomet/34.1-2.28. Without any spread in either group nothing tells chance from
+    difference: the p-value is 1, the interval all that a difference of accuracies can be.
     Raises ValueError for a group of fewer than two.
     """
     (mean_1, sd_1), (mean_2, sd_2) = mean_and_sd(first), mean_and_sd(second)
     part_1, part_2 = sd_1**2 / len(first), sd_2**2 / len(second)
     difference, error = mean_1 - mean_2, math.sqrt(part_1 + part_2)
     if error == 0:
-        degrees = float(len(first) + len(second) - 2)
-        return Welch(difference, Interval(difference, difference), degrees, 1.0 if difference == 0 else 0.0)
+        return Welch(difference, Interval(-1.0, 1.0), len(first) + len(second) - 2, 1.0)
     degrees = (part_1 + part_2) ** 2 / (part_1**2 / (len(first) - 1) + part_2**2 / (len(second) - 1))
     half = error * float(stdtrit(degrees, (1 + confidence) / 2))
     p_value = 2 * float(stdtr(degrees, -abs(difference) / error))
