@@ -90,3 +90,4 @@ def test_star_import_gives_the_public_names() -> None:
 def test_the_version_is_one_number_everywhere() -> None:
     assert cifarlab.__version__ == VERSION
     assert f'VERSION = "{VERSION}"' in (PACKAGE / "version.py").read_text("utf-8")
+    assert f"\nversion: {VERSION}\n" in (PACKAGE.parents[1] / "CITATION.cff").read_text("utf-8")

@@ -35,7 +35,7 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     try:
-        result = app([word for word in words if word != "--debug"], standalone_mode=False)
+        result = app([word for word in words if word != "--debug"] or ["--help"], standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -52,9 +52,17 @@ def run(arguments: list[str] | None = None) -> int:
         return _unexpected(error, debug)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cifarlab {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
@@ -66,9 +74,6 @@ def options(
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
-    if version:
-        typer.echo(f"cifarlab {VERSION}")
-        raise typer.Exit
 
 
 def _report(message: str, exit_code: int, debug: bool) -> int:

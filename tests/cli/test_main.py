@@ -1,0 +1,67 @@
+"""What all commands share: help, version, and errors as lines and exit codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from cifarlab.cli import main
+from cifarlab.errors import DataError, InterruptedRunError, PartialError
+from cifarlab.version import VERSION
+
+
+def test_the_version_is_printed_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr() == (f"cifarlab {VERSION}\n", "")
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["--debug"]])
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main.run(words) == 0
+    out, err = capsys.readouterr()
+    assert all(command in out for command in ("train", "evaluate", "predict", "models", "recipes", "data"))
+    assert err == ""
+
+
+@pytest.mark.parametrize("words", [["trian"], ["train", "--sed", "1"], ["train", "--seed", "x"], ["recipes", "a", "b"]])
+def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main.run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.endswith("See: cifarlab --help\n")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (DataError("bad file"), 3, "error: bad file\n"),
+        (PartialError("2 of 9 failed"), 8, "2 of 9 failed\n"),
+        (InterruptedRunError("saved", 15), 143, "error: saved\n"),
+        (KeyboardInterrupt(), 130, "error: Interrupted.\n"),
+    ],
+)
+def test_an_error_becomes_its_lines_and_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.run(["train"]) == code
+    assert capsys.readouterr() == ("", text)
+
+
+def test_a_traceback_is_shown_on_demand_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("ours")
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.run(["train"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main.run(["train", "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "LookupError: ours" in err
