@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import compare, data, evaluate, models, predict, recipes, train
+from cifarlab.cli import ablate, board, compare, data, evaluate, lr_find, models, predict, recipes, train
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -24,6 +24,9 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
+app.command("lr-find")(lr_find.lr_find)
+app.command("board")(board.board)
 app.command("predict")(predict.predict)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)

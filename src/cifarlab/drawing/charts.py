@@ -69,6 +69,45 @@ def curves(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[Sequence[float]]) -> Figure:
+    """Draw what parts are worth, fractions shown as points: a dot for each, and its interval as a line through it."""
+    figure = _figure(6.0, 1.1 + 0.34 * len(names))
+    axes = figure.add_subplot()
+    for row, (value, (low, high)) in enumerate(zip(values, intervals, strict=True)):
+        colour = NEUTRAL if low <= 0 <= high else TRAIN
+        axes.plot([100 * low, 100 * high], [row, row], "-", color=colour, linewidth=1.6)
+        axes.plot([100 * value], [row], "o", color=colour, markersize=5)
+    axes.axvline(0, color="#808080", linewidth=0.8)
+    axes.set_yticks(range(len(names)), [printable(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("points of accuracy that the part is worth, with 95 % interval")
+    axes.grid(axis="x", color="#E0E0E0", linewidth=0.6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def lr_range(
+    lrs: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], marks: Sequence[tuple[float, str]]
+) -> Figure:
+    """Draw the loss over a rising learning rate, raw and smoothed; marks are learning rates with their names."""
+    figure = _figure(5.6, 3.4)
+    axes = figure.add_subplot()
+    axes.plot(lrs, losses, ".", color="#B0B0B0", markersize=3, label="batches")
+    axes.plot(lrs, smoothed, "-", color=TRAIN, linewidth=1.6, label="smoothed")
+    for (lr, name), style in zip(marks, ("-", "--", ":"), strict=False):
+        axes.axvline(lr, color=VAL, linestyle=style, linewidth=1.2, label=f"{name}: {lr:.2g}")
+    low, high = min(smoothed), max(smoothed[0], min(smoothed))
+    axes.set_ylim(low - 0.15 * (high - low or 1), high + 0.6 * (high - low or 1))
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.grid(color="#E0E0E0", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure; raises MachineError when the disk is full or read-only."""
     content = io.BytesIO()

@@ -87,10 +87,11 @@ def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_di
     write_manifest(run, describe_run(images, val, runtime, _num_parameters(state.model), recipe.training.seed))
     with listen() as signals:
         fit(work, state, signals)
-    work.tracker.close()
     finish(work, state)
     if recipe.evaluation.test:
         judge(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
+    work.tracker.write_results(recipe, state.step)
+    work.tracker.close()
     run.update_manifest(status="complete", finished=now())
     _report_skipped(run, images)
     return run
@@ -100,22 +101,26 @@ def prepare(
     recipe: Recipe, run: Run, runtime: Runtime, card: ModelCard, images: Images, val: Images | None
 ) -> tuple[Work, State]:
     """Build everything a run needs, from the newest checkpoint where there is one."""
+    loader, step = make_step(recipe, runtime, card, images)
+    total_steps = max(1, math.ceil(recipe.training.epochs * len(loader)))
+    average = _average(recipe, step.model, loader, total_steps)
+    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping))
+    restore(run, state)
+    tracker = Tracker(run, state.rows, recipe.runtime)
+    return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
+
+
+def make_step(recipe: Recipe, runtime: Runtime, card: ModelCard, images: Images) -> tuple[Loader, Step]:
+    """Build the batches, the network with its first weights, and its optimizer."""
     training = recipe.training
     keep_last = training.last_batch == "keep"
     loader = Loader(images, runtime.device, training.batch_size, keep_last=keep_last, seed=training.seed)
-    total_steps = max(1, math.ceil(training.epochs * len(loader)))
     model = make_model(recipe, card, runtime, loader)
     groups = finetune.parameter_groups(
         model, recipe.model.backbone_lr_factor, recipe.optimizer.weight_decay, recipe.optimizer.decay_norm_and_bias
     )
     optimizer = optimizers.build(recipe.optimizer, groups, runtime.device)
-    step = Step(recipe, card, runtime, model, optimizer, class_weights(recipe, images, runtime.device))
-    state = State(
-        model, optimizer, step.scaler, _average(recipe, model, loader, total_steps), Stopping(recipe.stopping)
-    )
-    restore(run, state)
-    tracker = Tracker(run, state.step, tensorboard=recipe.runtime.tensorboard)
-    return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
+    return loader, Step(recipe, card, runtime, model, optimizer, class_weights(recipe, images, runtime.device))
 
 
 def make_card(recipe: Recipe, images: Images) -> ModelCard:
