@@ -18,7 +18,8 @@ from cifarlab.runs import Run
 def board(runs: Sequence[Path], *, root: Path, port: int | None = None) -> Iterator[str]:
     """Serve TensorBoard on some runs, or on all below `root`, while the block runs; yields its address.
 
-    It answers on this machine only, at 6006 or the next free port where none is asked for. Raises UsageError when there is nothing to show, MachineError for a port in use.
+    It answers on this machine only, at port 6006 or the next free one where none is asked for.
+    Raises UsageError when there is nothing to show, MachineError for a port in use.
     """
     with _log_folder(runs, root) as folder:
         server = program.TensorBoard()

@@ -168,7 +168,7 @@ def test_seeds_of_a_group_on_different_images_are_refused(make_run: MakeRun, mak
     Run(group.path / "seed-1").update_manifest(
         data={**Run(group.path / "seed-1").manifest["data"], "num_val": 3, "val_fingerprint": "x"}
     )
-    with pytest.raises(UsageError, match="seed-0 and .*seed-1 were validated"):
+    with pytest.raises(UsageError, match=r"seed-0 and .*seed-1 were validated"):
         compare([group.path, make_run("b").path])
 
 
@@ -226,7 +226,7 @@ def test_predictions_must_be_those_of_the_evaluation(make_run: MakeRun) -> None:
     a, b = make_run("a"), make_run("b")
     short = make_run("short", num_images=30)
     b.predictions_file("test").write_bytes(short.predictions_file("test").read_bytes())
-    with pytest.raises(CheckpointError, match="holds 30 images, but evaluation-test.json 300"):
+    with pytest.raises(CheckpointError, match=r"holds 30 images, but evaluation-test\.json 300"):
         compare([a.path, b.path])
 
 

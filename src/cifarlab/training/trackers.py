@@ -32,7 +32,9 @@ class Tracker:
     def __init__(self, run: Run, rows: Sequence[Row], spec: RuntimeSpec) -> None:
         self.run = run
         next_step = int(rows[-1]["step"] or 0) + 1 if rows else 0
-        self.events = SummaryWriter(str(run.path), purge_step=next_step) if spec.tensorboard else None
+        resumed = any(run.path.glob("events.*"))
+        purge_step = next_step if resumed else None
+        self.events = SummaryWriter(str(run.path), purge_step=purge_step) if spec.tensorboard else None
 
     def write(self, rows: list[Row]) -> None:
         """Store the table, of which the last row is new."""
