@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+CHARACTER = 6.7
+"""Mean width of a letter, in units of the drawings."""
 NUM_TICKS = 5
 """About how many ticks an axis gets."""
 
@@ -59,6 +61,11 @@ class Axis:
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(index * step, 12) for index in range(first, last + 1)]
 
+    @property
+    def room(self) -> float:
+        """Width of the longest tick's text."""
+        return CHARACTER * max(len(self.text(value)) for value in self.ticks)
+
     def text(self, value: float) -> str:
         """A value as a reader wants it: with a percent sign, or with four digits."""
         return f"{number(round(100 * value, 2))} %" if self.percent else number(value)
@@ -73,7 +80,7 @@ class Frame:
     width: float
     height: float
     left: float = 58.0
-    right: float = 16.0
+    right: float = 24.0
     top: float = 10.0
     bottom: float = 46.0
 

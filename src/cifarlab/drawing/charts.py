@@ -17,6 +17,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cifarlab.console import printable
+from cifarlab.evaluation.calibration import Bin
+from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.files import write_atomic
 from cifarlab.runs import Row
 
@@ -26,6 +28,11 @@ MAP, GAMMA = "Blues", 0.4
 """One hue from light to dark, for all readers and for print; the scale is bent so that a few percent can be seen."""
 DARK = 0.715
 """From here on along the map white text has more contrast than black."""
+
+BAR = "#86B8D9"
+"""A light blue that dots and lines stand out from."""
+DOTS = (":", (0, (6, 2, 1, 2)))
+"""How marked epochs are drawn, one after the other."""
 
 DPI = 200
 NAME_LIMIT = 16
@@ -54,13 +61,21 @@ def confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str]) -> F
     return figure
 
 
-def curves(rows: Sequence[Row]) -> Figure:
-    """Draw loss, accuracy and learning rate over epochs from the rows of metrics.csv; empty fields leave gaps out."""
+def curves(rows: Sequence[Row], marks: Sequence[tuple[float, str]] = ()) -> Figure:
+    """Draw loss, accuracy and learning rate over epochs from the rows of metrics.csv; empty fields leave gaps out.
+
+    marks: epochs to point out, with what they are.
+    """
     figure = _figure(9.6, 2.9)
     loss, accuracy, lr = figure.subplots(1, 3)
     _draw_pair(loss, rows, "loss")
     _draw_pair(accuracy, rows, "accuracy")
     _draw_line(lr, rows, "lr", NEUTRAL, "")
+    for place, (epoch, text) in enumerate(marks):
+        for axes in (loss, accuracy, lr):
+            label = text if axes is accuracy else None
+            axes.axvline(epoch, color=NEUTRAL, linestyle=DOTS[place % 2], linewidth=1, label=label)
+    _legends(loss, accuracy)
     loss.set_ylabel("loss")
     accuracy.set_ylabel("accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1))
@@ -81,8 +96,8 @@ def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[S
     axes.set_yticks(range(len(names)), [printable(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("points of accuracy that the part is worth, with 95 % interval")
-    axes.grid(axis="x", color="#E0E0E0", linewidth=0.6)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    _plain(axes)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
 
@@ -102,9 +117,44 @@ def lr_range(
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
-    axes.grid(color="#E0E0E0", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    _plain(axes)
     axes.legend(frameon=False)
+    return figure
+
+
+def per_class(scores: Sequence[ClassMetrics]) -> Figure:
+    """Draw F1 as bars, precision and recall as dots, in the given order from the top."""
+    figure = _figure(6.4, min(24.0, 1.1 + 0.3 * len(scores)))
+    axes = figure.add_subplot()
+    places = np.arange(len(scores))
+    axes.barh(places, [each.f1 for each in scores], color=BAR, height=0.62, label="F1")
+    axes.scatter([each.precision for each in scores], places, color=VAL, marker="s", s=16, label="precision", zorder=3)
+    axes.scatter([each.recall for each in scores], places, color=TRAIN, marker="D", s=16, label="recall", zorder=3)
+    axes.set_yticks(places, [_short(each.class_name) for each in scores], fontsize=_name_size(len(scores)))
+    axes.set_ylim(len(scores) - 0.4, -0.6)
+    axes.set_xlim(0, 1.02)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _plain(axes)
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def reliability(diagrams: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
+    """Draw accuracy over confidence with the share of images, one diagram beside the other under their titles."""
+    figure = _figure(3.6 * len(diagrams), 3.6)
+    for axes, (title, bins) in zip(np.atleast_1d(figure.subplots(1, len(diagrams))), diagrams, strict=True):
+        total = max(sum(each.num_images for each in bins), 1)
+        filled = [each for each in bins if each.num_images]
+        middles, width = [(each.low + each.high) / 2 for each in filled], 0.94 / len(bins)
+        axes.bar(middles, [each.accuracy for each in filled], width, color=BAR, label="accuracy")
+        shares = [each.num_images / total for each in filled]
+        axes.bar(middles, shares, 0.35 * width, color=NEUTRAL, label="share of images")
+        axes.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label="perfect")
+        axes.set(title=title, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+        _plain(axes)
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
     return figure
 
 
@@ -127,10 +177,14 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     num_classes = len(class_names)
     shown = range(0, num_classes, math.ceil(num_classes / 100))
     names = [_short(class_names[i]) for i in shown]
-    size = 10 if num_classes <= NUMBERED_UP_TO else max(5.0, 10 - num_classes / 20)
+    size = _name_size(num_classes)
     axes.set_xticks(list(shown), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(list(shown), names, fontsize=size)
     axes.tick_params(length=2)
+
+
+def _name_size(num_classes: int) -> float:
+    return 10 if num_classes <= NUMBERED_UP_TO else max(5.0, 10 - num_classes / 20)
 
 
 def _write_counts(axes: Axes, matrix: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
@@ -145,14 +199,13 @@ def _draw_pair(axes: Axes, rows: Sequence[Row], name: str) -> None:
     _draw_line(axes, rows, f"train/{name}", TRAIN, "train", "--")
     if any(row[f"val/{name}"] is not None for row in rows):
         _draw_line(axes, rows, f"val/{name}", VAL, "val")
-    axes.legend(frameon=False)
 
 
 def _draw_line(axes: Axes, rows: Sequence[Row], column: str, colour: str, label: str, style: str = "-") -> None:
     points = [
         (float(epoch), float(value))
         for row in rows
-        if (epoch := row["epoch"]) is not None and (value := row[column]) is not None
+        if (epoch := row["epoch"]) is not None and (value := row[column]) is not None and math.isfinite(value)
     ]
     marker = "o" if len(points) <= 20 else ""
     epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
@@ -160,7 +213,21 @@ def _draw_line(axes: Axes, rows: Sequence[Row], column: str, colour: str, label:
     axes.set_xlabel("epoch")
     axes.set_xlim(0, 1.02 * max([1.0, *(float(row["epoch"] or 0) for row in rows)]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _plain(axes)
+
+
+def _legends(loss: Axes, accuracy: Axes) -> None:
+    """Lines are named beside the loss, marked epochs beside the accuracy, where nobody looks twice."""
+    loss.legend(frameon=False)
+    marks = [line for line in accuracy.lines if not str(line.get_label()).startswith(("_", "train", "val"))]
+    if marks:
+        accuracy.legend(handles=marks, frameon=False, fontsize=8, loc="lower right")
+
+
+def _plain(axes: Axes) -> None:
+    """Nothing but a light grid behind the data."""
     axes.grid(color="#E0E0E0", linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
+from PIL import Image
 
 from cifarlab.console import printable
 from cifarlab.errors import CheckpointError
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+TILE_SIDE = 64
+"""Pixels of a gallery's picture, at most."""
 
 Cell = str | int | float | Markup | None
 
@@ -65,14 +68,26 @@ def embed_png(picture: Path | bytes, alt: str, *, wide: bool = True) -> Markup:
 
 
 def gallery(tiles: Sequence[Tile], *, columns: int = 8) -> Markup:
-    """Small pictures with captions, `columns` beside each other where there is room; wrong ones carry a cross."""
+    """Small pictures with captions, 8 or 4 beside each other where there is room; wrong ones carry a cross."""
     return Markup('<ul class="gallery of-{}">{}</ul>').format(columns, Markup().join(_tile(tile) for tile in tiles))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
-    """A table; numbers and what begins with a digit stand at the right, None is a dash."""
-    head = Markup().join(Markup('<th scope="col">{}</th>').format(printable(name)) for name in header)
-    body = Markup().join(Markup("<tr>{}</tr>").format(Markup().join(_cell(cell) for cell in row)) for row in rows)
+    """A table; columns of numbers, or of texts that begin with a digit, stand at the right; None is a dash."""
+    numeric = [bool(rows) and all(_is_number(cell) for cell in column) for column in zip(*rows, strict=True)]
+    kinds = [Markup(' class="number"') if right else Markup() for right in numeric or [False] * len(header)]
+    head = Markup().join(
+        Markup('<th scope="col"{}>{}</th>').format(kind, printable(name))
+        for kind, name in zip(kinds, header, strict=True)
+    )
+    body = Markup().join(
+        Markup("<tr>{}</tr>").format(
+            Markup().join(
+                Markup("<td{}>{}</td>").format(kind, _cell(cell)) for kind, cell in zip(kinds, row, strict=True)
+            )
+        )
+        for row in rows
+    )
     return Markup(
         '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     ).format(head, body)
@@ -82,6 +97,18 @@ def facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
     """Names and what they are, in two columns."""
     items = [Markup("<dt>{}</dt><dd>{}</dd>").format(printable(name), _text(value)) for name, value in pairs]
     return Markup("<dl>{}</dl>").format(Markup().join(items))
+
+
+def headline(number: str, text: str) -> Markup:
+    """The one number that a reader came for, and what it is."""
+    return Markup('<p class="headline"><strong>{}</strong> <span>{}</span></p>').format(number, printable(text))
+
+
+def link(url: str, text: str) -> Markup:
+    """A link to a web page; what is no address of one stays text."""
+    if not url.startswith(("https://", "http://")):
+        return Markup("{}").format(printable(text))
+    return Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(printable(url), printable(text))
 
 
 def paragraph(text: str) -> Markup:
@@ -123,17 +150,22 @@ def _tile(tile: Tile) -> Markup:
         '<li class="{kind}" title="{words}"><img src="{source}" alt="{words}{verdict}">'
         '<span class="caption">{caption}</span><span class="detail">{detail}</span></li>'
     ).format(
-        kind=kind, words=" ".join([caption, detail]).strip(), verdict=verdict, source=_data_uri(tile.png),
+        kind=kind, words=" ".join([caption, detail]).strip(), verdict=verdict, source=_data_uri(_small(tile.png)),
         caption=caption, detail=detail,
     )  # fmt: skip
 
 
-def _cell(value: Cell) -> Markup:
+def _is_number(value: Cell) -> bool:
+    """Whether a cell is read as a number, with its unit perhaps."""
+    if isinstance(value, str):
+        return not isinstance(value, Markup) and value[:1] in "0123456789−-+" and len(value) < 40
+    return True
+
+
+def _cell(value: Cell) -> str | Markup:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return Markup('<td class="number">–</td>')
-    text = _text(value if isinstance(value, str) else f"{value:,}")
-    numeric = not isinstance(value, Markup) and text[:1] in "0123456789−-+" and len(text) < 40
-    return Markup('<td class="number">{}</td>' if numeric else "<td>{}</td>").format(text)
+        return "–"
+    return _text(value if isinstance(value, str) else f"{value:,}")
 
 
 def _text(value: str | Markup) -> str | Markup:
@@ -143,11 +175,22 @@ def _text(value: str | Markup) -> str | Markup:
 def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the figure {path}: {error.strerror}.") from error
-    if not content.startswith(_PNG):
-        raise CheckpointError(f"{path} is no PNG image.")
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CheckpointError(f"Cannot read the figure {path}: {error}.") from error
     return content
+
+
+def _small(png: bytes) -> bytes:
+    """Large pictures as thumbnails, so that a page with hundreds of them stays light."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        if max(image.size) <= TILE_SIDE:
+            return png
+        image.thumbnail((TILE_SIDE, TILE_SIDE))
+        file = io.BytesIO()
+        image.save(file, "PNG")
+    return file.getvalue()
 
 
 def _data_uri(png: bytes) -> str:

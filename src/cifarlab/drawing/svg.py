@@ -11,12 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from cifarlab.console import printable
-from cifarlab.drawing.axes import Axis, Frame, number
+from cifarlab.drawing.axes import CHARACTER, Axis, Frame, number
 from cifarlab.drawing.figure import NOTHING, NUM_COLOURS, dot, drawing, figure, join, legend, short
 from cifarlab.evaluation.calibration import Bin
 
@@ -25,12 +23,10 @@ DOTS_UP_TO = 40
 """Points of a series that are drawn as dots too."""
 BANDS_UP_TO = 400
 """Places along the x axis that answer to a pointer."""
+MARK_ROW = 15.0
+"""Height of a mark's name above the drawing."""
 ROW = 24.0
 """Height of a bar with the space around it."""
-GAMMA, DARK = 0.4, 0.66
-"""A matrix bends its scale, so that a few percent can be seen; from this opacity on its numbers change colour."""
-CELL, NUMBERED_UP_TO = 46.0, 20
-"""Side of a cell, and the classes up to which each cell shows numbers."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,8 @@ def line_chart(
     lows = [y for _, y in points] + ([0.0] if from_zero else [])
     x_axis = Axis.around([x for x, _ in points], log=x_log, padding=0)
     y_axis = Axis.around(lows, log=y_log, percent=percent)
-    frame = Frame(x_axis, y_axis, WIDTH, HEIGHT)
+    top = 10.0 + MARK_ROW * len(marks)
+    frame = Frame(x_axis, y_axis, WIDTH, HEIGHT + top, left=y_axis.room + 32, top=top)
     parts = [
         frame.drawn(x_label, y_label),
         *(_mark(frame, mark, row) for row, mark in enumerate(marks)),
@@ -108,9 +105,9 @@ def bar_chart(
     if not bars:
         return figure(title, NOTHING)
     values = [value for bar in bars for value in (bar.value, *(bar.interval or ()), *bar.dots)]
-    axis = Axis.around([0.0, *(limits or values)], percent=percent, padding=0)
-    left = 16 + 6.6 * max(len(short(bar.name)) for bar in bars)
-    frame = Frame(axis, None, WIDTH, 56 + 24.0 * len(bars), left=left)
+    axis = Axis.around([0.0, *(limits or values)], percent=percent)
+    left = 16 + CHARACTER * max(len(short(bar.name)) for bar in bars)
+    frame = Frame(axis, None, WIDTH, 56 + ROW * len(bars), left=left)
     rows = [_bar(frame, bar, row, value_name, dot_names) for row, bar in enumerate(bars)]
     words = f"{title}: " + "; ".join(f"{bar.name} {axis.text(bar.value)}" for bar in bars[:30])
     keys = [(value_name, Markup('<rect class="bar" width="14" height="10" y="2"/>'))] if dot_names else []
@@ -118,32 +115,10 @@ def bar_chart(
     return figure(title, drawing(WIDTH, frame.height, words, [frame.drawn(x_label, ""), *rows]), legend(keys))
 
 
-def matrix(counts: NDArray[np.int64], names: Sequence[str], *, title: str) -> Markup:
-    """Draw a confusion matrix (C, C), row = label, column = prediction: counts and percent of the row in each cell.
-
-    Beyond NUMBERED_UP_TO classes the cells show colour alone, and say the rest when pointed at.
-    """
-    num_classes = len(names)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = CELL if num_classes <= NUMBERED_UP_TO else max(5.0, 500 / num_classes)
-    room = 24 + 6.6 * max((len(short(name)) for name in names), default=0)
-    step = max(1, math.ceil(10 / side))  # so that names keep 10 units of height
-    parts = [_matrix_names(names, side, room, step)]
-    for (row, column), count in np.ndenumerate(counts):
-        corner = (room + column * side, room * 0.75 + row * side)
-        words = f"{printable(names[row])} taken for {printable(names[column])}"
-        words = words if row != column else f"{printable(names[row])} recognised"
-        text = f"{words}: {count:,}, {100 * shares[row, column]:.1f} % of the row"
-        parts.append(_cell(corner, side, int(count), float(shares[row, column]), text, num_classes <= NUMBERED_UP_TO))
-    width, height = room + num_classes * side + 8, room * 0.75 + num_classes * side + 8
-    words = f"{title}: {int(np.trace(counts)):,} of {int(counts.sum()):,} images on the diagonal"
-    return figure(title, drawing(width, height, words, parts), wide=True)
-
-
 def reliability(bins: Sequence[Bin], *, title: str) -> Markup:
     """Draw accuracy over confidence: bars on the diagonal mean that probabilities mean what they say."""
     axis = Axis(0.0, 1.0, percent=True)
-    frame = Frame(axis, axis, WIDTH, HEIGHT + 40)
+    frame = Frame(axis, axis, WIDTH, HEIGHT + 40, left=axis.room + 32)
     total = max(sum(each.num_images for each in bins), 1)
     diagonal = Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
         *frame.at(0, 0), *frame.at(1, 1)
@@ -199,27 +174,28 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterable[Mar
 
 
 def _mark(frame: Frame, mark: Mark, row: int) -> Markup:
-    """A vertical line with its name beside it, each name on a line of its own."""
-    x = frame.at_x(mark.x)
-    anchor, offset = ("end", -5) if x > frame.width / 2 else ("start", 5)
+    """A vertical line that rises to its name above the drawing, each name on a line of its own."""
+    x, y = frame.at_x(mark.x), MARK_ROW * (row + 1)
+    fits = x + 5 + CHARACTER * len(mark.text) < frame.width
+    anchor, offset = ("start", 5) if fits else ("end", -5)
     return Markup(
         '<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
         '<text class="mark" x="{place:.1f}" y="{y}" text-anchor="{anchor}">{text}</text>'
     ).format(
-        x=x, top=frame.top, bottom=frame.top + frame.inner_height, place=x + offset, y=frame.top + 12 + 15 * row,
-        anchor=anchor, text=mark.text,
+        x=x, top=y - 10, bottom=frame.top + frame.inner_height, place=x + offset, y=y,
+        anchor=anchor, text=printable(mark.text),
     )  # fmt: skip
 
 
 def _bar(frame: Frame, bar: Bar, row: int, value_name: str, dot_names: Sequence[str]) -> Markup:
-    y = frame.top + 24 * row
+    y = frame.top + ROW * row
     start, end = sorted((frame.at_x(0.0), frame.at_x(bar.value)))
     text = frame.x_axis.text
     lines = [printable(bar.name), f"{value_name}: {text(bar.value)}"]
     lines += [f"interval: {text(bar.interval[0])} to {text(bar.interval[1])}"] if bar.interval else []
     lines += [f"{name}: {text(value)}" for name, value in zip(dot_names, bar.dots, strict=True)]
     parts = [
-        Markup('<rect class="row" x="0" y="{}" width="{}" height="24"/>').format(y, frame.width),
+        Markup('<rect class="row" x="0" y="{}" width="{}" height="{}"/>').format(y, frame.width, ROW),
         Markup('<text class="name" x="{}" y="{}" text-anchor="end">{}</text>').format(
             frame.left - 8, y + 16, short(bar.name)
         ),
@@ -250,39 +226,6 @@ def _bin(frame: Frame, each: Bin, total: int) -> Markup:
         left + 1, top, right - left - 2, bottom - top,
         left + (right - left) * 0.35, frame.at(0, share)[1], (right - left) * 0.3, bottom - frame.at(0, share)[1],
     )  # fmt: skip
-
-
-def _matrix_names(names: Sequence[str], side: float, room: float, step: int) -> Markup:
-    size = min(13.0, max(9.0, side))
-    parts = [Markup('<text class="axis" x="{:.1f}" y="14" text-anchor="start">prediction</text>').format(room)]
-    parts.append(
-        Markup('<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="end">label</text>').format(
-            room - 8, room * 0.75 - 8
-        )
-    )
-    for index in range(0, len(names), step):
-        x, y = room + (index + 0.5) * side, room * 0.75 + (index + 0.5) * side
-        name = Markup("<title>{}</title>{}").format(printable(names[index]), short(names[index]))
-        write = Markup('<text class="name" font-size="{}" transform="{}" text-anchor="{}">{}</text>').format
-        parts.append(write(size, f"translate({x:.1f},{room * 0.75 - 7:.1f}) rotate(-40)", "start", name))
-        parts.append(write(size, f"translate({room - 8:.1f},{y + 4:.1f})", "end", name))
-    return join(parts)
-
-
-def _cell(corner: tuple[float, float], side: float, count: int, share: float, text: str, numbered: bool) -> Markup:
-    x, y = corner
-    opacity = share**GAMMA
-    ink = "dark" if opacity >= DARK else "light"
-    parts = [
-        Markup(
-            '<rect class="cell" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.3f}"/>'
-        ).format(x, y, side - 1, side - 1, opacity)
-    ]
-    if numbered and count:
-        write = Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format
-        parts.append(write(f"count {ink}", x + side / 2, y + side / 2, count))
-        parts.append(write(f"percent {ink}", x + side / 2, y + side / 2 + 14, f"{100 * share:.1f} %"))
-    return Markup('<g class="tip"><title>{}</title>{}</g>').format(text, join(parts))
 
 
 def _line_legend(series: Sequence[Series]) -> Markup:

@@ -1,0 +1,112 @@
+"""A classifier beside people who named the same images: are its mistakes theirs too?
+
+Peterson et al. (2019), Human uncertainty makes classification more robust, https://arxiv.org/abs/1908.07086, asked some
+fifty people about each test image of CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.errors import DataError
+from cifarlab.evaluation.calibration import probabilities
+from cifarlab.evaluation.metrics import Floats, Ints
+
+UNSURE = 0.1
+"""Share of answers other than the label from which on people count as disagreeing about an image."""
+SAME_IMAGES = 0.5
+"""With less of the labels found by most people, these are answers to other images."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some images: their number, the mean share of answers that are the label, and about how many people disagree."""
+
+    num_images: int
+    human_accuracy: float
+    num_disputed: int
+
+
+@dataclass(frozen=True, eq=False)
+class HumanComparison:
+    """Cross-entropies are in nats; `uncertainty` is the lowest that any classifier could reach.
+
+    divergences: float64 (N,), of each image the Kullback-Leibler divergence of the probabilities from the answers.
+    shares: float64 (N, C), of each image the share of answers for each class.
+    """
+
+    everything: Group
+    hits: Group
+    mistakes: Group
+    num_shared_mistakes: int
+    """Mistakes that at least one person made on the same image in the same way."""
+    cross_entropy: float
+    raw_cross_entropy: float
+    """Without temperature."""
+    uncertainty: float
+    divergences: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+
+def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float64]:
+    """Read answers per image and class, an .npy array (N, C), and check that they belong to these labels.
+
+    Raises DataError for a file that is missing, damaged, or about other images.
+    """
+    try:
+        counts = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"Cannot read the human answers {path}: {error}.") from error
+    wanted = (len(labels), num_classes)
+    if not isinstance(counts, np.ndarray) or counts.shape != wanted or counts.dtype.kind not in "iuf":
+        found = f"{counts.dtype} {counts.shape}" if isinstance(counts, np.ndarray) else "an archive"
+        raise DataError(f"{path} holds {found}, but this run's test split needs numbers {wanted}.")
+    exact = counts.astype(np.float64)
+    if not np.isfinite(exact).all() or exact.min() < 0 or not exact.sum(axis=1).all():
+        raise DataError(f"{path} must hold counts: finite, not negative, and at least one answer for each image.")
+    agreement = float((exact.argmax(axis=1) == labels).mean())
+    if agreement < SAME_IMAGES:
+        raise DataError(
+            f"{path} belongs to other images:\n"
+            f"most people give the label of this run's test split for only {agreement:.0%} of them."
+        )
+    return exact
+
+
+def compare_with_humans(
+    counts: NDArray[np.float64], logits: Floats, labels: Ints, temperature: float = 1.0
+) -> HumanComparison:
+    """Compare logits (N, C) with answers (N, C) to the same images, the probabilities being those after temperature."""
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    own, predictions = shares[np.arange(len(labels)), labels], logits.argmax(axis=1)
+    right = predictions == labels
+    same = counts[np.arange(len(labels)), predictions] > 0
+    entropies = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
+    losses = _cross_entropies(shares, logits, temperature)
+    return HumanComparison(
+        everything=_group(own, np.ones_like(right)),
+        hits=_group(own, right),
+        mistakes=_group(own, ~right),
+        num_shared_mistakes=int((same & ~right).sum()),
+        cross_entropy=float(losses.mean()),
+        raw_cross_entropy=float(_cross_entropies(shares, logits, 1.0).mean()),
+        uncertainty=float(entropies.mean()),
+        divergences=losses - entropies,
+        shares=shares,
+    )
+
+
+def _cross_entropies(shares: NDArray[np.float64], logits: Floats, temperature: float) -> NDArray[np.float64]:
+    tiny = np.finfo(np.float64).tiny  # of a probability too small to be told from 0
+    return np.asarray(-(shares * np.log(np.maximum(probabilities(logits, temperature), tiny))).sum(axis=1))
+
+
+def _group(own: NDArray[np.float64], members: NDArray[np.bool_]) -> Group:
+    found = own[members]
+    # answers are counts of some fifty people: 5 of 50 is 1 - 0.9 but for rounding
+    disputed = int((1 - found >= UNSURE - 1e-9).sum())
+    return Group(len(found), float(found.mean()) if len(found) else 0.0, disputed)

@@ -1,0 +1,45 @@
+"""The numbers of a run's splits, read back and checked: a file that was cut off or edited is never believed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cifarlab.errors import CheckpointError
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.runs import Run
+
+
+def read_evaluation(run: Run, name: str) -> Evaluation | None:
+    """The stored evaluation of a split, or None when it was not judged.
+
+    Raises CheckpointError, which names the file, when it cannot be read or contradicts itself.
+    """
+    values = run.evaluation(name)
+    if values is None:
+        return None
+    path = run.path / f"evaluation-{name}.json"
+    try:
+        evaluation = Evaluation.from_dict(values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+    if problem := _contradiction(evaluation):
+        raise CheckpointError(f"{path} contradicts itself: {problem}.")
+    return evaluation
+
+
+def _contradiction(evaluation: Evaluation) -> str:
+    """What cannot be true of these numbers, or nothing."""
+    num_classes = len(evaluation.class_names)
+    if {num_classes} != {len(evaluation.per_class), len(evaluation.confusion_matrix)}:
+        return f"{num_classes} classes, but not as many rows"
+    if {len(row) for row in evaluation.confusion_matrix} != {num_classes}:
+        return "its confusion matrix is not square"
+    matrix = np.array(evaluation.confusion_matrix)
+    if matrix.min() < 0 or matrix.sum() != evaluation.num_images or evaluation.num_images == 0:
+        return f"its confusion matrix does not count {evaluation.num_images} images"
+    if abs(np.trace(matrix) / evaluation.num_images - evaluation.accuracy) > 1e-6:
+        return "its accuracy is not that of its confusion matrix"
+    known = set(evaluation.class_names)
+    if any({each.label, each.prediction} - known for each in evaluation.most_confused):
+        return "it confuses classes that it does not name"
+    return ""

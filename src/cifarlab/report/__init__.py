@@ -1,0 +1,1 @@
+"""A run explains itself on one page."""

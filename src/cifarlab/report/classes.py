@@ -1,0 +1,72 @@
+"""Which classes are recognised, and which are taken for which."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+
+from cifarlab.drawing.matrix import matrix
+from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
+from cifarlab.drawing.svg import Bar, bar_chart
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.metrics import ClassMetrics, Confusion
+from cifarlab.examples import Examples
+from cifarlab.report.material import Result
+from cifarlab.report.pictures import tiles
+from cifarlab.report.wording import count, percent
+
+SHOWN_PAIRS = 6
+"""Of the most confused, with example images."""
+
+
+def confusion(result: Result) -> Section:
+    """The confusion matrix and the most confused pairs, with example images where there are any."""
+    evaluation = result.evaluation
+    drawn = matrix(np.array(evaluation.confusion_matrix), evaluation.class_names, title="Confusion matrix")
+    pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
+    body = drawn + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
+    note = "Each cell: how many images of the row's class were taken for the column's, and the percentage of the row."
+    return Section("Confusion", body, note)
+
+
+def by_f1(evaluation: Evaluation) -> list[ClassMetrics]:
+    """The classes, best F1 first."""
+    return sorted(evaluation.per_class, key=lambda each: -each.f1)
+
+
+def per_class(evaluation: Evaluation) -> Section:
+    """Precision, recall and F1 of every class as a sorted chart, and as a table on request."""
+    scores = by_f1(evaluation)
+    bars = [
+        Bar(each.class_name, each.f1, dots=(each.precision, each.recall), note=count(each.support, "image"))
+        for each in scores
+    ]
+    chart = bar_chart(
+        bars, title="F1, precision and recall", x_label="score", value_name="F1",
+        dot_names=("precision", "recall"), limits=(0, 1),
+    )  # fmt: skip
+    rows: list[list[Cell]] = [
+        [each.class_name, *map(percent, (each.precision, each.recall, each.f1)), each.support] for each in scores
+    ]
+    numbers = table(["class", "precision", "recall", "F1", "images"], rows)
+    note = (
+        "Precision: of what was called so, the share that is. Recall: of what is, the share that was called so. "
+        "F1: their harmonic mean; best class first."
+    )
+    return Section("Classes", side_by_side(chart, numbers), note)
+
+
+def _pair(result: Result, pair: Confusion) -> Markup:
+    names = result.evaluation.class_names
+    title = heading(
+        f"{pair.label} taken for {pair.prediction}: {count(pair.count, 'image')}, {percent(pair.share)} of {pair.label}"
+    )
+    shown = result.examples
+    if shown is None:
+        return Markup("<div>{}</div>").format(title)
+    places = shown.confused(names.index(pair.label), names.index(pair.prediction))
+    return Markup("<div>{}{}</div>").format(title, _row(shown, places, names))
+
+
+def _row(shown: Examples, places: np.ndarray, names: tuple[str, ...]) -> Markup:
+    return gallery(tiles(shown, places, names, plain=True), columns=4) if len(places) else Markup()

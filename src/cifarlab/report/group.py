@@ -1,0 +1,90 @@
+"""One recipe from several seeds: how much of the result is luck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from cifarlab.drawing.page import Section, facts, headline, paragraph, side_by_side, table, warning
+from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
+from cifarlab.errors import CheckpointError
+from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.report.learning import points
+from cifarlab.report.material import Material
+from cifarlab.report.wording import count, duration, percent
+from cifarlab.runs import Run
+
+
+def members(group: Run) -> list[Run]:
+    """The runs that seeds.json names; raises CheckpointError when it cannot be read or names what is no run."""
+    path = group.path / "seeds.json"
+    try:
+        names = json.loads(path.read_text("utf-8"))["runs"]
+        runs = [Run(group.path / Path(name).name) for name in names]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"Cannot read {path}: {error!r}.") from error
+    missing = [run.name for run in runs if not run.path.is_dir()]
+    if missing or not runs:
+        raise CheckpointError(f"{path} names runs that are not there: {', '.join(missing) or 'none at all'}.")
+    return runs
+
+
+def group_sections(materials: Sequence[Material]) -> list[Section]:
+    """Mean and deviation over seeds, the single runs, and their curves on one chart."""
+    damages = [text for material in materials for text in material.damages]
+    warnings = Markup().join(map(warning, damages))
+    return [Section("Result", warnings + _result(materials)), _runs(materials), _curves(materials)]
+
+
+def _result(materials: Sequence[Material]) -> Markup:
+    accuracies = [each.result.evaluation.accuracy for each in materials if each.result is not None]
+    if len(accuracies) < 2:
+        return paragraph("Fewer than two seeds have been judged, so nothing can be said about their spread.")
+    mean, sd = mean_and_sd(accuracies)
+    splits = {each.result.evaluation.split for each in materials if each.result is not None}
+    text = f"{' and '.join(sorted(splits))} accuracy, mean over {len(accuracies)} seeds"
+    spread = f"{100 * sd:.2f} points (n - 1)"
+    ends = f"{percent(min(accuracies), 2)} to {percent(max(accuracies), 2)}"
+    return headline(percent(mean, 2), text) + facts([("Standard deviation", spread), ("Lowest to highest", ends)])
+
+
+def _runs(materials: Sequence[Material]) -> Section:
+    judged = [(each, each.result.evaluation) for each in materials if each.result is not None]
+    bars = [Bar(each.run.name, evaluation.accuracy, evaluation.accuracy_interval) for each, evaluation in judged]
+    low = min((evaluation.accuracy_interval.low for _, evaluation in judged), default=0.0)
+    chart = bar_chart(bars, title="Accuracy", x_label="accuracy, 95 % interval", value_name="accuracy")
+    rows = [_row(material) for material in materials]
+    body = chart + table(["run", "validation", "test", "epochs", "time", "ending"], rows)
+    note = (
+        f"Whiskers: what another test split of the same size might show; the lowest is {percent(low)}."
+        if judged
+        else ""
+    )
+    return Section("Runs", body, note)
+
+
+def _row(material: Material) -> list[str | int | Markup | None]:
+    evaluation = None if material.result is None else material.result.evaluation
+    best, seconds = material.facts.best_val_accuracy, material.facts.elapsed_seconds
+    return [
+        Markup('<a href="{}/report.html">{}</a>').format(material.run.name, material.run.name),
+        None if best is None else percent(best, 2),
+        None if evaluation is None else percent(evaluation.accuracy, 2),
+        len(material.rows),
+        None if seconds is None else duration(seconds),
+        material.facts.ending,
+    ]
+
+
+def _curves(materials: Sequence[Material]) -> Section:
+    charts = []
+    for column, title, is_share in (
+        ("val/accuracy", "Validation accuracy", True),
+        ("val/loss", "Validation loss", False),
+    ):
+        series = [Series(each.run.name, points(each, column), index) for index, each in enumerate(materials)]
+        charts.append(line_chart(series, title=title, x_label="epoch", y_label=title.lower(), percent=is_share))
+    return Section("Learning curves", side_by_side(*charts), f"All {count(len(materials), 'seed')} on one chart.")

@@ -1,0 +1,113 @@
+"""Everything that a run folder can still tell, and what about it cannot be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from cifarlab import examples
+from cifarlab.errors import CheckpointError, CifarlabError
+from cifarlab.evaluation import predictions
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.predictions import Predictions
+from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.examples import Examples
+from cifarlab.recipe import Recipe
+from cifarlab.report.facts import Facts, read_facts
+from cifarlab.runs import Row, Run
+
+T = TypeVar("T")
+Otherwise = TypeVar("Otherwise")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One judged split: its numbers, what was said about every image, and some of the images."""
+
+    evaluation: Evaluation
+    predictions: Predictions | None
+    examples: Examples | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What was read. None is what is not there or is damaged; `damages` says which file and how."""
+
+    run: Run
+    recipe: Recipe | None
+    facts: Facts
+    rows: list[Row]
+    openings: list[dict[str, str]]
+    result: Result | None
+    """Of test, else of val."""
+    damages: tuple[str, ...]
+
+
+class Reader:
+    """Reads on where a file is damaged, and keeps the reasons."""
+
+    def __init__(self) -> None:
+        self.damages: list[str] = []
+
+    def read(self, read: Callable[[], T], otherwise: Otherwise) -> T | Otherwise:
+        """What `read` gives, or `otherwise` when it meets a damaged file."""
+        try:
+            return read()
+        except CifarlabError as error:
+            self.damages.append(" ".join(str(error).split()))
+            return otherwise
+
+
+def collect(run: Run) -> Material:
+    """Read a run folder, whatever state it is in."""
+    reader = Reader()
+    recipe = reader.read(lambda: run.recipe, None)
+    facts = reader.read(partial(read_facts, run), Facts())
+    rows = reader.read(partial(_epochs, run), [])
+    openings = reader.read(lambda: run.test_openings, [])
+    if openings and not (run.path / "evaluation-test.json").exists() and facts.status == "complete":
+        reader.damages.append(f"{run.path / 'evaluation-test.json'} is missing, although the test split was opened.")
+    return Material(run, recipe, facts, rows, openings, _result(run, reader), tuple(reader.damages))
+
+
+def _epochs(run: Run) -> list[Row]:
+    rows: list[Row] = list(run.metrics)
+    if any(row["epoch"] is None or not 0 <= row["epoch"] < 1e9 for row in rows):
+        raise CheckpointError(f"{run.path / 'metrics.csv'} has a row without an epoch.")
+    return rows
+
+
+def _result(run: Run, reader: Reader) -> Result | None:
+    for name in ("test", "val"):
+        evaluation = reader.read(partial(read_evaluation, run, name), None)
+        if evaluation is not None:
+            said = reader.read(partial(_predictions, run, name, evaluation), None)
+            return Result(evaluation, said, reader.read(partial(_examples, run, name, evaluation), None))
+    return None
+
+
+def _predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions:
+    path = run.predictions_file(name)
+    found = predictions.read(path)
+    if (
+        found.logits.shape != (evaluation.num_images, len(evaluation.class_names))
+        or not np.isfinite(found.logits).all()
+    ):
+        raise CheckpointError(f"{path} does not fit evaluation-{name}.json.")
+    if not np.isin(found.labels, np.arange(len(evaluation.class_names))).all():
+        raise CheckpointError(f"{path} has labels without a class.")
+    return found
+
+
+def _examples(run: Run, name: str, evaluation: Evaluation) -> Examples:
+    path = run.examples_file(name)
+    found = examples.read(path)
+    num_classes = len(evaluation.class_names)
+    if max(found.labels.max(), found.predictions.max()) >= num_classes or found.indices.max() >= evaluation.num_images:
+        raise CheckpointError(f"{path} does not fit evaluation-{name}.json.")
+    found.pixels(np.arange(len(found)))
+    return found

@@ -1,0 +1,34 @@
+"""Numbers as a reader wants them."""
+
+from __future__ import annotations
+
+from cifarlab.evaluation.statistics import Interval
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A fraction in 0..1 as "85.2 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def with_interval(share: float, interval: Interval) -> str:
+    """An accuracy with its ends: "85.2 % (95 % interval 84.5 to 85.9)"."""
+    return f"{percent(share)} (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "42.0 s", "3 min 20 s" or "2 h 5 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes_left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def moment(time: str) -> str:
+    """A time as it is stored, 2026-01-31T12:30:00+00:00, without seconds: "2026-01-31 12:30 UTC"."""
+    return f"{time[:10]} {time[11:16]} UTC" if time.endswith("+00:00") else time
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 image", "2,000 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
