@@ -180,9 +180,7 @@ def _train(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir: Path | 
     variant = from_values(values, values["name"])
     if seeds == 1:
         return [train(variant, out=folder.path, data_dir=data_dir)]
-    group = train_seeds(variant, seeds, out=folder.path, data_dir=data_dir)
-    names = json.loads((group.path / "seeds.json").read_text("utf-8"))["runs"]
-    return [Run.open(group.path / each) for each in names]
+    return train_seeds(variant, seeds, out=folder.path, data_dir=data_dir).seeds
 
 
 def _right(run: Run, data_dir: Path | None) -> NDArray[np.bool_]:

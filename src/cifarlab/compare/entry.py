@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +13,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from cifarlab.errors import CheckpointError, UsageError
-from cifarlab.evaluation import predictions
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
-from cifarlab.recipe import NAME, Recipe
+from cifarlab.evaluation.stored import read_evaluation, read_predictions
+from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 
 
@@ -178,8 +176,7 @@ def read_entries(paths: Sequence[str | Path], split: str) -> list[Entry]:
 
 def read_entry(run: Run, label: str, split: str) -> Entry:
     """Read a run folder, or the folder of a group of seeds."""
-    runs = _seeds(run) if (run.path / "seeds.json").exists() else [run]
-    return Entry(label, run.path, run.recipe, tuple(_read_member(each, split) for each in runs))
+    return Entry(label, run.path, run.recipe, tuple(_read_member(each, split) for each in run.seeds or [run]))
 
 
 def _read_member(run: Run, split: str) -> Member:
@@ -192,39 +189,13 @@ def _read_member(run: Run, split: str) -> Member:
         problem = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise CheckpointError(f"{run.path}/manifest.json cannot be used: {place}: {problem['msg']}.") from error
-    evaluation = _read_evaluation(run, split)
-    found = predictions.read(run.predictions_file(split))
-    if len(found.labels) != evaluation.num_images:
-        raise CheckpointError(
-            f"{run.predictions_file(split)} holds {len(found.labels)} images, but evaluation-{split}.json "
-            f"{evaluation.num_images}.\nWrite both anew with: cifarlab evaluate {run.path} --split {split}"
-        )
-    return Member(run, run.recipe, facts, run.metrics, evaluation, found)
-
-
-def _read_evaluation(run: Run, split: str) -> Evaluation:
-    values = run.evaluation(split)
-    if values is None:
+    evaluation = read_evaluation(run, split)
+    if evaluation is None:
         raise UsageError(
             f"{run.path} was not judged on {split}.\n"
             f"Judge it with: cifarlab evaluate {run.path} --split {split}, or compare on another --split."
         )
-    try:
-        return Evaluation.from_dict(values)
-    except CheckpointError as error:
-        raise CheckpointError(f"Cannot read {run.path}/evaluation-{split}.json: {error}") from error
-
-
-def _seeds(group: Run) -> list[Run]:
-    """The finished runs of a group."""
-    path = group.path / "seeds.json"
-    try:
-        names = json.loads(path.read_text("utf-8"))["runs"]
-        if not names or not all(re.fullmatch(NAME, name) for name in names):
-            raise ValueError("it names no runs")
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CheckpointError(f"Cannot read {path}: {error}.") from error
-    return [Run.open(group.path / name) for name in names]
+    return Member(run, run.recipe, facts, run.metrics, evaluation, read_predictions(run, split, evaluation))
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
