@@ -103,12 +103,14 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
     end = min((epoch + 1) * len(work.loader), work.total_steps)
     minutes = work.recipe.training
     clock.lap()
-    while state.step < end and not state.ending:
+    while state.step < end:
         take_step(work, state, clock, epoch)
         advance(1, _progress_text(state.totals))
         if minutes.max_minutes and clock.elapsed_seconds > minutes.max_minutes * 60:
             state.ending = "time limit"
-        elif clock.seconds_since_saving > minutes.checkpoint_minutes * 60:
+        if state.step == end or state.ending:
+            return  # no checkpoint between an epoch's last step and its row
+        if clock.seconds_since_saving > minutes.checkpoint_minutes * 60:
             save(work, state, clock)
         stop_if_asked(work, state, clock, signals)
 
