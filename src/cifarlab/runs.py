@@ -191,7 +191,8 @@ class Run:
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomic(self.path / name, text + "\n")
+        # bytes of a path that are no UTF-8 arrive as lone surrogates, which JSON can hold as escapes
+        write_atomic(self.path / name, f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name

@@ -10,6 +10,7 @@ import typer
 
 from cifarlab import recipe_file
 from cifarlab.cli import tables
+from cifarlab.console import log
 from cifarlab.errors import UsageError
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
@@ -31,6 +32,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run exactly.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave report.html and figures to cifarlab report.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train a recipe and judge the result on the test split, opened once.
@@ -54,6 +58,8 @@ def train(
     else:
         chosen = _choose(recipe or "", assignments or [], options)
         run = _train(chosen, seeds, out, data_dir)
+    if not no_report:
+        _report(run)
     typer.echo(json.dumps(result(run), indent=2)) if as_json else tables.print_result(run)
 
 
@@ -87,6 +93,12 @@ def _resume(path: Path, data_dir: Path | None) -> Run:
     from cifarlab.training.train import resume
 
     return resume(path, data_dir=data_dir)
+
+
+def _report(run: Run) -> None:
+    from cifarlab.report.write import write_report
+
+    log.info(f"Report: {write_report(run)}")
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:

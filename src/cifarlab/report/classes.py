@@ -58,7 +58,7 @@ def per_class(evaluation: Evaluation) -> Section:
 
 def _pair(result: Result, pair: Confusion) -> Markup:
     names = result.evaluation.class_names
-    title = heading(
+    title = paragraph(
         f"{pair.label} taken for {pair.prediction}: {count(pair.count, 'image')}, {percent(pair.share)} of {pair.label}"
     )
     shown = result.examples
