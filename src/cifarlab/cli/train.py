@@ -60,6 +60,7 @@ def train(
         run = _train(chosen, seeds, out, data_dir)
     if not no_report:
         _report(run)
+    _show_figures(run)
     typer.echo(json.dumps(result(run), indent=2)) if as_json else tables.print_result(run)
 
 
@@ -99,6 +100,15 @@ def _report(run: Run) -> None:
     from cifarlab.report.write import write_report
 
     log.info(f"Report: {write_report(run)}")
+
+
+def _show_figures(run: Run) -> None:
+    """In TensorBoard, once they have been drawn."""
+    from cifarlab.training.trackers import add_figures
+
+    for each in run.seeds or [run]:
+        if each.recipe.runtime.tensorboard:
+            add_figures(each)
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:
