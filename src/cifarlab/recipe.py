@@ -230,6 +230,8 @@ class RuntimeSpec(Section):
     """CPU threads; unset: OMP_NUM_THREADS, else one per core."""
     tensorboard: bool = True
     """Write TensorBoard events."""
+    histograms: bool = False
+    """Write a TensorBoard histogram of every layer's weights after each epoch."""
 
 
 class EvaluationSpec(Section):

@@ -94,6 +94,24 @@ class Run:
         """The images of one split that are worth showing, as parquet."""
         return self.path / f"examples-{split}.parquet"
 
+    @property
+    def seeds(self) -> list[Run]:
+        """The runs of a group, one per seed that has finished; empty for a single run.
+
+        Raises CheckpointError when seeds.json cannot be read or names what is no run.
+        """
+        path = self.path / "seeds.json"
+        if not path.exists():
+            return []
+        names = self._read_json("seeds.json").get("runs")
+        if not isinstance(names, list) or not names:
+            raise CheckpointError(f"{path} names no runs.")
+        runs = [Run(self.path / str(name)) for name in names]
+        missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]
+        if missing or any(run.path.parent != self.path for run in runs):
+            raise CheckpointError(f"{path} names what is no run: {', '.join(missing) or names}.")
+        return runs
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""
@@ -173,7 +191,8 @@ class Run:
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomic(self.path / name, text + "\n")
+        # bytes of a path that are no UTF-8 arrive as lone surrogates, which JSON can hold as escapes
+        write_atomic(self.path / name, f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name

@@ -35,7 +35,7 @@ class Axis:
         low, high = min(values), max(values)
         room = padding * (high - low) or (0.0 if high > low else max(abs(high), 1.0) * 0.1)
         start = low if low == 0 else low - room
-        end = high if high == 0 else high + room
+        end = high if high == 0 > low else high + room
         if percent:  # a fraction never needs room beyond 0 and 1
             start, end = max(start, min(low, 0.0)), min(end, max(high, 1.0))
         return cls(start, end, False, percent)

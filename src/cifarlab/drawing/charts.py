@@ -29,6 +29,8 @@ MAP, GAMMA = "Blues", 0.4
 DARK = 0.715
 """From here on along the map white text has more contrast than black."""
 
+THIRD = "#007A59"
+"""A bluish green beside them, darker than Okabe and Ito's so that it stands out from a light blue."""
 BAR = "#86B8D9"
 """A light blue that dots and lines stand out from."""
 DOTS = (":", (0, (6, 2, 1, 2)))
@@ -84,6 +86,44 @@ def curves(rows: Sequence[Row], marks: Sequence[tuple[float, str]] = ()) -> Figu
     return figure
 
 
+def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[Sequence[float]]) -> Figure:
+    """Draw what parts are worth, fractions shown as points: a dot for each, and its interval as a line through it."""
+    figure = _figure(6.0, 1.1 + 0.34 * len(names))
+    axes = figure.add_subplot()
+    for row, (value, (low, high)) in enumerate(zip(values, intervals, strict=True)):
+        colour = NEUTRAL if low <= 0 <= high else TRAIN
+        axes.plot([100 * low, 100 * high], [row, row], "-", color=colour, linewidth=1.6)
+        axes.plot([100 * value], [row], "o", color=colour, markersize=5)
+    axes.axvline(0, color="#808080", linewidth=0.8)
+    axes.set_yticks(range(len(names)), [printable(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("points of accuracy that the part is worth, with 95 % interval")
+    _plain(axes)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def lr_range(
+    lrs: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], marks: Sequence[tuple[float, str]]
+) -> Figure:
+    """Draw the loss over a rising learning rate, raw and smoothed; marks are learning rates with their names."""
+    figure = _figure(5.6, 3.4)
+    axes = figure.add_subplot()
+    axes.plot(lrs, losses, ".", color="#B0B0B0", markersize=3, label="batches")
+    axes.plot(lrs, smoothed, "-", color=TRAIN, linewidth=1.6, label="smoothed")
+    for (lr, name), style in zip(marks, ("-", "--", ":"), strict=False):
+        axes.axvline(lr, color=VAL, linestyle=style, linewidth=1.2, label=f"{name}: {lr:.2g}")
+    low, high = min(smoothed), max(smoothed[0], min(smoothed))
+    axes.set_ylim(low - 0.15 * (high - low or 1), high + 0.6 * (high - low or 1))
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    _plain(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
 def per_class(scores: Sequence[ClassMetrics]) -> Figure:
     """Draw F1 as bars, precision and recall as dots, in the given order from the top."""
     figure = _figure(6.4, min(24.0, 1.1 + 0.3 * len(scores)))
@@ -91,7 +131,7 @@ def per_class(scores: Sequence[ClassMetrics]) -> Figure:
     places = np.arange(len(scores))
     axes.barh(places, [each.f1 for each in scores], color=BAR, height=0.62, label="F1")
     axes.scatter([each.precision for each in scores], places, color=VAL, marker="s", s=16, label="precision", zorder=3)
-    axes.scatter([each.recall for each in scores], places, color=TRAIN, marker="D", s=16, label="recall", zorder=3)
+    axes.scatter([each.recall for each in scores], places, color=THIRD, marker="D", s=16, label="recall", zorder=3)
     axes.set_yticks(places, [_short(each.class_name) for each in scores], fontsize=_name_size(len(scores)))
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)

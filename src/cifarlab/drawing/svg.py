@@ -79,7 +79,7 @@ def line_chart(
     x_axis = Axis.around([x for x, _ in points], log=x_log, padding=0)
     y_axis = Axis.around(lows, log=y_log, percent=percent)
     top = 10.0 + MARK_ROW * len(marks)
-    frame = Frame(x_axis, y_axis, WIDTH, HEIGHT + top, left=y_axis.room + 26, top=top)
+    frame = Frame(x_axis, y_axis, WIDTH, HEIGHT + top, left=y_axis.room + 32, top=top)
     parts = [
         frame.drawn(x_label, y_label),
         *(_mark(frame, mark, row) for row, mark in enumerate(marks)),
@@ -118,7 +118,7 @@ def bar_chart(
 def reliability(bins: Sequence[Bin], *, title: str) -> Markup:
     """Draw accuracy over confidence: bars on the diagonal mean that probabilities mean what they say."""
     axis = Axis(0.0, 1.0, percent=True)
-    frame = Frame(axis, axis, WIDTH, HEIGHT + 40, left=axis.room + 26)
+    frame = Frame(axis, axis, WIDTH, HEIGHT + 40, left=axis.room + 32)
     total = max(sum(each.num_images for each in bins), 1)
     diagonal = Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
         *frame.at(0, 0), *frame.at(1, 1)

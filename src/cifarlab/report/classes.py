@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cifarlab.drawing.matrix import matrix
-from cifarlab.drawing.page import Cell, Section, gallery, heading, side_by_side, table
+from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
 from cifarlab.drawing.svg import Bar, bar_chart
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
@@ -58,7 +58,7 @@ def per_class(evaluation: Evaluation) -> Section:
 
 def _pair(result: Result, pair: Confusion) -> Markup:
     names = result.evaluation.class_names
-    title = heading(
+    title = paragraph(
         f"{pair.label} taken for {pair.prediction}: {count(pair.count, 'image')}, {percent(pair.share)} of {pair.label}"
     )
     shown = result.examples
