@@ -27,7 +27,7 @@ LINES = (
     ("classifier", "drawing", "examples"),
     ("judge", "predict_files"),
     ("training",),
-    ("report", "compare", "explain", "ablate", "lr_find", "export", "sweep", "serve", "bench"),
+    ("report", "compare", "explain", "ablate", "lr_find", "board", "export", "sweep", "serve", "bench"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -47,6 +47,7 @@ TORCH_FREE = {"errors", "version", "duration", "console", "recipe", "files", "re
     "drawing",
     "examples",
     "compare",
+    "board",
     "cli",
     "__init__",
     "__main__",

@@ -5,10 +5,16 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cifarlab import recipe_file
+from cifarlab.data.images import Images
 from cifarlab.recipe import Recipe
+from cifarlab.runs import Run
+from cifarlab.runtime import resolve
+from cifarlab.training import optimizers
+from cifarlab.training.train import make_card, prepare
 
 FOLDER = Path(recipe_file.__file__).parent / "recipes"
 
@@ -70,3 +76,24 @@ def test_a_reported_accuracy_is_a_fraction_better_than_chance(recipe: Recipe) ->
     assert recipe.reference is not None
     reported = recipe.reference.reported_accuracy
     assert reported is None or 0.1 < reported < 1
+
+
+@pytest.mark.filterwarnings("ignore:.*initialization of GoogleNet:FutureWarning")
+def test_a_recipe_is_built_and_makes_its_first_step(recipe: Recipe, tmp_path: Path) -> None:
+    """On random images: every weight that may learn moves, and the loss is that of a network that knows nothing yet."""
+    changes = ["training.batch_size=4", "runtime.device=cpu", "runtime.precision=fp32", "runtime.tensorboard=false"]
+    if recipe.model.pretrained:  # the published weights would have to be fetched
+        changes.append("model.pretrained=false")
+    recipe = recipe_file.override_all(recipe, changes)
+    rng = np.random.default_rng(0)
+    names = tuple("abcdefghij")
+    images = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40, dtype=np.int64) % 10, names)
+    runtime = resolve(recipe.runtime)
+    work, state = prepare(recipe, Run(tmp_path), runtime, make_card(recipe, images), images, None)
+    before = {name: value.detach().clone() for name, value in state.model.named_parameters() if value.requires_grad}
+    state.model.train()
+    optimizers.set_lr(state.optimizer, recipe.optimizer.lr)
+    loss, _ = work.step(0, 0, work.loader.batch(0))
+    assert 1.0 < loss.item() < 8.0  # ln 10 is 2.3; batch norm over four images strays from it
+    moved = {name for name, value in state.model.named_parameters() if name in before and not value.equal(before[name])}
+    assert moved == set(before)

@@ -235,3 +235,27 @@ def test_t02_locking_clears_what_a_killed_writer_left(run: Run) -> None:
     with run.locked():
         assert {path.name for path in run.path.iterdir()} == {"recipe.toml", "checkpoints", ".lock"}
         assert not list(run.checkpoints.iterdir())
+
+
+def test_a_group_knows_its_seeds(tmp_path: Path) -> None:
+    group = Run.create(tmp_path, "group")
+    assert group.seeds == []
+    for name in ("seed-0", "seed-1", "seed-2"):
+        (group.path / name).mkdir()
+        (group.path / name / "recipe.toml").touch()
+    (group.path / "seeds.json").write_text('{"runs": ["seed-0", "seed-1"]}')
+    assert [run.path for run in group.seeds] == [group.path / "seed-0", group.path / "seed-1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "[", "{}", '{"runs": []}', '{"runs": 3}', '{"runs": ["gone"]}', '{"runs": ["../other"]}', '{"runs": [3]}'],
+)
+def test_a_damaged_group_is_refused(tmp_path: Path, text: str) -> None:
+    group = Run.create(tmp_path, "group")
+    for path in (tmp_path / "other", group.path):
+        path.mkdir(exist_ok=True)
+        (path / "recipe.toml").touch()
+    (group.path / "seeds.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"seeds\.json"):
+        _ = group.seeds

@@ -88,6 +88,11 @@ class InterruptedRunError(CifarlabError):
         self.exit_code = 128 + signal_number
 
 
+def cause(error: Exception) -> str:
+    """What went wrong, without the path that the message around it names anyway."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def unknown(kind: str, found: str, known: Iterable[str]) -> str:
     """Say that a name is not known, with the nearest names that are, or all of them if none is near."""
     names = sorted(known)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cifarlab.data.images import Images
-from cifarlab.errors import CheckpointError
+from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import confusion_matrix
 from cifarlab.files import write_atomic
@@ -107,7 +107,7 @@ def read(path: Path) -> Examples:
         if lowest < 0 or (np.diff(indices) <= 0).any() or not np.isfinite(confidences).all():
             raise ValueError("its numbers contradict each other")
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise CheckpointError(f"Cannot read the examples {path}: {error}.") from error
+        raise CheckpointError(f"Cannot read the examples {path}: {cause(error)}.") from error
     return Examples(indices, labels, predictions, confidences, tuple(table["png"].to_pylist()))
 
 

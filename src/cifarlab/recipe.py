@@ -227,9 +227,11 @@ class RuntimeSpec(Section):
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the network with torch.compile."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads; unset: one per core."""
+    """CPU threads; unset: OMP_NUM_THREADS, else one per core."""
     tensorboard: bool = True
     """Write TensorBoard events."""
+    histograms: bool = False
+    """Write a TensorBoard histogram of every layer's weights after each epoch."""
 
 
 class EvaluationSpec(Section):

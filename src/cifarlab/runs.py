@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab import recipe_file
-from cifarlab.errors import CheckpointError, UsageError
+from cifarlab.errors import CheckpointError, UsageError, cause
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe import NAME, Recipe
 
@@ -94,6 +94,24 @@ class Run:
         """The images of one split that are worth showing, as parquet."""
         return self.path / f"examples-{split}.parquet"
 
+    @property
+    def seeds(self) -> list[Run]:
+        """The runs of a group, one per seed that has finished; empty for a single run.
+
+        Raises CheckpointError when seeds.json cannot be read or names what is no run.
+        """
+        path = self.path / "seeds.json"
+        if not path.exists():
+            return []
+        names = self._read_json("seeds.json").get("runs")
+        if not isinstance(names, list) or not names:
+            raise CheckpointError(f"{path} names no runs.")
+        runs = [Run(self.path / str(name)) for name in names]
+        missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]
+        if missing or any(run.path.parent != self.path for run in runs):
+            raise CheckpointError(f"{path} names what is no run: {', '.join(missing) or names}.")
+        return runs
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""
@@ -141,7 +159,7 @@ class Run:
             cells = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
             return [{key: float(value) if value else None for key, value in row.items()} for row in cells]
         except (OSError, ValueError, csv.Error) as error:
-            raise CheckpointError(f"Cannot read {path}: {error}.") from error
+            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
 
     def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
         """Store the numbers of one split under evaluation-<name>.json."""
@@ -169,7 +187,7 @@ class Run:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"Cannot read {path}: {error}.") from error
+            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
@@ -181,7 +199,7 @@ class Run:
         try:
             values = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"Cannot read {path}: {error}.") from error
+            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
         if not isinstance(values, dict):
             raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
         return values

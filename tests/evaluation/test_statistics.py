@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap, t, ttest_ind
 
-from cifarlab.evaluation.statistics import mean_and_sd, wilson
+from cifarlab.evaluation.statistics import (
+    Welch,
+    bootstrap_difference,
+    holm,
+    mcnemar,
+    mean_and_sd,
+    smallest_difference,
+    welch,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +57,136 @@ def test_mean_and_sample_deviation() -> None:
 def test_one_seed_has_no_deviation() -> None:
     with pytest.raises(ValueError, match="at least two"):
         mean_and_sd([0.9])
+
+
+# Two classifiers on the same images
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p_value"),
+    [(86, 150, 3.716e-05), (121, 59, 4.434e-06), (0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.0625), (0, 6, 0.03125)],
+)
+def test_mcnemar_of_textbooks(only_first: int, only_second: int, p_value: float) -> None:
+    """Agresti (1990), page 350, approval of a president, with the exact p-value that R's exact2x2 gives; the table
+    with 121 and 59 from the article on the test in Wikipedia, with the p-value of statsmodels; and powers of one half.
+    """
+    assert mcnemar(only_first, only_second) == pytest.approx(p_value, rel=2e-4)
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000))
+def test_mcnemar_is_a_binomial_test_and_takes_no_side(only_first: int, only_second: int) -> None:
+    found = mcnemar(only_first, only_second)
+    assert found == mcnemar(only_second, only_first)
+    if only_first + only_second:
+        assert found == pytest.approx(binomtest(only_first, only_first + only_second).pvalue, rel=1e-9)
+
+
+def test_bootstrap_agrees_with_resampling_images_one_by_one() -> None:
+    signs = np.repeat([1, -1, 0], [150, 86, 1364])
+    resampled = bootstrap(
+        (signs,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1), vectorized=True
+    )
+    wanted = resampled.confidence_interval
+    assert bootstrap_difference(150, 86, 1600) == pytest.approx((wanted.low, wanted.high), abs=0.0015)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 5000))
+def test_bootstrap_holds_the_difference_and_repeats_itself(only_first: int, only_second: int, both: int) -> None:
+    num_images = max(1, only_first + only_second + both)
+    found = bootstrap_difference(only_first, only_second, num_images)
+    assert found == bootstrap_difference(only_first, only_second, num_images)
+    assert -1 <= found.low <= (only_first - only_second) / num_images <= found.high <= 1
+
+
+def test_bootstrap_of_equal_answers_has_no_width() -> None:
+    assert bootstrap_difference(0, 0, 100) == (0, 0)
+    assert bootstrap_difference(7, 0, 7) == (1, 1)
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1), (-1, 0, 5), (0, 0, 0)])
+def test_bootstrap_refuses_impossible_counts(counts: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="impossible"):
+        bootstrap_difference(*counts)
+
+
+@pytest.mark.parametrize(("share", "difference", "num_images"), [(0.5, 0.4, 23), (0.45, 0.15, 155)])
+def test_smallest_difference_of_connor(share: float, difference: float, num_images: int) -> None:
+    """Worked sample sizes by the formula of Connor (1987), page 209: so many images are the first that suffice."""
+    assert smallest_difference(share, num_images) <= difference < smallest_difference(share, num_images - 1)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
+def test_mcnemar_shows_the_smallest_difference_in_four_of_five_cases(share: float) -> None:
+    num_images = 2000
+    difference = smallest_difference(share, num_images)
+    shares = [(share + difference) / 2, (share - difference) / 2, 1 - share]
+    draws = np.random.default_rng(0).multinomial(num_images, shares, 2000)
+    shown = np.mean([mcnemar(int(first), int(second)) <= 0.05 for first, second, _ in draws])
+    assert 0.75 < shown < 0.85
+
+
+def test_smallest_difference_at_the_ends() -> None:
+    assert smallest_difference(0.5, 1) == 1 and smallest_difference(0.0, 7) == 1
+    assert 0 < smallest_difference(0.0, 10_000) < smallest_difference(0.1, 10_000) < 0.01
+
+
+# Several seeds
+
+
+def test_welch_of_a_textbook() -> None:
+    """The two samples of the article on Student's t-test in Wikipedia: t 1.959, 7.031 degrees, p 0.09077."""
+    first = [30.02, 29.99, 30.11, 29.97, 30.01, 29.99]
+    second = [29.89, 29.93, 29.72, 29.98, 30.02, 29.98]
+    found = welch(first, second)
+    assert found.difference == pytest.approx(0.095, abs=1e-9)
+    assert (round(found.degrees, 3), round(found.p_value, 5)) == (7.031, 0.09077)
+    middle, half = sum(found.interval) / 2, (found.interval.high - found.interval.low) / 2
+    assert middle == pytest.approx(0.095) and half / 0.095 == pytest.approx(t.ppf(0.975, 7.0306) / 1.9590, rel=1e-3)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=8, unique=True),
+    st.lists(st.floats(0, 1), min_size=2, max_size=8, unique=True),
+)
+def test_welch_agrees_with_scipy(first: list[float], second: list[float]) -> None:
+    if max(np.std(first), np.std(second)) < 1e-6:
+        return  # where scipy warns of lost digits
+    found, wanted = welch(first, second), ttest_ind(first, second, equal_var=False)
+    assert found.p_value == pytest.approx(wanted.pvalue, rel=1e-6, abs=1e-12)
+    assert found.interval == pytest.approx(tuple(wanted.confidence_interval(0.95)), rel=1e-6, abs=1e-9)
+
+
+def test_without_spread_nothing_is_shown() -> None:
+    """Seeds that agree by chance, as on a class of few images, are no proof."""
+    assert welch([0.5, 0.5], [0.9, 0.9]) == Welch(pytest.approx(-0.4), (-1, 1), 2, 1)
+
+
+def test_welch_needs_two_seeds() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        welch([0.9], [0.8, 0.7])
+
+
+# Many tests at once
+
+
+def test_holm_of_a_textbook() -> None:
+    """The example of the article on the Holm-Bonferroni method in Wikipedia, as R's p.adjust gives it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_rejects_what_bonferroni_rejects_in_benjamini_and_hochberg() -> None:
+    """The fifteen p-values of Benjamini and Hochberg (1995), section 4.1: three stay below 0.05."""
+    p_values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    p_values += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000]
+    found = holm(p_values)
+    assert [value <= 0.05 for value in found] == [True] * 3 + [False] * 12
+    assert found[:4] == pytest.approx([0.0015, 0.0056, 0.0247, 0.1140])
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
+    found = holm(p_values)
+    assert all(raised >= value and raised <= 1 for raised, value in zip(found, p_values, strict=True))
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    assert [found[place] for place in order] == sorted(found)

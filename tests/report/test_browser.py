@@ -1,4 +1,4 @@
-"""The page in a browser: charts render, nothing is loaded from outside, nothing runs but its own script, it fits a phone.
+"""The page in a browser: charts render, nothing is loaded from outside, only its own script runs, it fits a phone.
 
 Chromium opens a page of ours that shows the report in a frame of a given width and writes down what it finds there.
 """
@@ -27,7 +27,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
-PROBE = """<!doctype html><meta charset="utf-8"><body style="margin:0"><iframe style="border:0"></iframe><pre></pre><script>
+PROBE = """<!doctype html><meta charset="utf-8"><body style="margin:0"><iframe style="border:0"></iframe><pre></pre>
+<script>
 const frame = document.querySelector("iframe");
 const [file, width] = decodeURIComponent(location.hash.slice(1)).split(",");
 frame.style.width = width + "px"; frame.style.height = "900px";
@@ -38,8 +39,8 @@ frame.onload = async () => {
   const cell = inner.querySelector("svg g.tip, svg g.band");
   if (cell) {
     const {x, y, width, height} = cell.getBoundingClientRect();
-    const event = new view.PointerEvent("pointermove", {bubbles: true, clientX: x + width / 2, clientY: y + height / 2});
-    cell.dispatchEvent(event);
+    const middle = {bubbles: true, clientX: x + width / 2, clientY: y + height / 2};
+    cell.dispatchEvent(new view.PointerEvent("pointermove", middle));
   }
   const tip = inner.querySelector("#tip");
   document.querySelector("pre").textContent = JSON.stringify({
@@ -48,7 +49,7 @@ frame.onload = async () => {
     fills: [...new Set([...inner.querySelectorAll("svg .bar")].map(bar => view.getComputedStyle(bar).fill))],
     broken: [...inner.images].filter(image => !image.naturalWidth).length,
     images: inner.images.length,
-    fetched: view.performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:")),
+    fetched: view.performance.getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:")),
     tip: tip && !tip.hidden ? tip.textContent : "",
     evil: String(view.evil),
   });

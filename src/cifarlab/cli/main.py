@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import data, evaluate, models, predict, recipes, report, train
+from cifarlab.cli import (
+    ablate,
+    board,
+    compare,
+    data,
+    evaluate,
+    explain,
+    lr_find,
+    models,
+    predict,
+    recipes,
+    report,
+    train,
+)
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -23,7 +36,12 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
+app.command("lr-find")(lr_find.lr_find)
+app.command("board")(board.board)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)

@@ -88,6 +88,44 @@ def curves(rows: Sequence[Row], marks: Sequence[tuple[float, str]] = ()) -> Figu
     return figure
 
 
+def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[Sequence[float]]) -> Figure:
+    """Draw what parts are worth, fractions shown as points: a dot for each, and its interval as a line through it."""
+    figure = _figure(6.0, 1.1 + 0.34 * len(names))
+    axes = figure.add_subplot()
+    for row, (value, (low, high)) in enumerate(zip(values, intervals, strict=True)):
+        colour = NEUTRAL if low <= 0 <= high else TRAIN
+        axes.plot([100 * low, 100 * high], [row, row], "-", color=colour, linewidth=1.6)
+        axes.plot([100 * value], [row], "o", color=colour, markersize=5)
+    axes.axvline(0, color="#808080", linewidth=0.8)
+    axes.set_yticks(range(len(names)), [printable(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("points of accuracy that the part is worth, with 95 % interval")
+    _plain(axes)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def lr_range(
+    lrs: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], marks: Sequence[tuple[float, str]]
+) -> Figure:
+    """Draw the loss over a rising learning rate, raw and smoothed; marks are learning rates with their names."""
+    figure = _figure(5.6, 3.4)
+    axes = figure.add_subplot()
+    axes.plot(lrs, losses, ".", color="#B0B0B0", markersize=3, label="batches")
+    axes.plot(lrs, smoothed, "-", color=TRAIN, linewidth=1.6, label="smoothed")
+    for (lr, name), style in zip(marks, ("-", "--", ":"), strict=False):
+        axes.axvline(lr, color=VAL, linestyle=style, linewidth=1.2, label=f"{name}: {lr:.2g}")
+    low, high = min(smoothed), max(smoothed[0], min(smoothed))
+    axes.set_ylim(low - 0.15 * (high - low or 1), high + 0.6 * (high - low or 1))
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    _plain(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
 def per_class(scores: Sequence[ClassMetrics]) -> Figure:
     """Draw F1 as bars, precision and recall as dots, in the given order from the top."""
     figure = _figure(6.4, min(24.0, 1.1 + 0.3 * len(scores)))

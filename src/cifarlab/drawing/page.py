@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from cifarlab.console import printable
-from cifarlab.errors import CheckpointError
+from cifarlab.errors import CheckpointError, cause
 
 TILE_SIDE = 64
 """Pixels of a gallery's picture, at most."""
@@ -179,7 +179,7 @@ def _read(path: Path) -> bytes:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             image.load()
     except (OSError, ValueError, SyntaxError) as error:
-        raise CheckpointError(f"Cannot read the figure {path}: {error}.") from error
+        raise CheckpointError(f"Cannot read the figure {path}: {cause(error)}.") from error
     return content
 
 

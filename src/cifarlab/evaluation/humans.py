@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, cause
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import Floats, Ints
 
@@ -60,7 +60,7 @@ def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float6
     try:
         counts = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read the human answers {path}: {error}.") from error
+        raise DataError(f"Cannot read the human answers {path}: {cause(error)}.") from error
     wanted = (len(labels), num_classes)
     if not isinstance(counts, np.ndarray) or counts.shape != wanted or counts.dtype.kind not in "iuf":
         found = f"{counts.dtype} {counts.shape}" if isinstance(counts, np.ndarray) else "an archive"

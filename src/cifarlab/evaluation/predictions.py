@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cifarlab.errors import CheckpointError
+from cifarlab.errors import CheckpointError, cause
 from cifarlab.files import write_atomic
 
 
@@ -47,5 +47,5 @@ def read(path: Path) -> Predictions:
         labels, predictions = (table[name].to_numpy().astype(np.int64) for name in ("label", "prediction"))
         logits = np.stack(table["logits"].to_numpy()).astype(np.float32)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise CheckpointError(f"Cannot read the predictions {path}: {error}.") from error
+        raise CheckpointError(f"Cannot read the predictions {path}: {cause(error)}.") from error
     return Predictions(labels, predictions, logits)

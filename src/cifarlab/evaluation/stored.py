@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cifarlab.errors import CheckpointError
+from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.predictions import Predictions
 from cifarlab.runs import Run
 
 
@@ -25,6 +27,20 @@ def read_evaluation(run: Run, name: str) -> Evaluation | None:
     if problem := _contradiction(evaluation):
         raise CheckpointError(f"{path} contradicts itself: {problem}.")
     return evaluation
+
+
+def read_predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions:
+    """What was said about every image of a split; raises CheckpointError when it does not fit the evaluation."""
+    path = run.predictions_file(name)
+    found = predictions.read(path)
+    if (
+        found.logits.shape != (evaluation.num_images, len(evaluation.class_names))
+        or not np.isfinite(found.logits).all()
+    ):
+        raise CheckpointError(f"{path} does not fit evaluation-{name}.json.")
+    if not np.isin(found.labels, np.arange(len(evaluation.class_names))).all():
+        raise CheckpointError(f"{path} has labels without a class.")
+    return found
 
 
 def _contradiction(evaluation: Evaluation) -> str:

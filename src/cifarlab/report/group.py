@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from markupsafe import Markup
 
 from cifarlab.drawing.page import Section, facts, headline, paragraph, side_by_side, table, warning
 from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
-from cifarlab.errors import CheckpointError
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.report.learning import points
 from cifarlab.report.material import Material
 from cifarlab.report.wording import count, duration, percent
-from cifarlab.runs import Run
-
-
-def members(group: Run) -> list[Run]:
-    """The runs that seeds.json names; raises CheckpointError when it cannot be read or names what is no run."""
-    path = group.path / "seeds.json"
-    try:
-        names = json.loads(path.read_text("utf-8"))["runs"]
-        runs = [Run(group.path / Path(name).name) for name in names]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"Cannot read {path}: {error!r}.") from error
-    missing = [run.name for run in runs if not run.path.is_dir()]
-    if missing or not runs:
-        raise CheckpointError(f"{path} names runs that are not there: {', '.join(missing) or 'none at all'}.")
-    return runs
 
 
 def group_sections(materials: Sequence[Material]) -> list[Section]:

@@ -11,10 +11,9 @@ import numpy as np
 
 from cifarlab import examples
 from cifarlab.errors import CheckpointError, CifarlabError
-from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.predictions import Predictions
-from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.evaluation.stored import read_evaluation, read_predictions
 from cifarlab.examples import Examples
 from cifarlab.recipe import Recipe
 from cifarlab.report.facts import Facts, read_facts
@@ -85,22 +84,9 @@ def _result(run: Run, reader: Reader) -> Result | None:
     for name in ("test", "val"):
         evaluation = reader.read(partial(read_evaluation, run, name), None)
         if evaluation is not None:
-            said = reader.read(partial(_predictions, run, name, evaluation), None)
+            said = reader.read(partial(read_predictions, run, name, evaluation), None)
             return Result(evaluation, said, reader.read(partial(_examples, run, name, evaluation), None))
     return None
-
-
-def _predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions:
-    path = run.predictions_file(name)
-    found = predictions.read(path)
-    if (
-        found.logits.shape != (evaluation.num_images, len(evaluation.class_names))
-        or not np.isfinite(found.logits).all()
-    ):
-        raise CheckpointError(f"{path} does not fit evaluation-{name}.json.")
-    if not np.isin(found.labels, np.arange(len(evaluation.class_names))).all():
-        raise CheckpointError(f"{path} has labels without a class.")
-    return found
 
 
 def _examples(run: Run, name: str, evaluation: Evaluation) -> Examples:

@@ -11,7 +11,7 @@ from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import write_atomic
 from cifarlab.report.classes import confusion, per_class
 from cifarlab.report.figures import write_figures
-from cifarlab.report.group import group_sections, members
+from cifarlab.report.group import group_sections
 from cifarlab.report.learning import learning
 from cifarlab.report.material import Material, collect
 from cifarlab.report.origin import environment, recipe_section
@@ -47,7 +47,7 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
 def _write_group(group: Run, humans: Path | None) -> Path:
     if humans is not None:
         raise UsageError(f"{group.path} holds several runs. Give the folder of one of them to compare it with people.")
-    materials = [collect(run) for run in members(group)]
+    materials = [collect(run) for run in group.seeds]
     damages = [text for material in materials for text in _write_one(material, None)[1]]
     return _close(group, _write(group, group_sections(materials), _subtitle(materials[0])), damages)
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cifarlab import checkpoint
 from cifarlab.checkpoint import ModelCard
@@ -99,16 +99,18 @@ def fit(work: Work, state: State, signals: Signals) -> None:
 def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advance: Advance) -> None:
     """Go from wherever the state stands to the end of its epoch."""
     epoch = state.step // len(work.loader)
-    _set_frozen(work.recipe, state, epoch)
+    set_frozen(work.recipe, state.model, epoch)
     end = min((epoch + 1) * len(work.loader), work.total_steps)
     minutes = work.recipe.training
     clock.lap()
-    while state.step < end and not state.ending:
+    while state.step < end:
         take_step(work, state, clock, epoch)
         advance(1, _progress_text(state.totals))
         if minutes.max_minutes and clock.elapsed_seconds > minutes.max_minutes * 60:
             state.ending = "time limit"
-        elif clock.seconds_since_saving > minutes.checkpoint_minutes * 60:
+        if state.step == end or state.ending:
+            return  # no checkpoint between an epoch's last step and its row
+        if clock.seconds_since_saving > minutes.checkpoint_minutes * 60:
             save(work, state, clock)
         stop_if_asked(work, state, clock, signals)
 
@@ -159,6 +161,8 @@ def close_epoch(work: Work, state: State, clock: Clock) -> None:
     state.rows.append(_row(state, epoch, loss, accuracy))
     state.totals = Totals()
     work.tracker.write(state.rows)
+    if work.recipe.runtime.histograms:
+        work.tracker.write_histograms(state.model, state.step)
     log.info(_epoch_text(work, state.rows[-1]))
 
 
@@ -198,14 +202,15 @@ def stop_if_asked(work: Work, state: State, clock: Clock, signals: Signals) -> N
     )
 
 
-def _set_frozen(recipe: Recipe, state: State, epoch: int) -> None:
+def set_frozen(recipe: Recipe, model: nn.Module, epoch: int) -> None:
+    """Put the network into training mode, with its backbone frozen where the recipe says so."""
     thaw = recipe.model.unfreeze_epoch
     frozen = recipe.model.freeze == "backbone" and (thaw is None or epoch < thaw)
     if frozen:
-        finetune.freeze_backbone(state.model)
+        finetune.freeze_backbone(model)
     elif recipe.model.freeze == "backbone":
-        finetune.unfreeze(state.model)
-    finetune.train_mode(state.model, frozen)
+        finetune.unfreeze(model)
+    finetune.train_mode(model, frozen)
 
 
 def _diverged(work: Work, step: int, loss: float, batch: Batch) -> DivergedError:

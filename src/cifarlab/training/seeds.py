@@ -42,5 +42,5 @@ def summarise(runs: list[Run]) -> dict[str, object]:
 def _spread(values: list[float]) -> dict[str, object] | None:
     if not values:
         return None
-    mean, sd = mean_and_sd(values)
+    mean, sd = mean_and_sd(values) if len(values) > 1 else (values[0], None)  # None until the second seed is done
     return {"mean": mean, "sd": sd, "n": len(values), "values": values}

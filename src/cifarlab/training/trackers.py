@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from cifarlab.errors import CheckpointError
+from cifarlab.recipe import Recipe, RuntimeSpec
+from cifarlab.recipe_file import flatten
 from cifarlab.runs import Row, Run
+
+FIGURES = ("predictions", "confusion_matrix")
+"""Of those that a finished run has in figures/, the ones that TensorBoard shows."""
+
+FINAL = {"test/accuracy": "accuracy", "test/loss": "loss", "test/calibration_error": "calibration_error"}
+"""Final metrics, by what evaluation-test.json calls them."""
 
 
 class Tracker:
-    """Writes each epoch's row; after a resume, rows from before the stop are neither lost nor written twice."""
+    """Writes each epoch's row; after a resume, rows from before the stop are neither lost nor written twice.
 
-    def __init__(self, run: Run, next_step: int, *, tensorboard: bool) -> None:
+    `rows` are those that a resumed run has already: TensorBoard hides whatever else was written after them.
+    """
+
+    def __init__(self, run: Run, rows: Sequence[Row], spec: RuntimeSpec) -> None:
         self.run = run
-        self.events = SummaryWriter(str(run.path), purge_step=next_step) if tensorboard else None
+        next_step = int(rows[-1]["step"] or 0) + 1 if rows else 0
+        resumed = any(run.path.glob("events.*"))
+        purge_step = next_step if resumed else None
+        self.events = SummaryWriter(str(run.path), purge_step=purge_step) if spec.tensorboard else None
 
     def write(self, rows: list[Row]) -> None:
         """Store the table, of which the last row is new."""
@@ -25,7 +47,53 @@ class Tracker:
                 self.events.add_scalar(name, value, int(row["step"] or 0))
         self.events.flush()
 
+    def write_histograms(self, model: nn.Module, step: int) -> None:
+        """Show how the weights of every layer are spread."""
+        if self.events is not None:
+            for name, weight in model.named_parameters():
+                self.events.add_histogram(name.replace(".", "/"), weight.detach().float().cpu().numpy(), step)
+
+    def write_results(self, recipe: Recipe, step: int) -> None:
+        """Show the recipe beside the final metrics, in the list of hyper-parameters."""
+        if self.events is not None:
+            self.events.add_hparams(_settings(recipe), final_metrics(self.run), run_name=".", global_step=step)
+
     def close(self) -> None:
         """Finish the event file."""
         if self.events is not None:
             self.events.close()
+
+
+def final_metrics(run: Run) -> dict[str, float]:
+    """The best validation accuracy and the numbers on the test split, as far as there are any."""
+    found: dict[str, float] = {}
+    if (best := run.manifest.get("best_val_accuracy")) is not None:
+        found["best/val/accuracy"] = best
+    test = run.evaluation("test") or {}
+    return found | {name: test[key] for name, key in FINAL.items() if key in test}
+
+
+def add_figures(run: Run) -> None:
+    """Show the prediction grid and the confusion matrix of a finished run, where they lie in figures/.
+
+    Raises CheckpointError for one that is no image.
+    """
+    paths = [run.figures / f"{name}.png" for name in FIGURES]
+    with SummaryWriter(str(run.path)) as events:
+        for path in paths:
+            if path.exists():
+                events.add_image(path.stem, _pixels(path), dataformats="HWC")
+
+
+def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CheckpointError(f"Cannot read the figure {path}: {error}.") from error
+
+
+def _settings(recipe: Recipe) -> dict[str, bool | float | str]:
+    """The recipe as TensorBoard's list takes it: everything that is no number is text."""
+    flat = {name: value for name, value in flatten(recipe).items() if value is not None}
+    return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in flat.items()}

@@ -1,0 +1,69 @@
+"""`cifarlab ablate`: what each part of a recipe is worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cifarlab import recipe_file
+from cifarlab.errors import PartialError
+
+if TYPE_CHECKING:
+    from cifarlab.ablate import Ablation
+
+
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or the path of a TOML file.")],
+    drop: Annotated[
+        str, typer.Option(metavar="PART,PART,...", help="Sections or values to drop, each by itself; unset: list them.")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Train each variant this many times.")] = 1,
+    data: Annotated[str | None, typer.Option(help="Images: a name or a path. Same as --set data.source=...")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder that gets the ablation's folder.")] = Path("runs"),
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Same as --set training.epochs=...")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+) -> None:
+    """Train a recipe with and without some of its parts and say what each is worth on the validation split."""
+    from cifarlab import ablate as ablation
+
+    chosen = recipe_file.override_all(recipe_file.load(recipe), assignments or [])
+    for key, value in {"data.source": data, "training.epochs": epochs}.items():
+        if value is not None:
+            chosen = recipe_file.override(chosen, key, str(value))
+    parts = [part.strip() for part in drop.split(",") if part.strip()]
+    found = ablation.ablate(chosen, parts, seeds=seeds, out=out, data_dir=data_dir)
+    typer.echo(json.dumps(found.to_dict(), indent=2)) if as_json else _print(found)
+    if found.failed:
+        reasons = "; ".join(f"without {part}: {reason.splitlines()[0]}" for part, reason in found.failed.items())
+        raise PartialError(f"Finished, but {len(found.failed)} of the variants failed. {reasons}")
+
+
+def _print(found: Ablation) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for name in ("part", "worth", "95 % interval", "p", "costs"):
+        table.add_column(name)
+    for each in sorted(found.worths, key=lambda worth: -worth.difference):
+        table.add_row(
+            each.part,
+            f"{100 * each.difference:+.2f} points",
+            f"{100 * each.interval.low:+.2f} to {100 * each.interval.high:+.2f}",
+            f"{each.p_value:.2g}",
+            f"{each.seconds:+.1f} s, {100 * each.share_of_time:+.0f} % of the time",
+        )
+    console.print(table)
+    complete = found.variants[0]
+    mean = 100 * sum(complete.accuracies) / len(complete.accuracies)
+    console.print(f"\nThe complete recipe reaches {mean:.2f} % on the validation split in {complete.seconds:.1f} s.")
+    if found.method == "McNemar":
+        console.print("Each variant was trained once, so luck in training is no part of the intervals: see --seeds.")
+    console.print(f"Everything is in {found.run.path}, the chart in figures/ablation.png.")

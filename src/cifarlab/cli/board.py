@@ -1,0 +1,25 @@
+"""`cifarlab board`: TensorBoard on runs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def board(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; unset: all below --root.")] = None,
+    root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Unset: 6006, or the next that is free.")] = None,
+) -> None:
+    """Start TensorBoard on runs, print its address, and serve until Ctrl-C."""
+    from cifarlab import board as boards
+
+    with boards.board(runs or [], root=root, port=port) as address:
+        typer.echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,157 @@
+"""The learning-rate range test: raise the rate step by step and watch the loss."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cifarlab import runtime as runtimes
+from cifarlab.console import progress
+from cifarlab.data.split import load_train_and_val
+from cifarlab.drawing import charts
+from cifarlab.errors import UsageError
+from cifarlab.files import write_atomic
+from cifarlab.recipe import Recipe
+from cifarlab.runs import Run
+from cifarlab.training import optimizers
+from cifarlab.training.loop import set_frozen
+from cifarlab.training.train import make_card, make_step
+
+SMOOTHING = 0.9
+"""Weight of the old average of the loss at each step."""
+FEWEST_STEPS = 10
+DIVERGED = 4.0
+"""The test ends when the smoothed loss is this many times its lowest value."""
+FALLEN = 0.95
+"""The loss has learnt something when it falls below this share of where it began."""
+MARGIN = 10.0
+"""The suggestion is this many times below the rate with the lowest loss: there the loss still falls fast, and steadily.
+
+The rule is that of the fast.ai course (Howard and Gugger, 2018), made for the test of Smith (2017).
+"""
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """A rate, the loss of its batch and the smoothed loss for every step; and what is suggested, with the reason."""
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    suggestion: float | None
+    lowest: float
+    """The rate with the lowest smoothed loss."""
+    steepest: float
+    """The rate at which the smoothed loss falls fastest."""
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def lr_find(
+    recipe: Recipe, *, start: float = 1e-6, end: float = 10.0, steps: int = 100, data_dir: Path | None = None
+) -> RangeTest:
+    """Train a recipe for `steps` batches while the rate rises by equal factors from `start` to `end`.
+
+    The rate takes the place of optimizer.lr and its schedule; everything else is as in training. The network is
+    thrown away, and neither the validation nor the test split is looked at. Smith (2017), https://arxiv.org/abs/1506.01186.
+    Raises UsageError for rates or steps that make no test.
+    """
+    if not 0 < start < end or not math.isfinite(end) or steps < FEWEST_STEPS:
+        raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
+    images, _ = load_train_and_val(recipe.data, recipe.validation, data_dir)
+    runtime = runtimes.resolve(recipe.runtime)
+    loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
+    lrs: list[float] = []
+    losses: list[float] = []
+    with progress("Raising the learning rate", steps, "steps") as advance:
+        for number in range(steps):
+            epoch = number // len(loader)
+            set_frozen(recipe, step.model, epoch)
+            lr = start * (end / start) ** (number / (steps - 1))
+            optimizers.set_lr(step.optimizer, lr)
+            loss = float(step(number, epoch, loader.batch(number))[0])
+            if not math.isfinite(loss):
+                break
+            lrs.append(lr)
+            losses.append(loss)
+            advance(1, f"lr {lr:.2g}  loss {loss:.3f}")
+            if _has_diverged(losses):
+                break
+    return judge_range(lrs, losses)
+
+
+def judge_range(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
+    """Read a range test; raises UsageError when the loss was not finite from the first steps on."""
+    if len(losses) < FEWEST_STEPS:
+        raise UsageError(f"The loss was not finite after {len(losses)} steps. Begin with a lower rate: --start.")
+    smoothed = smooth(losses)
+    low = min(range(len(smoothed)), key=smoothed.__getitem__)
+    suggestion, reason = _suggest(lrs, smoothed, low)
+    steepest = lrs[_steepest(lrs, smoothed, low)]
+    return RangeTest(tuple(lrs), tuple(losses), tuple(smoothed), suggestion, lrs[low], steepest, reason)
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """The moving average, freed of the pull towards 0 at its beginning (Kingma and Ba, 2015, section 3)."""
+    average, found = 0.0, []
+    for number, value in enumerate(values, 1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * value
+        found.append(average / (1 - SMOOTHING**number))
+    return found
+
+
+def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
+    """Leave a folder with the recipe, lr-find.csv, lr-find.json and figures/lr-find.png."""
+    run = Run.create(out, f"{recipe.name[:56]}-lr-find")
+    run.write_recipe(recipe)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["lr", "loss", "smoothed"])
+    writer.writerows(zip(found.lrs, found.losses, found.smoothed, strict=True))
+    write_atomic(run.path / "lr-find.csv", table.getvalue())
+    write_atomic(run.path / "lr-find.json", json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
+    marks = [(found.suggestion, "suggested")] if found.suggestion is not None else []
+    figure = charts.lr_range(found.lrs, found.losses, found.smoothed, [*marks, (found.lowest, "lowest loss")])
+    charts.save_png(figure, run.figures / "lr-find.png")
+    return run
+
+
+def _has_diverged(losses: Sequence[float]) -> bool:
+    smoothed = smooth(losses)
+    return len(losses) >= FEWEST_STEPS and smoothed[-1] > DIVERGED * min(smoothed)
+
+
+def _steepest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> int:
+    """Where the loss falls fastest on its way down, the first steps apart, whose average is still noisy."""
+    places = range(min(FEWEST_STEPS, max(low - 1, 0)), max(low, 1))
+    slopes = {
+        place: (smoothed[place + 1] - smoothed[place]) / math.log(lrs[place + 1] / lrs[place]) for place in places
+    }
+    return min(slopes, key=slopes.__getitem__)
+
+
+def _suggest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> tuple[float | None, str]:
+    if smoothed[low] > FALLEN * smoothed[0]:
+        return None, (
+            f"The loss hardly fell between {lrs[0]:.2g} and {lrs[-1]:.2g}, so nothing can be suggested: "
+            "give it more --steps or another range."
+        )
+    suggestion = lrs[low] / MARGIN
+    if low == len(lrs) - 1:
+        return suggestion, (
+            f"The loss still falls at {lrs[low]:.2g}, the end of the range; a tenth of that is safe, "
+            "and a larger --end may allow more."
+        )
+    return suggestion, (
+        f"The smoothed loss is lowest at {lrs[low]:.2g} and rises beyond; a tenth of that is far enough from where "
+        "training diverges."
+    )
