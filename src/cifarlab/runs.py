@@ -127,7 +127,12 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe that was trained."""
-        return recipe_file.load(self.path / "recipe.toml")
+        path = self.path / "recipe.toml"
+        recipe = recipe_file.load(path)
+        text = path.read_text("utf-8")
+        if "\n[evaluation]\n" not in text or not text.endswith("\n"):  # half of a TOML file may be a valid one
+            raise CheckpointError(f"{path} is cut off: it was written whole, with [evaluation] at its end.")
+        return recipe
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace facts in manifest.json."""

@@ -32,9 +32,8 @@ PROBE = """<!doctype html><meta charset="utf-8"><body style="margin:0"><iframe s
 const frame = document.querySelector("iframe");
 const [file, width] = decodeURIComponent(location.hash.slice(1)).split(",");
 frame.style.width = width + "px"; frame.style.height = "900px";
-frame.onload = async () => {
+frame.onload = () => {
   const inner = frame.contentDocument, view = frame.contentWindow;
-  await Promise.all([...inner.images].map(image => image.decode().catch(() => null)));
   const charts = [...inner.querySelectorAll("svg[role=img]")];
   const cell = inner.querySelector("svg g.tip, svg g.band");
   if (cell) {
@@ -101,7 +100,7 @@ def look(served: Served, tmp_path: Path) -> Look:
         done = subprocess.run(
             [
                 CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                "--disable-background-networking", "--enable-logging=stderr", "--virtual-time-budget=5000",
+                "--disable-background-networking", "--enable-logging=stderr",
                 f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
                 f"{served.address}/probe.html#{file},{width}",
             ],
