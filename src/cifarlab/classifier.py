@@ -124,16 +124,20 @@ class Classifier:
             for name, row, best in zip(names, probabilities, order, strict=True)
         ]
 
-    def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+    def network_input(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+        """What the network sees of uint8 (N, 3, H, W): normalised float32 of the card's input size, on the device."""
         # a copy, since pixels may be a read-only map of a file or a mirrored view, which torch does not take
         block = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.array(pixels, order="C"))
-        images = to_network_input(
+        return to_network_input(
             block.to(self.runtime.device),
             self.mean,
             self.std,
             self.card.input_size,
             memory_format=self.runtime.memory_format,
         )
+
+    def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+        images = self.network_input(pixels)
         with self.runtime.autocast():
             logits: Tensor = self.model(images)
         return logits.float()

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import ablate, board, compare, data, evaluate, lr_find, models, predict, recipes, report, train
+from cifarlab.cli import (
+    ablate,
+    board,
+    compare,
+    data,
+    evaluate,
+    explain,
+    lr_find,
+    models,
+    predict,
+    recipes,
+    report,
+    train,
+)
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -28,6 +41,7 @@ app.command("ablate")(ablate.ablate)
 app.command("lr-find")(lr_find.lr_find)
 app.command("board")(board.board)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)

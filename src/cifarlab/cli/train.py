@@ -11,7 +11,7 @@ import typer
 from cifarlab import recipe_file
 from cifarlab.cli import tables
 from cifarlab.console import log
-from cifarlab.errors import UsageError
+from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 
@@ -54,14 +54,14 @@ def train(
     }
     if resume is not None:
         _refuse_changes([*(assignments or []), *(key for key, value in options.items() if value is not None)], resume)
-        run = _resume(resume, data_dir)
+        run, is_new = _resume(resume, data_dir)
     else:
         chosen = _choose(recipe or "", assignments or [], options)
-        run = _train(chosen, seeds, out, data_dir)
-    if not no_report:
-        _report(run)
-    _show_figures(run)
+        run, is_new = _train(chosen, seeds, out, data_dir), True
+    if is_new:
+        _show(run, data_dir, report=not no_report)
     typer.echo(json.dumps(result(run), indent=2)) if as_json else tables.print_result(run)
+    _mention_skipped(run)
 
 
 def result(run: Run) -> dict[str, Any]:
@@ -90,25 +90,35 @@ def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None) -> Run:
     return train_recipe(recipe, out=out, data_dir=data_dir)
 
 
-def _resume(path: Path, data_dir: Path | None) -> Run:
-    from cifarlab.training.train import resume
+def _resume(path: Path, data_dir: Path | None) -> tuple[Run, bool]:
+    """The run, and whether there was anything left to do."""
+    from cifarlab.training.train import is_complete, resume
 
-    return resume(path, data_dir=data_dir)
+    was_complete = is_complete(Run.open(path))
+    return resume(path, data_dir=data_dir), not was_complete
 
 
-def _report(run: Run) -> None:
+def _show(run: Run, data_dir: Path | None, *, report: bool) -> None:
+    """Draw what needs the network, then the page, then hand the figures to TensorBoard; of several seeds, for each."""
+    from cifarlab.explain.run import explain_run
     from cifarlab.report.write import write_report
-
-    log.info(f"Report: {write_report(run)}")
-
-
-def _show_figures(run: Run) -> None:
-    """In TensorBoard, once they have been drawn."""
     from cifarlab.training.trackers import add_figures
 
     for each in run.seeds or [run]:
+        with each.locked():
+            explain_run(each, data_dir=data_dir)
+    if report:
+        log.info(f"Report: {write_report(run)}")
+    for each in run.seeds or [run]:
         if each.recipe.runtime.tensorboard:
             add_figures(each)
+
+
+def _mention_skipped(run: Run) -> None:
+    """Raise PartialError, after everything else was done, when images were left out."""
+    num_skipped = sum(each.manifest["data"]["skipped"] for each in run.seeds[:1] or [run])
+    if num_skipped:
+        raise PartialError(f"Finished, but {num_skipped} images could not be read: see bad.jsonl in {run.path}.")
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:

@@ -17,21 +17,36 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 def feature_layers(model: nn.Module, image_size: int) -> list[str]:
-    """The layers that put out feature maps (N, C, H, W) with more than one pixel, in the order of definition.
+    """The layers that put out feature maps (N, C, H, W) with more than one pixel, in the order of definition."""
+    with capture(model, layer_names(model)) as outputs:
+        probe(model, image_size)
+    return [name for name in layer_names(model) if name in outputs and is_map(outputs[name])]
 
-    The last one is the usual place to ask where the network looked.
+
+def stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int]]:
+    """The last of the outermost layers for each size of feature map, with that size (H, W), in the order they run.
+
+    In a residual network these are the groups of blocks, behind the last addition. Maps of a square image are square:
+    what else has four dimensions is the inside of an attention layer.
     """
     with capture(model, layer_names(model)) as outputs:
         probe(model, image_size)
-    return [name for name in layer_names(model) if name in outputs and _is_map(outputs[name])]
+    last: dict[int, str] = {}
+    for name, output in outputs.items():
+        side = output.shape[-1]
+        outermost = side not in last or name.count(".") <= last[side].count(".")
+        if is_map(output) and output.shape[2] == side and outermost:
+            last[side] = name
+    return {name: (side, side) for name in outputs for side in last if last[side] == name}
 
 
 @contextmanager
 def capture(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of the named layers while the block runs the network; no hook stays behind.
 
-    The tensors are part of the autograd graph, so gradients can be taken with respect to them. A layer called
-    several times keeps its last output; one that is not called, or gives no single tensor, has no entry.
+    The tensors are part of the autograd graph, so gradients can be taken with respect to them, and stand in the order
+    in which the layers finished. A layer called several times keeps its last output; one that is not called, or gives
+    no single tensor, has no entry.
     Raises UsageError for a name that is not a layer.
     """
     layers = dict(model.named_modules())
@@ -48,30 +63,39 @@ def capture(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor
             handle.remove()
 
 
-@torch.no_grad()
-def probe(model: nn.Module, image_size: int) -> object:
-    """The output for one all-zero image in evaluation mode; every module gets its own mode back."""
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Hold the network in evaluation mode; every module gets its own mode back."""
     modes = {module: module.training for module in model.modules()}
-    tensors = [*model.parameters(), *model.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
     try:
         model.eval()
-        return model(torch.zeros(1, 3, image_size, image_size, device=device))
+        yield
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@torch.no_grad()
+def probe(model: nn.Module, image_size: int) -> object:
+    """The output for one all-zero image in evaluation mode."""
+    tensors = [*model.parameters(), *model.buffers()]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    with evaluation_mode(model):
+        return model(torch.zeros(1, 3, image_size, image_size, device=device))
+
+
+def is_map(output: Tensor) -> bool:
+    """Whether a layer's output is feature maps (N, C, H, W) with more than one pixel."""
+    return output.ndim == 4 and output.shape[2] * output.shape[3] > 1
 
 
 def _keep(outputs: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, object], Tensor | None]:
     def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
             return None
+        outputs.pop(name, None)  # so that a layer called again moves to the end
         outputs[name] = output
         # The network goes on with a copy: an in-place ReLU further on would overwrite what was caught.
         return output.clone()
 
     return hook
-
-
-def _is_map(output: Tensor) -> bool:
-    return output.ndim == 4 and output.shape[2] * output.shape[3] > 1

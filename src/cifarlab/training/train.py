@@ -21,7 +21,7 @@ from cifarlab.data.loader import Loader
 from cifarlab.data.resize import to_network_input
 from cifarlab.data.split import load_train_and_val
 from cifarlab.duration import duration_steps
-from cifarlab.errors import DataError, PartialError, RecipeError
+from cifarlab.errors import DataError, RecipeError
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge, require
@@ -53,7 +53,7 @@ _INITIAL_IMAGES = 5000
 def train(recipe: Recipe, *, out: str | Path = "runs", data_dir: Path | None = None) -> Run:
     """Train a recipe and judge the result; returns the run folder, which is new and has all there is to know.
 
-    Raises DataError, MachineError, DivergedError, InterruptedRunError; and PartialError when images were skipped.
+    Raises DataError, MachineError, DivergedError and InterruptedRunError. Images that were skipped are in bad.jsonl.
     """
     if recipe.evaluation.test:
         require("test", recipe.data.source, data_dir)
@@ -71,13 +71,18 @@ def resume(path: str | Path, *, data_dir: Path | None = None) -> Run:
     """
     run = Run.open(path)
     with run.locked():
-        if run.manifest.get("status") == "complete":
+        if is_complete(run):
             log.info(f"{run.path} is already complete.")
             return run
         recipe = run.recipe
         images, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
         _check_same_data(run, images)
         return _train(recipe, run, images, val, data_dir)
+
+
+def is_complete(run: Run) -> bool:
+    """Whether a run was trained to its end and judged."""
+    return (run.path / "manifest.json").exists() and run.manifest.get("status") == "complete"
 
 
 def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_dir: Path | None) -> Run:
@@ -92,8 +97,9 @@ def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_di
         judge(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
     work.tracker.write_results(recipe, state.step)
     work.tracker.close()
+    if images.skipped:
+        write_atomic(run.path / "bad.jsonl", _lines(images.skipped))
     run.update_manifest(status="complete", finished=now())
-    _report_skipped(run, images)
     return run
 
 
@@ -231,11 +237,9 @@ def _check_same_data(run: Run, images: Images) -> None:
         )
 
 
-def _report_skipped(run: Run, images: Images) -> None:
-    if images.skipped:
-        lines = "".join(json.dumps({"image": text}) + "\n" for text in images.skipped)
-        write_atomic(run.path / "bad.jsonl", lines)
-        raise PartialError(f"Finished, but {len(images.skipped)} images could not be read: see {run.path}/bad.jsonl.")
+def _lines(skipped: tuple[str, ...]) -> str:
+    """One JSON object per image that could not be read."""
+    return "".join(json.dumps({"image": text}) + "\n" for text in skipped)
 
 
 def _num_parameters(model: nn.Module) -> int:

@@ -1,0 +1,102 @@
+"""Explain picture files, and leave pictures and a page in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifarlab.classifier import Classifier
+from cifarlab.console import progress
+from cifarlab.errors import DataError
+from cifarlab.explain.feature_maps import first_filters
+from cifarlab.explain.image import Evidence, Explanation, explain_image
+from cifarlab.explain.page import explanation_page
+from cifarlab.explain.render import feature_figure, filter_figure, map_figure, png
+from cifarlab.files import write_atomic
+
+CHANNELS, CHANNELS_OF_CHOSEN = 16, 64
+"""Feature maps shown of each layer, and of a layer that was asked for."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Explanations in the order of the files, and "file: reason" of those that could not be read."""
+
+    explanations: list[Explanation]
+    failures: list[str]
+
+
+def explain_files(
+    classifier: Classifier, files: Sequence[Path], *, layer: str | None = None, class_name: str | None = None
+) -> Explained:
+    """Explain every file that can be read; raises UsageError as `explain_image` does."""
+    done = Explained([], [])
+    with progress("Explaining", len(files), "images") as advance:
+        for file in files:
+            try:
+                pixels = classifier.decode(file)
+            except DataError as error:
+                done.failures.append(str(error))
+            else:
+                done.explanations.append(
+                    explain_image(classifier, str(file), pixels, layer=layer, class_name=class_name)
+                )
+            advance(1)
+    return done
+
+
+def write_explanations(
+    out: Path, model: str, classifier: Classifier, explanations: Sequence[Explanation], *, chosen_layer: bool
+) -> list[Path]:
+    """Write the page, two pictures per image, and the first filters; returns the files, the page first.
+
+    Raises MachineError when the disk is full or read-only.
+    """
+    channels = CHANNELS_OF_CHOSEN if chosen_layer else CHANNELS
+    filters = first_filters(classifier)
+    contents: dict[Path, bytes | str] = {}
+    contents[out / "explanations.html"] = explanation_page(model, explanations, filters, channels)
+    for number, explanation in enumerate(explanations, start=1):
+        stem = f"{number:02d}-{_plain(explanation.prediction.name)}"
+        contents[out / f"{stem}-maps.png"] = png(map_figure(explanation))
+        if explanation.features:
+            features = feature_figure([(explanation.pixels, explanation.features)], channels)
+            contents[out / f"{stem}-features.png"] = png(features)
+    if filters is not None:
+        contents[out / "filters.png"] = png(filter_figure(filters))
+    for path, content in contents.items():
+        write_atomic(path, content)
+    return list(contents)
+
+
+def as_dict(explanation: Explanation) -> dict[str, Any]:
+    """The numbers of an explanation, heat maps included, as JSON can hold them."""
+    return {
+        "path": explanation.prediction.name,
+        "top": [{"label": label, "probability": share} for label, share in explanation.prediction.top],
+        "class": explanation.class_name,
+        "probability": explanation.probability,
+        "maps": [_map_as_dict(each) for each in explanation.maps],
+    }
+
+
+def _map_as_dict(evidence: Evidence) -> dict[str, Any]:
+    found = evidence.deletion
+    return {
+        "method": evidence.heat_map.method,
+        "layer": evidence.heat_map.layer or None,
+        "values": evidence.heat_map.values.tolist(),
+        "deletion": found.area,
+        "random_deletion": found.random_area,
+        "num_random": len(found.random_curves),
+        "num_beaten": found.num_beaten,
+        "p_value": found.p_value,
+    }
+
+
+def _plain(name: str) -> str:
+    """A file's name without its folder and ending, in letters that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem)[:60]

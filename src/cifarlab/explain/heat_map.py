@@ -1,0 +1,46 @@
+"""Where in an image the evidence lies, in the resolution in which it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """Evidence for one class, float32 (h, w) over the whole image: the higher, the more speaks for the class.
+
+    method says how it was found, layer where (empty for methods that look at inputs and outputs alone).
+    """
+
+    method: str
+    layer: str
+    values: NDArray[np.float32]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what was measured, before any enlargement."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing in the image speaks for the class more than anything else, or nothing speaks for it."""
+        return bool(self.values.max() <= max(0.0, self.values.min()))
+
+    def resized(self, height: int, width: int) -> NDArray[np.float32]:
+        """The map at another size, float32 (height, width), bilinear between the centres of its cells."""
+        return resize(self.values, height, width)
+
+    def shuffled(self, random: np.random.Generator) -> HeatMap:
+        """A map that knows nothing: the same values, in the same resolution, at other places."""
+        return HeatMap("random", "", random.permutation(self.values.ravel()).reshape(self.values.shape))
+
+
+def resize(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Enlarge or shrink float32 (h, w) to (height, width), bilinear between the centres of its cells."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))[None, None]
+    return F.interpolate(tensor, (height, width), mode="bilinear", align_corners=False)[0, 0].numpy()

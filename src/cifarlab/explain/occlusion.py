@@ -1,0 +1,50 @@
+"""What happens to the answer when a part of the image is covered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.explain.heat_map import HeatMap
+
+OCCLUSION = "occlusion"
+CELLS = 16
+"""Places per side at which the image is covered."""
+PATCH_SHARE = 4
+"""The cover's side is a quarter of the image's."""
+
+Score = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Images uint8 (N, 3, H, W) to one number each, (N,): the probability of the class that is being explained."""
+
+
+def occlusion(
+    score: Score,
+    pixels: NDArray[np.uint8],
+    fill: NDArray[np.uint8],
+    *,
+    cells: int = CELLS,
+    patch: tuple[int, int] | None = None,
+) -> HeatMap:
+    """Measure how much the score of uint8 (3, H, W) falls when a patch around each of cells × cells places is covered.
+
+    fill: the covering colour, uint8 (3,). patch: its height and width in pixels, by default a quarter of the image's.
+    Negative where covering raises the score. Source: Zeiler and Fergus, Visualizing and Understanding Convolutional
+    Networks, ECCV 2014, section 4.2.
+    """
+    height, width = pixels.shape[1:]
+    patch_height, patch_width = patch or (max(1, height // PATCH_SHARE), max(1, width // PATCH_SHARE))
+    rows, columns = _spans(height, cells, patch_height), _spans(width, cells, patch_width)
+    covered = np.repeat(pixels[None], len(rows) * len(columns), axis=0)
+    for index, (row, column) in enumerate((row, column) for row in rows for column in columns):
+        covered[index, :, row, column] = fill[:, None, None]
+    fall = score(pixels[None])[0] - score(covered)
+    return HeatMap(OCCLUSION, "", fall.reshape(len(rows), len(columns)).astype(np.float32))
+
+
+def _spans(side: int, cells: int, patch: int) -> list[slice]:
+    """The part of a side that is covered at each place: `patch` pixels around its centre, cut off at the border."""
+    cells = min(cells, side)
+    starts = [round((cell + 0.5) * side / cells - patch / 2 + 1e-9) for cell in range(cells)]
+    return [slice(max(0, start), min(side, start + patch)) for start in starts]

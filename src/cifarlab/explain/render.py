@@ -1,0 +1,145 @@
+"""Explanations as pictures: maps in colour, over their image, in grids."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cifarlab.console import printable
+from cifarlab.drawing.grid import render_grid
+from cifarlab.explain.feature_maps import strongest
+from cifarlab.explain.heat_map import HeatMap
+from cifarlab.explain.image import Evidence, Explanation
+
+SIDE = 128
+"""Pixels to which a picture is brought before it is drawn."""
+HEAT, SHADES = "inferno", "viridis"
+"""Colours of even steps in lightness, for all readers and for grey print (Smith and van der Walt, SciPy 2015)."""
+HEAT_SHARE = 0.6
+COLUMNS = 8
+"""Feature maps in a row."""
+_PAPER = np.full((3, SIDE, SIDE), 255, np.uint8)
+
+Features = tuple[NDArray[np.uint8], Mapping[str, NDArray[np.float32]]]
+"""An image, uint8 (3, H, W), and the maps (C, h, w) of some layers."""
+
+
+def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (3, H, W) at SIDE × SIDE pixels, with hard edges when it grows."""
+    return _square(pixels.transpose(1, 2, 0))
+
+
+def overlay(pixels: NDArray[np.uint8], heat_map: HeatMap) -> NDArray[np.uint8]:
+    """A heat map over the greyed image, uint8 (3, SIDE, SIDE): bright where the evidence is, black where none is.
+
+    The brightest colour is the map's own maximum; what speaks against the class is as dark as what says nothing.
+    """
+    grey = enlarged(pixels).mean(axis=0, keepdims=True)
+    evidence = np.maximum(heat_map.resized(SIDE, SIDE), np.float32(0))
+    largest = float(evidence.max())
+    mixed = (1 - HEAT_SHARE) * grey + HEAT_SHARE * _coloured(evidence / (largest or 1.0), HEAT)
+    return np.asarray(mixed.round(), np.uint8)
+
+
+def shaded(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """One feature map (h, w) from its smallest to its largest value, uint8 (3, SIDE, SIDE), with hard pixel edges."""
+    span = float(values.max() - values.min())
+    colours = _coloured((values - values.min()) / (span or 1.0), SHADES)
+    return _square(colours.transpose(1, 2, 0).astype(np.uint8))
+
+
+def feature_figure(pictures: Sequence[Features], count: int) -> Image.Image:
+    """Images with, layer by layer, the `count` of its channels that vary most; the captions are their numbers."""
+    rows = [row for pixels, layers in pictures for row in _feature_rows(pixels, layers, count)]
+    cells = [cell for row in rows for cell in row.cells + [_PAPER] * (1 + COLUMNS - len(row.cells))]
+    captions = [text for row in rows for text in row.captions + [""] * (1 + COLUMNS - len(row.cells))]
+    return render_grid(np.stack(cells), captions, 1 + COLUMNS, scale=1, row_labels=[row.label for row in rows])
+
+
+def filter_figure(filters: NDArray[np.float32]) -> Image.Image:
+    """Filters (C, 3, h, w) as colours: grey is zero, each filter as bright as its largest weight allows."""
+    largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
+    colours = np.round(127.5 + 127.5 * filters / np.where(largest > 0, largest, 1)).astype(np.uint8)
+    scale = max(1, 48 // filters.shape[-1])
+    return render_grid(colours, (), 2 * COLUMNS, scale=scale)
+
+
+def map_figure(explanation: Explanation) -> Image.Image:
+    """The image, and each heat map over it with its deletion score and that of random maps."""
+    cells = [enlarged(explanation.pixels), *(overlay(explanation.pixels, each.heat_map) for each in explanation.maps)]
+    shown = f"{printable(explanation.class_name)} {100 * explanation.probability:.0f} %"
+    captions = [f"{shown}\n\n", *(f"{map_name(each.heat_map)}\n{deletion_text(each)}" for each in explanation.maps)]
+    return render_grid(np.stack(cells), captions, len(cells), scale=2)
+
+
+def map_name(heat_map: HeatMap) -> str:
+    """A heat map's method, layer and resolution, in a few words."""
+    place = f" {printable(heat_map.layer)}" if heat_map.layer else ""
+    return f"{heat_map.method}{place} {heat_map.size[0]}×{heat_map.size[1]}"
+
+
+def deletion_text(evidence: Evidence) -> str:
+    """The deletion score and the mean of the random maps, on two lines."""
+    return f"deletion {evidence.deletion.area:.2f}\nrandom {evidence.deletion.random_area:.2f}"
+
+
+def verdict(evidence: Evidence, class_name: str) -> str:
+    """One sentence on whether a heat map means anything."""
+    found = evidence.deletion
+    if evidence.heat_map.is_empty:
+        return f"empty: nothing in it speaks for {printable(class_name)}"
+    total = len(found.random_curves)
+    beaten = f"all {total}" if found.num_beaten == total else f"{found.num_beaten} of {total}"
+    meaning = "what it marks matters" if found.num_beaten == total else "not told apart from chance"
+    return f"beats {beaten} random maps (p = {found.p_value:.2f}): {meaning}"
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    content = io.BytesIO()
+    picture.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def png_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """uint8 (3, H, W) as the bytes of a PNG file."""
+    return png(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
+
+
+def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    shrinks = max(image.size) > SIDE
+    resized = image.resize((SIDE, SIDE), Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST)
+    return np.asarray(resized).transpose(2, 0, 1)
+
+
+def _coloured(values: NDArray[np.floating[Any]], colours: str) -> NDArray[np.float64]:
+    """Fractions (h, w) to 0..255, (3, h, w)."""
+    return 255.0 * np.asarray(matplotlib.colormaps[colours](values))[..., :3].transpose(2, 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """The label, the image or blank paper, and up to COLUMNS feature maps."""
+
+    label: str
+    cells: list[NDArray[np.uint8]]
+    captions: list[str]
+
+
+def _feature_rows(pixels: NDArray[np.uint8], layers: Mapping[str, NDArray[np.float32]], count: int) -> Iterator[_Row]:
+    first = enlarged(pixels)
+    for layer, maps in layers.items():
+        channels = strongest(maps, count)
+        label = f"{printable(layer)}  {maps.shape[1]}×{maps.shape[2]}"
+        for start in range(0, len(channels), COLUMNS):
+            part = channels[start : start + COLUMNS]
+            yield _Row(label, [first, *(shaded(maps[i]) for i in part)], ["", *(f"channel {i}" for i in part)])
+            first, label = _PAPER, ""
