@@ -29,7 +29,7 @@ class Elements(HTMLParser):
         self.sources += [value or "" for key, value in attrs if key in ("src", "href") and value]
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_page_shows_curves_differences_and_examples(make_run: MakeRun) -> None:
