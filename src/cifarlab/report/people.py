@@ -44,10 +44,11 @@ def _mistakes_in_words(found: HumanComparison) -> str:
     if not mistakes.num_images:
         return "The network made no mistakes."
     disputed = f"{mistakes.num_disputed:,} ({percent(_disputed(mistakes))})"
+    of_all = f"{percent(_disputed(found.everything))} of all images"
     return (
-        f"Of {count(mistakes.num_images, 'mistake')}, {disputed} are on images that people disagree about, where at "
-        f"least {percent(UNSURE, 0)} of the answers are not the label; so are {percent(_disputed(found.everything))} of "
-        f"all images. {found.num_shared_mistakes:,} mistakes were made by at least one person too, in the same way."
+        f"Of {count(mistakes.num_images, 'mistake')}, {disputed} are on images that people disagree about, where "
+        f"{percent(UNSURE, 0)} of the answers or more differ from the label; so are {of_all}. "
+        f"{found.num_shared_mistakes:,} mistakes were made by at least one person too, in the same way."
     )
 
 
