@@ -24,6 +24,15 @@ ROOM_BYTES = 32 * 2**20
 """Of raw pixels; of larger images than CIFAR's correspondingly fewer are kept."""
 FEWEST = 8
 """Of each kind, however large the images."""
+SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("label", pa.int64()),
+        ("prediction", pa.int64()),
+        ("confidence", pa.float64()),
+        ("png", pa.binary()),
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +89,10 @@ def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: 
     """
     confidences = probabilities(logits, temperature).max(axis=1)
     chosen = choose(logits, images.labels, confidences, images.pixels[:1].nbytes)
-    columns = {
-        "index": pa.array(chosen),
-        "label": pa.array(images.labels[chosen]),
-        "prediction": pa.array(logits.argmax(axis=1)[chosen].astype(np.int64)),
-        "confidence": pa.array(confidences[chosen]),
-        "png": pa.array([_encode(images.pixels[index]) for index in chosen], pa.binary()),
-    }
+    png = [_encode(images.pixels[index]) for index in chosen]
+    columns = [chosen, images.labels[chosen], logits.argmax(axis=1)[chosen], confidences[chosen], png]
     file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, compression="none")
+    pq.write_table(pa.table(columns, SCHEMA), file, compression="none")
     write_atomic(path, file.getvalue())
 
 
@@ -96,19 +100,15 @@ def read(path: Path) -> Examples:
     """Read what `write` stored; raises CheckpointError when the file is missing or is something else."""
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
-        indices, labels, predictions = (table[name].to_numpy() for name in ("index", "label", "prediction"))
-        confidences, png = table["confidence"].to_numpy(), table["png"].to_pylist()
-        if not all(isinstance(each, bytes) for each in png) or min(labels.min(), predictions.min()) < 0:
+        if table.schema.remove_metadata() != SCHEMA or any(column.null_count for column in table.columns):
             raise ValueError("it is not a table of examples")
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        indices, labels, predictions, confidences = (table[name].to_numpy() for name in SCHEMA.names[:-1])
+        lowest = min((column.min() for column in (indices, labels, predictions) if len(column)), default=-1)
+        if lowest < 0 or (np.diff(indices) <= 0).any() or not np.isfinite(confidences).all():
+            raise ValueError("its numbers contradict each other")
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CheckpointError(f"Cannot read the examples {path}: {error}.") from error
-    return Examples(
-        indices.astype(np.int64),
-        labels.astype(np.int64),
-        predictions.astype(np.int64),
-        confidences.astype(np.float64),
-        tuple(png),
-    )
+    return Examples(indices, labels, predictions, confidences, tuple(table["png"].to_pylist()))
 
 
 def choose(

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 CHARACTER = 6.7
 """Mean width of a letter, in units of the drawings."""
+LARGEST = 1e100
+"""What is not smaller comes from a network that diverged, and is not drawn."""
+ROOM = 0.04
+"""Beyond the values, as a share of their range."""
 NUM_TICKS = 5
 """About how many ticks an axis gets."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values; `percent` values are fractions, shown times 100; a `log` axis has positive ends."""
+    """A range of values; `percent` values are fractions, shown times 100; a `log` axis has positive ends.
+
+    `whole` values are counted, so there is no tick between them.
+    """
 
     low: float
     high: float
     log: bool = False
     percent: bool = False
+    whole: bool = False
 
     @classmethod
-    def around(
-        cls, values: Sequence[float], *, log: bool = False, percent: bool = False, padding: float = 0.04
-    ) -> Axis:
-        """The axis that shows all these values, of which there is at least one, with some room at both ends."""
+    def along(cls, values: Sequence[float], *, log: bool = False) -> Axis:
+        """The x axis from the lowest to the highest of these values, of which there is at least one."""
         if log:
-            positive = [value for value in values if value > 0] or [1.0]
-            low, high = min(positive), max(positive)
-            return cls(low, high, True, percent) if high > low else cls(low / 10, high * 10, True, percent)
+            values = [value for value in values if value > 0] or [1.0]
         low, high = min(values), max(values)
-        room = padding * (high - low) or (0.0 if high > low else max(abs(high), 1.0) * 0.1)
-        start = low if low == 0 else low - room
+        if low == high:
+            return cls(low / 10, high * 10, log=True) if log else cls(low - 1, high + 1, whole=True)
+        return cls(low, high, log=log, whole=all(value == int(value) for value in values) and not log)
+
+    @classmethod
+    def around(cls, values: Sequence[float], *, log: bool = False, percent: bool = False) -> Axis:
+        """The axis with some room beyond these values, of which there is at least one, but none beyond 0 or 100 %."""
+        if log:
+            return replace(cls.along(values, log=True), percent=percent)
+        low, high = min(values), max(values)
+        room = ROOM * (high - low) or abs(high) / 10 or 0.1
+        start = low if low == 0 < high else low - room
         end = high if high == 0 > low else high + room
-        if percent:  # a fraction never needs room beyond 0 and 1
-            start, end = max(start, min(low, 0.0)), min(end, max(high, 1.0))
-        return cls(start, end, False, percent)
+        if percent:
+            start, end = (max(start, 0.0) if low >= 0 else start), (min(end, 1.0) if high <= 1 else end)
+        return cls(start, end, percent=percent)
 
     def share(self, value: float) -> float:
         """Where a value lies, 0 at the low end and 1 at the high one."""
@@ -58,8 +72,9 @@ class Axis:
         rough = (self.high - self.low) / NUM_TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = power * min((factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999), default=10)
+        step = max(step, 1.0) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(index * step, 12) for index in range(first, last + 1)]
+        return [index * step for index in range(first, last + 1)]
 
     @property
     def room(self) -> float:
@@ -152,9 +167,8 @@ class Frame:
 
 
 def number(value: float) -> str:
-    """Up to four digits, without an exponent where that is shorter."""
-    text = f"{value:.4g}"
-    if "e" not in text:
-        return f"{round(value):,}" if abs(value) >= 1000 else text.replace("-", "−")
-    mantissa, exponent = text.split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", "−") if abs(value) < 1e6 else f"{mantissa}e{int(exponent)}"
+    """A number in up to four digits, or, from a thousand on, without decimals."""
+    if 1000 <= abs(value) < 1e7:
+        return f"{round(value):,}".replace("-", "−")
+    digits, e, exponent = f"{value:.4g}".partition("e")
+    return f"{digits}{e}{int(exponent) if e else ''}".replace("-", "−")

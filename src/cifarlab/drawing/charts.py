@@ -17,6 +17,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cifarlab.console import printable
+from cifarlab.drawing.axes import LARGEST
+from cifarlab.drawing.fonts import fonts, legible
 from cifarlab.evaluation.calibration import Bin
 from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.files import write_atomic
@@ -132,7 +134,9 @@ def per_class(scores: Sequence[ClassMetrics]) -> Figure:
     axes.barh(places, [each.f1 for each in scores], color=BAR, height=0.62, label="F1")
     axes.scatter([each.precision for each in scores], places, color=VAL, marker="s", s=16, label="precision", zorder=3)
     axes.scatter([each.recall for each in scores], places, color=THIRD, marker="D", s=16, label="recall", zorder=3)
-    axes.set_yticks(places, [_short(each.class_name) for each in scores], fontsize=_name_size(len(scores)))
+    axes.set_yticks(
+        places, [_short(each.class_name) for each in scores], fontsize=_name_size(len(scores)), fontfamily=list(fonts())
+    )
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -180,8 +184,10 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     shown = range(0, num_classes, math.ceil(num_classes / 100))
     names = [_short(class_names[i]) for i in shown]
     size = _name_size(num_classes)
-    axes.set_xticks(list(shown), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.set_yticks(list(shown), names, fontsize=size)
+    axes.set_xticks(
+        list(shown), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=size, fontfamily=list(fonts())
+    )
+    axes.set_yticks(list(shown), names, fontsize=size, fontfamily=list(fonts()))
     axes.tick_params(length=2)
 
 
@@ -207,7 +213,7 @@ def _draw_line(axes: Axes, rows: Sequence[Row], column: str, colour: str, label:
     points = [
         (float(epoch), float(value))
         for row in rows
-        if (epoch := row["epoch"]) is not None and (value := row[column]) is not None and math.isfinite(value)
+        if (epoch := row["epoch"]) is not None and (value := row[column]) is not None and abs(value) < LARGEST
     ]
     marker = "o" if len(points) <= 20 else ""
     epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
@@ -235,6 +241,6 @@ def _plain(axes: Axes) -> None:
 
 def _short(name: str) -> str:
     """A class name as a tick label; a dollar sign would start a formula."""
-    text = printable(name)
+    text = legible(printable(name))
     cut = text if len(text) <= NAME_LIMIT else text[: NAME_LIMIT - 1] + "…"
     return cut.replace("$", r"\$")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cifarlab.data.images import Images
+from cifarlab.drawing.fonts import font_file
 
 INK, PAPER = (38, 38, 38), (255, 255, 255)
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
@@ -159,7 +159,7 @@ def _draw_caption(
     for number, line in enumerate(caption.split("\n")):
         text = _shorten(line, layout.cell_width + layout.gap - 4, layout.font_size)
         place = (middle, y + (number + 0.5) * layout.line_height)
-        draw.text(place, text, fill=ink, font=_font(layout.font_size), anchor="mm")
+        draw.text(place, text, fill=ink, font=_font(text, layout.font_size), anchor="mm")
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, layout: _Layout, row: int, label: str) -> None:
@@ -167,7 +167,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, layout: _Layout, row: int, label: str
     text = _shorten(label, MAX_LABEL_WIDTH, size)
     _, top = layout.corner(row * layout.columns)
     place = (MARGIN + layout.label_width - WIDE_GAP, top + layout.cell_height / 2)
-    draw.text(place, text, fill=INK, font=_font(size), anchor="rm")
+    draw.text(place, text, fill=INK, font=_font(text, size), anchor="rm")
 
 
 def _shorten(text: str, width: int, font_size: int) -> str:
@@ -180,10 +180,13 @@ def _shorten(text: str, width: int, font_size: int) -> str:
 
 
 def _width(text: str, font_size: int) -> int:
-    return round(_font(font_size).getlength(text))
+    return round(_font(text, font_size).getlength(text))
+
+
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    return _load_font(font_file(text), size)
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and therefore looks the same everywhere."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+def _load_font(file: Path, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)

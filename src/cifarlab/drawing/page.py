@@ -101,7 +101,7 @@ def facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
 
 def headline(number: str, text: str) -> Markup:
     """The one number that a reader came for, and what it is."""
-    return Markup('<p class="headline"><strong>{}</strong> <span>{}</span></p>').format(number, printable(text))
+    return Markup('<p class="headline"><strong>{}</strong> <span>{}</span></p>').format(_text(number), _text(text))
 
 
 def link(url: str, text: str) -> Markup:
@@ -113,7 +113,7 @@ def link(url: str, text: str) -> Markup:
 
 def paragraph(text: str) -> Markup:
     """A paragraph of plain text."""
-    return Markup("<p>{}</p>").format(printable(text))
+    return Markup("<p>{}</p>").format(_text(text))
 
 
 def warning(text: str) -> Markup:
@@ -145,7 +145,7 @@ def details(summary: str, body: Markup) -> Markup:
 def _tile(tile: Tile) -> Markup:
     kind = {None: "", True: "right", False: "wrong"}[tile.right]
     verdict = {None: "", True: ", right", False: ", wrong"}[tile.right]
-    caption, detail = printable(tile.caption), printable(tile.detail)
+    caption, detail = _text(tile.caption), _text(tile.detail)
     return Markup(
         '<li class="{kind}" title="{words}"><img src="{source}" alt="{words}{verdict}">'
         '<span class="caption">{caption}</span><span class="detail">{detail}</span></li>'
@@ -169,7 +169,8 @@ def _cell(value: Cell) -> str | Markup:
 
 
 def _text(value: str | Markup) -> str | Markup:
-    return value if isinstance(value, Markup) else printable(value)
+    """Prose, in which a percent sign stays with its number."""
+    return value if isinstance(value, Markup) else printable(value).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _read(path: Path) -> bytes:

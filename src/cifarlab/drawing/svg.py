@@ -14,7 +14,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from cifarlab.console import printable
-from cifarlab.drawing.axes import CHARACTER, Axis, Frame, number
+from cifarlab.drawing.axes import CHARACTER, LARGEST, Axis, Frame, number
 from cifarlab.drawing.figure import NOTHING, NUM_COLOURS, dot, drawing, figure, join, legend, short
 from cifarlab.evaluation.calibration import Bin
 
@@ -31,7 +31,7 @@ ROW = 24.0
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart: points (x, y), values that are not finite left out; `colour` counts from 0."""
+    """One line of a chart: points (x, y), those beyond LARGEST or not numbers left out; `colour` counts from 0."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -76,7 +76,7 @@ def line_chart(
     if not points:
         return figure(title, NOTHING)
     lows = [y for _, y in points] + ([0.0] if from_zero else [])
-    x_axis = Axis.around([x for x, _ in points], log=x_log, padding=0)
+    x_axis = Axis.along([x for x, _ in points], log=x_log)
     y_axis = Axis.around(lows, log=y_log, percent=percent)
     top = 10.0 + MARK_ROW * len(marks)
     frame = Frame(x_axis, y_axis, WIDTH, HEIGHT + top, left=y_axis.room + 32, top=top)
@@ -110,7 +110,7 @@ def bar_chart(
     frame = Frame(axis, None, WIDTH, 56 + ROW * len(bars), left=left)
     rows = [_bar(frame, bar, row, value_name, dot_names) for row, bar in enumerate(bars)]
     words = f"{title}: " + "; ".join(f"{bar.name} {axis.text(bar.value)}" for bar in bars[:30])
-    keys = [(value_name, Markup('<rect class="bar" width="14" height="10" y="2"/>'))] if dot_names else []
+    keys = [(value_name, Markup('<rect class="bar" width="20" height="10" y="2"/>'))] if dot_names else []
     keys += [(name, dot(7, 7, index + 1)) for index, name in enumerate(dot_names)]
     return figure(title, drawing(WIDTH, frame.height, words, [frame.drawn(x_label, ""), *rows]), legend(keys))
 
@@ -128,16 +128,16 @@ def reliability(bins: Sequence[Bin], *, title: str) -> Markup:
         f"at {each.confidence:.0%} confidence {each.accuracy:.0%} are right" for each in bins if each.num_images
     )
     keys = [
-        ("accuracy", Markup('<rect class="bar" width="14" height="10" y="2"/>')),
-        ("share of images", Markup('<rect class="share" width="14" height="10" y="2"/>')),
-        ("perfect", Markup('<line class="diagonal" x2="16" y1="7" y2="7"/>')),
+        ("accuracy", Markup('<rect class="bar" width="20" height="10" y="2"/>')),
+        ("share of images", Markup('<rect class="share" width="20" height="10" y="2"/>')),
+        ("perfect", Markup('<line class="diagonal" x2="22" y1="7" y2="7"/>')),
     ]
     parts = [frame.drawn("confidence", "accuracy"), *drawn, diagonal]
     return figure(title, drawing(WIDTH, frame.height, words, parts), legend(keys))
 
 
 def _finite(series: Series) -> Series:
-    points = [(x, y) for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
+    points = [(x, y) for x, y in series.points if abs(x) < LARGEST and abs(y) < LARGEST]
     return Series(series.name, sorted(points), series.colour, series.dashed)
 
 

@@ -40,13 +40,14 @@ def people(result: Result | None, path: Path) -> Section:
 
 
 def _mistakes_in_words(found: HumanComparison) -> str:
-    mistakes, everything = found.mistakes, found.everything
+    mistakes = found.mistakes
     if not mistakes.num_images:
         return "The network made no mistakes."
+    disputed = f"{mistakes.num_disputed:,} ({percent(_disputed(mistakes))})"
+    of_all = f"{percent(_disputed(found.everything))} of all images"
     return (
-        f"Of {count(mistakes.num_images, 'mistake')}, {mistakes.num_disputed:,} "
-        f"({percent(mistakes.num_disputed / mistakes.num_images)}) are on images that people disagree about, where at "
-        f"least {UNSURE:.0%} of the answers are not the label; of all images {percent(_disputed(everything))} are. "
+        f"Of {count(mistakes.num_images, 'mistake')}, {disputed} are on images that people disagree about, where "
+        f"{percent(UNSURE, 0)} of the answers or more differ from the label; so are {of_all}. "
         f"{found.num_shared_mistakes:,} mistakes were made by at least one person too, in the same way."
     )
 

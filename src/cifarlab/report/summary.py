@@ -38,8 +38,8 @@ def _cautions(material: Material) -> list[str]:
     cautions = []
     if material.facts.data.original is False:
         cautions.append(
-            "The pixels are not the published ones, so figures that others published are no comparison. "
-            f"{material.facts.data.note}"
+            f"The pixels are not the published ones ({material.facts.data.note}), so accuracies that others published "
+            "are no comparison."
         )
     if len(material.openings) > 1:
         cautions.append(

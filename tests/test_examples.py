@@ -1,0 +1,118 @@
+"""Which images are kept, and that they come back bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cifarlab import examples
+from cifarlab.data.images import Images
+from cifarlab.errors import CheckpointError
+from cifarlab.evaluation.calibration import probabilities
+from cifarlab.evaluation.metrics import confusion_matrix
+
+NUM_CLASSES = 5
+
+
+def judged(num_images: int = 2000, side: int = 4) -> tuple[Images, np.ndarray]:
+    random = np.random.default_rng(3)
+    labels = random.integers(0, NUM_CLASSES, num_images)
+    logits = random.normal(size=(num_images, NUM_CLASSES)).astype(np.float32)
+    pixels = random.integers(0, 256, (num_images, 3, side, side), dtype=np.uint8)
+    return Images(pixels, labels, tuple("abcde")), logits
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> examples.Examples:
+    examples.write(tmp_path / "e.parquet", *judged(), 2.0)
+    return examples.read(tmp_path / "e.parquet")
+
+
+def test_images_and_what_was_said_come_back_exactly(kept: examples.Examples) -> None:
+    images, logits = judged()
+    everything = np.arange(len(kept))
+    assert np.array_equal(kept.pixels(everything), images.pixels[kept.indices])
+    assert np.array_equal(kept.labels, images.labels[kept.indices])
+    assert np.array_equal(kept.predictions, logits.argmax(axis=1)[kept.indices])
+    np.testing.assert_array_equal(kept.confidences, probabilities(logits, 2.0).max(axis=1)[kept.indices])
+    assert np.array_equal(kept.right, kept.labels == kept.predictions)
+
+
+def test_the_first_images_are_kept_in_order(kept: examples.Examples) -> None:
+    assert kept.indices[kept.first()].tolist() == list(range(64))
+    assert kept.indices[kept.first(5)].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_most_confident_mistakes_and_the_least_confident_hits_are_those_of_the_whole_split(
+    kept: examples.Examples,
+) -> None:
+    images, logits = judged()
+    confidences = probabilities(logits, 2.0).max(axis=1)
+    wrong = logits.argmax(axis=1) != images.labels
+    mistakes = sorted(np.flatnonzero(wrong), key=lambda index: -confidences[index])
+    hits = sorted(np.flatnonzero(~wrong), key=lambda index: confidences[index])
+    assert kept.indices[kept.mistakes()].tolist() == mistakes[:500]
+    assert kept.indices[kept.unsure_hits()].tolist() == hits[:64]
+
+
+def test_each_of_the_most_confused_pairs_has_examples(kept: examples.Examples) -> None:
+    images, logits = judged()
+    matrix = confusion_matrix(logits, images.labels)
+    np.fill_diagonal(matrix, 0)
+    for cell in np.argsort(-matrix, axis=None)[:10]:
+        label, prediction = divmod(int(cell), NUM_CLASSES)
+        places = kept.confused(label, prediction)
+        assert len(places) == 4 and (np.diff(kept.confidences[places]) <= 0).all()
+        assert set(kept.labels[places]) == {label} and set(kept.predictions[places]) == {prediction}
+
+
+def test_of_large_images_fewer_are_kept_but_of_every_kind_some() -> None:
+    images, logits = judged()
+    confidences = probabilities(logits).max(axis=1)
+    side = 224
+    chosen = examples.choose(logits, images.labels, confidences, 3 * side**2)
+    assert len(chosen) * 3 * side**2 < 1.3 * examples.ROOM_BYTES
+    right = logits.argmax(axis=1) == images.labels
+    assert set(range(8)) <= set(chosen.tolist())
+    assert int(np.argmax(np.where(right, 0, confidences))) in chosen
+    assert int(np.argmin(np.where(right, confidences, 2))) in chosen
+
+
+@pytest.mark.parametrize("num_images", [1, 7])
+def test_a_small_split_is_kept_whole(tmp_path: Path, num_images: int) -> None:
+    images, logits = judged(num_images)
+    examples.write(tmp_path / "e.parquet", images, logits, 1.0)
+    found = examples.read(tmp_path / "e.parquet")
+    assert found.indices.tolist() == list(range(num_images))
+
+
+def table(**changes: object) -> pa.Table:
+    columns = {"index": [0], "label": [1], "prediction": [1], "confidence": [0.5], "png": [b"x"]} | changes
+    return pa.table({name: values for name, values in columns.items() if values is not None})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"png": None}, {"png": ["text"]}, {"png": [None]}, {"label": [-1]}, {"label": ["a"]}, {"index": [None]}]
+)
+def test_another_table_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    pq.write_table(table(**changes), tmp_path / "e.parquet")
+    with pytest.raises(CheckpointError, match=r"e\.parquet"):
+        examples.read(tmp_path / "e.parquet")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 and then nothing"])
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "e.parquet").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"e\.parquet"):
+        examples.read(tmp_path / "e.parquet")
+
+
+def test_a_picture_that_is_none_is_an_error(tmp_path: Path) -> None:
+    pq.write_table(table(), tmp_path / "e.parquet")
+    with pytest.raises(CheckpointError, match="cannot be decoded"):
+        examples.read(tmp_path / "e.parquet").pixels(np.array([0]))
