@@ -62,7 +62,15 @@ def test_there_is_no_room_beyond_nothing_and_everything() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.001, "0.001"), (1e-5, "1e−5"), (-0.25, "−0.25"), (12345.6, "12,346"), (1234567.0, "1,234,567"), (1e12, "1e12")],
+    [
+        (0, "0"),
+        (0.001, "0.001"),
+        (1e-5, "1e−5"),
+        (-0.25, "−0.25"),
+        (12345.6, "12,346"),
+        (1234567.0, "1,234,567"),
+        (1e12, "1e12"),
+    ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number(value) == text

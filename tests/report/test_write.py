@@ -189,8 +189,10 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cut(path: Path) -> None:
+    """In the middle of the file and of a line, where a recipe is not complete by chance."""
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
+    start = content.rfind(b"\n", 0, len(content) // 2)
+    path.write_bytes(content[: start + 3])
 
 
 def scramble(path: Path) -> None:

@@ -14,7 +14,7 @@ from cifarlab.compare.wording import conclude
 from cifarlab.errors import UsageError
 from cifarlab.recipe_file import flatten
 
-SHOWN_EXAMPLES = 20
+SHOWN_EXAMPLES = 16
 """Images of each kind of disagreement that JSON and the page show."""
 
 _UNCOMPARED = ("name", "description", "format", "training.seed")
