@@ -17,7 +17,12 @@ SHOWN = 32
 
 EXPLANATIONS = (
     ("feature_maps.png", "Feature maps", "What the first layers make of some images: bright is a strong response."),
-    ("grad_cam.png", "Grad-CAM", "Where the network looked when it decided, on some hits and some mistakes."),
+    (
+        "grad_cam.png",
+        "Grad-CAM",
+        "Where the network looked when it decided, on some hits and some mistakes. Below: its mean confidence while "
+        "pixels are deleted, the hottest first, or in random order. A map that means something has the lower number.",
+    ),
 )
 
 
