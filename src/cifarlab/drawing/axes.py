@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-CHARACTER = 6.7
+CHARACTER = 7.2
 """Mean width of a letter, in units of the drawings."""
 LARGEST = 1e100
 """What is not smaller comes from a network that diverged, and is not drawn."""
