@@ -24,7 +24,7 @@ LINES = (
     ("runs", "runtime"),
     ("data", "models"),
     ("checkpoint", "evaluation"),
-    ("classifier", "drawing", "examples"),
+    ("classifier", "drawing", "examples", "wording"),
     ("judge", "predict_files"),
     ("training",),
     ("report", "compare", "explain", "ablate", "lr_find", "board", "export", "sweep", "serve", "bench"),

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cifarlab.runs import Run
+from cifarlab.wording import duration, percent
 
 BAR_CELLS = 20
 
@@ -35,7 +36,7 @@ def print_result(run: Run) -> None:
 
 def accuracy_text(accuracy: float, interval: list[float] | None = None) -> str:
     """An accuracy for people: "85.2 % (84.5 to 85.9)"."""
-    text = f"{accuracy:.1%}".replace("%", " %")
+    text = percent(accuracy)
     return text if interval is None else f"{text} ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})"
 
 
@@ -48,7 +49,7 @@ def _headline(run: Run, manifest: dict[str, Any], test: dict[str, Any] | None) -
         table.add_row("test", f"{accuracy_text(test['accuracy'], test['accuracy_interval'])}  95 % interval")
         if test["tta_accuracy"] is not None:
             table.add_row(f"test, {test['tta']}", accuracy_text(test["tta_accuracy"], test["tta_interval"]))
-    table.add_row("training", f"{_duration(manifest['elapsed_seconds'])}, {_speed(run)}, {manifest['ending']}")
+    table.add_row("training", f"{duration(manifest['elapsed_seconds'])}, {_speed(run)}, {manifest['ending']}")
     runtime = manifest["runtime"]
     table.add_row("on", f"{runtime['device_name']}, {runtime['precision']}, {runtime['memory_format']}")
     return table
@@ -82,8 +83,3 @@ def _print_seeds(console: Console, run: Run, summary: dict[str, Any]) -> None:
 def _speed(run: Run) -> str:
     speeds = [row["images_per_second"] for row in run.metrics if row["images_per_second"]]
     return f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s" if speeds else "no epoch"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from cifarlab.compare.entry import Entry, Measure
 from cifarlab.compare.pairs import Pair
+from cifarlab.wording import duration
 
 
 def conclude(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
@@ -80,13 +81,7 @@ def _amount_text(found: Measure | None) -> str:
 
 
 def _time_text(found: Measure | None) -> str:
-    if found is None:
-        return "–"
-    minutes, seconds = divmod(round(found.value), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{found.value:.1f} s"
+    return "–" if found is None else duration(found.value)
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Measure | None], str]]] = {

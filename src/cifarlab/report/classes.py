@@ -13,7 +13,7 @@ from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.examples import Examples
 from cifarlab.report.material import Result
 from cifarlab.report.pictures import tiles
-from cifarlab.report.wording import count, percent
+from cifarlab.wording import count, percent
 
 SHOWN_PAIRS = 6
 """Of the most confused, with example images."""

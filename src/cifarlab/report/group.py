@@ -11,7 +11,7 @@ from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.report.learning import points
 from cifarlab.report.material import Material
-from cifarlab.report.wording import count, duration, percent
+from cifarlab.wording import count, duration, percent
 
 
 def group_sections(materials: Sequence[Material]) -> list[Section]:

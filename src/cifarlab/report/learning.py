@@ -9,7 +9,7 @@ from markupsafe import Markup
 from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
 from cifarlab.drawing.svg import Mark, Series, line_chart
 from cifarlab.report.material import Material
-from cifarlab.report.wording import percent
+from cifarlab.wording import percent
 
 RISEN = 1.05
 """A validation loss this far above its lowest counts as over-fitting, not as noise."""

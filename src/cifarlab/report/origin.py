@@ -10,7 +10,7 @@ from cifarlab import recipe_file
 from cifarlab.drawing.page import Section, code, details, facts, heading, link, paragraph, table
 from cifarlab.recipe import Recipe, ReferenceSpec
 from cifarlab.report.material import Material
-from cifarlab.report.wording import moment, percent, with_interval
+from cifarlab.wording import moment, percent, with_interval
 
 
 def recipe_section(material: Material, recipe: Recipe) -> Section:

@@ -12,7 +12,7 @@ from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.evaluation.humans import UNSURE, Group, HumanComparison, compare_with_humans, load_counts
 from cifarlab.examples import Examples
 from cifarlab.report.material import Result
-from cifarlab.report.wording import count, percent
+from cifarlab.wording import count, percent
 
 SHOWN = 24
 """Images where the network and people differ most."""

@@ -10,7 +10,7 @@ from cifarlab.drawing.page import Section, Tile, code, embed_png, gallery, headi
 from cifarlab.errors import CheckpointError
 from cifarlab.examples import Examples
 from cifarlab.report.material import Material
-from cifarlab.report.wording import percent
+from cifarlab.wording import percent
 
 SHOWN = 32
 """Mistakes, and hits that were nearly mistakes."""

@@ -9,7 +9,7 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.recipe import Recipe
 from cifarlab.report.material import Material
-from cifarlab.report.wording import count, duration, moment, percent, with_interval
+from cifarlab.wording import count, duration, moment, percent, with_interval
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 SHOWN_OF_HASH = 16

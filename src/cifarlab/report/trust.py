@@ -9,7 +9,7 @@ from cifarlab.drawing.svg import reliability
 from cifarlab.evaluation import calibration
 from cifarlab.evaluation.calibration import Bin, expected_calibration_error
 from cifarlab.report.material import Result
-from cifarlab.report.wording import percent
+from cifarlab.wording import percent
 
 
 def trust(result: Result) -> Section:
