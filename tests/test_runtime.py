@@ -105,6 +105,7 @@ def test_auto_precision_on_a_cpu_is_what_is_measured_faster(
 
 
 def test_threads_are_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 1, 2})
     spec = RuntimeSpec(device="cpu", precision="fp32")
     assert runtime.resolve(spec).threads == 3
@@ -113,6 +114,15 @@ def test_threads_are_the_cores_that_the_process_may_use(monkeypatch: pytest.Monk
     monkeypatch.setattr(runtime.os, "cpu_count", lambda: None)
     assert runtime.resolve(spec).threads == 1
     assert runtime.resolve(spec.model_copy(update={"threads": 2})).threads == 2
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("2", 2), ("0", 3), ("many", 3), ("", 3)])
+def test_threads_are_those_that_omp_num_threads_asks_for(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
+) -> None:
+    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert runtime.resolve(RuntimeSpec(device="cpu", precision="fp32")).threads == threads
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "cpu cpu", "tpu"])
