@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from cifarlab import recipe_file
-from cifarlab.cli import tables
 from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe import Recipe
@@ -41,6 +40,8 @@ def train(
 
     Values are taken from the recipe, then from --set in order, then from the other options.
     """
+    from cifarlab.cli import tables
+
     if (recipe is None) == (resume is None):
         raise UsageError("Give either a recipe or --resume RUN.\nSee the recipes with: cifarlab recipes")
     options = {
