@@ -150,3 +150,12 @@ def test_describe_can_be_written_as_json() -> None:
     assert facts["device"] == "cpu"
     assert facts["device_name"]
     assert all(isinstance(value, str | int | bool) for value in facts.values())
+
+
+def test_the_network_is_seeded_by_the_key_alone() -> None:
+    def draw(*key: int) -> list[float]:
+        runtime.seed_network(torch.device("cpu"), *key)
+        return torch.nn.functional.dropout(torch.ones(64)).tolist()
+
+    assert draw(1, 2) == draw(1, 2)
+    assert draw(1, 2) != draw(1, 3)

@@ -112,6 +112,19 @@ def generator(device: torch.device, *key: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(mix_key(*key))
 
 
+def seed_network(device: torch.device, *key: int) -> None:
+    """Seed the generator that layers such as dropout draw from on `device`, by `key` alone.
+
+    torch.manual_seed would also queue a call, with a formatted stack, for every kind of device that is not in use.
+    """
+    seed = mix_key(*key)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def mix_key(*key: int) -> int:
     """Fold integers into one well-mixed 63-bit seed (splitmix64; Steele et al., 2014)."""
     state = 0

@@ -47,7 +47,7 @@ class Step:
         Under mixup and cutmix an image counts as correct by the share of the label that it hits.
         """
         images, targets = self.inputs(step, epoch, batch)
-        torch.manual_seed(runtimes.mix_key(self.recipe.training.seed, _NETWORK, step))
+        runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
         logits = logits.float()
