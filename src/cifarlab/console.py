@@ -37,7 +37,7 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
         TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total, text="")
