@@ -27,9 +27,9 @@ SPLITS = ("train", "val", "test")
 
 def judge(
     run: Run,
-    split: str,
+    split: str = "val",
     *,
-    reason: str,
+    reason: str = "asked for in Python",
     tta: str = "none",
     classifier: Classifier | None = None,
     source: str | None = None,
