@@ -58,7 +58,7 @@ class Classifier:
         self.std = torch.tensor(card.std, device=runtime.device)
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None) -> Self:
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
         """Load a model file, or the one in a run folder; without a runtime: the best device, in fp32.
 
         Raises CheckpointError when the file is missing, damaged, or its weights do not fit its card.
@@ -72,7 +72,7 @@ class Classifier:
         if problems:
             raise CheckpointError(f"{file} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
         model.load_state_dict(weights)
-        return cls(model, card, runtime or inference_runtime())
+        return cls(model, card, runtime or inference_runtime(), batch_size)
 
     @torch.inference_mode()
     def logits(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:

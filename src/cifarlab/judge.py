@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab import examples
-from cifarlab.classifier import Classifier
+from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log
 from cifarlab.data.images import Images
 from cifarlab.data.sources import load_images, splits
@@ -44,7 +44,7 @@ def judge(
     """
     if split not in SPLITS:
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
-    classifier = classifier or Classifier.load(run.model_file)
+    classifier = classifier or _load(run)
     require(split, source or run.recipe.data.source, data_dir)
     if split == "test":
         count = run.open_test(reason if source is None else f"{reason}, {source}")
@@ -100,6 +100,13 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
         write_atomic(run.path / f"bad-{name}.jsonl", "".join(lines))
         log.warning(f"{len(images.skipped)} images could not be read and do not count: see bad-{name}.jsonl")
     run.write_evaluation(name, evaluation.to_dict())
+
+
+def _load(run: Run) -> Classifier:
+    """The classifier that the run left, on the device and in the batches that its recipe asks for."""
+    recipe = run.recipe
+    runtime = inference_runtime(recipe.runtime.device)
+    return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 
 def require(split: str, source: str, data_dir: Path | None) -> None:

@@ -322,3 +322,16 @@ def test_the_classifier_answers_as_validation_saw_it(tiny, tmp_path):
     classifier = Classifier.load(run.path)
     assert metrics.accuracy(classifier.logits(val.pixels), val.labels) == run.manifest["best_val_accuracy"]
     assert classifier.card.class_names == val.class_names
+
+
+def test_judging_keeps_to_the_batches_of_the_recipe(tiny, tmp_path, monkeypatch):
+    sizes = set()
+    make = Classifier._batch
+
+    def batch(self, pixels):
+        sizes.add(len(pixels))
+        return make(self, pixels)
+
+    monkeypatch.setattr(Classifier, "_batch", batch)
+    train(override_all(tiny, ["evaluation.batch_size=100", "evaluation.test=true"]), out=tmp_path)
+    assert sizes == {100, 72}  # 300 images of val; 972 of test

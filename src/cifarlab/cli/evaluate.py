@@ -48,7 +48,8 @@ def evaluate(
     from cifarlab.judge import judge, result_name
 
     opened = Run.open(run)
-    classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device))
+    batch_size = opened.recipe.evaluation.batch_size
+    classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=batch_size)
     with opened.locked():
         evaluation = judge(
             opened,

@@ -61,7 +61,10 @@ def train(
         run, is_new = _train(chosen, seeds, out, data_dir), True
     if is_new:
         _show(run, data_dir, report=not no_report)
-    typer.echo(json.dumps(result(run), indent=2)) if as_json else tables.print_result(run)
+    if as_json:
+        typer.echo(json.dumps(result(run), indent=2))
+    else:
+        tables.print_result(run)
     _mention_skipped(run)
 
 

@@ -169,7 +169,8 @@ def close_epoch(work: Work, state: State, clock: Clock) -> None:
 def validate(work: Work, state: State) -> tuple[float, float]:
     """Loss and accuracy on the validation images, through the same code that will judge the test split."""
     assert work.val is not None
-    logits = Classifier(state.judged, work.card, work.runtime).logits(work.val.pixels)
+    batch_size = work.recipe.evaluation.batch_size
+    logits = Classifier(state.judged, work.card, work.runtime, batch_size).logits(work.val.pixels)
     return metrics.cross_entropy(logits, work.val.labels), metrics.accuracy(logits, work.val.labels)
 
 

@@ -209,7 +209,9 @@ def finish(work: Work, state: State) -> None:
     weights = state.best_weights or state.judged.state_dict()
     checkpoint.save_model(work.run.model_file, weights, work.card)
     if work.val is not None:
-        logits = Classifier.load(work.run.model_file, runtime=work.runtime).logits(work.val.pixels)
+        batch_size = work.recipe.evaluation.batch_size
+        classifier = Classifier.load(work.run.model_file, runtime=work.runtime, batch_size=batch_size)
+        logits = classifier.logits(work.val.pixels)
         temperature = fit_temperature(logits, work.val.labels)
         card = work.card.model_copy(update={"temperature": temperature})
         checkpoint.save_model(work.run.model_file, weights, card)
