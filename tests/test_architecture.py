@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
-    ("errors", "version", "duration", "console"),
+    ("errors", "version", "duration", "console", "section"),
     ("recipe", "files"),
     ("recipe_file",),
     ("runs", "runtime"),
@@ -43,7 +43,18 @@ LATE_IMPORTS = {"cli", "__init__", "__main__"}
 TORCH = {"torch", "torchvision", "timm"}
 NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pyarrow", "tensorboard", "PIL"}
 
-TORCH_FREE = {"errors", "version", "duration", "console", "recipe", "files", "recipe_file", "runs", "report"} | {
+TORCH_FREE = {
+    "errors",
+    "version",
+    "duration",
+    "console",
+    "section",
+    "recipe",
+    "files",
+    "recipe_file",
+    "runs",
+    "report",
+} | {
     "drawing",
     "examples",
     "compare",

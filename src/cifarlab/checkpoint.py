@@ -21,7 +21,8 @@ from torch import Tensor
 
 from cifarlab.errors import CheckpointError
 from cifarlab.files import atomic_folder, sha256, write_atomic
-from cifarlab.recipe import ModelSpec, Positive, Section
+from cifarlab.recipe import ModelSpec
+from cifarlab.section import Positive, Section
 
 MODEL_FORMAT = 1
 HEADER_LIMIT = 2**20

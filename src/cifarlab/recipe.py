@@ -7,28 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
+from cifarlab.section import Fraction, NonNegative, Positive, Section, Weights
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What recipes and runs may be called: it is a folder's name on every system."""
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Weights = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys, wrong types, NaN and infinity are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class ReferenceSpec(Section):
@@ -127,14 +115,20 @@ class AugmentationSpec(Section):
 class OptimizerSpec(Section):
     """How gradients become steps."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    """SGD, Adam, or AdamW with decoupled weight decay."""
+    name: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
+    """SGD, Adam, AdamW with decoupled weight decay, or Muon: orthogonal steps for filters, SGD for the rest."""
     lr: Positive = 0.1
     """The base learning rate; the schedule scales it."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of sgd."""
+    """Of sgd, and of muon for everything but the filters."""
     nesterov: bool = False
-    """Of sgd."""
+    """Of sgd; muon always looks ahead."""
+    filter_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """Of muon, for the filters."""
+    rest_lr: Positive = 1.0
+    """Of muon: the base learning rate of everything but the filters, whose rate is lr."""
+    bias_lr_factor: Positive = 1.0
+    """Factor on the learning rate of norm scales and biases; their weight decay keeps its strength."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of adam and adamw: decay of the mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -175,6 +169,10 @@ class TrainingSpec(Section):
     """Passes over train; a fraction ends within an epoch."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Images per optimizer step."""
+    start_size: Annotated[int, Field(ge=8, le=512)] | None = None
+    """Side in pixels of the training images at first; it grows in steps of 4. Unset: full size throughout."""
+    full_size_from: Duration = "60 %"
+    """When they have reached the full size, if they start smaller."""
     last_batch: Literal["keep", "drop"] = "keep"
     """What happens to the rest that is smaller than a batch (a rest of one image is always dropped)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -285,6 +283,7 @@ class Recipe(Section):
         external, has_momentum = ":" in model.name, optimizer.name == "sgd" and optimizer.momentum > 0
         validates, thaws = self.validation.size > 0, model.unfreeze_epoch is not None
         patience, weights = self.stopping.patience, model.weights is not None
+        full_size = self.data.image_size or 512
         return [
             (warmup > limit, "schedule.warmup is longer than training.epochs"),
             (
@@ -295,6 +294,7 @@ class Recipe(Section):
             (model.pretrained and not external, "model.pretrained needs a torchvision: or timm: model.name"),
             (model.pretrained and weights, "model.pretrained and model.weights exclude each other"),
             (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
+            ((self.training.start_size or 0) > full_size, "training.start_size is larger than data.image_size"),
             (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
             (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),
         ]

@@ -40,6 +40,11 @@ class Runtime:
         return DTYPES[self.precision]
 
     @property
+    def product_dtype(self) -> torch.dtype:
+        """Of matrix products outside the network that need range, not digits: bf16 where it is fast, never fp16."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    @property
     def memory_format(self) -> torch.memory_format:
         """Layout of images and filters."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
@@ -88,12 +93,12 @@ def keep_freed_memory() -> bool:
     """Let the C library keep large buffers that are freed, so that the next step need not fault them in anew.
 
     glibc gives them back to the kernel by default, which costs thousands of page faults per step. Returns whether
-    there is a glibc to tell. The thresholds are the largest ones that it takes.
+    there is a glibc to tell. -1 is no trimming at all, whatever lies free at the top of the heap.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL("libc.so.6")
-    return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, -1))
 
 
 def num_threads() -> int:

@@ -52,7 +52,45 @@ def test_every_group_gets_its_share_of_the_rate():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.05])
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def rates_and_decays(spec: OptimizerSpec) -> dict[int, tuple[float, float, bool]]:
+    """By number of dimensions: learning rate, weight decay, and whether a parameter is treated as a filter."""
+    parameters = [nn.Parameter(torch.zeros((2,) * ndim)) for ndim in (1, 2, 4)]
+    optimizer = optimizers.build(spec, [{"params": parameters, "lr_factor": 0.5, "weight_decay": 0.08}], CPU)
+    optimizers.set_lr(optimizer, spec.lr)
+    return {
+        parameter.ndim: (group["lr"], group["weight_decay"], group["is_filter"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
+def test_biases_have_a_rate_of_their_own_and_decay_as_strongly_as_before():
+    found = rates_and_decays(OptimizerSpec(lr=0.1, bias_lr_factor=4))
+    assert found == {
+        1: (pytest.approx(0.2), pytest.approx(0.02), False),
+        2: (0.05, 0.08, False),
+        4: (0.05, 0.08, False),
+    }
+
+
+def test_muon_has_a_rate_for_filters_and_one_for_the_rest():
+    found = rates_and_decays(OptimizerSpec(name="muon", lr=0.2, rest_lr=1.0, bias_lr_factor=4))
+    assert found == {
+        1: (pytest.approx(2.0), pytest.approx(0.02), False),
+        2: (pytest.approx(0.5), 0.08, False),
+        4: (pytest.approx(0.1), 0.0, True),
+    }
+
+
+def test_one_rate_for_all_stays_one_group():
+    parameters = [nn.Parameter(torch.zeros((2,) * ndim)) for ndim in (1, 2, 4)]
+    optimizer = optimizers.build(
+        OptimizerSpec(), [{"params": parameters, "lr_factor": 1.0, "weight_decay": 0.0}], CPU
+    )
+    assert [len(group["params"]) for group in optimizer.param_groups] == [3]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
 def test_state_continues_bit_for_bit_in_channels_last(name):
     def make():
         torch.manual_seed(0)

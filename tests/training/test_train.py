@@ -64,11 +64,11 @@ def kill_at(monkeypatch):
         pending = list(steps)
         make = Step.__call__
 
-        def step(self, number, epoch, batch):
+        def step(self, number, epoch, batch, size):
             if pending and number == pending[0]:
                 pending.pop(0)
                 raise Killed
-            return make(self, number, epoch, batch)
+            return make(self, number, epoch, batch, size)
 
         monkeypatch.setattr(Step, "__call__", step)
 

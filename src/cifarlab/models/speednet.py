@@ -28,7 +28,7 @@ class SpeedNet(nn.Module):
     """A fixed whitening convolution, three groups of two convolutions, global max pooling, one linear layer.
 
         image              3 × 32 × 32
-        whiten 2×2        24 × 31 × 31    fixed filters, learned bias; GELU
+        whiten 2×2        24 × 31 × 31    fixed filters; GELU
         group 1   conv    64 × 31 × 31    max pool 15 × 15, norm, GELU
                   conv    64 × 15 × 15    norm, GELU
         group 2   conv   256 × 15 × 15    max pool 7 × 7, norm, GELU
@@ -70,11 +70,13 @@ class Whitening(nn.Module):
     """
 
     weight: Tensor
+    bias: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("weight", torch.empty(2 * PATCH_VALUES, 3, PATCH, PATCH))
-        self.bias = nn.Parameter(torch.zeros(2 * PATCH_VALUES))
+        # zero; networks of cifarlab 0.1 learned it, for no gain: without it nothing before group 1 needs a gradient
+        self.register_buffer("bias", torch.zeros(2 * PATCH_VALUES))
         nn.init.orthogonal_(self.weight[:PATCH_VALUES])
         self.weight[PATCH_VALUES:] = -self.weight[:PATCH_VALUES]
 

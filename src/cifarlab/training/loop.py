@@ -24,7 +24,7 @@ from cifarlab.recipe import Recipe
 from cifarlab.runs import Row, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
-from cifarlab.training.schedules import lr_factor
+from cifarlab.training.schedules import image_size, lr_factor
 from cifarlab.training.signals import Signals
 from cifarlab.training.state import State, Totals, weights_of
 from cifarlab.training.step import Step
@@ -117,10 +117,10 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
 
 def take_step(work: Work, state: State, clock: Clock, epoch: int) -> None:
     """Make one optimizer step, and look at the results of those before it when it is time to."""
-    factor = lr_factor(work.recipe.schedule, state.step, len(work.loader), work.total_steps)
-    optimizers.set_lr(state.optimizer, work.recipe.optimizer.lr * factor)
+    recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
+    optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
     batch = work.loader.batch(state.step)
-    loss, correct = work.step(state.step, epoch, batch)
+    loss, correct = work.step(state.step, epoch, batch, image_size(recipe.training, work.card.input_size, *position))
     state.step += 1
     if state.average:
         state.average.update(state.model, state.step)
@@ -242,7 +242,7 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
         "train/accuracy": totals.correct / max(1, totals.num_images),
         "val/loss": loss,
         "val/accuracy": accuracy,
-        "lr": state.optimizer.param_groups[-1]["lr"],
+        "lr": state.optimizer.param_groups[-1]["lr"] / state.optimizer.param_groups[-1]["lr_factor"],
         "images_per_second": round(totals.num_images / max(totals.seconds, 1e-9), 1),
     }
 

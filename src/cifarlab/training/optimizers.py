@@ -9,15 +9,18 @@ from torch import Tensor
 
 from cifarlab.models.finetune import ParameterGroup
 from cifarlab.recipe import OptimizerSpec
+from cifarlab.training.muon import Muon
 
 FUSED_DEVICES = ("cpu", "cuda")
 """Where torch updates all weights in one kernel."""
 
 
-def build(spec: OptimizerSpec, groups: list[ParameterGroup], device: torch.device) -> torch.optim.Optimizer:
-    """Make the optimizer for parameter groups that carry their own weight_decay."""
+def build(
+    spec: OptimizerSpec, groups: list[ParameterGroup], device: torch.device, dtype: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
+    """Make the optimizer for parameter groups that carry their own weight_decay; `dtype`: of muon's matrix products."""
     fused = device.type in FUSED_DEVICES
-    parameters: list[dict[str, Any]] = [{**group} for group in groups]
+    parameters = [part for group in groups for part in _split(group, spec)]
     match spec.name:
         case "sgd":
             return torch.optim.SGD(parameters, spec.lr, spec.momentum, nesterov=spec.nesterov, fused=fused)
@@ -25,6 +28,8 @@ def build(spec: OptimizerSpec, groups: list[ParameterGroup], device: torch.devic
             return torch.optim.Adam(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
         case "adamw":
             return torch.optim.AdamW(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
+        case "muon":
+            return Muon(parameters, spec.lr, spec.momentum, spec.filter_momentum, dtype)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -54,3 +59,23 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         same = value.shape == like.shape and value.ndim > 0
         state.setdefault(int(number), {})[name] = torch.empty_like(like).copy_(value) if same else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _split(group: ParameterGroup, spec: OptimizerSpec) -> list[dict[str, Any]]:
+    """The same parameters, apart where the recipe gives filters, norm scales and biases their own rates.
+
+    A larger rate would make weight decay stronger too, which is therefore divided by the factor.
+    """
+    is_muon = spec.name == "muon"
+    rest = spec.rest_lr / spec.lr if is_muon else 1.0
+    parts: dict[tuple[float, float, bool], list[torch.nn.Parameter]] = {}
+    for parameter in group["params"]:
+        is_filter = is_muon and parameter.ndim == 4
+        bias = spec.bias_lr_factor if parameter.ndim <= 1 else 1.0
+        factor = group["lr_factor"] * bias * (1.0 if is_filter else rest)
+        decay = 0.0 if is_filter else group["weight_decay"] / bias
+        parts.setdefault((factor, decay, is_filter), []).append(parameter)
+    return [
+        {"params": parameters, "lr_factor": factor, "weight_decay": decay, "is_filter": is_filter}
+        for (factor, decay, is_filter), parameters in parts.items()
+    ]

@@ -1,11 +1,14 @@
-"""The learning rate as a pure function of the step."""
+"""The learning rate and the image size as pure functions of the step."""
 
 from __future__ import annotations
 
 import math
 
 from cifarlab.duration import duration_steps
-from cifarlab.recipe import ScheduleSpec
+from cifarlab.recipe import ScheduleSpec, TrainingSpec
+
+SIZE_STEP = 4
+"""Pixels by which growing images grow: few sizes, so that each has time to settle."""
 
 
 def lr_factor(spec: ScheduleSpec, step: int, steps_per_epoch: int, total_steps: int) -> float:
@@ -18,6 +21,20 @@ def lr_factor(spec: ScheduleSpec, step: int, steps_per_epoch: int, total_steps: 
     if step < warmup:
         return (step + 1) / warmup * _shape(spec, warmup, warmup, steps_per_epoch, total_steps)
     return _shape(spec, step, warmup, steps_per_epoch, total_steps)
+
+
+def image_size(spec: TrainingSpec, full_size: int, step: int, steps_per_epoch: int, total_steps: int) -> int:
+    """The side in pixels of the training images at `step`: it grows evenly from start_size to `full_size`.
+
+    Small images cost little and teach the coarse features first (progressive resizing; Howard and others, 2018).
+    """
+    if spec.start_size is None or spec.start_size >= full_size:
+        return full_size
+    growing = duration_steps(spec.full_size_from, steps_per_epoch, total_steps)
+    if step >= growing:
+        return full_size
+    num_sizes = -(-(full_size - spec.start_size) // SIZE_STEP)
+    return spec.start_size + step * num_sizes // growing * SIZE_STEP
 
 
 def _shape(spec: ScheduleSpec, step: int, warmup: int, steps_per_epoch: int, total_steps: int) -> float:

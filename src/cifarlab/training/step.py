@@ -41,12 +41,13 @@ class Step:
         self.std = torch.tensor(card.std, device=runtime.device)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
-    def __call__(self, step: int, epoch: int, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int, epoch: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Tensor]:
         """Make step number `step`; returns the mean loss and the number of correct images, both 0-d and not waited for.
 
+        size: side in pixels of what the network sees, when it is not the card's.
         Under mixup and cutmix an image counts as correct by the share of the label that it hits.
         """
-        images, targets = self.inputs(step, epoch, batch)
+        images, targets = self.inputs(step, epoch, batch, size)
         runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
@@ -56,7 +57,7 @@ class Step:
         return loss.detach(), num_correct(logits.detach(), targets)
 
     @torch.no_grad()
-    def inputs(self, step: int, epoch: int, batch: Batch) -> tuple[Tensor, Targets]:
+    def inputs(self, step: int, epoch: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Targets]:
         """Augment, normalise, resize and mix a batch: float (N, 3, S, S) and its targets."""
         seed = self.recipe.training.seed
         stream = runtimes.generator(self.runtime.device, seed, _AUGMENTATION, step)
@@ -65,7 +66,8 @@ class Step:
             batch.pixels, spec, generator=stream, epoch=epoch, indices=batch.indices, seed=seed, mean=self.card.mean
         )
         images = normalise(pixels, self.mean, self.std, memory_format=self.runtime.memory_format)
-        return mix(resize(images, self.card.input_size), batch.labels, spec, stream)
+        images = resize(images, size or self.card.input_size)
+        return mix(images.contiguous(memory_format=self.runtime.memory_format), batch.labels, spec, stream)
 
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
         """Cross-entropy against both labels of a mixed image, by their shares."""

@@ -123,10 +123,11 @@ def make_step(recipe: Recipe, runtime: Runtime, card: ModelCard, images: Images)
     keep_last = training.last_batch == "keep"
     loader = Loader(images, runtime.device, training.batch_size, keep_last=keep_last, seed=training.seed)
     model = make_model(recipe, card, runtime, loader)
+    check_start_size(recipe, model)
     groups = finetune.parameter_groups(
         model, recipe.model.backbone_lr_factor, recipe.optimizer.weight_decay, recipe.optimizer.decay_norm_and_bias
     )
-    optimizer = optimizers.build(recipe.optimizer, groups, runtime.device)
+    optimizer = optimizers.build(recipe.optimizer, groups, runtime.device, runtime.product_dtype)
     return loader, Step(recipe, card, runtime, model, optimizer, class_weights(recipe, images, runtime.device))
 
 
@@ -165,6 +166,22 @@ def make_model(recipe: Recipe, card: ModelCard, runtime: Runtime, loader: Loader
     images = to_network_input(pixels, mean, std, card.input_size, memory_format=torch.contiguous_format)
     models.initialise(model, images)
     return model
+
+
+def check_start_size(recipe: Recipe, model: nn.Module) -> None:
+    """Raise RecipeError, before the first step, when images are to start smaller than the network can take."""
+    size = recipe.training.start_size
+    if size is None:
+        return
+    some = next(model.parameters())
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, 3, size, size, device=some.device, dtype=some.dtype))
+    except RuntimeError as error:
+        raise RecipeError(
+            f"training.start_size = {size} is too small for {recipe.model.name}, or it takes one size only.\n"
+            "Leave start_size out, or choose a network that ends in a global pool: resnet18, speednet, ..."
+        ) from error
 
 
 def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tensor | None:

@@ -1,0 +1,92 @@
+"""Muon: momentum whose steps are orthogonal matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic that pulls every singular value towards 1: the steepest at 0, so that few iterations are enough."""
+ITERATIONS = 3
+EPS = 1e-7
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum; filters are kept at a fixed norm, and their steps are made orthogonal.
+
+    A filter bank (channels_out, ...) is scaled to the norm sqrt(channels_out) before each step: a norm layer after the
+    convolution makes its scale meaningless, and the step's size then means the same throughout. Groups with
+    `is_filter` are treated so; all others are plain SGD with Nesterov momentum and weight decay.
+    Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024, in the form of
+    cifar10-airbench.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], lr: float, momentum: float, filter_momentum: float, dtype: torch.dtype
+    ) -> None:
+        super().__init__(groups, {"lr": lr, "lr_factor": 1.0, "weight_decay": 0.0, "is_filter": False})
+        self.momentum, self.filter_momentum, self.dtype = momentum, filter_momentum, dtype
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move all parameters that have a gradient; a closure is not used."""
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if parameters:
+                self._move(parameters, group)
+
+    def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        momentum = self.filter_momentum if group["is_filter"] else self.momentum
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if group["weight_decay"]:
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
+        averages = [self._average(parameter) for parameter in parameters]
+        torch._foreach_mul_(averages, momentum)
+        torch._foreach_add_(averages, gradients)
+        directions = list(torch._foreach_add(gradients, averages, alpha=momentum))
+        if group["is_filter"]:
+            for parameter in parameters:
+                parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+            directions = orthogonal_filters(directions, self.dtype)
+        torch._foreach_add_(parameters, directions, alpha=-group["lr"])
+
+    def _average(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        average: Tensor = state["momentum_buffer"]
+        return average
+
+
+def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Make each filter bank (channels_out, ...) an orthogonal matrix (channels_out, rest), those of one shape at once.
+
+    Returns float32 of the same shapes, in the same order.
+    """
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, bank in enumerate(filters):
+        places.setdefault((len(bank), bank[0].numel()), []).append(place)
+    found = list(filters)
+    for same in places.values():
+        results = orthogonalise(torch.stack([filters[place].flatten(1) for place in same]), dtype)
+        for place, result in zip(same, results, strict=True):
+            found[place] = result.view(filters[place].shape)
+    return found
+
+
+def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Replace the singular values of float32 matrices (N, rows, columns) by values near 1 (0.5 to 1.2).
+
+    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough. A matrix of zeros stays one.
+    """
+    a, b, c = COEFFICIENTS
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    x = (wide / (wide.norm(dim=(1, 2), keepdim=True) + EPS)).to(dtype)
+    for _ in range(ITERATIONS):
+        product = x @ x.mT
+        x = a * x + (b * product + c * product @ product) @ x
+    result: Tensor = x.to(matrices.dtype)
+    return result if wide is matrices else result.mT
