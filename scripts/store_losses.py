@@ -17,11 +17,11 @@ from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import resolve
 from cifarlab.training import optimizers
-from cifarlab.training.schedules import lr_factor
+from cifarlab.training.schedules import image_size, lr_factor
 from cifarlab.training.train import make_card, prepare
 
 FILE = Path(__file__).parents[1] / "tests" / "golden" / "losses.json"
-RECIPES = ("basic-cnn", "quick", "residual-basic", "simple-cnn", "simple-cnn-early-stopping")
+RECIPES = ("basic-cnn", "quick", "residual-basic", "simple-cnn", "simple-cnn-early-stopping", "speed")
 NUM_STEPS = 10
 
 
@@ -39,9 +39,10 @@ def _losses(recipe: Recipe, run: Run) -> list[float]:
     state.model.train()
     losses = []
     for step in range(NUM_STEPS):
-        factor = lr_factor(recipe.schedule, step, len(work.loader), work.total_steps)
-        optimizers.set_lr(state.optimizer, recipe.optimizer.lr * factor)
-        losses.append(work.step(step, 0, work.loader.batch(step))[0].item())
+        position = (step, len(work.loader), work.total_steps)
+        optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
+        size = image_size(recipe.training, work.card.input_size, *position)
+        losses.append(work.step(step, 0, work.loader.batch(step), size)[0].item())
     return losses
 
 

@@ -27,5 +27,5 @@ def test_the_first_losses_are_those_that_were_stored(name: str) -> None:
 
 
 def test_every_recipe_of_the_script_is_stored() -> None:
-    assert {"quick", "simple-cnn"} <= set(STORED)
+    assert {"quick", "simple-cnn", "speed"} <= set(STORED)
     assert all(len(losses) == 10 and min(losses) > 0 for losses in STORED.values())

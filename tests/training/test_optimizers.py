@@ -84,9 +84,7 @@ def test_muon_has_a_rate_for_filters_and_one_for_the_rest():
 
 def test_one_rate_for_all_stays_one_group():
     parameters = [nn.Parameter(torch.zeros((2,) * ndim)) for ndim in (1, 2, 4)]
-    optimizer = optimizers.build(
-        OptimizerSpec(), [{"params": parameters, "lr_factor": 1.0, "weight_decay": 0.0}], CPU
-    )
+    optimizer = optimizers.build(OptimizerSpec(), [{"params": parameters, "lr_factor": 1.0, "weight_decay": 0.0}], CPU)
     assert [len(group["params"]) for group in optimizer.param_groups] == [3]
 
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.recipe import ScheduleSpec
-from cifarlab.training.schedules import lr_factor
+from cifarlab.recipe import ScheduleSpec, TrainingSpec
+from cifarlab.training.schedules import image_size, lr_factor
 
 STEPS_PER_EPOCH, TOTAL = 10, 100
 SCHEDULERS = torch.optim.lr_scheduler
@@ -78,3 +78,33 @@ def test_factors_stay_within_0_and_1(name, warmup, total):
     spec = ScheduleSpec(name=name, warmup=f"{warmup} %", milestones=("50 %",))
     factors = [lr_factor(spec, step, 7, total) for step in range(total)]
     assert all(0 <= factor <= 1 for factor in factors)
+
+
+def sizes(spec: TrainingSpec, full: int = 32, total: int = 100) -> list[int]:
+    return [image_size(spec, full, step, 10, total) for step in range(total)]
+
+
+def test_images_keep_their_size_unless_they_are_to_start_smaller():
+    assert set(sizes(TrainingSpec())) == {32}
+    assert set(sizes(TrainingSpec(start_size=32))) == {32}
+
+
+def test_images_grow_in_equal_times_by_four_pixels_until_they_are_whole():
+    found = sizes(TrainingSpec(start_size=16, full_size_from="60 %"))
+    assert [(side, found.count(side)) for side in (16, 20, 24, 28, 32)] == [
+        (16, 15),
+        (20, 15),
+        (24, 15),
+        (28, 15),
+        (32, 40),
+    ]
+    assert found == sorted(found)
+
+
+@given(start=st.integers(8, 64), full=st.integers(8, 64), percent=st.integers(0, 100), total=st.integers(1, 200))
+def test_sizes_never_shrink_and_stay_between_start_and_full(start, full, percent, total):
+    found = sizes(TrainingSpec(start_size=start, full_size_from=f"{percent} %"), full, total)
+    assert found == sorted(found)
+    assert all(min(start, full) <= side <= full for side in found)
+    if percent < 100:
+        assert found[-1] == full or total * (100 - percent) < 100

@@ -36,6 +36,15 @@ EVERYTHING = [
     "training.clip_norm=1.0",
 ]
 
+GROWING = [
+    "model.name=speednet",
+    "model.width=0.125",
+    "optimizer.name=muon",
+    "optimizer.bias_lr_factor=64",
+    "training.start_size=20",
+    "training.full_size_from=80 %",
+]
+
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
     return load_model(run.model_file)[0]
@@ -116,7 +125,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny, tmp_pat
     assert differences(first, other)
 
 
-@pytest.mark.parametrize("changes", [[], EVERYTHING, ["optimizer.name=sgd", "validation.every=2"]])
+@pytest.mark.parametrize("changes", [[], EVERYTHING, GROWING, ["optimizer.name=sgd", "validation.every=2"]])
 def test_t01_t28_killed_anywhere_and_resumed_ends_with_the_same_bits(tiny, tmp_path, kill_at, changes):
     recipe = override_all(tiny, [*changes, "training.checkpoint_minutes=1e-9"])  # a checkpoint at every step
     straight = train(recipe, out=tmp_path)
@@ -288,6 +297,25 @@ def test_a_fraction_of_an_epoch_is_trained(tiny, tmp_path):
     run = train(override_all(tiny, ["training.epochs=1.4"]), out=tmp_path)
     assert run.manifest["num_steps"] == 7
     assert [row["step"] for row in run.metrics] == [5, 7]
+
+
+def test_images_grow_to_the_size_that_the_classifier_sees(tiny, tmp_path, monkeypatch):
+    seen = []
+    make = Step.__call__
+
+    def step(self, number, epoch, batch, size):
+        seen.append(self.inputs(number, epoch, batch, size)[0].shape[-1])
+        return make(self, number, epoch, batch, size)
+
+    monkeypatch.setattr(Step, "__call__", step)
+    run = train(override_all(tiny, GROWING), out=tmp_path)
+    assert seen == [20, 20, 20, 24, 24, 24, 28, 28, 32, 32]  # 80 % of 10 steps for three sizes
+    assert load_model(run.model_file)[1].input_size == 32
+
+
+def test_images_cannot_start_smaller_than_the_network_takes(tiny, tmp_path):
+    with pytest.raises(RecipeError, match=r"start_size = 16 is too small for simple-cnn, or it takes one size"):
+        train(override_all(tiny, ["training.start_size=16"]), out=tmp_path)
 
 
 def test_class_weights_need_one_per_class(tiny, tmp_path):
