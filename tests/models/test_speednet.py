@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from cifarlab.models import build, initialise
-from cifarlab.models.speednet import PATCH_VALUES, WHITENING_EPS, Group, SpeedNet, Whitening, patch_covariance
+from cifarlab.models.speednet import (
+    PATCH_VALUES,
+    WHITENING_EPS,
+    Group,
+    ResidualGroup,
+    SpeedNet,
+    Whitening,
+    patch_covariance,
+)
 from cifarlab.models.summary import layers
 from cifarlab.recipe import ModelSpec
 
@@ -87,7 +95,8 @@ def test_filters_and_scales_are_never_trained() -> None:
     optimizer.step()
     assert torch.equal(model.whiten.weight, filters)
     assert torch.equal(model.group1.norm1.weight, torch.ones(16))
-    assert model.whiten.bias.any() and model.group1.norm1.bias.any()
+    assert not list(model.whiten.parameters())
+    assert model.group1.norm1.bias.any()
 
 
 def test_convolutions_start_as_the_identity() -> None:
@@ -108,6 +117,30 @@ def test_shapes_are_those_of_the_docstring() -> None:
         (256, 7, 7),
         (256, 3, 3),
     ]
+
+
+def test_the_larger_network_has_wider_groups_and_a_third_convolution() -> None:
+    model = SpeedNet(10, plus=True)
+    convolutions = [layer.output for layer in layers(model, 32) if layer.kind == "Conv2d"]
+    assert convolutions == [
+        (128, 31, 31),
+        (128, 15, 15),
+        (128, 15, 15),
+        (384, 15, 15),
+        (384, 7, 7),
+        (384, 7, 7),
+        (512, 7, 7),
+        (512, 3, 3),
+        (512, 3, 3),
+    ]
+
+
+def test_the_third_convolution_is_added_to_what_the_second_was_given() -> None:
+    group = ResidualGroup(8, 16).eval()
+    torch.nn.init.zeros_(group.conv3.weight)
+    x = torch.randn(2, 8, 6, 6)
+    shortcut = F.gelu(group.norm1(F.max_pool2d(group.conv1(x), 2)))
+    torch.testing.assert_close(group(x), F.gelu(shortcut))
 
 
 @pytest.mark.parametrize(("width", "channels"), [(0.01, [8, 8, 8]), (0.5, [32, 128, 128]), (1.5, [96, 384, 384])])

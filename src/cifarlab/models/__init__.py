@@ -74,6 +74,12 @@ MODELS: dict[str, Model] = {
         scalable=True,
         min_size=9,
     ),
+    "speednet-plus": Model(
+        lambda spec, num_classes, size: SpeedNet(num_classes, spec.width, plus=True),
+        source="after Jordan, 2024 (airbench96)",
+        scalable=True,
+        min_size=9,
+    ),
 }
 
 

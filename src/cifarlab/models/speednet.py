@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTHS = (64, 256, 256)
+PLUS_WIDTHS = (128, 384, 512)
 PATCH = 2
 """Side in pixels of the patches that are whitened."""
 PATCH_VALUES = 3 * PATCH**2
@@ -38,18 +39,21 @@ class SpeedNet(nn.Module):
         maximum          256
         linear           256 -> classes, no bias, times 1/9
 
+    `plus` is the larger network of the 96 % class: 128, 384 and 512 channels, and in each group a third convolution
+    whose norm is added to what the second one was given (cifar10-airbench, airbench96).
     `width` multiplies the channels of the groups, rounded to a multiple of 8. GELU takes the place of ReLU.
     The whitening filters are a buffer: saved with the weights, never trained, and not counted as parameters.
     Source: see the module's docstring.
     """
 
-    def __init__(self, num_classes: int, width: float = 1.0) -> None:
+    def __init__(self, num_classes: int, width: float = 1.0, *, plus: bool = False) -> None:
         super().__init__()
-        widths = [_channels(channels, width) for channels in WIDTHS]
+        widths = [_channels(channels, width) for channels in (PLUS_WIDTHS if plus else WIDTHS)]
+        group = ResidualGroup if plus else Group
         self.whiten = Whitening()
-        self.group1 = Group(2 * PATCH_VALUES, widths[0])
-        self.group2 = Group(widths[0], widths[1])
-        self.group3 = Group(widths[1], widths[2])
+        self.group1 = group(2 * PATCH_VALUES, widths[0])
+        self.group2 = group(widths[0], widths[1])
+        self.group3 = group(widths[1], widths[2])
         self.head = nn.Linear(widths[2], num_classes, bias=False)
 
     def initialise_from(self, images: Tensor) -> None:
@@ -66,17 +70,15 @@ class SpeedNet(nn.Module):
 class Whitening(nn.Module):
     """A 2×2 convolution whose fixed filters decorrelate patches: 3 × H × W to 24 × (H - 1) × (W - 1).
 
-    Each of the 12 filters comes with both signs, so that no half of its response is lost in GELU.
+    Each of the 12 filters comes with both signs, so that no half of its response is lost in GELU. There is no bias to
+    learn: without one, nothing before the first group needs a gradient.
     """
 
     weight: Tensor
-    bias: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("weight", torch.empty(2 * PATCH_VALUES, 3, PATCH, PATCH))
-        # zero; networks of cifarlab 0.1 learned it, for no gain: without it nothing before group 1 needs a gradient
-        self.register_buffer("bias", torch.zeros(2 * PATCH_VALUES))
         nn.init.orthogonal_(self.weight[:PATCH_VALUES])
         self.weight[PATCH_VALUES:] = -self.weight[:PATCH_VALUES]
 
@@ -92,7 +94,7 @@ class Whitening(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 24, H - 1, W - 1)."""
-        return F.conv2d(images, self.weight, self.bias)
+        return F.conv2d(images, self.weight)
 
 
 class Group(nn.Module):
@@ -109,6 +111,21 @@ class Group(nn.Module):
         """Map (N, C, H, W) to (N, channels_out, H // 2, W // 2)."""
         x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
         return F.gelu(self.norm2(self.conv2(x)))
+
+
+class ResidualGroup(Group):
+    """A third convolution with norm, and a shortcut around the last two."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out)
+        self.conv3 = _conv(channels_out, channels_out)
+        self.norm3 = Norm(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, channels_out, H // 2, W // 2)."""
+        x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        change = F.gelu(self.norm2(self.conv2(x)))
+        return F.gelu(x + self.norm3(self.conv3(change)))
 
 
 class Norm(nn.BatchNorm2d):
