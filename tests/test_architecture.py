@@ -65,8 +65,8 @@ TORCH_FREE = {
     "evaluation",
 }
 
-STARTS_PROGRAMS = {"training.manifest"}
-"""May start another program: git, for the state of the working tree."""
+STARTS_PROGRAMS = {"training.manifest", "bench.startup"}
+"""May start another program: git, for the state of the working tree; Python, to time its start."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "misc", "tools"}
 

@@ -12,6 +12,7 @@ import typer
 
 from cifarlab.cli import (
     ablate,
+    bench,
     board,
     compare,
     data,
@@ -46,6 +47,7 @@ app.command("report")(report.report)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from cifarlab.runs import Run
-from cifarlab.wording import duration, percent
+from cifarlab.wording import count, duration, percent
+
+if TYPE_CHECKING:
+    from cifarlab.bench.time_to_accuracy import TimeToAccuracy
+    from cifarlab.bench.timing import Benchmark
 
 BAR_CELLS = 20
 
@@ -83,3 +87,71 @@ def _print_seeds(console: Console, run: Run, summary: dict[str, Any]) -> None:
 def _speed(run: Run) -> str:
     speeds = [row["images_per_second"] for row in run.metrics if row["images_per_second"]]
     return f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s" if speeds else "no epoch"
+
+
+def print_benchmark(found: Benchmark) -> None:
+    """Print the median, fastest and slowest round of each part, what they are, and the machine, on stdout."""
+    console = Console(highlight=False, soft_wrap=True)
+    titles = ("", "median", "min", "max", "p99", "unit", "n", "warm-up")
+    table = _numbers(found.subject, titles, text=("", "unit"))
+    for name, timing in found.timings.items():
+        values = (_figure(value) for value in (timing.median, timing.min, timing.max, timing.p99))
+        table.add_row(name, *values, timing.unit, str(timing.n), str(timing.warmup))
+    console.print(table)
+    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.settings.items()))
+    console.print(machine_text(found.machine))
+
+
+def print_time_to_accuracy(found: TimeToAccuracy) -> None:
+    """Print a line per seed, the mean accuracy against the target, the times, and the machine, on stdout."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = _numbers(found.run.name, ("seed", "training", "to target", *_ACCURACIES))
+    for each in found.seeds:
+        values = (each.val_accuracy, each.val_tta_accuracy, each.test_accuracy, each.test_tta_accuracy)
+        soonest = "never" if each.seconds_to_target is None else f"{each.seconds_to_target:.1f} s"
+        accuracies = ("" if value is None else percent(value, 2) for value in values)
+        table.add_row(str(each.seed), f"{each.seconds:.1f} s", soonest, *accuracies)
+    console.print(table)
+    what = f"{found.split} accuracy{f' with {found.tta}' if found.tta else ''}"
+    sd = "" if found.sd is None else f" ± {100 * found.sd:.2f}"
+    verdict = "reached" if found.reached else "not reached"
+    console.print(
+        f"\n{what}: {100 * found.mean:.2f}{sd} %  (mean{' ± sd' if sd else ''}, n = {len(found.seeds)}); "
+        f"the target of {percent(found.target, 2)} is {verdict}"
+    )
+    times = found.seconds
+    console.print(f"training: {times.median:.1f} s  (median; {times.min:.1f} to {times.max:.1f}), nothing warmed up")
+    if (soonest_times := found.seconds_to_target) is not None:
+        seeds = f"{soonest_times.n} of {count(len(found.seeds), 'seed')}"
+        console.print(f"to the target on val: {soonest_times.median:.1f} s  (median; {seeds})")
+    console.print(f"with data, building and judging: {duration(found.total_seconds)} in all")
+    console.print(machine_text(found.machine))
+    console.print(f"The runs are in {found.run.path}.")
+
+
+def machine_text(facts: dict[str, Any]) -> str:
+    """The machine in one line: device, precision, threads, versions."""
+    compiled = ", compiled" if facts["compile"] else ""
+    return (
+        f"{facts['device_name']} ({facts['device']}), {facts['precision']}, {facts['memory_format']}{compiled}, "
+        f"{count(facts['threads'], 'thread')}; "
+        f"cifarlab {facts['cifarlab']}, torch {facts['torch']}, Python {facts['python']}"
+    )
+
+
+_ACCURACIES = ("val", "val, tta", "test", "test, tta")
+
+
+def _numbers(title: str, titles: tuple[str, ...], text: tuple[str, ...] = ()) -> Table:
+    """A table whose columns are set to the right, but for those whose titles are in `text`."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for name in titles:
+        table.add_column(name, justify="left" if name in text else "right")
+    return table
+
+
+def _figure(value: float | None) -> str:
+    """Three digits or more: "0.0123", "1.23", "12.3", "12,346"; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""How fast this machine trains, loads, predicts and starts, and how soon a recipe is good enough."""

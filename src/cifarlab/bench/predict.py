@@ -1,0 +1,66 @@
+"""How fast a finished model answers: many images, a stack of pixels, one image at a time, and until it is loaded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+
+from cifarlab.bench.subject import IMAGE_SIZE, model_file, random_images
+from cifarlab.bench.timing import Benchmark, machine, measure
+from cifarlab.classifier import BATCH_SIZE, Classifier, inference_runtime
+from cifarlab.console import log
+
+SINGLE_WARMUP = 10
+"""Images, since one alone is too short to warm anything up."""
+
+
+def prediction(
+    model: str,
+    *,
+    num_images: int = 2000,
+    num_single: int = 200,
+    image_size: int = IMAGE_SIZE,
+    batch_size: int = BATCH_SIZE,
+    rounds: int = 5,
+    warmup: int = 1,
+    device: str = "auto",
+) -> Benchmark:
+    """Images per second of `Classifier.predict` and `.logits` on noise, and ms for single images and for loading.
+
+    model is a run folder, a model file, or the name of a network, which then gets random weights and images of
+    `image_size`. `load` reads, verifies and builds the file; `predict` takes arrays, one by one as pictures come;
+    `logits` takes them as one stack; `single` predicts one image per call, num_single times after SINGLE_WARMUP.
+    Raises UsageError for an unknown name and CheckpointError for a file that cannot be used.
+    """
+    runtime = inference_runtime(device)
+    with tempfile.TemporaryDirectory() as folder:
+        path = model_file(model, Path(folder), image_size)
+        log.info(f"{model}: loading, {rounds} rounds after {warmup} to warm up")
+        loading = measure(lambda: Classifier.load(path, runtime=runtime), rounds=rounds, warmup=warmup, runtime=runtime)
+        classifier = Classifier.load(path, runtime=runtime, batch_size=batch_size)
+        size_bytes = path.stat().st_size
+    timings = {"load": loading.times(1000, "ms")}
+    pixels = random_images(num_images, classifier.card.image_size).pixels
+    many: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("predict", lambda: classifier.predict(list(pixels))),
+        ("logits", lambda: classifier.logits(pixels)),
+    )
+    for name, action in many:
+        log.info(f"{model}: {name}, {rounds} rounds of {num_images} images after {warmup} to warm up")
+        timings[name] = measure(action, rounds=rounds, warmup=warmup, runtime=runtime).rate(num_images, "images/s")
+    log.info(f"{model}: single images, {num_single} after {SINGLE_WARMUP} to warm up")
+    images = cycle(pixels)
+    single = measure(
+        lambda: classifier.predict([next(images)]), rounds=num_single, warmup=SINGLE_WARMUP, runtime=runtime
+    )
+    timings["single"] = single.times(1000, "ms")
+    settings = {
+        "model": classifier.card.architecture.name,
+        "num_images": num_images,
+        "image_size": classifier.card.image_size,
+        "batch_size": batch_size,
+        "size_bytes": size_bytes,
+    }
+    return Benchmark(model, settings, timings, machine(runtime))

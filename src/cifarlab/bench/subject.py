@@ -1,0 +1,85 @@
+"""What is measured when only a network is named: a recipe for it, random images, a model file with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cifarlab import recipe_file
+from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.data.images import Images
+from cifarlab.errors import UsageError, unknown
+from cifarlab.models import MODELS, build_untrained
+from cifarlab.recipe import ModelSpec, Recipe
+from cifarlab.version import VERSION
+
+NUM_CLASSES = 10
+IMAGE_SIZE = 32
+"""Pixels, where neither the recipe nor the caller says."""
+
+CLASS_NAMES = tuple(f"class {number}" for number in range(NUM_CLASSES))
+MODEL_FILE = "model.safetensors"
+
+_OF_OTHERS = "torchvision:<name> and timm:<name>"
+
+
+def recipe_of(name: str) -> Recipe:
+    """A recipe by name or path, or the defaults with the model of that name; where both exist, the recipe.
+
+    Raises UsageError, with the nearest names, for what is neither.
+    """
+    if name in recipe_file.names() or name.endswith(".toml"):
+        return recipe_file.load(name)
+    if name not in MODELS and ":" not in name:
+        raise UsageError(
+            f"{unknown('model or recipe', name, {*MODELS, *recipe_file.names()})}\n"
+            f"Also: {_OF_OTHERS}, or path/to/file.toml."
+        )
+    return recipe_file.from_values({"name": "defaults", "model": {"name": name}}, name)
+
+
+def untrained(recipe: Recipe) -> Recipe:
+    """The recipe with random first weights: speed does not depend on them, and nothing needs to be fetched."""
+    return recipe.model_copy(update={"model": _random_weights(recipe.model)})
+
+
+def random_images(num_images: int, image_size: int) -> Images:
+    """Noise, uint8 (num_images, 3, image_size, image_size), with random labels; the same every time."""
+    stream = np.random.default_rng(0)
+    pixels = stream.integers(0, 256, (num_images, 3, image_size, image_size), dtype=np.uint8)
+    return Images(pixels, stream.integers(0, NUM_CLASSES, num_images), CLASS_NAMES)
+
+
+def model_file(name: str, folder: Path, image_size: int = IMAGE_SIZE) -> Path:
+    """The model file at a path or in a run folder, or a new one in `folder` with random weights of the named model.
+
+    A model's name wins over a path: ./resnet18 is the folder. Raises UsageError, with the nearest names.
+    """
+    path = Path(name)
+    if name in MODELS or (":" in name and not path.exists()):
+        return _random_model_file(ModelSpec(name=name), folder / MODEL_FILE, image_size)
+    if not path.exists():
+        raise UsageError(f"{unknown('model, run folder or model file', name, MODELS)}\nAlso: {_OF_OTHERS}.")
+    return path / MODEL_FILE if path.is_dir() else path
+
+
+def _random_model_file(spec: ModelSpec, path: Path, image_size: int) -> Path:
+    torch.manual_seed(0)
+    network = build_untrained(spec, NUM_CLASSES, image_size)
+    card = ModelCard(
+        architecture=spec,
+        class_names=CLASS_NAMES,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        image_size=image_size,
+        input_size=image_size,
+        version=VERSION,
+    )
+    save_model(path, network.state_dict(), card)
+    return path
+
+
+def _random_weights(spec: ModelSpec) -> ModelSpec:
+    return spec.model_copy(update={"pretrained": False, "weights": None, "freeze": "none", "unfreeze_epoch": None})

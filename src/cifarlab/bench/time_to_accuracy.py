@@ -1,0 +1,190 @@
+"""How long a recipe trains until it is good enough, over several seeds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from cifarlab.bench.timing import Timing, machine_of
+from cifarlab.errors import RecipeError, UsageError
+from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.files import write_atomic
+from cifarlab.judge import judge
+from cifarlab.recipe import Recipe
+from cifarlab.runs import Run
+from cifarlab.training.seeds import train_seeds
+
+RESULT = "time-to-accuracy.json"
+
+Split = Literal["val", "test"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One seed; accuracies are fractions, None where the split was not judged or without test-time augmentation.
+
+    seconds are those of the training loop, validation included; reading the data, building the network and the final
+    judging are not. seconds_to_target is the end of the first epoch whose validation reached the target, or None.
+    """
+
+    run: str
+    seed: int
+    seconds: float
+    seconds_to_target: float | None
+    val_accuracy: float | None
+    val_tta_accuracy: float | None
+    test_accuracy: float | None
+    test_tta_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TimeToAccuracy:
+    """What the seeds of one recipe reached, and in which time."""
+
+    run: Run
+    target: float
+    split: Split
+    tta: str | None
+    """The test-time augmentation that counts, or None when the plain accuracy does."""
+    seeds: tuple[Trained, ...]
+    total_seconds: float
+    """Of everything, from reading the data to judging the last seed."""
+    machine: dict[str, Any]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Those that count, one per seed."""
+        name = f"{self.split}_{'tta_' if self.tta else ''}accuracy"
+        return [getattr(each, name) for each in self.seeds]
+
+    @property
+    def mean(self) -> float:
+        """Accuracy that counts, over the seeds."""
+        return fmean(self.accuracies)
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation (n - 1) of the accuracy; None for one seed."""
+        return mean_and_sd(self.accuracies)[1] if len(self.seeds) > 1 else None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the mean accuracy is at least the target."""
+        return self.mean >= self.target
+
+    @property
+    def seconds(self) -> Timing:
+        """Of training, one value per seed; nothing is warmed up, as a person's training is not."""
+        return Timing(tuple(each.seconds for each in self.seeds), "s")
+
+    @property
+    def seconds_to_target(self) -> Timing | None:
+        """Of the seeds whose validation reached the target; None when none did."""
+        found = tuple(each.seconds_to_target for each in self.seeds if each.seconds_to_target is not None)
+        return Timing(found, "s") if found else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        soonest = self.seconds_to_target
+        return {
+            "run": str(self.run.path),
+            "target": self.target,
+            "split": self.split,
+            "tta": self.tta,
+            "accuracy": {"mean": self.mean, "sd": self.sd, "n": len(self.seeds), "values": self.accuracies},
+            "reached": self.reached,
+            "seconds": self.seconds.to_dict(),
+            "seconds_to_target": soonest.to_dict() if soonest else None,
+            "total_seconds": self.total_seconds,
+            "seeds": [asdict(each) for each in self.seeds],
+            "machine": self.machine,
+        }
+
+
+def time_to_accuracy(
+    recipe: Recipe,
+    target: float,
+    *,
+    num_seeds: int = 3,
+    split: Split = "val",
+    tta_counts: bool = False,
+    out: str | Path = "runs",
+    data_dir: Path | None = None,
+) -> TimeToAccuracy:
+    """Train a recipe from several seeds and say whether their mean accuracy on `split` reaches `target`, and how soon.
+
+    With tta_counts the accuracy with the recipe's test-time augmentation counts, else the plain one. The test split is
+    opened once per seed where the recipe says so. Leaves the runs in a group's folder with time-to-accuracy.json.
+    Raises UsageError for a target that is no fraction, RecipeError for a recipe that cannot show what counts, both
+    before anything is trained, and what training raises.
+    """
+    check_target(target)
+    _check_recipe(recipe, split, tta_counts)
+    start = time.perf_counter()
+    group = train_seeds(recipe, num_seeds, out=out, data_dir=data_dir)
+    for run in group.seeds:
+        _judge_val(run, recipe, data_dir)
+    total_seconds = time.perf_counter() - start
+    trained = tuple(trained_from(run, target) for run in group.seeds)
+    tta = recipe.evaluation.tta if tta_counts else None
+    facts = machine_of(group.seeds[0].manifest)
+    found = TimeToAccuracy(group, target, split, tta, trained, total_seconds, facts)
+    write_atomic(group.path / RESULT, json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
+    return found
+
+
+def check_target(target: float) -> None:
+    """Raise UsageError for what is no fraction in 0..1, 0 excluded."""
+    if not 0 < target <= 1:
+        hint = f"Did you mean {target / 100:g}?" if 1 < target <= 100 else "0.9 stands for 90 %."
+        raise UsageError(f"The target is a fraction above 0 and at most 1, not {target:g}. {hint}")
+
+
+def trained_from(run: Run, target: float) -> Trained:
+    """Read one seed's result out of its folder."""
+    manifest = run.manifest
+    val, test = run.evaluation("val") or {}, run.evaluation("test") or {}
+    return Trained(
+        run=run.name,
+        seed=manifest["seed"],
+        seconds=manifest["elapsed_seconds"],
+        seconds_to_target=seconds_to(target, run.metrics),
+        val_accuracy=val.get("accuracy"),
+        val_tta_accuracy=val.get("tta_accuracy"),
+        test_accuracy=test.get("accuracy"),
+        test_tta_accuracy=test.get("tta_accuracy"),
+    )
+
+
+def seconds_to(target: float, rows: Sequence[dict[str, float | None]]) -> float | None:
+    """When the validation accuracy was first at least the target, by the rows of metrics.csv; None if never."""
+    return next((row["elapsed_seconds"] for row in rows if (row["val/accuracy"] or 0) >= target), None)
+
+
+def _check_recipe(recipe: Recipe, split: Split, tta_counts: bool) -> None:
+    if split == "val" and recipe.validation.size == 0:
+        raise RecipeError(
+            f"{recipe.name} holds out no validation images (validation.size = 0), so val has no accuracy.\n"
+            "Add --split test, or --set validation.size=0.1."
+        )
+    if split == "test" and not recipe.evaluation.test:
+        raise RecipeError(
+            f"{recipe.name} leaves the test split sealed (evaluation.test = false), so it cannot count.\n"
+            "Add --split val, or --set evaluation.test=true."
+        )
+    if tta_counts and recipe.evaluation.tta == "none":
+        raise RecipeError(
+            f"{recipe.name} has no test-time augmentation that could count (evaluation.tta = none).\n"
+            "Leave --tta-counts out, or add --set evaluation.tta=mirror."
+        )
+
+
+def _judge_val(run: Run, recipe: Recipe, data_dir: Path | None) -> None:
+    if recipe.validation.size:
+        with run.locked():
+            judge(run, "val", tta=recipe.evaluation.tta, data_dir=data_dir)

@@ -1,0 +1,141 @@
+"""Times that can be trusted: the device has finished before the clock is read, and the first rounds do not count."""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from cifarlab.runtime import Runtime, num_cores
+from cifarlab.version import VERSION
+
+Clock = Callable[[], float]
+"""Seconds that never go back, from any beginning."""
+
+FEWEST_FOR_P99 = 100
+"""With fewer values the 99th percentile is only the slowest of them."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One value per round, in order, and how many rounds before them were not counted."""
+
+    values: tuple[float, ...]
+    unit: str
+    warmup: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many rounds count."""
+        return len(self.values)
+
+    @property
+    def median(self) -> float:
+        """Of the rounds."""
+        return statistics.median(self.values)
+
+    @property
+    def min(self) -> float:
+        """Of the rounds."""
+        return min(self.values)
+
+    @property
+    def max(self) -> float:
+        """Of the rounds."""
+        return max(self.values)
+
+    @property
+    def p99(self) -> float | None:
+        """The smallest value that 99 % do not exceed (nearest rank); None for fewer than FEWEST_FOR_P99 values."""
+        if self.n < FEWEST_FOR_P99:
+            return None
+        return sorted(self.values)[math.ceil(0.99 * self.n) - 1]
+
+    def times(self, factor: float, unit: str) -> Timing:
+        """The same in another unit: seconds.times(1000, "ms")."""
+        return Timing(tuple(factor * value for value in self.values), unit, self.warmup)
+
+    def rate(self, amount: float, unit: str) -> Timing:
+        """How much of `amount` each round did per unit of time: seconds.rate(640, "images/s")."""
+        return Timing(tuple(amount / value for value in self.values), unit, self.warmup)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it: the summary, then the values themselves."""
+        summary = {name: getattr(self, name) for name in ("n", "median", "min", "max", "p99", "unit", "warmup")}
+        return {**summary, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was measured, with which settings, and on what."""
+
+    subject: str
+    settings: dict[str, Any]
+    timings: dict[str, Timing]
+    machine: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        timings = {name: timing.to_dict() for name, timing in self.timings.items()}
+        return {"subject": self.subject, "settings": self.settings, "timings": timings, "machine": self.machine}
+
+
+def measure(
+    action: Callable[[], object],
+    *,
+    rounds: int,
+    warmup: int,
+    runtime: Runtime | None = None,
+    clock: Clock = time.perf_counter,
+) -> Timing:
+    """Seconds of each of `rounds` calls, after `warmup` calls that do not count.
+
+    The device of the runtime is waited for before each reading of the clock; without a runtime there is none.
+    Raises ValueError for fewer than one round or a negative warm-up.
+    """
+    if rounds < 1 or warmup < 0:
+        raise ValueError(f"need at least 1 round and no negative warm-up, not {rounds} and {warmup}")
+    for _ in range(warmup):
+        action()
+    return Timing(tuple(_seconds(action, runtime, clock) for _ in range(rounds)), "s", warmup)
+
+
+def repeated(action: Callable[[], object], times: int) -> Callable[[], object]:
+    """One action that is `times` of them, for those too short to be timed alone."""
+
+    def actions() -> None:
+        for _ in range(times):
+            action()
+
+    return actions
+
+
+def machine(runtime: Runtime) -> dict[str, Any]:
+    """What the times depend on: device, precision, threads, system and versions."""
+    versions = {"cifarlab": VERSION, "python": platform.python_version(), "torch": version("torch")}
+    return {**runtime.describe(), "system": platform.platform(), "cores": num_cores(), **versions}
+
+
+def machine_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The same facts of the machine that a run was trained on, out of its manifest."""
+    system = {name: manifest["machine"][name] for name in ("system", "cores")}
+    versions = {name: manifest["versions"][name] for name in ("python", "torch")}
+    return {**manifest["runtime"], **system, "cifarlab": manifest["cifarlab"], **versions}
+
+
+def _seconds(action: Callable[[], object], runtime: Runtime | None, clock: Clock) -> float:
+    _wait(runtime)
+    start = clock()
+    action()
+    _wait(runtime)
+    return clock() - start
+
+
+def _wait(runtime: Runtime | None) -> None:
+    if runtime is not None:
+        runtime.synchronise()

@@ -1,0 +1,178 @@
+"""`cifarlab bench`: how fast this machine trains, loads, predicts and starts, and how soon a recipe is good enough."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarlab import recipe_file
+from cifarlab.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cifarlab.bench.timing import Benchmark
+
+
+class Split(StrEnum):
+    """Splits that a target can be meant for."""
+
+    VAL = "val"
+    TEST = "test"
+
+
+class Precision(StrEnum):
+    """Of the network's arithmetic."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or the path of a TOML file.")]
+Data = Annotated[str | None, typer.Option(help="Images: a name or a path. Same as --set data.source=...")]
+DataDir = Annotated[Path | None, typer.Option(help="Where to look for named data first.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps; unset: as the recipe says.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds that count.")]
+Warmup = Annotated[int, typer.Option(min=0, help="Rounds before them that do not count.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+app = typer.Typer(help="Measure how fast this machine trains, loads, predicts and starts.", no_args_is_help=True)
+
+
+@app.command("time-to-accuracy")
+def time_to_accuracy(
+    recipe: RecipeName,
+    target: Annotated[float, typer.Option(help="The accuracy to reach, as a fraction: 0.9 is 90 %.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Train this many times.")] = 3,
+    split: Annotated[Split, typer.Option(help="Whose mean accuracy has to reach the target.")] = Split.VAL,
+    tta_counts: Annotated[
+        bool, typer.Option("--tta-counts", help="Count the accuracy with the recipe's test-time augmentation.")
+    ] = False,
+    data: Data = None,
+    data_dir: DataDir = None,
+    assignments: Assignments = None,
+    out: Annotated[Path, typer.Option(help="Folder that gets the runs' folder.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe from several seeds and say how long that took, how good it got, and when it reached a target."""
+    from cifarlab.bench.time_to_accuracy import check_target
+    from cifarlab.bench.time_to_accuracy import time_to_accuracy as train_and_time
+    from cifarlab.cli import tables
+
+    check_target(target)
+    chosen = _change(recipe_file.load(recipe), assignments, {"data.source": data})
+    found = train_and_time(
+        chosen, target, num_seeds=seeds, split=split.value, tta_counts=tta_counts, out=out, data_dir=data_dir
+    )
+    typer.echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_time_to_accuracy(found)
+
+
+@app.command()
+def throughput(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A network's or recipe's name, or a recipe file.")],
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step; unset: as the recipe says.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=8, max=512, help="Side in pixels; unset: 32.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 10,
+    rounds: Rounds = 5,
+    warmup: Warmup = 1,
+    precision: Annotated[Precision | None, typer.Option(help="Unset: as the recipe says.")] = None,
+    device: Device = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count the images per second of training steps, and of the forward pass alone, on noise on the device."""
+    from cifarlab.bench import throughput as bench
+    from cifarlab.bench.subject import recipe_of
+
+    options = {
+        "training.batch_size": batch_size,
+        "data.image_size": image_size,
+        "runtime.precision": precision,
+        "runtime.device": device,
+    }
+    chosen = _change(recipe_of(model), assignments, options)
+    _print(bench.throughput(chosen, steps=steps, rounds=rounds, warmup=warmup), as_json)
+
+
+@app.command()
+def loader(
+    recipe: RecipeName,
+    data: Annotated[str, typer.Option(help="Images: a name or a path.")] = "sample",
+    data_dir: DataDir = None,
+    steps: Annotated[int, typer.Option(min=1, help="Batches per round.")] = 20,
+    rounds: Rounds = 5,
+    warmup: Warmup = 1,
+    device: Device = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count the images per second that are gathered, augmented, normalised and mixed, without any network."""
+    from cifarlab.bench.loader import loading
+
+    chosen = _change(recipe_file.load(recipe), assignments, {"data.source": data, "runtime.device": device})
+    _print(loading(chosen, steps=steps, rounds=rounds, warmup=warmup, data_dir=data_dir), as_json)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model file, or a network's name.")],
+    num_images: Annotated[int, typer.Option(min=1, help="Images per round.")] = 2000,
+    num_single: Annotated[int, typer.Option(min=1, help="Images that are predicted one at a time.")] = 200,
+    image_size: Annotated[int, typer.Option(min=8, max=512, help="Side in pixels; with a network's name.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 500,
+    rounds: Rounds = 5,
+    warmup: Warmup = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Time predictions of many images, of a stack of pixels, of one image at a time, and the loading of the file."""
+    from cifarlab.bench.predict import prediction
+
+    found = prediction(
+        model,
+        num_images=num_images,
+        num_single=num_single,
+        image_size=image_size,
+        batch_size=batch_size,
+        rounds=rounds,
+        warmup=warmup,
+        device=device,
+    )
+    _print(found, as_json)
+
+
+@app.command()
+def startup(
+    model: Annotated[str, typer.Option(help="What predicts: a run folder, a model file or a network's name.")] = (
+        "resnet18"
+    ),
+    rounds: Rounds = 5,
+    warmup: Warmup = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Time new processes: import, help, torch, and a model file that is loaded and predicts one image."""
+    from cifarlab.bench import startup as bench
+
+    _print(bench.startup(model, rounds=rounds, warmup=warmup), as_json)
+
+
+def _change(recipe: Recipe, assignments: list[str] | None, options: dict[str, str | int | None]) -> Recipe:
+    """The recipe with what --set replaces, then with what the other options replace."""
+    chosen = recipe_file.override_all(recipe, assignments or [])
+    for key, value in options.items():
+        if value is not None:
+            chosen = recipe_file.override(chosen, key, str(value))
+    return chosen
+
+
+def _print(found: Benchmark, as_json: bool) -> None:
+    from cifarlab.cli import tables
+
+    typer.echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_benchmark(found)
