@@ -4,7 +4,8 @@
 
 DIR holds checkouts as `git clone` names them: cifar10-airbench (github.com/KellerJordan/cifar10-airbench) and
 cifar10-speedrun (github.com/hiverge/cifar10-speedrun). Their code is not ours and no part of this project; PEERS lists
-the few words that are replaced in each script before it runs. Prints seconds and accuracy of every run, by their own clock.
+the few words that are replaced in each script before it runs. Prints seconds and accuracy of every run, by the script's
+own clock.
 """
 
 from __future__ import annotations

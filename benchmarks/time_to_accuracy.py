@@ -5,7 +5,7 @@
 
 DIR holds a checkout of github.com/KellerJordan/cifar10-airbench; `peers.py` says how its script is ported. The recipe's
 seconds are those of its manifest: training with every validation, without the final test. The port's seconds are by its
-own clock: training and its test with augmentation at the end, without the tests between epochs.
+own clock, which stands still during the tests between epochs; its test with augmentation at the end is left out too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import torch
 
 from cifarlab import recipe_file
 from cifarlab.data.sources import load_images
-from cifarlab.recipe import Recipe
+from cifarlab.recipe import Recipe, RuntimeSpec
 from cifarlab.runs import Run
-from cifarlab.runtime import num_cores
+from cifarlab.runtime import num_cores, resolve
 from cifarlab.training.train import train
 from peers import PEERS, run_peer
 
@@ -67,8 +67,9 @@ def train_port(folder: Path, number: int, data: str, steps: int | None) -> Resul
     num_test = None if steps is None else QUICK_TEST_IMAGES
     run = run_peer(PORT, folder, runs=1, steps=steps, data=data, num_test=num_test).runs[0]
     num_steps = steps or _port_steps(data)
-    speed = num_steps * PORT_BATCH_SIZE / (run.train_seconds or run.seconds)
-    return Result(PORT, number, run.seconds, run.accuracy, "mirror+shifts", run.tta_accuracy, speed)
+    seconds = run.train_seconds or run.seconds
+    speed = num_steps * PORT_BATCH_SIZE / seconds
+    return Result(PORT, number, seconds, run.accuracy, "mirror+shifts", run.tta_accuracy, speed)
 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
@@ -99,9 +100,10 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int | bool]:
     """What the figures hold for."""
-    return {"system": platform.platform(), "cores": num_cores(), "torch": torch.__version__}
+    runtime = resolve(RuntimeSpec(device="cpu")).describe()
+    return {**runtime, "system": platform.platform(), "cores": num_cores(), "torch": torch.__version__}
 
 
 def main() -> None:
