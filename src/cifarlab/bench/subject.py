@@ -13,6 +13,7 @@ from cifarlab.data.images import Images
 from cifarlab.errors import UsageError, unknown
 from cifarlab.models import MODELS, build_untrained
 from cifarlab.recipe import ModelSpec, Recipe
+from cifarlab.runs import Run
 from cifarlab.version import VERSION
 
 NUM_CLASSES = 10
@@ -20,7 +21,6 @@ IMAGE_SIZE = 32
 """Pixels, where neither the recipe nor the caller says."""
 
 CLASS_NAMES = tuple(f"class {number}" for number in range(NUM_CLASSES))
-MODEL_FILE = "model.safetensors"
 
 _OF_OTHERS = "torchvision:<name> and timm:<name>"
 
@@ -49,7 +49,7 @@ def random_images(num_images: int, image_size: int) -> Images:
     """Noise, uint8 (num_images, 3, image_size, image_size), with random labels; the same every time."""
     stream = np.random.default_rng(0)
     pixels = stream.integers(0, 256, (num_images, 3, image_size, image_size), dtype=np.uint8)
-    return Images(pixels, stream.integers(0, NUM_CLASSES, num_images), CLASS_NAMES)
+    return Images(pixels, stream.integers(0, NUM_CLASSES, num_images, dtype=np.int64), CLASS_NAMES)
 
 
 def model_file(name: str, folder: Path, image_size: int = IMAGE_SIZE) -> Path:
@@ -59,10 +59,10 @@ def model_file(name: str, folder: Path, image_size: int = IMAGE_SIZE) -> Path:
     """
     path = Path(name)
     if name in MODELS or (":" in name and not path.exists()):
-        return _random_model_file(ModelSpec(name=name), folder / MODEL_FILE, image_size)
+        return _random_model_file(ModelSpec(name=name), Run(folder).model_file, image_size)
     if not path.exists():
         raise UsageError(f"{unknown('model, run folder or model file', name, MODELS)}\nAlso: {_OF_OTHERS}.")
-    return path / MODEL_FILE if path.is_dir() else path
+    return Run(path).model_file if path.is_dir() else path
 
 
 def _random_model_file(spec: ModelSpec, path: Path, image_size: int) -> Path:

@@ -98,7 +98,8 @@ def print_benchmark(found: Benchmark) -> None:
         values = (_figure(value) for value in (timing.median, timing.min, timing.max, timing.p99))
         table.add_row(name, *values, timing.unit, str(timing.n), str(timing.warmup))
     console.print(table)
-    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.settings.items()))
+    numbers = {key: f"{value:,}" if isinstance(value, int) else value for key, value in found.settings.items()}
+    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
     console.print(machine_text(found.machine))
 
 
