@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from cifarlab import runtime as runtimes
+from cifarlab import wording
 from cifarlab.bench.subject import untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
 from cifarlab.console import log
@@ -33,7 +34,7 @@ def loading(
     loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
     timings = {}
     for name, action in (("batches", _batches(loader)), ("inputs", _inputs(loader, step))):
-        log.info(f"{recipe.name}: {name}, {rounds} rounds of {steps} batches after {warmup} to warm up")
+        log.info(f"{recipe.name}: {name}, {wording.count(rounds, 'round')} after {warmup} to warm up")
         seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
         timings[name] = seconds.rate(steps * loader.batch_size, "images/s")
     settings = {

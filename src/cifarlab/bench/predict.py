@@ -11,6 +11,7 @@ from cifarlab.bench.subject import IMAGE_SIZE, model_file, random_images
 from cifarlab.bench.timing import Benchmark, machine, measure
 from cifarlab.classifier import BATCH_SIZE, Classifier, inference_runtime
 from cifarlab.console import log
+from cifarlab.wording import count
 
 SINGLE_WARMUP = 10
 """Images, since one alone is too short to warm anything up."""
@@ -37,7 +38,7 @@ def prediction(
     runtime = inference_runtime(device)
     with tempfile.TemporaryDirectory() as folder:
         path = model_file(model, Path(folder), image_size)
-        log.info(f"{model}: loading, {rounds} rounds after {warmup} to warm up")
+        log.info(f"{model}: loading, {count(rounds, 'round')} after {warmup} to warm up")
         loading = measure(lambda: Classifier.load(path, runtime=runtime), rounds=rounds, warmup=warmup, runtime=runtime)
         classifier = Classifier.load(path, runtime=runtime, batch_size=batch_size)
         size_bytes = path.stat().st_size
@@ -48,7 +49,7 @@ def prediction(
         ("logits", lambda: classifier.logits(pixels)),
     )
     for name, action in many:
-        log.info(f"{model}: {name}, {rounds} rounds of {num_images} images after {warmup} to warm up")
+        log.info(f"{model}: {name}, {count(rounds, 'round')} of {count(num_images, 'image')} after {warmup} to warm up")
         timings[name] = measure(action, rounds=rounds, warmup=warmup, runtime=runtime).rate(num_images, "images/s")
     log.info(f"{model}: single images, {num_single} after {SINGLE_WARMUP} to warm up")
     images = cycle(pixels)

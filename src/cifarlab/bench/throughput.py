@@ -17,6 +17,7 @@ from cifarlab.training import optimizers
 from cifarlab.training.loop import set_frozen
 from cifarlab.training.step import Step
 from cifarlab.training.train import make_card, make_step
+from cifarlab.wording import count
 
 TINY_LR = 1e-6
 
@@ -36,7 +37,9 @@ def throughput(recipe: Recipe, *, steps: int = 10, rounds: int = 5, warmup: int 
     batch = loader.batch(0)
     timings = {}
     for name, action in (("training", _training(step, batch)), ("forward", _forward(step, batch))):
-        log.info(f"{recipe.model.name}: {name}, {rounds} rounds of {steps} steps after {warmup} to warm up")
+        log.info(
+            f"{recipe.model.name}: {name}, {count(rounds, 'round')} of {count(steps, 'step')} after {warmup} to warm up"
+        )
         seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
         timings[name] = seconds.rate(steps * len(batch.labels), "images/s")
     settings = {

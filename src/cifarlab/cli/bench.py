@@ -78,7 +78,9 @@ def time_to_accuracy(
 def throughput(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A network's or recipe's name, or a recipe file.")],
     batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step; unset: as the recipe says.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=8, max=512, help="Side in pixels; unset: 32.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=8, max=512, help="Side in pixels; unset: as the recipe says, else 32.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 10,
     rounds: Rounds = 5,
     warmup: Warmup = 1,
