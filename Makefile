@@ -2,15 +2,18 @@
 #   make train    from nothing to a trained model with pictures and numbers, in a few minutes
 #   make test     style, types and tests; the last lines are the summary of pytest
 #   make check    style and types only
-#   make bench    the claims of the benchmarks folder, measured on this machine
+#   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
+#   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
+CLAIMS := data_path precision small_maps resnet18
+PART ?= all
 
-.PHONY: train test check bench docs clean
+.PHONY: train test check bench bench-gpu docs clean
 .NOTPARALLEL:
 
 train: .venv/.installed
@@ -27,7 +30,11 @@ check: .venv/.installed-dev
 	@$(BIN)/mypy
 
 bench: .venv/.installed-dev
-	@for claim in benchmarks/*.py; do echo "$$claim"; $(BIN)/python "$$claim" || exit 1; done
+	@for claim in $(CLAIMS); do echo "$$claim"; $(BIN)/python "benchmarks/$$claim.py" || exit 1; done
+
+# PEERS=DIR adds the scripts of other projects, from checkouts in DIR; OPTIONS='--tiny' tries it out without a GPU.
+bench-gpu: .venv/.installed-dev
+	@$(BIN)/python benchmarks/gpu.py --part $(PART) $(if $(PEERS),--peers $(PEERS)) $(OPTIONS)
 
 docs: .venv/.installed-dev
 	$(BIN)/python scripts/make_docs.py

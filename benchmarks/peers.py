@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from cifarlab.__main__ import SPIN_COUNT
 from cifarlab.data.sources import load_images
 from cifarlab.errors import DataError, UsageError, unknown
 
@@ -140,12 +143,19 @@ class PeerResult:
 
 
 def run_peer(
-    name: str, folder: Path, *, runs: int, steps: int | None = None, data: str = "cifar10", num_test: int | None = None
+    name: str,
+    folder: Path,
+    *,
+    runs: int,
+    steps: int | None = None,
+    data: str = "cifar10",
+    num_test: int | None = None,
+    limit_seconds: float | None = None,
 ) -> PeerResult:
     """Run a peer's script from the checkouts in `folder`; the training is cut off after `steps` where they are given.
 
     Raises UsageError for an unknown name or a script that cannot be shortened, DataError for one that is not there,
-    has changed, fails or prints no results.
+    has changed, fails or prints no results, TimeoutError for one that was stopped at the limit.
     """
     peer = PEERS.get(name)
     if peer is None:
@@ -155,7 +165,7 @@ def run_peer(
     with tempfile.TemporaryDirectory() as work:
         write_data(Path(work) / "cifar10", data, num_test)
         start = time.perf_counter()
-        table = execute(patched, Path(work), peer.file)
+        table = execute(patched, Path(work), peer.file, limit_seconds)
         seconds = time.perf_counter() - start
     warm_up, finished = parse_runs(table, first_is_warm_up=peer.compiles_in_first_run)
     if not finished:
@@ -201,18 +211,30 @@ def write_data(folder: Path, source: str, num_test: int | None = None) -> None:
         torch.save(values, folder / f"{split}.pt")
 
 
-def execute(text: str, work: Path, file: str) -> list[str]:
-    """Run the text in `work`, show its lines on stderr as they come, and return them; raises DataError if it fails."""
+def execute(text: str, work: Path, file: str, limit_seconds: float | None = None) -> list[str]:
+    """Run the text in `work`, show its lines on stderr as they come, and return them.
+
+    Raises DataError if it fails and TimeoutError if it is stopped at the limit.
+    """
     script = work / Path(file).name
     script.write_text(text, "utf-8")
     lines: list[str] = []
+    command = [sys.executable, "-u", script.name]
+    environment = {"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ}  # as our own command has it
     with subprocess.Popen(
-        [sys.executable, "-u", script.name], cwd=work, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=work, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         assert process.stdout is not None
+        timer = threading.Timer(limit_seconds or threading.TIMEOUT_MAX, process.kill)
+        timer.start()
         for line in process.stdout:  # text mode also ends a line at a carriage return
             lines.append(line.rstrip("\n"))
             print(lines[-1], file=sys.stderr, flush=True)
+        process.wait()
+        is_stopped = not timer.is_alive()
+        timer.cancel()
+    if is_stopped and process.returncode != 0:
+        raise TimeoutError(f"{file} was stopped after {limit_seconds:.0f} s")
     if process.returncode != 0:
         last = next((line for line in reversed(lines) if line.strip()), "it printed nothing")
         raise DataError(f"{file} failed with exit code {process.returncode}: {last}")
