@@ -252,7 +252,9 @@ class TestPredict:
 
     def test_top_is_sorted_and_agrees_with_probabilities(self, classifier: Classifier) -> None:
         array = pixels(1)
-        assert np.array_equal(classifier.decode(array[0]), classifier.decode(Image.fromarray(array[0].transpose(1, 2, 0))))
+        assert np.array_equal(
+            classifier.decode(array[0]), classifier.decode(Image.fromarray(array[0].transpose(1, 2, 0)))
+        )
         [found] = classifier.predict(list(array), top=2)
         row = classifier.probabilities(array)[0]
         assert len(found.top) == 2 and found.top[0] == (found.label, found.probability)
