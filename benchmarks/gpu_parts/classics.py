@@ -47,14 +47,14 @@ def measure(settings: Settings, name: str, seconds_left: float) -> list[Record]:
         epochs = min(settings.epochs, recipe_file.load(name).training.epochs)
         command += [name, "--out", str(path.parent), "--data", settings.data]
         command += ["--device", settings.device, "--epochs", str(epochs)]
-    _run(command, name, max(1.0, seconds_left - SECONDS_TO_SAVE))
+    run_command(command, name, max(1.0, seconds_left - SECONDS_TO_SAVE))
     run = Run.open(path)
     test, speeds = run.evaluation("test") or {}, [row["images_per_second"] or 0.0 for row in run.metrics]
     values = {"epochs": float(len(speeds)), "seconds": run.manifest["elapsed_seconds"], "accuracy": test["accuracy"]}
     return [Record(name, name, values | {"images/s": sorted(speeds)[len(speeds) // 2]})]
 
 
-def _run(command: list[str], name: str, seconds: float) -> None:
+def run_command(command: list[str], name: str, seconds: float) -> None:
     """Run to the end, or stop it kindly: the signal makes it save its state."""
     with subprocess.Popen(command) as process:
         try:

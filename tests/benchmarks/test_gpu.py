@@ -10,6 +10,7 @@ import pytest
 import gpu
 from cifarlab.errors import DataError, MachineError
 from gpu_parts import machine
+from gpu_parts.classics import run_command
 from gpu_parts.pieces import Budget, Piece, Record, Store, run_pieces
 from gpu_parts.table import number, table
 
@@ -47,6 +48,13 @@ def test_a_piece_that_does_not_end_stops_no_other(tmp_path: Path, error: Excepti
     store = Store(tmp_path / "part-a.json", HERE)
     assert run_pieces([piece("one", done, error), piece("two", done)], store, Budget(60)) == ["one"]
     assert done == ["one", "two"]
+
+
+def test_a_training_that_runs_out_of_time_is_stopped_kindly() -> None:
+    with pytest.raises(TimeoutError, match="resnet18 has saved its state"):
+        run_command([sys.executable, "-c", "import time; time.sleep(1000)"], "resnet18", 0.01)
+    with pytest.raises(MachineError, match="resnet18 failed with exit code 3"):
+        run_command([sys.executable, "-c", "raise SystemExit(3)"], "resnet18", 1000)
 
 
 def test_results_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
