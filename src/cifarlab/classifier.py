@@ -19,6 +19,7 @@ from cifarlab.checkpoint import ModelCard, load_model
 from cifarlab.data.decode import decode
 from cifarlab.data.resize import to_network_input
 from cifarlab.errors import CheckpointError, DataError, RecipeError
+from cifarlab.models.folding import fold
 from cifarlab.recipe import RuntimeSpec
 from cifarlab.runtime import Runtime, resolve
 
@@ -47,10 +48,15 @@ class Prediction:
 
 
 class Classifier:
-    """Applies a network as its card says. The network is moved to the runtime's device, and judged in eval mode."""
+    """Applies a network as its card says. The network is moved to the runtime's device, and judged in eval mode.
+
+    One that was loaded answers through a private copy with its norms folded away; `model` stays as it was trained, for
+    whoever asks its layers.
+    """
 
     def __init__(self, model: nn.Module, card: ModelCard, runtime: Runtime, batch_size: int = BATCH_SIZE) -> None:
         self.model = model.to(runtime.device).to(memory_format=runtime.memory_format)
+        self._answering = self.model
         self.card = card
         self.runtime = runtime
         self.batch_size = batch_size
@@ -72,14 +78,19 @@ class Classifier:
         if problems:
             raise CheckpointError(f"{file} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
         model.load_state_dict(weights)
-        return cls(model, card, runtime or inference_runtime(), batch_size)
+        runtime = runtime or inference_runtime()
+        # folded where the weights were read: not every device has the float64 that rounds them once
+        folded = fold(model) if runtime.precision == "fp32" else model
+        classifier = cls(model, card, runtime, batch_size)
+        classifier._answering = folded.to(runtime.device).to(memory_format=runtime.memory_format)
+        return classifier
 
     @torch.inference_mode()
     def logits(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
         """uint8 (N, 3, H, W) to float32 (N, C), without temperature; each image's answer is its own, batch or not."""
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype not in (np.uint8, torch.uint8):
             raise ValueError(f"need uint8 (N, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
-        self.model.eval()
+        self._answering.eval()
         batches = [self._batch(pixels[i : i + self.batch_size]) for i in range(0, len(pixels), self.batch_size)]
         if not batches:
             return np.zeros((0, len(self.card.class_names)), np.float32)
@@ -105,6 +116,9 @@ class Classifier:
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == (3, side, side):
             return image  # as decoding would give it; encoding it first took longer than the network
         try:
+            plain = _plain_pixels(image)
+            if plain is not None and plain.shape == (3, side, side):
+                return plain.copy()
             return decode(_content(image), (side, side))
         except (DataError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -141,7 +155,7 @@ class Classifier:
     def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         images = self.network_input(pixels)
         with self.runtime.autocast():
-            logits: Tensor = self.model(images)
+            logits: Tensor = self._answering(images)
         return logits.float()
 
 
@@ -197,6 +211,21 @@ def _prediction(name: str, top: list[tuple[str, float]]) -> Prediction:
 
 def _name(image: Picture, number: int) -> str:
     return str(image) if isinstance(image, Path | str) else f"image {number}"
+
+
+def _plain_pixels(image: Picture) -> NDArray[np.uint8] | None:
+    """The pixels of what the decoder would hand on as it is, when the size is right: uint8 (3, H, W); else None."""
+    if isinstance(image, np.ndarray):
+        return image if image.dtype == np.uint8 else None
+    # a transparent colour and an orientation stand beside the pixels, and the decoder heeds both
+    if (
+        isinstance(image, Image.Image)
+        and image.mode == "RGB"
+        and not image.has_transparency_data
+        and not image.getexif()
+    ):
+        return np.asarray(image).transpose(2, 0, 1)
+    return None
 
 
 def _content(image: Picture) -> bytes:
