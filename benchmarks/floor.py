@@ -38,7 +38,7 @@ from cifarlab.training.train import make_card, prepare
 VIEWS = ("view", "transpose", "permute", "t", "expand", "detach", "slice", "select", "as_strided", "unsqueeze", "alias")
 
 
-class Traffic(TorchDispatchMode):
+class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the bytes of all tensors that kernels are given and give back; a view moves none."""
 
     num_bytes = 0
@@ -100,7 +100,8 @@ def measure_ceilings(runtime: Runtime) -> Ceilings:
 def measure_stage(work: Work, size: int, num_steps: int, repeats: int) -> Stage:
     """Count one step, then time some."""
     batch = work.loader.batch(0)
-    with Traffic() as traffic, FlopCounterMode(display=False) as flop:
+    traffic = Traffic()  # type: ignore[no-untyped-call]
+    with traffic, FlopCounterMode(display=False) as flop:
         work.step(0, 0, batch, size)
     times = []
     for step in range(repeats):

@@ -9,7 +9,7 @@ from cifarlab.models.folding import NETWORKS, fold
 from cifarlab.models.speednet import Group
 from cifarlab.recipe import ModelSpec
 
-FOLDED = ["simple-cnn-bn", "googlenet", "resnet18", "resnet50", "speednet"]
+FOLDED = ["simple-cnn-bn", "googlenet", "resnet18", "resnet50", "speednet", "speednet-plus"]
 
 
 def built(name: str) -> nn.Module:

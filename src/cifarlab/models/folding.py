@@ -8,15 +8,15 @@ between the two may stay where it is for scales above 0, because the largest val
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from cifarlab.models.googlenet import GoogLeNet
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
 from cifarlab.models.simple_cnn import SimpleCNN
-from cifarlab.models.speednet import Group, SpeedNet
+from cifarlab.models.speednet import Group, ResidualGroup, SpeedNet
 
 NETWORKS = (GoogLeNet, ResNet, SimpleCNN, SpeedNet)
 """Whose layers are known here: in another network, what a convolution puts out may have a second reader."""
@@ -29,6 +29,7 @@ PAIRS: dict[type[nn.Module], tuple[Pair, ...]] = {
     BasicBlock: (("conv1", "bn1", False), ("conv2", "bn2", False)),
     Bottleneck: (("conv1", "bn1", False), ("conv2", "bn2", False), ("conv3", "bn3", False)),
     Group: (("conv1", "norm1", True), ("conv2", "norm2", False)),
+    ResidualGroup: (("conv1", "norm1", True), ("conv2", "norm2", False), ("conv3", "norm3", False)),
 }
 """By the module that calls both; in a Sequential the order says it."""
 
@@ -56,7 +57,7 @@ def _pairs(module: nn.Module) -> tuple[Pair, ...]:
 
 def _neighbours(layers: nn.Sequential) -> Iterator[Pair]:
     named = list(layers.named_children())
-    for (first, conv), (second, norm) in zip(named, named[1:], strict=False):
+    for (first, conv), (second, norm) in itertools.pairwise(named):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             yield first, second, False
 
