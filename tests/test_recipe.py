@@ -103,7 +103,7 @@ def test_c03_no_number_is_nan_or_infinite(path: str, value: float) -> None:
         ("optimizer.lr", 0, "greater than 0"),
         ("optimizer.momentum", 1, "less than 1"),
         ("optimizer.weight_decay", -1e-9, "greater than or equal to 0"),
-        ("optimizer.name", "adan", "'sgd', 'adam' or 'adamw'"),
+        ("optimizer.name", "adan", "'sgd', 'adam', 'adamw' or 'muon'"),
         ("training.batch_size", 0, "greater than or equal to 1"),
         ("training.epochs", 0, "greater than 0"),
         ("training.seed", -1, "greater than or equal to 0"),

@@ -159,10 +159,10 @@ from cifarlab.training import train as module
 from cifarlab.training.step import Step
 
 make = Step.__call__
-def step(self, number, epoch, batch):
+def step(self, number, epoch, batch, size):
     if number == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return make(self, number, epoch, batch)
+    return make(self, number, epoch, batch, size)
 Step.__call__ = step
 module.train(recipe_file.load(sys.argv[1]), out=sys.argv[2])
 """
@@ -200,11 +200,11 @@ def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, mo
     straight = train(tiny, out=tmp_path)
     make = Step.__call__
 
-    def step(self, count, epoch, batch):
+    def step(self, count, epoch, batch, size):
         if count == 6:
             monkeypatch.setattr(Step, "__call__", make)
             os.kill(os.getpid(), number)
-        return make(self, count, epoch, batch)
+        return make(self, count, epoch, batch, size)
 
     monkeypatch.setattr(Step, "__call__", step)
     with pytest.raises(InterruptedRunError, match="step 7 of 10") as caught:
@@ -214,7 +214,7 @@ def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, mo
 
 
 def test_t06_a_second_interrupt_stops_at_once(tiny, tmp_path, monkeypatch):
-    def step(self, count, epoch, batch):
+    def step(self, count, epoch, batch, size):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second interrupt did not stop the step")
