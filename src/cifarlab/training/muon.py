@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
         directions = list(torch._foreach_add(gradients, averages, alpha=momentum))
         if group["is_filter"]:
             for parameter in parameters:
-                parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+                parameter.mul_(len(parameter) ** 0.5 / (parameter.norm() + EPS))
             directions = orthogonal_filters(directions, self.dtype)
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
 
