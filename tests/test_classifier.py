@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import ModelCard, load_model, save_model
 from cifarlab.classifier import Classifier, inference_runtime
+from cifarlab.data.decode import decode
 from cifarlab.errors import CheckpointError, DataError
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
@@ -232,6 +234,56 @@ def test_a_network_of_the_registry_survives_the_file(tmp_path: Path, cpu: Runtim
     np.testing.assert_allclose(Classifier.load(path, runtime=cpu).logits(images), wanted, atol=1e-5)
 
 
+@pytest.fixture
+def two_threads() -> Iterator[Runtime]:
+    before = torch.get_num_threads()
+    yield resolve(RuntimeSpec(device="cpu", precision="fp32", threads=2))
+    torch.set_num_threads(before)
+
+
+def folding_network(folder: Path) -> Path:
+    """A model file of speednet with norms that have seen images."""
+    spec = ModelSpec(name="speednet", width=0.125)
+    model = MODELS["speednet"].build(spec, 3, 16)
+    model(torch.randn(16, 3, 16, 16))
+    path = folder / "model.safetensors"
+    save_model(path, model.state_dict(), card(architecture=spec, image_size=16, input_size=16))
+    return path
+
+
+def test_a_loaded_network_answers_as_it_was_trained_and_shows_its_own_layers(tmp_path: Path, cpu: Runtime) -> None:
+    loaded = Classifier.load(folding_network(tmp_path), runtime=cpu)
+    as_trained = Classifier(loaded.model, loaded.card, cpu)
+    images = pixels(60, 16)
+    found, wanted = loaded.logits(images), as_trained.logits(images)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert np.array_equal(found.argmax(axis=1), wanted.argmax(axis=1))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in loaded.model.modules())
+
+
+def test_loading_leaves_weights_as_they_are_on_disk(tmp_path: Path, cpu: Runtime) -> None:
+    path = folding_network(tmp_path)
+    stored, state = load_model(path)[0], Classifier.load(path, runtime=cpu).model.state_dict()
+    assert stored.keys() == state.keys()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in state.items())
+
+
+def test_cores_that_divide_the_images_give_the_same_in_the_same_order(
+    tmp_path: Path, cpu: Runtime, two_threads: Runtime
+) -> None:
+    path, images = folding_network(tmp_path), pixels(170, 16)
+    wanted = Classifier.load(path, runtime=cpu).logits(images)
+    found = Classifier.load(path, runtime=two_threads).logits(images)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert torch.get_num_threads() == 2
+
+
+def test_a_prediction_and_an_evaluation_say_the_same(tmp_path: Path, two_threads: Runtime) -> None:
+    classifier, images = Classifier.load(folding_network(tmp_path), runtime=two_threads), pixels(130, 16)
+    found = [each.probability for each in classifier.predict(list(images))]
+    assert found == classifier.probabilities(images).max(axis=1).tolist()
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="missing"):
         Classifier.load(tmp_path / "missing.safetensors")
@@ -249,6 +301,29 @@ class TestPredict:
         found = classifier.predict([tmp_path / "a.png", str(tmp_path / "a.png"), image, array])
         assert [each.top for each in found] == [found[0].top] * 4
         assert [each.name for each in found] == [str(tmp_path / "a.png")] * 2 + ["image 2", "image 3"]
+
+    def test_pixels_of_the_right_size_are_what_the_decoder_would_give(self, classifier: Classifier) -> None:
+        array = pixels(1)[0]
+        image = Image.fromarray(array.transpose(1, 2, 0))
+        encoded = io.BytesIO()
+        image.save(encoded, "PNG")
+        assert np.array_equal(decode(encoded.getvalue(), (8, 8)), array)
+        for given in (array, image, array[:, ::-1][:, ::-1]):
+            assert np.array_equal(classifier.decode(given), array)
+        assert not np.shares_memory(classifier.decode(array), array)
+
+    @pytest.mark.parametrize("note", ["transparency", "orientation"])
+    def test_what_stands_beside_the_pixels_of_an_image_counts(self, classifier: Classifier, note: str) -> None:
+        image = Image.fromarray(pixels(1)[0].transpose(1, 2, 0))
+        if note == "transparency":
+            image.info["transparency"] = image.getpixel((0, 0))
+        else:
+            image.getexif()[0x0112] = 6
+        encoded = io.BytesIO()
+        image.save(encoded, "PNG", exif=image.getexif())
+        found = classifier.decode(image)
+        assert np.array_equal(found, decode(encoded.getvalue(), (8, 8)))
+        assert not np.array_equal(found, pixels(1)[0])
 
     def test_top_is_sorted_and_agrees_with_probabilities(self, classifier: Classifier) -> None:
         array = pixels(1)
