@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 
 from cifarlab import recipe_file
 from cifarlab.errors import RecipeError
-from cifarlab.recipe import FORMAT, ModelSpec, Recipe, ReferenceSpec
+from cifarlab.recipe import FORMAT, ModelSpec, Recipe
+from cifarlab.reference import ReferenceSpec
 
 MINIMAL = 'name = "try"\n[model]\nname = "resnet18"\n'
 

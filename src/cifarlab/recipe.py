@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
+from cifarlab.reference import ReferenceSpec
 from cifarlab.section import Fraction, NonNegative, Positive, Section, Weights
 
 FORMAT: Literal[1] = 1
@@ -17,19 +18,6 @@ FORMAT: Literal[1] = 1
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What recipes and runs may be called: it is a folder's name on every system."""
-
-
-class ReferenceSpec(Section):
-    """Where the experiment comes from and what its authors reported."""
-
-    title: str
-    """Project or paper."""
-    url: str = ""
-    """Where it can be read."""
-    reported_accuracy: Fraction | None = None
-    """The test accuracy that its authors reported."""
-    differences: str = ""
-    """What is done differently here, and why."""
 
 
 class DataSpec(Section):
@@ -173,6 +161,10 @@ class TrainingSpec(Section):
     """Side in pixels of the training images at first; it grows in steps of 4. Unset: full size throughout."""
     full_size_from: Duration = "60 %"
     """When they have reached the full size, if they start smaller."""
+    hard_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training images, those with the highest loss, that is still drawn after hard_from; 1 is all."""
+    hard_from: Duration = "50 %"
+    """When the other images are left out: from the next epoch on, chosen anew for each."""
     last_batch: Literal["keep", "drop"] = "keep"
     """What happens to the rest that is smaller than a batch (a rest of one image is always dropped)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -283,7 +275,7 @@ class Recipe(Section):
         external, has_momentum = ":" in model.name, optimizer.name == "sgd" and optimizer.momentum > 0
         validates, thaws = self.validation.size > 0, model.unfreeze_epoch is not None
         patience, weights = self.stopping.patience, model.weights is not None
-        full_size = self.data.image_size or 512
+        full_size, mixes = self.data.image_size or 512, self.augmentation.mixup > 0 or self.augmentation.cutmix > 0
         return [
             (warmup > limit, "schedule.warmup is longer than training.epochs"),
             (
@@ -295,6 +287,7 @@ class Recipe(Section):
             (model.pretrained and weights, "model.pretrained and model.weights exclude each other"),
             (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
             ((self.training.start_size or 0) > full_size, "training.start_size is larger than data.image_size"),
+            (self.training.hard_share < 1 and mixes, "training.hard_share and mixed images exclude each other"),
             (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
             (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),
         ]

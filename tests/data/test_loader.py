@@ -70,3 +70,27 @@ def test_read_only_pixels_are_copied():
 def test_one_image_is_refused():
     with pytest.raises(DataError, match="at least two"):
         Loader(numbered(1), CPU, 4)
+
+
+@given(count=st.integers(4, 60), batch_size=st.integers(1, 20), share=st.floats(0.1, 1), keep_last=st.booleans())
+def test_drawn_images_fill_an_epoch_without_one_twice_in_a_batch(count, batch_size, share, keep_last):
+    loader = Loader(numbered(count), CPU, batch_size, keep_last=keep_last)
+    drawn = torch.arange(count)[-max(loader.batch_size, int(share * count)) :]
+    loader.draw_only(drawn)
+    epoch = [loader.batch(step).indices.tolist() for step in range(len(loader))]
+    assert all(len(set(batch)) == len(batch) == loader.batch_size for batch in epoch)
+    assert {index for batch in epoch for index in batch} <= set(drawn.tolist())
+    again = Loader(numbered(count), CPU, batch_size, keep_last=keep_last)
+    again.draw_only(drawn.clone())
+    assert [again.batch(step).indices.tolist() for step in range(len(again))] == epoch
+
+
+def test_all_drawn_images_are_drawn_equally_often():
+    loader = Loader(numbered(40), CPU, 5)
+    loader.draw_only(torch.arange(20))
+    assert sorted(loader.order(3).tolist()) == sorted([*range(20), *range(20)])
+
+
+def test_fewer_drawn_images_than_a_batch_are_refused():
+    with pytest.raises(ValueError, match="a batch needs 4 images, not 3"):
+        Loader(numbered(10), CPU, 4).draw_only(torch.arange(3))

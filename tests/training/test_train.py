@@ -36,6 +36,7 @@ EVERYTHING = [
     "training.clip_norm=1.0",
 ]
 
+HARD = ["training.hard_share=0.6", "training.hard_from=2 steps", "training.epochs=3"]
 GROWING = [
     "model.name=speednet",
     "model.width=0.125",
@@ -125,7 +126,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny, tmp_pat
     assert differences(first, other)
 
 
-@pytest.mark.parametrize("changes", [[], EVERYTHING, GROWING, ["optimizer.name=sgd", "validation.every=2"]])
+@pytest.mark.parametrize("changes", [[], EVERYTHING, GROWING, HARD, ["optimizer.name=sgd", "validation.every=2"]])
 def test_t01_t28_killed_anywhere_and_resumed_ends_with_the_same_bits(tiny, tmp_path, kill_at, changes):
     recipe = override_all(tiny, [*changes, "training.checkpoint_minutes=1e-9"])  # a checkpoint at every step
     straight = train(recipe, out=tmp_path)
@@ -363,3 +364,20 @@ def test_judging_keeps_to_the_batches_of_the_recipe(tiny, tmp_path, monkeypatch)
     monkeypatch.setattr(Classifier, "_batch", batch)
     train(override_all(tiny, ["evaluation.batch_size=100", "evaluation.test=true"]), out=tmp_path)
     assert sizes == {100, 72}  # 300 images of val; 972 of test
+
+
+def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
+    seen: dict[int, set[int]] = {}
+    make = Step.__call__
+
+    def step(self, number, epoch, batch, size):
+        seen.setdefault(epoch, set()).update(batch.indices.tolist())
+        return make(self, number, epoch, batch, size)
+
+    monkeypatch.setattr(Step, "__call__", step)
+    changes = ["training.hard_share=0.5", "training.hard_from=1 epochs", "training.epochs=4", "training.batch_size=32"]
+    run = train(override_all(tiny, changes), out=tmp_path)
+    num_train = run.manifest["data"]["num_train"]
+    assert len(seen[0]) == num_train
+    assert all(len(seen[epoch]) <= -(-num_train // 2) for epoch in (1, 2, 3))
+    assert seen[1] != seen[3]  # chosen anew, by newer losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,8 @@ class Batch:
 class Loader:
     """Shuffled batches of training images that lie on `device`.
 
-    Which images a step gets depends on seed and step alone, so a run continues anywhere without any saved position.
+    Which images a step gets depends on seed, step and the drawn images alone, so a run continues anywhere without any
+    saved position.
     Raises DataError when there are fewer than two images.
     """
 
@@ -43,6 +45,7 @@ class Loader:
         self.batch_size = min(batch_size, len(images))
         self.seed = seed
         self._num_batches = _num_batches(len(images), self.batch_size, keep_last)
+        self._drawn: Tensor | None = None
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -57,13 +60,30 @@ class Loader:
         indices = self.order(epoch)[start : start + self.batch_size]
         return Batch(indices, self.pixels.index_select(0, indices), self.labels.index_select(0, indices))
 
+    def draw_only(self, positions: Tensor) -> None:
+        """Draw nothing but these images from now on; an epoch keeps its steps, so they come more often.
+
+        Raises ValueError for fewer than a batch.
+        """
+        if len(positions) < self.batch_size:
+            raise ValueError(f"a batch needs {self.batch_size} images, not {len(positions)}")
+        self._drawn, self._epoch = positions, -1
+
     def order(self, epoch: int) -> Tensor:
-        """The permutation of one epoch."""
+        """The positions of one epoch in the order of drawing: a permutation of all images, or several of the drawn."""
         if epoch != self._epoch:
             stream = runtime.generator(torch.device("cpu"), self.seed, _ORDER, epoch)
-            self._order = torch.randperm(len(self.labels), generator=stream).to(self.labels.device)
+            self._order = self._permutations(stream).to(self.labels.device)
             self._epoch = epoch
         return self._order
+
+    def _permutations(self, stream: torch.Generator) -> Tensor:
+        if self._drawn is None:
+            return torch.randperm(len(self.labels), generator=stream)
+        drawn = self._drawn.cpu()
+        whole = len(drawn) // self.batch_size * self.batch_size  # so that no batch holds an image twice
+        rounds = math.ceil(len(self) * self.batch_size / whole)
+        return torch.cat([drawn[torch.randperm(len(drawn), generator=stream)[:whole]] for _ in range(rounds)])
 
 
 def to_device(array: NDArray[np.uint8] | NDArray[np.int64], device: torch.device) -> Tensor:

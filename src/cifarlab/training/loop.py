@@ -16,6 +16,7 @@ from cifarlab.classifier import Classifier
 from cifarlab.console import Advance, log, progress
 from cifarlab.data.images import Images
 from cifarlab.data.loader import Batch, Loader
+from cifarlab.duration import duration_steps
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
 from cifarlab.files import write_atomic
@@ -100,6 +101,7 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
     """Go from wherever the state stands to the end of its epoch."""
     epoch = state.step // len(work.loader)
     set_frozen(work.recipe, state.model, epoch)
+    choose_images(work, state)
     end = min((epoch + 1) * len(work.loader), work.total_steps)
     minutes = work.recipe.training
     clock.lap()
@@ -115,16 +117,29 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
         stop_if_asked(work, state, clock, signals)
 
 
+def choose_images(work: Work, state: State) -> None:
+    """At an epoch's start choose the hard images when it is time to; within one, go on with those that were chosen."""
+    if not state.hard:
+        return
+    start = duration_steps(work.recipe.training.hard_from, len(work.loader), work.total_steps)
+    if state.step >= max(start, 1) and state.step % len(work.loader) == 0:
+        state.hard.choose()
+    if len(state.hard.drawn) == state.hard.num_drawn:
+        work.loader.draw_only(state.hard.drawn)
+
+
 def take_step(work: Work, state: State, clock: Clock, epoch: int) -> None:
     """Make one optimizer step, and look at the results of those before it when it is time to."""
     recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
     optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
     batch = work.loader.batch(state.step)
-    loss, correct = work.step(state.step, epoch, batch, image_size(recipe.training, work.card.input_size, *position))
+    outcome = work.step(state.step, epoch, batch, image_size(recipe.training, work.card.input_size, *position))
     state.step += 1
+    if state.hard:
+        state.hard.note(batch.indices, outcome.losses)
     if state.average:
         state.average.update(state.model, state.step)
-    clock.pending.append((loss, correct, batch))
+    clock.pending.append((outcome.loss, outcome.correct, batch))
     if len(clock.pending) >= LOOK_EVERY.get(work.runtime.device.type, 50):
         look(work, state, clock)
 

@@ -13,6 +13,7 @@ from cifarlab.errors import CheckpointError
 from cifarlab.runs import Row
 from cifarlab.training import optimizers
 from cifarlab.training.ema import Average
+from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.stopping import Best, Stopping
 
 
@@ -41,6 +42,7 @@ class State:
     scaler: torch.amp.GradScaler
     average: Average | None
     stopping: Stopping
+    hard: HardExamples | None = None
     step: int = 0
     elapsed_seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
@@ -62,6 +64,8 @@ class State:
         tensors |= {f"best.{name}": value for name, value in self.best_weights.items()}
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
+        if self.hard:
+            tensors |= {"hard.losses": self.hard.losses, "hard.drawn": self.hard.drawn}
         values = {
             "step": self.step,
             "elapsed_seconds": self.elapsed_seconds,
@@ -96,6 +100,9 @@ class State:
         self.best_weights = _part(tensors, "best")
         if self.average:
             self.average.model.load_state_dict(_part(tensors, "average"))
+        if self.hard:
+            self.hard.losses.copy_(tensors["hard.losses"])
+            self.hard.drawn = tensors["hard.drawn"].to(self.hard.losses.device)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,18 @@ from cifarlab.runtime import Runtime
 
 _AUGMENTATION, _NETWORK = 2, 3
 """Parts of the random keys, so that augmentation and dropout share no stream with each other or the order."""
+
+
+class Outcome(NamedTuple):
+    """Of one step, on the device and not waited for: mean loss and number of correct images, both 0-d; losses (N,).
+
+    losses are the plain cross-entropies of the images, by their own label and without smoothing. Under mixup and cutmix
+    an image counts as correct by the share of the label that it hits.
+    """
+
+    loss: Tensor
+    correct: Tensor
+    losses: Tensor
 
 
 class Step:
@@ -41,12 +55,8 @@ class Step:
         self.std = torch.tensor(card.std, device=runtime.device)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
-    def __call__(self, step: int, epoch: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Tensor]:
-        """Make step number `step`; returns the mean loss and the number of correct images, both 0-d and not waited for.
-
-        size: side in pixels of what the network sees, when it is not the card's.
-        Under mixup and cutmix an image counts as correct by the share of the label that it hits.
-        """
+    def __call__(self, step: int, epoch: int, batch: Batch, size: int | None = None) -> Outcome:
+        """Make step number `step`; size: side in pixels of what the network sees, when it is not the card's."""
         images, targets = self.inputs(step, epoch, batch, size)
         runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
@@ -54,7 +64,9 @@ class Step:
         logits = logits.float()
         loss = self.loss(logits, targets)
         self.update(loss)
-        return loss.detach(), num_correct(logits.detach(), targets)
+        logits = logits.detach()
+        losses = F.cross_entropy(logits, batch.labels, reduction="none")
+        return Outcome(loss.detach(), num_correct(logits, targets), losses)
 
     @torch.no_grad()
     def inputs(self, step: int, epoch: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Targets]:

@@ -32,6 +32,7 @@ from cifarlab.runs import Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
 from cifarlab.training.ema import Average
+from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
 from cifarlab.training.manifest import describe_run, now
 from cifarlab.training.signals import listen
@@ -111,7 +112,8 @@ def prepare(
     loader, step = make_step(recipe, runtime, card, images)
     total_steps = max(1, math.ceil(recipe.training.epochs * len(loader)))
     average = _average(recipe, step.model, loader, total_steps)
-    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping))
+    hard = _hard_examples(recipe, loader)
+    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard)
     restore(run, state)
     tracker = Tracker(run, state.rows, recipe.runtime)
     return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
@@ -246,6 +248,12 @@ def _average(recipe: Recipe, model: nn.Module, loader: Loader, total_steps: int)
     if recipe.averaging.name == "none":
         return None
     return Average(model, recipe.averaging, duration_steps(recipe.averaging.start, len(loader), total_steps))
+
+
+def _hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
+    if recipe.training.hard_share == 1:
+        return None
+    return HardExamples(len(loader.labels), recipe.training.hard_share, loader.batch_size, loader.labels.device)
 
 
 def _check_same_data(run: Run, images: Images) -> None:

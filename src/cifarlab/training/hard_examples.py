@@ -1,0 +1,34 @@
+"""Hard examples: towards the end, only those images are drawn that the network does not have right with ease.
+
+Source: A. Jiang et al., Accelerating Deep Learning by Focusing on the Biggest Losers, arXiv 1910.00762, 2019; K. Jordan
+filters CIFAR-10 by loss in airbench96. Here no second network and no second forward pass judges the images: each has
+the loss of the step that saw it last.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class HardExamples:
+    """Remembers the loss of every training image, and which images are drawn.
+
+    losses (N,) float32, infinite for an image that was never seen; drawn: positions, at first all.
+    """
+
+    def __init__(self, num_images: int, share: float, at_least: int, device: torch.device) -> None:
+        self.num_drawn = max(math.ceil(share * num_images), min(at_least, num_images))
+        self.losses = torch.full((num_images,), torch.inf, device=device)
+        self.drawn = torch.arange(num_images, device=device)
+
+    def note(self, positions: Tensor, losses: Tensor) -> None:
+        """Take in the losses of one batch, in which no image comes twice."""
+        self.losses[positions] = losses.float()
+
+    def choose(self) -> None:
+        """From now on draw the images with the highest losses; of equals the earlier ones."""
+        order = torch.argsort(self.losses, descending=True, stable=True)
+        self.drawn = order[: self.num_drawn].sort().values
