@@ -287,7 +287,10 @@ class Recipe(Section):
             (model.pretrained and weights, "model.pretrained and model.weights exclude each other"),
             (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
             ((self.training.start_size or 0) > full_size, "training.start_size is larger than data.image_size"),
-            (self.training.hard_share < 1 and mixes, "training.hard_share and mixed images exclude each other"),
+            (
+                self.training.hard_share < 1 and mixes,
+                "training.hard_share below 1 needs images of one label each, without augmentation.mixup and cutmix",
+            ),
             (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
             (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),
         ]
