@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from cifarlab import recipe_file
 from cifarlab.errors import RecipeError
 from cifarlab.recipe import FORMAT, ModelSpec, Recipe
-from cifarlab.reference import ReferenceSpec
+from cifarlab.section import ReferenceSpec
 
 MINIMAL = 'name = "try"\n[model]\nname = "resnet18"\n'
 
@@ -370,6 +370,8 @@ def allowed(path: str, annotation: Any) -> st.SearchStrategy[Any]:
         "schedule.warmup": st.just("1 %"),
         "training.full_size_from": st.sampled_from(["60 %", "3 epochs", "0 steps"]),
         "training.start_size": st.sampled_from([None, 8]),
+        "training.hard_share": st.just(1.0),  # less excludes mixed images
+        "training.hard_from": st.sampled_from(["50 %", "2 epochs", "0 steps"]),
         "schedule.every": st.sampled_from(["2 epochs", "30 steps"]),
         "schedule.peak": st.just("40 %"),
         "schedule.milestones": st.just(("1 epoch", "70 %")),

@@ -10,8 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
-from cifarlab.reference import ReferenceSpec
-from cifarlab.section import Fraction, NonNegative, Positive, Section, Weights
+from cifarlab.section import Fraction, NonNegative, Positive, ReferenceSpec, Section, Weights
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""

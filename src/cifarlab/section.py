@@ -1,4 +1,4 @@
-"""What every part of a recipe is: typed, frozen and strict; and the kinds of numbers in it."""
+"""What every part of a recipe is: typed, frozen and strict; the kinds of numbers in it; and where it comes from."""
 
 from __future__ import annotations
 
@@ -18,3 +18,16 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+
+class ReferenceSpec(Section):
+    """Where the experiment comes from and what its authors reported."""
+
+    title: str
+    """Project or paper."""
+    url: str = ""
+    """Where it can be read."""
+    reported_accuracy: Fraction | None = None
+    """The test accuracy that its authors reported."""
+    differences: str = ""
+    """What is done differently here, and why."""

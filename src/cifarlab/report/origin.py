@@ -9,8 +9,8 @@ from markupsafe import Markup
 from cifarlab import recipe_file
 from cifarlab.drawing.page import Section, code, details, facts, heading, link, paragraph, table
 from cifarlab.recipe import Recipe
-from cifarlab.reference import ReferenceSpec
 from cifarlab.report.material import Material
+from cifarlab.section import ReferenceSpec
 from cifarlab.wording import moment, percent, with_interval
 
 
