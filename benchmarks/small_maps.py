@@ -36,15 +36,16 @@ def milliseconds(work: Callable[[], None], rounds: int) -> float:
 def compare(batch: int, shape: tuple[int, int, int, int], rounds: int) -> tuple[float, float]:
     """Time the library's convolution and the products on the same random tensors."""
     channels_in, channels_out, side, stride = shape
+    size = (side // stride, side // stride)
     images = channels_last(torch.randn(batch, channels_in, side, side).bfloat16()).requires_grad_()
     weight = channels_last(torch.randn(channels_out, channels_in, 3, 3)).requires_grad_()
-    gradient = channels_last(torch.randn(batch, channels_out, side // stride, side // stride).bfloat16())
+    gradient = channels_last(torch.randn(batch, channels_out, size[0], size[1]).bfloat16())
 
     def library() -> None:
         torch.autograd.backward(torch.conv2d(images, weight.bfloat16(), None, stride, 1), gradient)
 
     def products() -> None:
-        torch.autograd.backward(Products.apply(images, weight.bfloat16(), stride), gradient)
+        torch.autograd.backward(Products.apply(images, weight.bfloat16(), stride, size), gradient)
 
     return milliseconds(library, rounds), milliseconds(products, rounds)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cifarlab.classifier import Classifier, Prediction
 from cifarlab.console import progress
@@ -45,23 +47,43 @@ def predict_files(classifier: Classifier, files: Sequence[Path], *, top: int) ->
     """Predict every file that can be read, `top` classes each."""
     answers = Answers([], [])
     with progress("Predicting", len(files), "images") as advance:
-        for start in range(0, len(files), classifier.batch_size):
-            block = files[start : start + classifier.batch_size]
-            _predict_block(classifier, block, top, answers)
-            advance(len(block))
+        for block in _read_ahead(classifier, files):
+            answers.failures.extend(block.failures)
+            if block.names:
+                answers.predictions.extend(classifier.label(block.names, np.stack(block.pixels), top))
+            advance(len(block.names) + len(block.failures))
     return answers
 
 
-def _predict_block(classifier: Classifier, files: Sequence[Path], top: int, answers: Answers) -> None:
-    names, pixels = [], []
+@dataclass(frozen=True)
+class _Block:
+    """Some files, read: names and pixels of the pictures, and "file: reason" of the others."""
+
+    names: list[str] = field(default_factory=list)
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def _read_ahead(classifier: Classifier, files: Sequence[Path]) -> Iterator[_Block]:
+    """Read in blocks; a thread reads the next one while its receiver works, and no more, to bound the memory."""
+    size = classifier.batch_size
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(_read, classifier, files[:size])
+        for start in range(size, len(files) + size, size):
+            block = coming.result()
+            coming = reader.submit(_read, classifier, files[start : start + size])
+            yield block
+
+
+def _read(classifier: Classifier, files: Sequence[Path]) -> _Block:
+    block = _Block()
     for file in files:
         try:
-            pixels.append(classifier.decode(file))
-            names.append(str(file))
+            block.pixels.append(classifier.decode(file))
+            block.names.append(str(file))
         except DataError as error:
-            answers.failures.append(str(error))
-    if pixels:
-        answers.predictions.extend(classifier.label(names, np.stack(pixels), top))
+            block.failures.append(str(error))
+    return block
 
 
 def _is_picture(file: Path) -> bool:

@@ -107,29 +107,29 @@ def test_convolutions_start_as_the_identity() -> None:
 
 
 def test_shapes_are_those_of_the_docstring() -> None:
-    convolutions = [layer.output for layer in layers(SpeedNet(10), 32) if layer.kind in ("Whitening", "Conv2d")]
+    convolutions = [layer.output for layer in layers(SpeedNet(10), 32) if layer.kind.endswith(("Whitening", "Conv2d"))]
     assert convolutions == [
         (24, 31, 31),
-        (64, 31, 31),
+        (64, 30, 30),
         (64, 15, 15),
-        (256, 15, 15),
+        (256, 14, 14),
         (256, 7, 7),
-        (256, 7, 7),
+        (256, 6, 6),
         (256, 3, 3),
     ]
 
 
 def test_the_larger_network_has_wider_groups_and_a_third_convolution() -> None:
     model = SpeedNet(10, plus=True)
-    convolutions = [layer.output for layer in layers(model, 32) if layer.kind == "Conv2d"]
+    convolutions = [layer.output for layer in layers(model, 32) if layer.kind.endswith("Conv2d")]
     assert convolutions == [
-        (128, 31, 31),
+        (128, 30, 30),
         (128, 15, 15),
         (128, 15, 15),
-        (384, 15, 15),
+        (384, 14, 14),
         (384, 7, 7),
         (384, 7, 7),
-        (512, 7, 7),
+        (512, 6, 6),
         (512, 3, 3),
         (512, 3, 3),
     ]

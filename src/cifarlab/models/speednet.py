@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cifarlab.models.pooled_conv import PooledConv2d
+
 WIDTHS = (64, 256, 256)
 PLUS_WIDTHS = (128, 384, 512)
 PATCH = 2
@@ -30,11 +32,11 @@ class SpeedNet(nn.Module):
 
         image              3 × 32 × 32
         whiten 2×2        24 × 31 × 31    fixed filters; GELU
-        group 1   conv    64 × 31 × 31    max pool 15 × 15, norm, GELU
+        group 1   conv    64 × 30 × 30    max pool 15 × 15, norm, GELU
                   conv    64 × 15 × 15    norm, GELU
-        group 2   conv   256 × 15 × 15    max pool 7 × 7, norm, GELU
+        group 2   conv   256 × 14 × 14    max pool 7 × 7, norm, GELU
                   conv   256 ×  7 ×  7    norm, GELU
-        group 3   conv   256 ×  7 ×  7    max pool 3 × 3, norm, GELU
+        group 3   conv   256 ×  6 ×  6    max pool 3 × 3, norm, GELU
                   conv   256 ×  3 ×  3    norm, GELU
         maximum          256
         linear           256 -> classes, no bias, times 1/9
@@ -102,9 +104,9 @@ class Group(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.conv1 = _conv(channels_in, channels_out)
+        self.conv1 = _conv(PooledConv2d, channels_in, channels_out)
         self.norm1 = Norm(channels_out)
-        self.conv2 = _conv(channels_out, channels_out)
+        self.conv2 = _conv(nn.Conv2d, channels_out, channels_out)
         self.norm2 = Norm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,7 +120,7 @@ class ResidualGroup(Group):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out)
-        self.conv3 = _conv(channels_out, channels_out)
+        self.conv3 = _conv(nn.Conv2d, channels_out, channels_out)
         self.norm3 = Norm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,9 +161,9 @@ def _channels(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)
 
 
-def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+def _conv(kind: type[nn.Conv2d], channels_in: int, channels_out: int) -> nn.Conv2d:
     """A 3×3 convolution that starts by handing its input on: the extra filters are random."""
-    conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+    conv = kind(channels_in, channels_out, 3, padding=1, bias=False)
     with torch.no_grad():
         nn.init.dirac_(conv.weight[:channels_in])
     return conv

@@ -64,16 +64,18 @@ class Muon(torch.optim.Optimizer):
 def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Make each filter bank (channels_out, ...) an orthogonal matrix (channels_out, rest), those of one shape at once.
 
-    Returns float32 of the same shapes, in the same order.
+    Returns float32 of the same shapes, in the same order. Channels come last in a row of the matrices, as they do in
+    memory: the order of the columns does not matter to the result, but saves copies.
     """
     places: dict[tuple[int, int], list[int]] = {}
     for place, bank in enumerate(filters):
         places.setdefault((len(bank), bank[0].numel()), []).append(place)
     found = list(filters)
     for same in places.values():
-        results = orthogonalise(torch.stack([filters[place].flatten(1) for place in same]), dtype)
+        banks = torch.stack([filters[place].permute(0, 2, 3, 1) for place in same])
+        results = orthogonalise(banks.flatten(2), dtype).view(banks.shape)
         for place, result in zip(same, results, strict=True):
-            found[place] = result.view(filters[place].shape)
+            found[place] = result.permute(0, 3, 1, 2)
     return found
 
 
@@ -87,6 +89,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
     x = (wide / (wide.norm(dim=(1, 2), keepdim=True) + EPS)).to(dtype)
     for _ in range(ITERATIONS):
         product = x @ x.mT
-        x = a * x + (b * product + c * product @ product) @ x
+        polynomial = torch.baddbmm(product, product, product, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     result: Tensor = x.to(matrices.dtype)
     return result if wide is matrices else result.mT
