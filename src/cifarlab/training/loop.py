@@ -133,10 +133,14 @@ def take_step(work: Work, state: State, clock: Clock, epoch: int) -> None:
     recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
     optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
     batch = work.loader.batch(state.step)
-    outcome = work.step(state.step, epoch, batch, image_size(recipe.training, work.card.input_size, *position))
+    size = image_size(recipe.training, work.card.input_size, *position)
+    soft = state.answers.targets(batch.indices, state.step / work.total_steps) if state.answers else None
+    outcome = work.step(state.step, epoch, batch, size, soft)
     state.step += 1
     if state.hard:
-        state.hard.note(batch.indices, outcome.losses)
+        state.hard.note(batch.indices, outcome.logits, batch.labels)
+    if state.answers:
+        state.answers.note(batch.indices, outcome.logits)
     if state.average:
         state.average.update(state.model, state.step)
     clock.pending.append((outcome.loss, outcome.correct, batch))

@@ -35,6 +35,7 @@ from cifarlab.training.ema import Average
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
 from cifarlab.training.manifest import describe_run, now
+from cifarlab.training.self_distillation import OwnAnswers
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
 from cifarlab.training.step import Step
@@ -112,8 +113,8 @@ def prepare(
     loader, step = make_step(recipe, runtime, card, images)
     total_steps = max(1, math.ceil(recipe.training.epochs * len(loader)))
     average = _average(recipe, step.model, loader, total_steps)
-    hard = _hard_examples(recipe, loader)
-    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard)
+    hard, answers = _hard_examples(recipe, loader), _own_answers(recipe, loader, len(card.class_names))
+    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard, answers)
     restore(run, state)
     tracker = Tracker(run, state.rows, recipe.runtime)
     return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
@@ -254,6 +255,11 @@ def _hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
     if recipe.training.hard_share == 1:
         return None
     return HardExamples(len(loader.labels), recipe.training.hard_share, loader.batch_size, loader.labels.device)
+
+
+def _own_answers(recipe: Recipe, loader: Loader, num_classes: int) -> OwnAnswers | None:
+    share = recipe.training.self_distillation
+    return OwnAnswers(loader.labels, num_classes, share) if share > 0 else None
 
 
 def _check_same_data(run: Run, images: Images) -> None:
