@@ -102,12 +102,12 @@ def measure_stage(work: Work, size: int, num_steps: int, repeats: int) -> Stage:
     batch = work.loader.batch(0)
     traffic = Traffic()  # type: ignore[no-untyped-call]
     with traffic, FlopCounterMode(display=False) as flop:
-        work.step(0, 0, batch, size)
+        work.step(0, batch, size)
     times = []
     for step in range(repeats):
         work.runtime.synchronise()
         start = time.perf_counter()
-        work.step(step, 0, work.loader.batch(step), size)
+        work.step(step, work.loader.batch(step), size)
         work.runtime.synchronise()
         times.append(time.perf_counter() - start)
     return Stage(size, num_steps, flop.get_total_flops(), traffic.num_bytes, median(times))

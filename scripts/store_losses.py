@@ -42,7 +42,7 @@ def _losses(recipe: Recipe, run: Run) -> list[float]:
         position = (step, len(work.loader), work.total_steps)
         optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
         size = image_size(recipe.training, work.card.input_size, *position)
-        losses.append(work.step(step, 0, work.loader.batch(step), size).loss.item())
+        losses.append(work.step(step, work.loader.batch(step), size).loss.item())
     return losses
 
 

@@ -93,7 +93,7 @@ def test_a_recipe_is_built_and_makes_its_first_step(recipe: Recipe, tmp_path: Pa
     before = {name: value.detach().clone() for name, value in state.model.named_parameters() if value.requires_grad}
     state.model.train()
     optimizers.set_lr(state.optimizer, recipe.optimizer.lr)
-    loss = work.step(0, 0, work.loader.batch(0)).loss
+    loss = work.step(0, work.loader.batch(0)).loss
     assert 1.0 < loss.item() < 8.0  # ln 10 is 2.3; batch norm over four images strays from it
     moved = {name for name, value in state.model.named_parameters() if name in before and not value.equal(before[name])}
     assert moved == set(before)

@@ -78,7 +78,7 @@ def lr_find(
             set_frozen(recipe, step.model, epoch)
             lr = start * (end / start) ** (number / (steps - 1))
             optimizers.set_lr(step.optimizer, lr)
-            loss = float(step(number, epoch, loader.batch(number))[0])
+            loss = float(step(number, loader.batch(number))[0])
             if not math.isfinite(loss):
                 break
             lrs.append(lr)

@@ -89,9 +89,9 @@ def test_the_loader_mixes_and_augments_as_the_recipe_says(monkeypatch: pytest.Mo
     mixed: list[bool] = []
     inputs = Step.inputs
 
-    def record(self: Step, step: int, epoch: int, batch: Any) -> Any:
-        images, targets = inputs(self, step, epoch, batch)
-        epochs.append(epoch)
+    def record(self: Step, step: int, batch: Any) -> Any:
+        images, targets = inputs(self, step, batch)
+        epochs.append(batch.number_of_pass)
         mixed.append(targets.second is not targets.first)
         return images, targets
 

@@ -91,6 +91,16 @@ def test_all_drawn_images_are_drawn_equally_often():
     assert sorted(loader.order(3).tolist()) == sorted([*range(20), *range(20)])
 
 
+def test_a_batch_knows_how_often_its_images_came_before():
+    loader = Loader(numbered(40), CPU, 5)
+    assert [loader.batch(step).number_of_pass for step in (0, 7, 8, 15, 16)] == [0, 0, 1, 1, 2]
+    loader.draw_only(torch.arange(20))  # twice in an epoch of eight steps
+    assert [loader.batch(step).number_of_pass for step in (16, 19, 20, 23, 24)] == [4, 4, 5, 5, 6]
+    for first, second in ((16, 20), (24, 28)):
+        indices = torch.cat([loader.batch(step).indices for step in range(first, second)])
+        assert sorted(indices.tolist()) == list(range(20))
+
+
 def test_fewer_drawn_images_than_a_batch_are_refused():
     with pytest.raises(ValueError, match="a batch needs 4 images, not 3"):
         Loader(numbered(10), CPU, 4).draw_only(torch.arange(3))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from cifarlab.checkpoint import load_model
 from cifarlab.classifier import Classifier
+from cifarlab.data.loader import Batch
 from cifarlab.data.split import load_train_and_val
 from cifarlab.errors import CheckpointError, DataError, DivergedError, InterruptedRunError, RecipeError, RunInUseError
 from cifarlab.evaluation import metrics
@@ -81,11 +82,11 @@ def kill_at(monkeypatch):
         pending = list(steps)
         make = Step.__call__
 
-        def step(self, number, epoch, batch, *rest):
+        def step(self, number, batch, *rest):
             if pending and number == pending[0]:
                 pending.pop(0)
                 raise Killed
-            return make(self, number, epoch, batch, *rest)
+            return make(self, number, batch, *rest)
 
         monkeypatch.setattr(Step, "__call__", step)
 
@@ -168,10 +169,10 @@ from cifarlab.training.self_distillation import SoftTargets
 from cifarlab.training.step import Step
 
 make = Step.__call__
-def step(self, number, epoch, batch, *rest):
+def step(self, number, batch, *rest):
     if number == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return make(self, number, epoch, batch, *rest)
+    return make(self, number, batch, *rest)
 Step.__call__ = step
 module.train(recipe_file.load(sys.argv[1]), out=sys.argv[2])
 """
@@ -209,11 +210,11 @@ def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, mo
     straight = train(tiny, out=tmp_path)
     make = Step.__call__
 
-    def step(self, count, epoch, batch, *rest):
+    def step(self, count, batch, *rest):
         if count == 6:
             monkeypatch.setattr(Step, "__call__", make)
             os.kill(os.getpid(), number)
-        return make(self, count, epoch, batch, *rest)
+        return make(self, count, batch, *rest)
 
     monkeypatch.setattr(Step, "__call__", step)
     with pytest.raises(InterruptedRunError, match="step 7 of 10") as caught:
@@ -223,7 +224,7 @@ def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, mo
 
 
 def test_t06_a_second_interrupt_stops_at_once(tiny, tmp_path, monkeypatch):
-    def step(self, count, epoch, batch, *rest):
+    def step(self, count, batch, *rest):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second interrupt did not stop the step")
@@ -312,9 +313,9 @@ def test_images_grow_to_the_size_that_the_classifier_sees(tiny, tmp_path, monkey
     seen = []
     make = Step.__call__
 
-    def step(self, number, epoch, batch, *rest):
-        seen.append(self.inputs(number, epoch, batch, *rest[:1])[0].shape[-1])
-        return make(self, number, epoch, batch, *rest)
+    def step(self, number, batch, *rest):
+        seen.append(self.inputs(number, batch, *rest[:1])[0].shape[-1])
+        return make(self, number, batch, *rest)
 
     monkeypatch.setattr(Step, "__call__", step)
     run = train(override_all(tiny, GROWING), out=tmp_path)
@@ -375,20 +376,24 @@ def test_judging_keeps_to_the_batches_of_the_recipe(tiny, tmp_path, monkeypatch)
 
 
 def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
-    seen: dict[int, set[int]] = {}
+    steps: list[Batch] = []
     make = Step.__call__
 
-    def step(self, number, epoch, batch, *rest):
-        seen.setdefault(epoch, set()).update(batch.indices.tolist())
-        return make(self, number, epoch, batch, *rest)
+    def step(self, number, batch, *rest):
+        steps.append(batch)
+        return make(self, number, batch, *rest)
 
     monkeypatch.setattr(Step, "__call__", step)
     changes = ["training.hard_share=0.5", "training.hard_from=1 epochs", "training.epochs=4", "training.batch_size=32"]
     run = train(override_all(tiny, changes), out=tmp_path)
-    num_train = run.manifest["data"]["num_train"]
+    num_train, per_epoch = run.manifest["data"]["num_train"], len(steps) // 4
+    epochs = [steps[start : start + per_epoch] for start in range(0, len(steps), per_epoch)]
+    seen = [{position for batch in epoch for position in batch.indices.tolist()} for epoch in epochs]
     assert len(seen[0]) == num_train
-    assert all(len(seen[epoch]) <= -(-num_train // 2) for epoch in (1, 2, 3))
+    assert all(len(positions) <= -(-num_train // 2) for positions in seen[1:])
     assert seen[1] != seen[3]  # chosen anew, by newer losses
+    assert {batch.number_of_pass for batch in epochs[0]} == {0}
+    assert len({batch.number_of_pass for batch in epochs[2]}) > 1  # so alternating flips go on alternating
 
 
 def test_targets_become_what_the_network_said_of_the_same_images(tiny, tmp_path, monkeypatch):
@@ -396,12 +401,12 @@ def test_targets_become_what_the_network_said_of_the_same_images(tiny, tmp_path,
     shares = []
     make = Step.__call__
 
-    def step(self, number, epoch, batch, size, soft):
+    def step(self, number, batch, size, soft):
         shares.append(soft.share)
         for position, label, target in zip(batch.indices.tolist(), batch.labels, soft.probabilities, strict=True):
             expected = said.get(position, torch.nn.functional.one_hot(label, target.numel()).float())
             torch.testing.assert_close(target, expected)
-        outcome = make(self, number, epoch, batch, size, soft)
+        outcome = make(self, number, batch, size, soft)
         said.update(zip(batch.indices.tolist(), torch.softmax(outcome.logits, 1), strict=True))
         return outcome
 
@@ -417,8 +422,8 @@ def test_a_soft_target_has_its_share_of_the_loss(tiny, tmp_path):
     loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
     batch = loader.batch(0)
     probabilities = torch.softmax(torch.randn(len(batch.labels), images.num_classes), 1)
-    logits = step.network(step.inputs(0, 0, batch)[0]).detach()
-    outcome = step(0, 0, batch, None, SoftTargets(probabilities, 0.3))
+    logits = step.network(step.inputs(0, batch)[0]).detach()
+    outcome = step(0, batch, None, SoftTargets(probabilities, 0.3))
     smooth = 0.8 * torch.nn.functional.one_hot(batch.labels, images.num_classes) + 0.2 / images.num_classes
     mixed = 0.7 * smooth + 0.3 * probabilities
     expected = -(mixed * torch.log_softmax(logits, 1)).sum(1).mean()

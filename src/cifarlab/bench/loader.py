@@ -60,6 +60,6 @@ def _inputs(loader: Loader, step: Step) -> Callable[[], object]:
 
     def action() -> None:
         number = next(numbers)
-        step.inputs(number, number // len(loader), loader.batch(number))
+        step.inputs(number, loader.batch(number))
 
     return action

@@ -58,7 +58,7 @@ def _training(step: Step, batch: Batch) -> Callable[[], object]:
     def action() -> None:
         set_frozen(step.recipe, step.model, epoch=0)
         optimizers.set_lr(step.optimizer, TINY_LR)
-        step(0, 0, batch)
+        step(0, batch)
 
     return action
 

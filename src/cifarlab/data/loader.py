@@ -20,11 +20,15 @@ _ORDER = 1
 
 @dataclass(frozen=True)
 class Batch:
-    """indices (N,): positions in the training images; pixels uint8 (N, 3, H, W); labels (N,)."""
+    """indices (N,): positions in the training images; pixels uint8 (N, 3, H, W); labels (N,).
+
+    number_of_pass: how often the images that are drawn have been passed through before; the epoch, while all are.
+    """
 
     indices: Tensor
     pixels: Tensor
     labels: Tensor
+    number_of_pass: int
 
 
 class Loader:
@@ -46,6 +50,7 @@ class Loader:
         self.seed = seed
         self._num_batches = _num_batches(len(images), self.batch_size, keep_last)
         self._drawn: Tensor | None = None
+        self._images_per_pass, self._passes = len(images), 1
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -58,7 +63,8 @@ class Loader:
         epoch, position = divmod(step, len(self))
         start = position * self.batch_size
         indices = self.order(epoch)[start : start + self.batch_size]
-        return Batch(indices, self.pixels.index_select(0, indices), self.labels.index_select(0, indices))
+        number = epoch * self._passes + start // self._images_per_pass
+        return Batch(indices, self.pixels.index_select(0, indices), self.labels.index_select(0, indices), number)
 
     def draw_only(self, positions: Tensor) -> None:
         """Draw nothing but these images from now on; an epoch keeps its steps, so they come more often.
@@ -68,6 +74,9 @@ class Loader:
         if len(positions) < self.batch_size:
             raise ValueError(f"a batch needs {self.batch_size} images, not {len(positions)}")
         self._drawn, self._epoch = positions, -1
+        # whole batches, so that none holds an image twice
+        self._images_per_pass = len(positions) // self.batch_size * self.batch_size
+        self._passes = math.ceil(len(self) * self.batch_size / self._images_per_pass)
 
     def order(self, epoch: int) -> Tensor:
         """The positions of one epoch in the order of drawing: a permutation of all images, or several of the drawn."""
@@ -81,9 +90,8 @@ class Loader:
         if self._drawn is None:
             return torch.randperm(len(self.labels), generator=stream)
         drawn = self._drawn.cpu()
-        whole = len(drawn) // self.batch_size * self.batch_size  # so that no batch holds an image twice
-        rounds = math.ceil(len(self) * self.batch_size / whole)
-        return torch.cat([drawn[torch.randperm(len(drawn), generator=stream)[:whole]] for _ in range(rounds)])
+        passes = [torch.randperm(len(drawn), generator=stream)[: self._images_per_pass] for _ in range(self._passes)]
+        return torch.cat([drawn[positions] for positions in passes])
 
 
 def to_device(array: NDArray[np.uint8] | NDArray[np.int64], device: torch.device) -> Tensor:

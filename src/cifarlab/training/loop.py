@@ -106,7 +106,7 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
     minutes = work.recipe.training
     clock.lap()
     while state.step < end:
-        take_step(work, state, clock, epoch)
+        take_step(work, state, clock)
         advance(1, _progress_text(state.totals))
         if minutes.max_minutes and clock.elapsed_seconds > minutes.max_minutes * 60:
             state.ending = "time limit"
@@ -128,14 +128,14 @@ def choose_images(work: Work, state: State) -> None:
         work.loader.draw_only(state.hard.drawn)
 
 
-def take_step(work: Work, state: State, clock: Clock, epoch: int) -> None:
+def take_step(work: Work, state: State, clock: Clock) -> None:
     """Make one optimizer step, and look at the results of those before it when it is time to."""
     recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
     optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
     batch = work.loader.batch(state.step)
     size = image_size(recipe.training, work.card.input_size, *position)
     soft = state.answers.targets(batch.indices, state.step / work.total_steps) if state.answers else None
-    outcome = work.step(state.step, epoch, batch, size, soft)
+    outcome = work.step(state.step, batch, size, soft)
     state.step += 1
     if state.hard:
         state.hard.note(batch.indices, outcome.logits, batch.labels)

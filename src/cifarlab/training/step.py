@@ -55,14 +55,12 @@ class Step:
         self.std = torch.tensor(card.std, device=runtime.device)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
-    def __call__(
-        self, step: int, epoch: int, batch: Batch, size: int | None = None, soft: SoftTargets | None = None
-    ) -> Outcome:
+    def __call__(self, step: int, batch: Batch, size: int | None = None, soft: SoftTargets | None = None) -> Outcome:
         """Make step number `step`.
 
         size: side in pixels of what the network sees, when not the card's; soft: what to aim at beside the labels.
         """
-        images, targets = self.inputs(step, epoch, batch, size)
+        images, targets = self.inputs(step, batch, size)
         runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
@@ -75,13 +73,19 @@ class Step:
         return Outcome(loss.detach(), num_correct(logits, targets), logits)
 
     @torch.no_grad()
-    def inputs(self, step: int, epoch: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Targets]:
+    def inputs(self, step: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Targets]:
         """Augment, normalise, resize and mix a batch: float (N, 3, S, S) and its targets."""
         seed = self.recipe.training.seed
         stream = runtimes.generator(self.runtime.device, seed, _AUGMENTATION, step)
         spec = self.recipe.augmentation
         pixels = augment(
-            batch.pixels, spec, generator=stream, epoch=epoch, indices=batch.indices, seed=seed, mean=self.card.mean
+            batch.pixels,
+            spec,
+            generator=stream,
+            epoch=batch.number_of_pass,
+            indices=batch.indices,
+            seed=seed,
+            mean=self.card.mean,
         )
         images = normalise(pixels, self.mean, self.std, memory_format=self.runtime.memory_format)
         images = resize(images, size or self.card.input_size)
