@@ -110,7 +110,6 @@ def test_c03_no_number_is_nan_or_infinite(path: str, value: float) -> None:
         ("training.seed", 2**32, "less than 4294967296"),
         ("training.label_smoothing", 1, "less than 1"),
         ("training.hard_share", 0, "greater than 0"),
-        ("training.self_distillation", 1, "less than 1"),
         ("training.class_weights", [1.0, -1.0], "greater than or equal to 0"),
         ("training.class_weights", [], "at least 1"),
         ("training.class_weights", "even", "'none' or 'balanced'"),
@@ -154,10 +153,6 @@ def test_c03_an_impossible_value_states_the_range(path: str, value: object, allo
         ({"stopping": {"patience": 3}, "validation": {"size": 0}}, ("stopping.patience", "validation.size")),
         ({"training": {"hard_share": 0.5}, "augmentation": {"cutmix": 1.0}}, ("training.hard_share", "cutmix")),
         ({"training": {"hard_share": 0.5}, "augmentation": {"mixup": 0.2}}, ("training.hard_share", "mixup")),
-        (
-            {"training": {"self_distillation": 0.5}, "augmentation": {"mixup": 0.2}},
-            ("training.self_distillation", "mixup"),
-        ),
         ({"optimizer": {"nesterov": True, "momentum": 0.0}}, ("optimizer.nesterov", "momentum")),
         ({"optimizer": {"nesterov": True, "name": "adam"}}, ("optimizer.nesterov", "sgd")),
     ],

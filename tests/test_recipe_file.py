@@ -371,7 +371,6 @@ def allowed(path: str, annotation: Any) -> st.SearchStrategy[Any]:
         "training.full_size_from": st.sampled_from(["60 %", "3 epochs", "0 steps"]),
         "training.start_size": st.sampled_from([None, 8]),
         "training.hard_share": st.just(1.0),  # less excludes mixed images
-        "training.self_distillation": st.just(0.0),  # so does more
         "training.hard_from": st.sampled_from(["50 %", "2 epochs", "0 steps"]),
         "schedule.every": st.sampled_from(["2 epochs", "30 steps"]),
         "schedule.peak": st.just("40 %"),

@@ -164,8 +164,6 @@ class TrainingSpec(Section):
     """Share of the training images, those with the highest loss, that is still drawn after hard_from; 1 is all."""
     hard_from: Duration = "50 %"
     """When the other images are left out: from the next epoch on, chosen anew for each."""
-    self_distillation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the targets that is, in the end, the network's own last answer; it rises evenly from 0."""
     last_batch: Literal["keep", "drop"] = "keep"
     """What happens to the rest that is smaller than a batch (a rest of one image is always dropped)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -277,7 +275,6 @@ class Recipe(Section):
         validates, thaws = self.validation.size > 0, model.unfreeze_epoch is not None
         patience, weights = self.stopping.patience, model.weights is not None
         full_size, mixes = self.data.image_size or 512, self.augmentation.mixup > 0 or self.augmentation.cutmix > 0
-        by_image = self.training.hard_share < 1 or self.training.self_distillation > 0
         return [
             (warmup > limit, "schedule.warmup is longer than training.epochs"),
             (
@@ -290,9 +287,8 @@ class Recipe(Section):
             (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
             ((self.training.start_size or 0) > full_size, "training.start_size is larger than data.image_size"),
             (
-                by_image and mixes,
-                "training.hard_share below 1 and training.self_distillation above 0 need images of one label each, "
-                "without augmentation.mixup and cutmix",
+                self.training.hard_share < 1 and mixes,
+                "training.hard_share below 1 needs images of one label each, without augmentation.mixup and cutmix",
             ),
             (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
             (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),

@@ -22,11 +22,9 @@ from cifarlab.evaluation import metrics
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override_all, to_toml
 from cifarlab.runs import Run
-from cifarlab.runtime import resolve
 from cifarlab.training import loop
-from cifarlab.training.self_distillation import SoftTargets
 from cifarlab.training.step import Step
-from cifarlab.training.train import make_card, make_step, resume, train
+from cifarlab.training.train import resume, train
 
 EVERYTHING = [
     "augmentation.crop_padding=4",
@@ -39,12 +37,7 @@ EVERYTHING = [
     "training.clip_norm=1.0",
 ]
 
-HARD = [
-    "training.hard_share=0.6",
-    "training.hard_from=2 steps",
-    "training.self_distillation=0.6",
-    "training.epochs=3",
-]
+HARD = ["training.hard_share=0.6", "training.hard_from=2 steps", "training.epochs=3"]
 GROWING = [
     "model.name=speednet",
     "model.width=0.125",
@@ -82,11 +75,11 @@ def kill_at(monkeypatch):
         pending = list(steps)
         make = Step.__call__
 
-        def step(self, number, batch, *rest):
+        def step(self, number, batch, size):
             if pending and number == pending[0]:
                 pending.pop(0)
                 raise Killed
-            return make(self, number, batch, *rest)
+            return make(self, number, batch, size)
 
         monkeypatch.setattr(Step, "__call__", step)
 
@@ -165,14 +158,13 @@ KILL_FOR_REAL = """
 import os, signal, sys
 from cifarlab import recipe_file
 from cifarlab.training import train as module
-from cifarlab.training.self_distillation import SoftTargets
 from cifarlab.training.step import Step
 
 make = Step.__call__
-def step(self, number, batch, *rest):
+def step(self, number, batch, size):
     if number == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return make(self, number, batch, *rest)
+    return make(self, number, batch, size)
 Step.__call__ = step
 module.train(recipe_file.load(sys.argv[1]), out=sys.argv[2])
 """
@@ -210,11 +202,11 @@ def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, mo
     straight = train(tiny, out=tmp_path)
     make = Step.__call__
 
-    def step(self, count, batch, *rest):
+    def step(self, count, batch, size):
         if count == 6:
             monkeypatch.setattr(Step, "__call__", make)
             os.kill(os.getpid(), number)
-        return make(self, count, batch, *rest)
+        return make(self, count, batch, size)
 
     monkeypatch.setattr(Step, "__call__", step)
     with pytest.raises(InterruptedRunError, match="step 7 of 10") as caught:
@@ -224,7 +216,7 @@ def test_t05_t06_a_signal_saves_and_the_run_continues_exactly(tiny, tmp_path, mo
 
 
 def test_t06_a_second_interrupt_stops_at_once(tiny, tmp_path, monkeypatch):
-    def step(self, count, batch, *rest):
+    def step(self, count, batch, size):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second interrupt did not stop the step")
@@ -313,9 +305,9 @@ def test_images_grow_to_the_size_that_the_classifier_sees(tiny, tmp_path, monkey
     seen = []
     make = Step.__call__
 
-    def step(self, number, batch, *rest):
-        seen.append(self.inputs(number, batch, *rest[:1])[0].shape[-1])
-        return make(self, number, batch, *rest)
+    def step(self, number, batch, size):
+        seen.append(self.inputs(number, batch, size)[0].shape[-1])
+        return make(self, number, batch, size)
 
     monkeypatch.setattr(Step, "__call__", step)
     run = train(override_all(tiny, GROWING), out=tmp_path)
@@ -379,9 +371,9 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
     steps: list[Batch] = []
     make = Step.__call__
 
-    def step(self, number, batch, *rest):
+    def step(self, number, batch, size):
         steps.append(batch)
-        return make(self, number, batch, *rest)
+        return make(self, number, batch, size)
 
     monkeypatch.setattr(Step, "__call__", step)
     changes = ["training.hard_share=0.5", "training.hard_from=1 epochs", "training.epochs=4", "training.batch_size=32"]
@@ -394,37 +386,3 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
     assert seen[1] != seen[3]  # chosen anew, by newer losses
     assert {batch.number_of_pass for batch in epochs[0]} == {0}
     assert len({batch.number_of_pass for batch in epochs[2]}) > 1  # so alternating flips go on alternating
-
-
-def test_targets_become_what_the_network_said_of_the_same_images(tiny, tmp_path, monkeypatch):
-    said: dict[int, torch.Tensor] = {}
-    shares = []
-    make = Step.__call__
-
-    def step(self, number, batch, size, soft):
-        shares.append(soft.share)
-        for position, label, target in zip(batch.indices.tolist(), batch.labels, soft.probabilities, strict=True):
-            expected = said.get(position, torch.nn.functional.one_hot(label, target.numel()).float())
-            torch.testing.assert_close(target, expected)
-        outcome = make(self, number, batch, size, soft)
-        said.update(zip(batch.indices.tolist(), torch.softmax(outcome.logits, 1), strict=True))
-        return outcome
-
-    monkeypatch.setattr(Step, "__call__", step)
-    train(override_all(tiny, ["training.self_distillation=0.5", "training.epochs=3"]), out=tmp_path)
-    assert shares == pytest.approx([0.5 * number / len(shares) for number in range(len(shares))])
-
-
-def test_a_soft_target_has_its_share_of_the_loss(tiny, tmp_path):
-    recipe = override_all(tiny, ["training.label_smoothing=0.2", "evaluation.test=false"])
-    images, _ = load_train_and_val(recipe.data, recipe.validation, None)
-    runtime = resolve(recipe.runtime)
-    loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
-    batch = loader.batch(0)
-    probabilities = torch.softmax(torch.randn(len(batch.labels), images.num_classes), 1)
-    logits = step.network(step.inputs(0, batch)[0]).detach()
-    outcome = step(0, batch, None, SoftTargets(probabilities, 0.3))
-    smooth = 0.8 * torch.nn.functional.one_hot(batch.labels, images.num_classes) + 0.2 / images.num_classes
-    mixed = 0.7 * smooth + 0.3 * probabilities
-    expected = -(mixed * torch.log_softmax(logits, 1)).sum(1).mean()
-    torch.testing.assert_close(outcome.loss, expected, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -25,9 +24,9 @@ class HardExamples:
         self.losses = torch.full((num_images,), torch.inf, device=device)
         self.drawn = torch.arange(num_images, device=device)
 
-    def note(self, positions: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in the answers to one batch, in which no image comes twice: the losses are plain cross-entropies."""
-        self.losses[positions] = F.cross_entropy(logits.float(), labels, reduction="none")
+    def note(self, positions: Tensor, losses: Tensor) -> None:
+        """Take in the losses of one batch, in which no image comes twice."""
+        self.losses[positions] = losses.float()
 
     def choose(self) -> None:
         """From now on draw the images with the highest losses; of equals the earlier ones."""

@@ -133,14 +133,10 @@ def take_step(work: Work, state: State, clock: Clock) -> None:
     recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
     optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
     batch = work.loader.batch(state.step)
-    size = image_size(recipe.training, work.card.input_size, *position)
-    soft = state.answers.targets(batch.indices, state.step / work.total_steps) if state.answers else None
-    outcome = work.step(state.step, batch, size, soft)
+    outcome = work.step(state.step, batch, image_size(recipe.training, work.card.input_size, *position))
     state.step += 1
     if state.hard:
-        state.hard.note(batch.indices, outcome.logits, batch.labels)
-    if state.answers:
-        state.answers.note(batch.indices, outcome.logits)
+        state.hard.note(batch.indices, outcome.losses)
     if state.average:
         state.average.update(state.model, state.step)
     clock.pending.append((outcome.loss, outcome.correct, batch))

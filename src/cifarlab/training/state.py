@@ -14,7 +14,6 @@ from cifarlab.runs import Row
 from cifarlab.training import optimizers
 from cifarlab.training.ema import Average
 from cifarlab.training.hard_examples import HardExamples
-from cifarlab.training.self_distillation import OwnAnswers
 from cifarlab.training.stopping import Best, Stopping
 
 
@@ -44,7 +43,6 @@ class State:
     average: Average | None
     stopping: Stopping
     hard: HardExamples | None = None
-    answers: OwnAnswers | None = None
     step: int = 0
     elapsed_seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
@@ -68,8 +66,6 @@ class State:
             tensors |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
         if self.hard:
             tensors |= {"hard.losses": self.hard.losses, "hard.drawn": self.hard.drawn}
-        if self.answers:
-            tensors |= {"answers.probabilities": self.answers.probabilities}
         values = {
             "step": self.step,
             "elapsed_seconds": self.elapsed_seconds,
@@ -107,8 +103,6 @@ class State:
         if self.hard:
             self.hard.losses.copy_(tensors["hard.losses"])
             self.hard.drawn = tensors["hard.drawn"].to(self.hard.losses.device)
-        if self.answers:
-            self.answers.probabilities.copy_(tensors["answers.probabilities"])
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

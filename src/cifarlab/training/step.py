@@ -16,21 +16,21 @@ from cifarlab.data.mix import Targets, mix
 from cifarlab.data.resize import resize
 from cifarlab.recipe import Recipe
 from cifarlab.runtime import Runtime
-from cifarlab.training.self_distillation import SoftTargets
 
 _AUGMENTATION, _NETWORK = 2, 3
 """Parts of the random keys, so that augmentation and dropout share no stream with each other or the order."""
 
 
 class Outcome(NamedTuple):
-    """Of one step, on the device and not waited for: mean loss and number of correct images, both 0-d; logits (N, C).
+    """Of one step, on the device and not waited for: mean loss and number of correct images, both 0-d; losses (N,).
 
-    Under mixup and cutmix an image counts as correct by the share of the label that it hits.
+    losses are the plain cross-entropies of the images, by their own label and without smoothing. Under mixup and cutmix
+    an image counts as correct by the share of the label that it hits.
     """
 
     loss: Tensor
     correct: Tensor
-    logits: Tensor
+    losses: Tensor
 
 
 class Step:
@@ -55,22 +55,18 @@ class Step:
         self.std = torch.tensor(card.std, device=runtime.device)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
-    def __call__(self, step: int, batch: Batch, size: int | None = None, soft: SoftTargets | None = None) -> Outcome:
-        """Make step number `step`.
-
-        size: side in pixels of what the network sees, when not the card's; soft: what to aim at beside the labels.
-        """
+    def __call__(self, step: int, batch: Batch, size: int | None = None) -> Outcome:
+        """Make step number `step`; size: side in pixels of what the network sees, when it is not the card's."""
         images, targets = self.inputs(step, batch, size)
         runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
         logits = logits.float()
         loss = self.loss(logits, targets)
-        if soft:
-            loss = (1 - soft.share) * loss + soft.share * self._cross_entropy(logits, soft.probabilities, smoothing=0.0)
         self.update(loss)
         logits = logits.detach()
-        return Outcome(loss.detach(), num_correct(logits, targets), logits)
+        losses = F.cross_entropy(logits, batch.labels, reduction="none")
+        return Outcome(loss.detach(), num_correct(logits, targets), losses)
 
     @torch.no_grad()
     def inputs(self, step: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Targets]:
@@ -93,11 +89,10 @@ class Step:
 
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
         """Cross-entropy against both labels of a mixed image, by their shares."""
-        smoothing = self.recipe.training.label_smoothing
-        first = self._cross_entropy(logits, targets.first, smoothing)
+        first = self._cross_entropy(logits, targets.first)
         if targets.second is targets.first:
             return first
-        second = self._cross_entropy(logits, targets.second, smoothing)
+        second = self._cross_entropy(logits, targets.second)
         return targets.weight * first + (1 - targets.weight) * second
 
     def update(self, loss: Tensor) -> None:
@@ -110,8 +105,9 @@ class Step:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _cross_entropy(self, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        return F.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.recipe.training.label_smoothing
+        return F.cross_entropy(logits, labels, self.class_weights, label_smoothing=smoothing)
 
 
 def num_correct(logits: Tensor, targets: Targets) -> Tensor:

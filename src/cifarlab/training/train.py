@@ -35,7 +35,6 @@ from cifarlab.training.ema import Average
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
 from cifarlab.training.manifest import describe_run, now
-from cifarlab.training.self_distillation import OwnAnswers
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
 from cifarlab.training.step import Step
@@ -113,8 +112,8 @@ def prepare(
     loader, step = make_step(recipe, runtime, card, images)
     total_steps = max(1, math.ceil(recipe.training.epochs * len(loader)))
     average = _average(recipe, step.model, loader, total_steps)
-    hard, answers = _hard_examples(recipe, loader), _own_answers(recipe, loader, len(card.class_names))
-    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard, answers)
+    hard = _hard_examples(recipe, loader)
+    state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard)
     restore(run, state)
     tracker = Tracker(run, state.rows, recipe.runtime)
     return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
@@ -255,11 +254,6 @@ def _hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
     if recipe.training.hard_share == 1:
         return None
     return HardExamples(len(loader.labels), recipe.training.hard_share, loader.batch_size, loader.labels.device)
-
-
-def _own_answers(recipe: Recipe, loader: Loader, num_classes: int) -> OwnAnswers | None:
-    share = recipe.training.self_distillation
-    return OwnAnswers(loader.labels, num_classes, share) if share > 0 else None
 
 
 def _check_same_data(run: Run, images: Images) -> None:
