@@ -11,9 +11,10 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "store_losses.py"
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text("utf-8"))
 
-TOLERANCE = 5e-3
-"""Relative. Another CPU or version of torch adds in another order, which ten steps of training magnify; a wrong
-rate, decay, initialisation or augmentation moves a loss by several per cent."""
+TOLERANCE = (2e-3,) * 6 + (1e-2,) * 4
+"""Relative, of each step. Another CPU, number of threads or version of torch adds in another order, which every step of
+training magnifies (0.4 % in the ninth step of Muon between one thread and two); a wrong rate, decay, initialisation
+or augmentation moves a loss by several per cent."""
 
 
 @pytest.mark.parametrize("name", STORED)
@@ -23,7 +24,8 @@ def test_the_first_losses_are_those_that_were_stored(name: str) -> None:
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert script.first_losses(name) == pytest.approx(STORED[name], rel=TOLERANCE)
+    for found, stored, tolerance in zip(script.first_losses(name), STORED[name], TOLERANCE, strict=True):
+        assert found == pytest.approx(stored, rel=tolerance)
 
 
 def test_every_recipe_of_the_script_is_stored() -> None:
