@@ -11,7 +11,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "store_losses.py"
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text("utf-8"))
 
-TOLERANCE = (2e-3,) * 6 + (1e-2,) * 4
+TOLERANCE = (5e-3,) * 6 + (1e-2,) * 4
 """Relative, of each step. Another CPU, number of threads or version of torch adds in another order, which every step of
 training magnifies (0.4 % in the ninth step of Muon between one thread and two); a wrong rate, decay, initialisation
 or augmentation moves a loss by several per cent."""
