@@ -37,7 +37,7 @@ def read_members(path: Path, limits: Mapping[str, int], max_bytes: int) -> Itera
                 _check(member, limits[member.name], seen, path)
                 seen.add(member.name)
                 yield member.name, stream.read(member.size)
-                stream.skip(-member.size % BLOCK)
+                stream.skip(-member.size % BLOCK)  # contents are filled up to whole blocks
             elif member.kind not in WITHOUT_CONTENT:
                 stream.skip(member.size + -member.size % BLOCK)
         stream.drain()  # the checksum that proves the file whole comes last
