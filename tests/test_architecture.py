@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
     ("errors", "version", "duration", "console", "section"),
-    ("recipe", "files"),
+    ("recipe", "files", "kernels"),
     ("recipe_file",),
     ("runs", "runtime"),
     ("data", "models"),
@@ -65,7 +65,7 @@ TORCH_FREE = {
     "evaluation",
 }
 
-STARTS_PROGRAMS = {"training.manifest", "bench.startup"}
+STARTS_PROGRAMS = {"kernels.library", "training.manifest", "bench.startup"}
 """May start another program: git, for the state of the working tree; Python, to time its start."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "misc", "tools"}

@@ -104,6 +104,27 @@ def test_auto_precision_on_a_cpu_is_what_is_measured_faster(
     assert runtime.resolve(RuntimeSpec(device="cpu", threads=1)).precision == precision
 
 
+def no_kernels(*, build: bool) -> None:
+    raise MachineError("No compiler.\nInstall one.")
+
+
+def test_kernels_that_cannot_be_had_are_done_without_and_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime.library, "load", no_kernels)
+    assert runtime.resolve(RuntimeSpec(device="cpu", precision="fp32")).describe()["kernels"] == "No compiler."
+    with pytest.raises(MachineError, match="Install one"):
+        runtime.resolve(RuntimeSpec(device="cpu", precision="fp32", kernels="on"))
+
+
+def test_kernels_are_used_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(runtime.library, "load", lambda *, build: asked.append(build))
+    spec = RuntimeSpec(device="cpu", precision="fp32")
+    assert runtime.resolve(spec).kernels == runtime.resolve(spec, build=False).kernels == "on"
+    assert runtime.resolve(spec.model_copy(update={"kernels": "off"})).kernels == "off"
+    assert runtime.resolve(spec.model_copy(update={"compile": "on"})).kernels == "off"
+    assert asked == [True, False]
+
+
 def test_threads_are_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 1, 2})

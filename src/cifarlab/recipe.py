@@ -215,6 +215,8 @@ class RuntimeSpec(Section):
     """Layout of images and filters in memory."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the network with torch.compile."""
+    kernels: Literal["auto", "on", "off"] = "auto"
+    """On a CPU, use operations that a C++ compiler on the machine makes for it; auto: where there is one."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; unset: OMP_NUM_THREADS, else one per core."""
     tensorboard: bool = True

@@ -13,6 +13,7 @@ from statistics import median
 import torch
 
 from cifarlab.errors import MachineError
+from cifarlab.kernels import library
 from cifarlab.recipe import RuntimeSpec
 
 FAST_ENOUGH = 1.5
@@ -33,6 +34,8 @@ class Runtime:
     channels_last: bool
     compile: bool
     threads: int
+    kernels: str = "off"
+    """"on" or why not; models/kernel_layers.py says what for."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -71,13 +74,15 @@ class Runtime:
             "memory_format": "channels_last" if self.channels_last else "contiguous",
             "compile": self.compile,
             "threads": self.threads,
+            "kernels": self.kernels,
         }
 
 
-def resolve(spec: RuntimeSpec) -> Runtime:
+def resolve(spec: RuntimeSpec, *, build: bool = True) -> Runtime:
     """Choose what is fast on this machine wherever the recipe says auto, and set the number of threads.
 
-    Raises MachineError for a device that is not there.
+    build: compile the CPU kernels where that has not been done. Raises MachineError for a device that is not there, and
+    for kernels that are asked for and cannot be had.
     """
     threads = spec.threads or num_threads()
     torch.set_num_threads(threads)
@@ -86,7 +91,8 @@ def resolve(spec: RuntimeSpec) -> Runtime:
     if device.type == "cpu":
         keep_freed_memory()
     channels_last = spec.memory_format != "contiguous"
-    return Runtime(device, precision, channels_last, spec.compile == "on", threads)
+    kernels = _kernels(spec, device, build=build)
+    return Runtime(device, precision, channels_last, spec.compile == "on", threads, kernels)
 
 
 def keep_freed_memory() -> bool:
@@ -169,6 +175,19 @@ def _precision(device: torch.device) -> str:
         return "fp32"
     gain = _product_seconds(torch.float32) / _product_seconds(torch.bfloat16)
     return "bf16" if gain > FAST_ENOUGH else "fp32"
+
+
+def _kernels(spec: RuntimeSpec, device: torch.device, *, build: bool) -> str:
+    """ "on", or in one line why not."""
+    if spec.kernels == "off" or device.type != "cpu" or spec.compile == "on":
+        return "off"
+    try:
+        library.load(build=build)
+    except MachineError as error:
+        if spec.kernels == "on":
+            raise
+        return str(error).splitlines()[0]
+    return "on"
 
 
 def _product_seconds(dtype: torch.dtype) -> float:

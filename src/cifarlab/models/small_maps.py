@@ -66,9 +66,7 @@ class Products(torch.autograd.Function):
         rows = neighbourhoods(images.permute(0, 2, 3, 1), stride, size)
         ctx.save_for_backward(rows, weight)
         ctx.stride, ctx.images_shape = stride, images.shape
-        num, height, width, channels = rows.shape
-        output = rows.reshape(-1, channels) @ weight.permute(2, 3, 1, 0).reshape(channels, -1)
-        return output.view(num, height, width, -1).permute(0, 3, 1, 2)
+        return product(rows, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
@@ -79,6 +77,13 @@ class Products(torch.autograd.Function):
         for_weight = (flat.t() @ rows.reshape(len(flat), -1)).view(channels_out, 3, 3, channels).permute(0, 3, 1, 2)
         for_images = images_gradient(gradient, weight, ctx) if ctx.needs_input_grad[0] else None
         return for_images, for_weight, None, None
+
+
+def product(rows: Tensor, weight: Tensor) -> Tensor:
+    """The convolution's output (N, channels_out, H, W) from neighbourhoods (N, H, W, 9·C)."""
+    num, height, width, channels = rows.shape
+    output = rows.reshape(-1, channels) @ weight.permute(2, 3, 1, 0).reshape(channels, -1)
+    return output.view(num, height, width, -1).permute(0, 3, 1, 2)
 
 
 def images_gradient(gradient: Tensor, weight: Tensor, ctx: Any) -> Tensor:
@@ -105,11 +110,12 @@ def neighbourhoods(images: Tensor, stride: int, size: tuple[int, int]) -> Tensor
 def use_matrix_products(model: nn.Module) -> None:
     """Let the convolutions of a network that can be products of matrices be such; weights and their names stay."""
     for module in model.modules():
-        if type(module) in SMALL_MAP and _fits(module):
+        if type(module) in SMALL_MAP and is_plain(module):
             module.__class__ = SMALL_MAP[type(module)]
 
 
-def _fits(conv: nn.Module) -> bool:
+def is_plain(conv: nn.Module) -> bool:
+    """Whether a convolution is 3×3 with padding 1, stride 1 or 2, without bias and groups."""
     assert isinstance(conv, nn.Conv2d)
     plain = conv.groups == 1 and conv.bias is None and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
     return plain and conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.stride in ((1, 1), (2, 2))

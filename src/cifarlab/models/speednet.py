@@ -64,9 +64,13 @@ class SpeedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to logits (N, classes)."""
-        x = self.group3(self.group2(self.group1(F.gelu(self.whiten(images)))))
+        x = self.group3(self.group2(self.group1(self.whitened(images))))
         logits: Tensor = self.head(x.amax((2, 3))) * LOGIT_SCALE
         return logits
+
+    def whitened(self, images: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, 24, H - 1, W - 1)."""
+        return F.gelu(self.whiten(images))
 
 
 class Whitening(nn.Module):

@@ -35,6 +35,7 @@ class RuntimeFacts(Part):
     memory_format: str = ""
     compile: bool = False
     threads: int | None = None
+    kernels: str = ""
 
 
 class MachineFacts(Part):

@@ -57,6 +57,8 @@ def _pairs(material: Material) -> list[tuple[str, str | Markup]]:
     cores = f"{machine.cores} cores" if machine.cores else ""
     threads = f"{runtime.threads} threads" if runtime.threads else ""
     compiled = "compiled" if runtime.compile else ""
+    kernels = "CPU kernels" if runtime.kernels == "on" else ""
+    arithmetic = [runtime.precision, runtime.memory_format, threads, compiled, kernels]
     pairs = [
         ("cifarlab", run_facts.cifarlab),
         ("Sources", f"commit {git.commit}{', with changes' if git.changed else ''}" if git else ""),
@@ -64,7 +66,7 @@ def _pairs(material: Material) -> list[tuple[str, str | Markup]]:
         ("Started", moment(run_facts.started)),
         ("Finished", moment(run_facts.finished)),
         ("Device", runtime.device_name),
-        ("Arithmetic", ", ".join(filter(None, [runtime.precision, runtime.memory_format, threads, compiled]))),
+        ("Arithmetic", ", ".join(filter(None, arithmetic))),
         ("Machine", ", ".join(filter(None, [machine.system, cores, memory]))),
     ]
     return [(name, text) for name, text in pairs if text]

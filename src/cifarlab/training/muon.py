@@ -82,14 +82,24 @@ def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor
 def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Replace the singular values of float32 matrices (N, rows, columns) by values near 1 (0.5 to 1.2).
 
-    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough. A matrix of zeros stays one.
+    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough. All of its steps multiply x from the left by a
+    polynomial of x xᵀ, so they are collected in one small square matrix and applied to x once. A matrix of zeros
+    stays one.
     """
-    a, b, c = COEFFICIENTS
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = (wide / (wide.norm(dim=(1, 2), keepdim=True) + EPS)).to(dtype)
-    for _ in range(ITERATIONS):
-        product = x @ x.mT
-        polynomial = torch.baddbmm(product, product, product, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
-    result: Tensor = x.to(matrices.dtype)
+    square = x @ x.mT
+    polynomial = collected = _polynomial(square)
+    for _ in range(ITERATIONS - 1):
+        square = polynomial @ square @ polynomial
+        polynomial = _polynomial(square)
+        collected = polynomial @ collected
+    result: Tensor = (collected @ x).to(matrices.dtype)
     return result if wide is matrices else result.mT
+
+
+def _polynomial(square: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
+    polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+    polynomial.diagonal(dim1=1, dim2=2).add_(a)
+    return polynomial

@@ -26,6 +26,7 @@ from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge, require
 from cifarlab.models import finetune
+from cifarlab.models.kernel_layers import use_kernels
 from cifarlab.models.small_maps import use_matrix_products
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
@@ -159,6 +160,8 @@ def make_model(recipe: Recipe, card: ModelCard, runtime: Runtime, loader: Loader
     torch.manual_seed(runtimes.mix_key(recipe.training.seed, _INITIALISATION))
     model = models.build(recipe.model, len(card.class_names), card.input_size)
     model = model.to(runtime.device).to(memory_format=runtime.memory_format)
+    if runtime.kernels == "on":
+        use_kernels(model)
     if runtime.device.type == "cpu" and runtime.precision == "bf16":
         use_matrix_products(model)
     if recipe.model.pretrained or recipe.model.weights:

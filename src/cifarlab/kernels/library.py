@@ -1,0 +1,106 @@
+"""Compiles the C++ files of this folder for the CPU at hand, once, and loads them.
+
+A compiler on the spot may use every instruction this CPU has, which a wheel that fits all CPUs may not. The library is
+kept in the user's cache folder, under a name that says from which source and for which CPU it was made.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from cifarlab.errors import MachineError
+
+SOURCES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
+COMPILERS = ("g++", "c++")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fopenmp", "-fPIC")
+LONGEST_SECONDS = 120
+"""Of the compilation, which takes about two."""
+
+_library: ctypes.CDLL | None = None
+
+
+def load(*, build: bool) -> None:
+    """Make the kernels available to `call`: from the cache or, with `build`, by compiling them.
+
+    Raises MachineError with the reason when that is not possible here.
+    """
+    global _library
+    if _library is not None:
+        return
+    file = place()
+    if build and not file.exists():
+        compile_to(file)
+    try:
+        _library = ctypes.CDLL(str(file))
+    except OSError as error:
+        reason = "not compiled yet, which a training does" if not file.exists() else str(error)
+        raise MachineError(f"The CPU kernels are not there: {reason}.") from error
+
+
+def has(name: str) -> bool:
+    """Whether the kernels are loaded and `name` is among them; some exist for certain CPUs alone."""
+    return _library is not None and hasattr(_library, name)
+
+
+def call(name: str, *arguments: torch.Tensor | int) -> None:
+    """Run a kernel. Of tensors it gets the addresses alone: their layout and type have to be what it expects."""
+    function = getattr(_library, name)
+    function.restype = None
+    function(*map(_argument, arguments))
+
+
+def place() -> Path:
+    """Where the library of these sources for this CPU is kept."""
+    key = hashlib.sha256("\n".join([*FLAGS, _cpu()]).encode())
+    for source in SOURCES:
+        key.update(source.read_bytes())
+    return platformdirs.user_cache_path("cifarlab") / "kernels" / f"{key.hexdigest()[:24]}.so"
+
+
+def compile_to(file: Path) -> None:
+    """Compile all sources into one library, which is whole or absent. Raises MachineError with the reason.
+
+    It is linked without OpenMP, which torch has brought into the process: a second one would compete for the cores.
+    """
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise MachineError(f"The CPU kernels are not there: no C++ compiler found ({' or '.join(COMPILERS)}).")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            _run([compiler, *FLAGS, "-c", *map(str, SOURCES)], folder)
+            _run([compiler, "-shared", *(f"{source.stem}.o" for source in SOURCES), "-o", "kernels.so"], folder)
+            (Path(folder) / "kernels.so").replace(file)
+    except OSError as error:
+        raise MachineError(f"The CPU kernels are not there: {file}: {error.strerror or error}.") from error
+
+
+def _run(command: Sequence[str], folder: str) -> None:
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=LONGEST_SECONDS)
+    except subprocess.SubprocessError as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise MachineError(f"The CPU kernels are not there: {command[0]} failed.\n{said.strip()[:500]}") from error
+
+
+def _argument(value: torch.Tensor | int) -> ctypes.c_void_p | ctypes.c_long:
+    return ctypes.c_void_p(value.data_ptr()) if isinstance(value, torch.Tensor) else ctypes.c_long(value)
+
+
+def _cpu() -> str:
+    """What tells machines apart that the same code may not run on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return platform.machine() + "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))

@@ -1,0 +1,228 @@
+// Max pool, batch norm and GELU in one pass over memory, forward and backward, for maps stored as (N, H, W, C).
+//
+// Each function reads and writes every value once; torch's own operations go through memory seven times. The
+// formulas are those of pool_norm_gelu.py. T is float or bf16; sums are taken in float per image and then in double,
+// in an order that depends on the number of threads alone.
+
+#include <omp.h>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int LANES = 16;
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+
+struct bf16 { uint16_t bits; };
+
+inline Floats load(const float* from) { Floats x; std::memcpy(&x, from, sizeof x); return x; }
+inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
+
+inline Floats load(const bf16* from) {
+    Halves halves;
+    std::memcpy(&halves, from, sizeof halves);
+    return (Floats)(__builtin_convertvector(halves, Words) << 16);
+}
+
+inline void store(bf16* to, Floats x) {
+    Words bits = (Words)x;
+    Words nearest_even = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    Words rounded = x == x ? nearest_even : (Words)(Ints{} + 0x7fc0);
+    Halves halves = __builtin_convertvector(rounded, Halves);
+    std::memcpy(to, &halves, sizeof halves);
+}
+
+inline void add(float* to, Floats x) { store(to, load(to) + x); }
+
+// exp(x) for x <= 0: 2^n by the exponent bits, the rest by its series; relative error below 3e-7
+inline Floats exp_negative(Floats x) {
+    Floats y = x * 1.44269504f;
+    y = y < -126.f ? Floats{} - 126.f : y;
+    Ints whole = __builtin_convertvector(y - 0.5f, Ints);
+    Floats f = (y - __builtin_convertvector(whole, Floats)) * 0.69314718f;
+    Floats p = 1.f + f * (1.f + f * (0.5f + f * (1.f / 6 + f * (1.f / 24 + f * (1.f / 120 + f * (1.f / 720))))));
+    return (Floats)((Ints)p + (whole << 23));
+}
+
+struct Normal { Floats below, density; };
+
+// The normal distribution's P(Z <= z), Abramowitz and Stegun 7.1.26 (error below 1e-7), and its density at z
+inline Normal normal(Floats z) {
+    Floats size = (Floats)((Ints)z & 0x7fffffff);
+    Floats bell = exp_negative(-0.5f * z * z);
+    Floats t = 1.f / (1.f + 0.3275911f * 0.70710678f * size);
+    Floats poly = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    Floats tail = 0.5f * poly * bell;
+    return {z < 0.f ? tail : 1.f - tail, 0.39894228f * bell};
+}
+
+inline Floats gelu(Floats z) { return z * normal(z).below; }
+
+inline Floats gelu_slope(Floats z) {
+    Normal at = normal(z);
+    return at.below + z * at.density;
+}
+
+// The largest of a 2x2 window and its place (0 to 3); NaN counts as largest, as in torch
+template <class T> inline Floats largest(const T* x, long row, long channels, Ints* place) {
+    Floats best = load(x);
+    *place = Ints{};
+    const T* others[] = {x + channels, x + row, x + row + channels};
+    for (int i = 0; i < 3; ++i) {
+        Floats other = load(others[i]);
+        Ints better = (other > best) | (other != other);
+        best = better ? other : best;
+        *place = better ? Ints{} + (i + 1) : *place;
+    }
+    return best;
+}
+
+// Calls work(image, its sums) for every image and adds up the 2 * channels sums of all
+template <class Work> void sum_over_images(long images, long channels, double* sums, Work work) {
+    std::vector<double> partial(omp_get_max_threads() * 2 * channels, 0.0);
+    #pragma omp parallel
+    {
+        double* mine = partial.data() + omp_get_thread_num() * 2 * channels;
+        std::vector<float> of_image(2 * channels);
+        #pragma omp for schedule(static)
+        for (long image = 0; image < images; ++image) {
+            std::memset(of_image.data(), 0, 2 * channels * sizeof(float));
+            work(image, of_image.data());
+            for (long i = 0; i < 2 * channels; ++i) mine[i] += of_image[i];
+        }
+    }
+    for (size_t i = 0; i < partial.size(); ++i) sums[i % (2 * channels)] += partial[i];
+}
+
+template <class T>
+void sums(const T* x, long images, long pixels, long channels, double* total) {
+    sum_over_images(images, channels, total, [=](long image, float* sum) {
+        const T* map = x + image * pixels * channels;
+        for (long at = 0; at < pixels * channels; at += channels)
+            for (long c = 0; c < channels; c += LANES) {
+                Floats value = load(map + at + c);
+                add(sum + c, value);
+                add(sum + channels + c, value * value);
+            }
+    });
+}
+
+template <class T>
+void pool_and_sums(const T* x, long images, long height, long width, long channels, T* pooled, uint8_t* places,
+                   double* total) {
+    long row = width * channels, out_row = width / 2 * channels, out_map = height / 2 * out_row;
+    sum_over_images(images, channels, total, [=](long image, float* sum) {
+        const T* map = x + image * height * row;
+        for (long y = 0; y < height / 2; ++y)
+            for (long at = 0; at < out_row; at += channels) {
+                const T* window = map + 2 * y * row + 2 * at;
+                long out = image * out_map + y * out_row + at;
+                for (long c = 0; c < channels; c += LANES) {
+                    Ints place;
+                    Floats value = largest(window + c, row, channels, &place);
+                    Bytes bytes = __builtin_convertvector(place, Bytes);
+                    std::memcpy(places + out + c, &bytes, sizeof bytes);
+                    store(pooled + out + c, value);
+                    add(sum + c, value);
+                    add(sum + channels + c, value * value);
+                }
+            }
+    });
+}
+
+template <class T>
+void gelu_of_affine(const T* x, long pixels, long channels, const float* scale, const float* shift, T* y) {
+    #pragma omp parallel for schedule(static)
+    for (long pixel = 0; pixel < pixels; ++pixel)
+        for (long c = 0; c < channels; c += LANES) {
+            long at = pixel * channels + c;
+            store(y + at, gelu(load(x + at) * load(scale + c) + load(shift + c)));
+        }
+}
+
+template <class T>
+void pool_and_gelu_of_affine(const T* x, long images, long height, long width, long channels, const float* scale,
+                             const float* shift, T* y) {
+    long row = width * channels, out_row = width / 2 * channels;
+    #pragma omp parallel for schedule(static)
+    for (long line = 0; line < images * (height / 2); ++line)
+        for (long at = 0; at < out_row; at += channels) {
+            // line / (height / 2) images before, and an odd last row is left out
+            const T* window = x + (line / (height / 2) * height + line % (height / 2) * 2) * row + 2 * at;
+            for (long c = 0; c < channels; c += LANES) {
+                Ints place;
+                Floats value = largest(window + c, row, channels, &place);
+                store(y + line * out_row + at + c, gelu(value * load(scale + c) + load(shift + c)));
+            }
+        }
+}
+
+template <class T>
+void gelu_gradient_and_sums(const T* gradient, const T* x, long images, long pixels, long channels, const float* scale,
+                            const float* shift, T* of_affine, double* total) {
+    sum_over_images(images, channels, total, [=](long image, float* sum) {
+        for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
+            for (long c = 0; c < channels; c += LANES) {
+                long at = pixel * channels + c;
+                Floats value = load(x + at);
+                Floats slope = load(gradient + at) * gelu_slope(value * load(scale + c) + load(shift + c));
+                store(of_affine + at, slope);
+                add(sum + c, slope);
+                add(sum + channels + c, slope * value);
+            }
+    });
+}
+
+template <class T>
+void norm_gradient(const T* of_affine, const T* x, long pixels, long channels, const float* of_gradient,
+                   const float* of_x, const float* constant, T* result) {
+    #pragma omp parallel for schedule(static)
+    for (long pixel = 0; pixel < pixels; ++pixel)
+        for (long c = 0; c < channels; c += LANES) {
+            long at = pixel * channels + c;
+            store(result + at, load(of_gradient + c) * load(of_affine + at) + load(of_x + c) * load(x + at) + load(constant + c));
+        }
+}
+
+template <class T>
+void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* places, long images, long height, long width,
+                            long channels, const float* of_gradient, const float* of_x, const float* constant,
+                            T* result) {
+    long row = width * channels, out_row = width / 2 * channels;
+    #pragma omp parallel for schedule(static)
+    for (long line = 0; line < images * (height / 2); ++line)
+        for (long at = 0; at < out_row; at += channels) {
+            T* window = result + 2 * line * row + 2 * at;
+            for (long c = 0; c < channels; c += LANES) {
+                long from = line * out_row + at + c;
+                Floats value = load(of_gradient + c) * load(of_affine + from) + load(of_x + c) * load(x + from) + load(constant + c);
+                Bytes bytes;
+                std::memcpy(&bytes, places + from, sizeof bytes);
+                Ints place = __builtin_convertvector(bytes, Ints);
+                store(window + c, place == 0 ? value : Floats{});
+                store(window + c + channels, place == 1 ? value : Floats{});
+                store(window + c + row, place == 2 ? value : Floats{});
+                store(window + c + row + channels, place == 3 ? value : Floats{});
+            }
+        }
+}
+
+}  // namespace
+
+#define EXPORT(T) \
+extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); } \
+extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) { pool_and_sums(x, n, h, w, c, y, k, total); } \
+extern "C" void gelu_of_affine_##T(const T* x, long p, long c, const float* a, const float* b, T* y) { gelu_of_affine(x, p, c, a, b, y); } \
+extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a, const float* b, T* y) { pool_and_gelu_of_affine(x, n, h, w, c, a, b, y); } \
+extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, long n, long p, long c, const float* a, const float* b, T* z, double* total) { gelu_gradient_and_sums(g, x, n, p, c, a, b, z, total); } \
+extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const float* k, const float* l, const float* m, T* y) { norm_gradient(z, x, p, c, k, l, m, y); } \
+extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w, long c, const float* k, const float* l, const float* m, T* y) { norm_and_pool_gradient(z, x, i, n, h, w, c, k, l, m, y); }
+
+EXPORT(float)
+EXPORT(bf16)

@@ -1,0 +1,192 @@
+// The gradient for the filters of a 3x3 convolution in bf16: for each tap, the sum over all pixels of the products of
+// the neighbour's values and the pixel's gradients.
+//
+// AVX-512 multiplies bf16 in pairs of terms. The pairs here are the same pixel of two images, so that a tap's neighbours
+// are pairs as well: values and gradients are interleaved once per block of images, and pixels whose neighbour lies
+// outside of the map are left out. What remains are products of small matrices that fit into a core's own caches,
+// summed up in registers (K. Goto and R. van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). Cores
+// have images of their own, and sums of their own until the end.
+//
+// Not built for CPUs with AMX, whose matrix units this would leave idle.
+
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+
+#include <immintrin.h>
+#include <omp.h>
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace {
+
+typedef uint16_t bf16;
+
+constexpr long BLOCK = 256;   // pairs of pixels that are worth loading and storing the sums for
+constexpr long COLUMNS = 32;  // channels_out that are summed up at once, in two registers
+
+struct Shape {
+    long images, height, width, channels, out_height, out_width, channels_out, stride;
+
+    long pixels() const { return height * width; }
+    long out_pixels() const { return out_height * out_width; }
+    long pairs_in_block() const { return std::max(1L, BLOCK / out_pixels()); }
+};
+
+// Memory on a cache line's boundary
+struct Buffer {
+    uint32_t* words;
+    explicit Buffer(long size) : words((uint32_t*)_mm_malloc(size * sizeof(uint32_t), 64)) {}
+    ~Buffer() { _mm_free(words); }
+    Buffer(const Buffer&) = delete;
+};
+
+template <int ROWS> struct Sums {
+    __m512 sum[ROWS][2];
+
+    Sums() { for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps(); }
+
+    inline void add(const uint32_t* values, const uint32_t* gradients, long pairs) {
+        for (long pair = 0; pair < pairs; ++pair) {
+            __m512bh left = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair);
+            __m512bh right = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair + 16);
+            #pragma GCC unroll 16
+            for (int row = 0; row < ROWS; ++row) {
+                __m512bh value = (__m512bh)_mm512_set1_epi32(values[ROWS * pair + row]);
+                sum[row][0] = _mm512_dpbf16_ps(sum[row][0], value, left);
+                sum[row][1] = _mm512_dpbf16_ps(sum[row][1], value, right);
+            }
+        }
+    }
+
+    inline void add_to(float* sums, long channels_out) const {
+        for (int row = 0; row < ROWS; ++row)
+            for (int half = 0; half < 2; ++half) {
+                float* at = sums + row * channels_out + 16 * half;
+                _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), sum[row][half]));
+            }
+    }
+};
+
+// Some pairs of images. values are kept as [rows of a tile][pixel][pair][row], gradients as [columns][pixel][pair][column]
+class Block {
+public:
+    explicit Block(const Shape& shape)
+        : shape(shape), zeros(std::max(shape.pixels() * shape.channels, shape.out_pixels() * shape.channels_out), 0),
+          values(shape.pairs_in_block() * shape.pixels() * shape.channels),
+          gradients(shape.pairs_in_block() * shape.out_pixels() * shape.channels_out) {}
+
+    void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
+        pairs = (last - first + 1) / 2;
+        for (long pair = 0; pair < pairs; ++pair) {
+            long one = first + 2 * pair;
+            bool has_other = one + 1 < last;
+            long value_map = shape.pixels() * shape.channels, gradient_map = shape.out_pixels() * shape.channels_out;
+            const bf16* value = all_values + one * value_map;
+            const bf16* gradient = all_gradients + one * gradient_map;
+            load_values(value, has_other ? value + value_map : zeros.data(), pair);
+            load_gradients(gradient, has_other ? gradient + gradient_map : zeros.data(), pair);
+        }
+    }
+
+    // sums: [3][3][channels][channels_out]
+    void add_to(float* sums) const {
+        for (long tap = 0; tap < 9; ++tap)
+            for (long row = 0; row < shape.channels; row += rows_at(row)) {
+                float* to = sums + (tap * shape.channels + row) * shape.channels_out;
+                for (long column = 0; column < shape.channels_out; column += COLUMNS)
+                    if (rows_at(row) == 12) multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
+                    else multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
+            }
+    }
+
+private:
+    const Shape& shape;
+    std::vector<bf16> zeros;
+    Buffer values, gradients;
+    long pairs = 0;
+
+    // 12 rows use the registers best; 8 make the number come out
+    long rows_at(long row) const { return shape.channels - row == 12 || shape.channels - row >= 20 ? 12 : 8; }
+
+    void load_values(const bf16* one, const bf16* other, long pair) {
+        for (long row = 0; row < shape.channels; row += rows_at(row)) {
+            long rows = rows_at(row);
+            for (long pixel = 0; pixel < shape.pixels(); ++pixel)
+                for (long k = 0; k < rows; k += 4) {
+                    long from = pixel * shape.channels + row + k;
+                    __m128i low = _mm_loadl_epi64((const __m128i*)(one + from));
+                    __m128i high = _mm_loadl_epi64((const __m128i*)(other + from));
+                    uint32_t* to = values.words + row * shape.pixels() * pairs + (pixel * pairs + pair) * rows + k;
+                    _mm_storeu_si128((__m128i*)to, _mm_unpacklo_epi16(low, high));
+                }
+        }
+    }
+
+    void load_gradients(const bf16* one, const bf16* other, long pair) {
+        for (long pixel = 0; pixel < shape.out_pixels(); ++pixel)
+            for (long c = 0; c < shape.channels_out; c += 16) {
+                long from = pixel * shape.channels_out + c, column = c / COLUMNS * COLUMNS;
+                __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(one + from)));
+                __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(other + from)));
+                long place = (column * shape.out_pixels() + pixel * COLUMNS) * pairs + pair * COLUMNS + c % COLUMNS;
+                uint32_t* to = gradients.words + place;
+                _mm512_store_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+            }
+    }
+
+    // The sums of ROWS channels and COLUMNS channels_out over the pixels whose neighbour (below, right) is inside
+    template <int ROWS> void multiply(long below, long right, long row, long column, float* to) const {
+        const uint32_t* of_rows = values.words + row * shape.pixels() * pairs;
+        const uint32_t* of_columns = gradients.words + column * shape.out_pixels() * pairs;
+        long first_x = right < 0, last_x = std::min(shape.out_width, (shape.width - 1 - right + shape.stride) / shape.stride);
+        long last_y = std::min(shape.out_height, (shape.height - 1 - below + shape.stride) / shape.stride);
+        long together = shape.stride == 1 ? last_x - first_x : 1;  // neighbours of neighbours lie side by side, or not
+        Sums<ROWS> sums;
+        for (long y = below < 0; y < last_y; ++y)
+            for (long x = first_x; x < last_x; x += together) {
+                long pixel = (y * shape.stride + below) * shape.width + x * shape.stride + right;
+                sums.add(of_rows + pixel * pairs * ROWS, of_columns + (y * shape.out_width + x) * pairs * COLUMNS,
+                         together * pairs);
+            }
+        sums.add_to(to, shape.channels_out);
+    }
+};
+
+// result[channels_out][9][channels] = the sum over `parts` of [9][channels][channels_out]
+void gather(const std::vector<float>& parts, long num_parts, const Shape& shape, float* result) {
+    long rows = 9 * shape.channels, size = rows * shape.channels_out;
+    #pragma omp for schedule(static)
+    for (long first = 0; first < rows; first += 8)
+        for (long c = 0; c < shape.channels_out; ++c)
+            for (long row = first; row < first + 8; ++row) {
+                float sum = 0;
+                for (long part = 0; part < num_parts; ++part) sum += parts[part * size + row * shape.channels_out + c];
+                result[c * rows + row] = sum;
+            }
+}
+
+}  // namespace
+
+// values (images, height, width, channels), gradients (images, out_height, out_width, channels_out); channels is a
+// multiple of 8, channels_out one of 32. result: (channels_out, 3, 3, channels), as channels-last filters are stored.
+extern "C" void weight_gradient(const bf16* values, const bf16* gradients, long images, long height, long width,
+                                long channels, long out_height, long out_width, long channels_out, long stride,
+                                float* result) {
+    Shape shape{images, height, width, channels, out_height, out_width, channels_out, stride};
+    long threads = omp_get_max_threads(), size = 9 * channels * channels_out;
+    std::vector<float> parts(threads * size, 0.f);
+    #pragma omp parallel num_threads(threads)
+    {
+        long thread = omp_get_thread_num(), in_block = 2 * shape.pairs_in_block();
+        long last = images * (thread + 1) / threads;
+        Block block(shape);
+        for (long first = images * thread / threads; first < last; first += in_block) {
+            block.load(values, gradients, first, std::min(first + in_block, last));
+            block.add_to(parts.data() + thread * size);
+        }
+        #pragma omp barrier
+        gather(parts, threads, shape, result);
+    }
+}
+
+#endif

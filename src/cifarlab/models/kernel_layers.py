@@ -1,0 +1,98 @@
+"""Layers that call the kernels for the CPU, put in the place of plain ones; weights and their names stay."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifarlab.kernels import weight_gradient
+from cifarlab.kernels.pool_norm_gelu import gelu, pool_norm_gelu
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
+from cifarlab.models.pooled_conv import PooledConv2d
+from cifarlab.models.small_maps import is_plain
+from cifarlab.models.speednet import Group, ResidualGroup, SpeedNet
+
+
+class KernelSpeedNet(SpeedNet):
+    """Speednet with our GELU behind its first layer, which needs no gradient."""
+
+    def whitened(self, images: Tensor) -> Tensor:
+        """As SpeedNet."""
+        return gelu(self.whiten(images))
+
+
+class KernelGroup(Group):
+    """A group of speednet whose pool, norm and GELU are one operation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As Group."""
+        x = first_half(self, x)
+        return pool_norm_gelu(self.conv2(x), self.norm2, pool=False)
+
+
+class KernelResidualGroup(ResidualGroup):
+    """The same with the third convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As ResidualGroup."""
+        x = first_half(self, x)
+        change = pool_norm_gelu(self.conv2(x), self.norm2, pool=False)
+        return F.gelu(x + self.norm3(self.conv3(change)))
+
+
+class KernelConv2d(nn.Conv2d):
+    """A 3×3 convolution with our gradient for its filters, where CPU autocast asks for bf16."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
+        if not _is_bf16(input):
+            return super().forward(input)
+        stride = self.stride[0]
+        size = (-(-input.shape[2] // stride), -(-input.shape[3] // stride))
+        return conv3x3(input.bfloat16(), self.weight, stride, size)
+
+
+class KernelPooledConv2d(PooledConv2d):
+    """The same for the convolution in front of a pool."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
+        if not _is_bf16(input):
+            return super().forward(input)
+        size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
+        return conv3x3(input.bfloat16(), self.weight, 1, size)
+
+
+def first_half(group: Group, x: Tensor) -> Tensor:
+    """A group's first convolution, pool, norm and GELU: as one operation, where the convolution has a kernel."""
+    if type(group.conv1) is KernelPooledConv2d and group.training and _is_bf16(x) and min(x.shape[2:]) > 1:
+        return conv3x3_pool_norm_gelu(x.bfloat16(), group.conv1.weight, group.norm1)
+    return pool_norm_gelu(group.conv1(x), group.norm1, pool=True)
+
+
+ANSWERING: dict[type[nn.Module], type[nn.Module]] = {
+    SpeedNet: KernelSpeedNet,
+    Group: KernelGroup,
+    ResidualGroup: KernelResidualGroup,
+}
+CONVOLUTIONS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: KernelConv2d, PooledConv2d: KernelPooledConv2d}
+
+
+def use_kernels(model: nn.Module) -> None:
+    """Let a network that trains on the CPU use what kernels there are."""
+    use_answering_kernels(model)
+    for module in model.modules():
+        if type(module) in CONVOLUTIONS and is_plain(module) and weight_gradient.fits(module):
+            module.__class__ = CONVOLUTIONS[type(module)]
+
+
+def use_answering_kernels(model: nn.Module) -> None:
+    """The part of it that serves answers, too."""
+    for module in model.modules():
+        module.__class__ = ANSWERING.get(type(module), type(module))
+
+
+def _is_bf16(input: Tensor) -> bool:
+    in_bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+    return in_bf16 and input.device.type == "cpu" and len(input) > 0

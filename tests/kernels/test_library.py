@@ -1,0 +1,97 @@
+"""Compiling, keeping and loading the kernels, and the reasons why that can fail."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cifarlab.errors import MachineError
+from cifarlab.kernels import library
+
+HAS_COMPILER = any(map(shutil.which, library.COMPILERS))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(library, "_library", None)
+
+
+def only_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a g++ of our own in the place of all programs."""
+    folder.mkdir()
+    program = folder / "g++"
+    program.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
+def test_kernels_are_compiled_once_and_called_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not library.has("sums_float")
+    library.load(build=True)
+    assert library.has("sums_float")
+    assert not library.has("sums_of_nothing")
+    assert [file.name for file in library.place().parent.iterdir()] == [library.place().name]
+    total = torch.zeros(2, 16, dtype=torch.float64)
+    library.call("sums_float", torch.full((3, 16), 2.0), 3, 1, 16, total)
+    assert total.tolist() == [[6.0] * 16, [12.0] * 16]
+    monkeypatch.setattr(library, "_library", None)
+    monkeypatch.setattr(library, "compile_to", lambda file: pytest.fail("compiled twice"))
+    library.load(build=True)
+    assert library.has("sums_float")
+
+
+def test_answers_do_not_compile() -> None:
+    with pytest.raises(MachineError, match="not compiled yet, which a training does"):
+        library.load(build=False)
+    assert not library.has("sums_float")
+
+
+def test_without_a_compiler_the_names_of_compilers_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match=r"no C\+\+ compiler found \(g\+\+ or c\+\+\)"):
+        library.load(build=True)
+
+
+def test_what_a_compiler_complains_of_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_compiler(tmp_path / "bin", monkeypatch, "echo 'error: no -march=native here' >&2; exit 1")
+    with pytest.raises(MachineError, match="no -march=native here"):
+        library.load(build=True)
+    assert list(library.place().parent.iterdir()) == []
+
+
+def test_a_compiler_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_compiler(tmp_path / "bin", monkeypatch, "exec /bin/sleep 60")
+    monkeypatch.setattr(library, "LONGEST_SECONDS", 0.2)
+    with pytest.raises(MachineError, match="timed out"):
+        library.load(build=True)
+
+
+def test_a_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.place().parent.mkdir(parents=True)
+    library.place().write_bytes(b"not a library")
+    with pytest.raises(MachineError, match=library.place().name):
+        library.load(build=True)
+
+
+def test_a_cache_that_is_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_compiler(tmp_path / "bin", monkeypatch, "exit 0")
+    (tmp_path / "cifarlab").write_text("a file", "utf-8")
+    with pytest.raises(MachineError, match="cifarlab"):
+        library.load(build=True)
+
+
+def test_other_sources_and_other_cpus_have_other_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "one.cpp"
+    source.write_text("int one() { return 1; }", "utf-8")
+    places = [library.place()]
+    monkeypatch.setattr(library, "_cpu", lambda: "another CPU")
+    places.append(library.place())
+    monkeypatch.setattr(library, "SOURCES", (source,))
+    places.append(library.place())
+    assert len(set(places)) == 3
+    assert library.place() == places[-1]

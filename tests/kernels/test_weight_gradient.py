@@ -1,0 +1,80 @@
+"""The kernel against the convolution's gradient in double precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cifarlab.kernels import library
+from cifarlab.kernels.weight_gradient import KERNEL, fits, weight_gradient
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _kernel(kernels: None) -> None:
+    if not library.has(KERNEL):
+        pytest.skip("a kernel for CPUs with bf16 and without AMX")
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=GENERATOR).bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def exact(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
+    """By autograd, with as many zeros below and to the right as the output's size asks for."""
+    weight = torch.zeros(gradient.shape[1], images.shape[1], 3, 3, dtype=torch.float64, requires_grad=True)
+    padded = nn.functional.pad(images.double(), (1, 2, 1, 2))
+    output = torch.conv2d(padded, weight, stride=stride)[:, :, : gradient.shape[2], : gradient.shape[3]]
+    return torch.autograd.grad(output, weight, gradient.double())[0]
+
+
+@pytest.mark.parametrize("num", [1, 2, 7, 40])
+@pytest.mark.parametrize("channels", [(8, 32), (24, 64), (16, 96), (40, 32), (64, 32)])
+@pytest.mark.parametrize(
+    ("size", "out", "stride"),
+    [
+        ((6, 4), (6, 4), 1),
+        ((7, 7), (6, 6), 1),
+        ((3, 3), (2, 2), 1),
+        ((1, 1), (1, 1), 1),
+        ((2, 1), (2, 1), 1),
+        ((18, 18), (18, 18), 1),
+        ((6, 6), (3, 3), 2),
+        ((5, 7), (3, 4), 2),
+        ((1, 1), (1, 1), 2),
+        ((2, 3), (1, 2), 2),
+    ],
+)
+def test_it_is_the_gradient_of_the_convolution(
+    num: int, channels: tuple[int, int], size: tuple[int, int], out: tuple[int, int], stride: int
+) -> None:
+    images, gradient = draw(num, channels[0], *size), draw(num, channels[1], *out)
+    found, expected = weight_gradient(images, gradient, stride), exact(images, gradient, stride)
+    assert found.dtype == torch.float32
+    assert found.shape == expected.shape
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_threads_have_images_of_their_own_and_the_same_sum() -> None:
+    images, gradient = draw(9, 24, 5, 5), draw(9, 32, 5, 5)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 2, 16):  # 16: more than images
+            torch.set_num_threads(threads)
+            found.append(weight_gradient(images, gradient, 1))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[1], found[2])
+    for other in found[1:]:
+        assert torch.allclose(other, found[0], atol=1e-4)
+
+
+def test_it_fits_channels_that_fill_its_registers() -> None:
+    assert fits(nn.Conv2d(8, 32, 3))
+    assert not fits(nn.Conv2d(3, 64, 3))
+    assert not fits(nn.Conv2d(64, 48, 3))
+    assert not fits(nn.Linear(8, 32))
