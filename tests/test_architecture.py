@@ -66,7 +66,7 @@ TORCH_FREE = {
 }
 
 STARTS_PROGRAMS = {"kernels.library", "training.manifest", "bench.startup"}
-"""May start another program: git, for the state of the working tree; Python, to time its start."""
+"""May start another program: a C++ compiler; git, for the state of the working tree; Python, to time its start."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "misc", "tools"}
 

@@ -21,6 +21,7 @@ from cifarlab.data.resize import to_network_input
 from cifarlab.errors import CheckpointError, DataError, RecipeError
 from cifarlab.models import side_by_side
 from cifarlab.models.folding import fold
+from cifarlab.models.kernel_layers import use_answering_kernels
 from cifarlab.recipe import RuntimeSpec
 from cifarlab.runtime import Runtime, resolve
 
@@ -85,6 +86,8 @@ class Classifier:
         folded = fold(model) if runtime.precision == "fp32" else model
         classifier = cls(model, card, runtime, batch_size)
         classifier._answering = folded.to(runtime.device).to(memory_format=runtime.memory_format)
+        if runtime.kernels == "on" and folded is not model:  # the model itself stays, for those who look inside
+            use_answering_kernels(folded)
         classifier._divides_images = side_by_side.possible(runtime.device, runtime.threads)
         return classifier
 
@@ -167,9 +170,13 @@ class Classifier:
         return logits.float()
 
 
-def inference_runtime(device: str = "auto") -> Runtime:
-    """How a finished model is applied: in fp32, so that it answers alike on every device."""
-    return resolve(RuntimeSpec(device=device, precision="fp32"))
+def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
+    """How a finished model is applied: in fp32, so that it answers alike on every device.
+
+    CPU kernels that a training has compiled are used; an answer waits for no compiler.
+    """
+    spec = RuntimeSpec(device=device, precision="fp32", kernels="auto" if kernels else "off")
+    return resolve(spec, build=False)
 
 
 def _build(card: ModelCard, path: Path) -> nn.Module:

@@ -105,7 +105,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
 def _load(run: Run) -> Classifier:
     """The classifier that the run left, on the device and in the batches that its recipe asks for."""
     recipe = run.recipe
-    runtime = inference_runtime(recipe.runtime.device)
+    runtime = inference_runtime(recipe.runtime.device, kernels=recipe.runtime.kernels != "off")
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 

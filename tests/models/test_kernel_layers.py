@@ -70,7 +70,7 @@ def test_training_in_float32_is_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["speednet", "speednet-plus", "resnet18"])
 @pytest.mark.parametrize("side", [32, 16])
-def test_training_in_bf16_is_as_near_to_float32_as_without(name: str, side: int) -> None:
+def test_training_in_bf16_is_nearly_as_exact_as_without(name: str, side: int) -> None:
     ours, plain = pair(name)
     batch = images(side)
     exact = list(outcome(copy.deepcopy(plain), batch, bf16=False))
@@ -79,7 +79,7 @@ def test_training_in_bf16_is_as_near_to_float32_as_without(name: str, side: int)
     def distance(values: list[Tensor]) -> float:
         return sum(float((one - other).norm() / other.norm()) for one, other in zip(values, exact, strict=True))
 
-    assert distance(found[0]) < 1.2 * distance(found[1])
+    assert distance(found[0]) < 2 * distance(found[1])  # winograd.py says why it is not 1
 
 
 def test_speednet_gets_kernels_for_what_they_are_made_for() -> None:
@@ -91,18 +91,20 @@ def test_speednet_gets_kernels_for_what_they_are_made_for() -> None:
     assert list(ours.state_dict()) == list(plain.state_dict())
 
 
-@pytest.mark.parametrize("name", ["speednet", "speednet-plus"])
+@pytest.mark.parametrize("name", ["speednet", "speednet-plus", "resnet18", "simple-cnn"])
 def test_answers_are_the_same(name: str) -> None:
-    _, plain = pair(name)
+    torch.manual_seed(0)
+    plain = build(ModelSpec(name=name), 4, 32).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(3):
             plain(images())
         folded = fold(plain.eval())
-        ours = copy.deepcopy(folded)
+        ours = copy.deepcopy(folded).to(memory_format=torch.channels_last)
         use_answering_kernels(ours)
-        assert type(ours) is KernelSpeedNet
-        batch = images()
-        assert torch.allclose(ours(batch), plain(batch), atol=1e-4)
+        assert list(ours.state_dict()) == list(folded.state_dict())
+        for side in (32, 17, 9) if name.startswith("speednet") else (32,):
+            batch = images(side)
+            assert torch.allclose(ours(batch), plain(batch), atol=1e-4)
 
 
 def test_convolutions_outside_of_autocast_are_torchs() -> None:

@@ -20,7 +20,7 @@ import torch
 
 from cifarlab.errors import MachineError
 
-SOURCES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
+SOURCES, HEADERS = (tuple(sorted(Path(__file__).parent.glob(pattern))) for pattern in ("*.cpp", "*.h"))
 COMPILERS = ("g++", "c++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fopenmp", "-fPIC")
 LONGEST_SECONDS = 120
@@ -62,7 +62,7 @@ def call(name: str, *arguments: torch.Tensor | int) -> None:
 def place() -> Path:
     """Where the library of these sources for this CPU is kept."""
     key = hashlib.sha256("\n".join([*FLAGS, _cpu()]).encode())
-    for source in SOURCES:
+    for source in (*HEADERS, *SOURCES):
         key.update(source.read_bytes())
     return platformdirs.user_cache_path("cifarlab") / "kernels" / f"{key.hexdigest()[:24]}.so"
 

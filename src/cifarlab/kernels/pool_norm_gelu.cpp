@@ -4,41 +4,12 @@
 // formulas are those of pool_norm_gelu.py. T is float or bf16; sums are taken in float per image and then in double,
 // in an order that depends on the number of threads alone.
 
+#include "lanes.h"
+
 #include <omp.h>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <vector>
 
 namespace {
-
-constexpr int LANES = 16;
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
-typedef uint8_t Bytes __attribute__((vector_size(LANES)));
-
-struct bf16 { uint16_t bits; };
-
-inline Floats load(const float* from) { Floats x; std::memcpy(&x, from, sizeof x); return x; }
-inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
-
-inline Floats load(const bf16* from) {
-    Halves halves;
-    std::memcpy(&halves, from, sizeof halves);
-    return (Floats)(__builtin_convertvector(halves, Words) << 16);
-}
-
-inline void store(bf16* to, Floats x) {
-    Words bits = (Words)x;
-    Words nearest_even = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    Words rounded = x == x ? nearest_even : (Words)(Ints{} + 0x7fc0);
-    Halves halves = __builtin_convertvector(rounded, Halves);
-    std::memcpy(to, &halves, sizeof halves);
-}
-
-inline void add(float* to, Floats x) { store(to, load(to) + x); }
 
 // exp(x) for x <= 0: 2^n by the exponent bits, the rest by its series; relative error below 3e-7
 inline Floats exp_negative(Floats x) {
@@ -69,18 +40,9 @@ inline Floats gelu_slope(Floats z) {
     return at.below + z * at.density;
 }
 
-// The largest of a 2x2 window and its place (0 to 3); NaN counts as largest, as in torch
 template <class T> inline Floats largest(const T* x, long row, long channels, Ints* place) {
-    Floats best = load(x);
-    *place = Ints{};
-    const T* others[] = {x + channels, x + row, x + row + channels};
-    for (int i = 0; i < 3; ++i) {
-        Floats other = load(others[i]);
-        Ints better = (other > best) | (other != other);
-        best = better ? other : best;
-        *place = better ? Ints{} + (i + 1) : *place;
-    }
-    return best;
+    Floats window[] = {load(x), load(x + channels), load(x + row), load(x + row + channels)};
+    return largest(window, place);
 }
 
 // Calls work(image, its sums) for every image and adds up the 2 * channels sums of all

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels import weight_gradient
+from cifarlab.kernels import winograd
 from cifarlab.kernels.pool_norm_gelu import gelu, pool_norm_gelu
+from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.small_maps import is_plain
@@ -71,26 +72,73 @@ def first_half(group: Group, x: Tensor) -> Tensor:
     return pool_norm_gelu(group.conv1(x), group.norm1, pool=True)
 
 
-ANSWERING: dict[type[nn.Module], type[nn.Module]] = {
+class AnsweringConv2d(nn.Conv2d):
+    """A 3×3 convolution in float32 with fewer products, for filters that stay as they are: transformed beforehand."""
+
+    transformed: Tensor
+    shift: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, channels_out, H, W)."""
+        size = (input.shape[2], input.shape[3])
+        if not _answers(input, size):
+            return super().forward(input)
+        return winograd.convolve(input, self.transformed, self.shift, size)
+
+
+class AnsweringPooledConv2d(PooledConv2d):
+    """The same for the convolution in front of a pool."""
+
+    transformed: Tensor
+    shift: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
+        size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
+        if not _answers(input, size):
+            return super().forward(input)
+        return winograd.convolve(input, self.transformed, self.shift, size)
+
+
+WHOLE: dict[type[nn.Module], type[nn.Module]] = {
     SpeedNet: KernelSpeedNet,
     Group: KernelGroup,
     ResidualGroup: KernelResidualGroup,
 }
-CONVOLUTIONS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: KernelConv2d, PooledConv2d: KernelPooledConv2d}
+TRAINING: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: KernelConv2d, PooledConv2d: KernelPooledConv2d}
+ANSWERING: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: AnsweringConv2d, PooledConv2d: AnsweringPooledConv2d}
 
 
 def use_kernels(model: nn.Module) -> None:
-    """Let a network that trains on the CPU use what kernels there are."""
-    use_answering_kernels(model)
+    """Let a network that trains on the CPU use what kernels there are; weights and their names stay."""
     for module in model.modules():
-        if type(module) in CONVOLUTIONS and is_plain(module) and weight_gradient.fits(module):
-            module.__class__ = CONVOLUTIONS[type(module)]
+        module.__class__ = WHOLE.get(type(module), type(module))
+        if type(module) in TRAINING and is_plain(module) and kernel_conv.fits(module):
+            module.__class__ = TRAINING[type(module)]
 
 
 def use_answering_kernels(model: nn.Module) -> None:
-    """The part of it that serves answers, too."""
+    """Let a network whose weights no longer change, and that answers in float32, use what kernels there are."""
     for module in model.modules():
-        module.__class__ = ANSWERING.get(type(module), type(module))
+        module.__class__ = WHOLE.get(type(module), type(module))
+        if type(module) in ANSWERING and winograd.fits(module, torch.float32):
+            _prepare(module)
+
+
+def _prepare(conv: nn.Module) -> None:
+    answering = ANSWERING[type(conv)]
+    assert isinstance(conv, nn.Conv2d)
+    shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+    conv.register_buffer("transformed", winograd.transformed(conv.weight, torch.float32), persistent=False)
+    conv.register_buffer("shift", shift, persistent=False)
+    module: nn.Module = conv
+    module.__class__ = answering
+
+
+def _answers(input: Tensor, size: tuple[int, int]) -> bool:
+    plain = input.device.type == "cpu" and input.dtype == torch.float32 and not input.requires_grad
+    in_order = input.is_contiguous(memory_format=torch.channels_last)
+    return plain and in_order and size[0] * size[1] >= winograd.SMALLEST_PIXELS
 
 
 def _is_bf16(input: Tensor) -> bool:

@@ -66,7 +66,9 @@ class Products(torch.autograd.Function):
         rows = neighbourhoods(images.permute(0, 2, 3, 1), stride, size)
         ctx.save_for_backward(rows, weight)
         ctx.stride, ctx.images_shape = stride, images.shape
-        return product(rows, weight)
+        num, height, width, channels = rows.shape
+        output = rows.reshape(-1, channels) @ weight.permute(2, 3, 1, 0).reshape(channels, -1)
+        return output.view(num, height, width, -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
@@ -77,13 +79,6 @@ class Products(torch.autograd.Function):
         for_weight = (flat.t() @ rows.reshape(len(flat), -1)).view(channels_out, 3, 3, channels).permute(0, 3, 1, 2)
         for_images = images_gradient(gradient, weight, ctx) if ctx.needs_input_grad[0] else None
         return for_images, for_weight, None, None
-
-
-def product(rows: Tensor, weight: Tensor) -> Tensor:
-    """The convolution's output (N, channels_out, H, W) from neighbourhoods (N, H, W, 9·C)."""
-    num, height, width, channels = rows.shape
-    output = rows.reshape(-1, channels) @ weight.permute(2, 3, 1, 0).reshape(channels, -1)
-    return output.view(num, height, width, -1).permute(0, 3, 1, 2)
 
 
 def images_gradient(gradient: Tensor, weight: Tensor, ctx: Any) -> Tensor:

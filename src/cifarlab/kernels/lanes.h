@@ -1,0 +1,58 @@
+// Sixteen channels at once, as floats, whatever type they have in memory.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int LANES = 16;
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+
+struct bf16 { uint16_t bits; };
+
+inline Floats load(const float* from) { Floats x; std::memcpy(&x, from, sizeof x); return x; }
+inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
+
+inline Floats load(const bf16* from) {
+    Halves halves;
+    std::memcpy(&halves, from, sizeof halves);
+    return (Floats)(__builtin_convertvector(halves, Words) << 16);
+}
+
+// To the nearest, ties to even
+inline void store(bf16* to, Floats x) {
+#if defined(__AVX512BF16__)
+    __m256bh halves = _mm512_cvtneps_pbh((__m512)x);
+#else
+    Words bits = (Words)x;
+    Words nearest_even = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    Words rounded = x == x ? nearest_even : (Words)(Ints{} + 0x7fc0);
+    Halves halves = __builtin_convertvector(rounded, Halves);
+#endif
+    std::memcpy(to, &halves, sizeof halves);
+}
+
+inline void add(float* to, Floats x) { store(to, load(to) + x); }
+
+// The largest of four and its place (0 to 3), of equal ones the first; NaN counts as largest, as in torch
+inline Floats largest(const Floats* values, Ints* place) {
+    Floats best = values[0];
+    *place = Ints{};
+    for (int i = 1; i < 4; ++i) {
+        Ints better = (values[i] > best) | (values[i] != values[i]);
+        best = better ? values[i] : best;
+        *place = better ? Ints{} + i : *place;
+    }
+    return best;
+}
+
+}  // namespace

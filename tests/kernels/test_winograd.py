@@ -1,0 +1,121 @@
+"""The convolution with fewer products against the plain one in double precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifarlab.kernels import library
+from cifarlab.kernels.winograd import SUFFIX, convolve, convolve_and_pool, fits, transformed
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+GENERATOR = torch.Generator().manual_seed(0)
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
+"""Of the norm of the result."""
+CHANNELS = [(16, 32), (24, 64), (64, 32), (34, 96)]
+SIZES = [((6, 6), (6, 6)), ((7, 5), (7, 5)), ((7, 7), (6, 6)), ((6, 6), (7, 7)), ((1, 5), (1, 5)), ((2, 2), (2, 2))]
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=GENERATOR).to(dtype)
+
+
+def maps(*shape: int, dtype: torch.dtype) -> Tensor:
+    return draw(*shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+
+
+def needs(dtype: torch.dtype) -> None:
+    if not library.has(f"winograd_{SUFFIX[dtype]}"):
+        pytest.skip("a kernel for AVX-512, for bf16 on CPUs with bf16 and without AMX")
+
+
+def plain(images: Tensor, weight: Tensor, bias: Tensor, size: tuple[int, int]) -> Tensor:
+    padded = F.pad(images.double(), (1, 2, 1, 2))
+    return torch.conv2d(padded, weight.double(), bias.double())[:, :, : size[0], : size[1]]
+
+
+def distance(found: Tensor, exact: Tensor) -> float:
+    assert found.shape == exact.shape
+    return float((found - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize(("size", "out"), SIZES)
+@pytest.mark.parametrize("num", [1, 3, 70])
+def test_it_is_the_convolution(
+    dtype: torch.dtype, channels: tuple[int, int], size: tuple[int, int], out: tuple[int, int], num: int
+) -> None:
+    needs(dtype)
+    images, bias = maps(num, channels[0], *size, dtype=dtype), draw(channels[1])
+    weight = draw(channels[1], channels[0], 3, 3).to(memory_format=torch.channels_last)
+    found = convolve(images, transformed(weight, dtype), bias, out)
+    assert found.dtype == dtype
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert distance(found, plain(images, weight, bias, out)) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_turned_filters_give_the_gradient_for_the_images(dtype: torch.dtype) -> None:
+    needs(dtype)
+    images, weight = draw(4, 32, 7, 7).double().requires_grad_(), draw(64, 32, 3, 3)
+    upstream = maps(4, 64, 6, 6, dtype=dtype)
+    output = torch.conv2d(images, weight.double(), padding=1)[:, :, :6, :6]
+    (exact,) = torch.autograd.grad(output, images, upstream.double())
+    found = convolve(upstream, transformed(weight, dtype, turned=True), torch.zeros(32), (7, 7))
+    assert distance(found, exact) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 2)])
+def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
+    dtype: torch.dtype, size: tuple[int, int]
+) -> None:
+    needs(dtype)
+    images, weight = maps(9, 24, *size, dtype=dtype), draw(32, 24, 3, 3)
+    even = (size[0] // 2 * 2, size[1] // 2 * 2)
+    filters = transformed(weight, dtype)
+    output = convolve(images, filters, torch.zeros(32), even)
+    expected, where = F.max_pool2d(output.float(), 2, return_indices=True)
+    pooled, places = torch.empty_like(expected, dtype=dtype), torch.empty_like(expected, dtype=torch.uint8)
+    sums = torch.full((2, 32), 5.0, dtype=torch.float64)
+    convolve_and_pool(images, filters, pooled, places, sums)
+    assert torch.equal(pooled.float(), expected)
+    values = expected.double()
+    assert torch.allclose(sums - 5, torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]), rtol=1e-5)
+    row, column = where // even[1] % 2, where % even[1] % 2
+    chosen = output.float().unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).gather(4, places.long()[..., None])[..., 0]
+    assert torch.equal(chosen, expected)
+    if dtype == torch.float32:  # in bf16 two values can become equal in the output that are not in the kernel
+        assert torch.equal(places.long(), 2 * row + column)
+
+
+def test_what_is_no_number_stays_none() -> None:
+    needs(torch.float32)
+    images = maps(2, 16, 4, 4, dtype=torch.float32)
+    images[1, 0, 0, 0] = torch.nan
+    found = convolve(images, transformed(draw(32, 16, 3, 3), torch.float32), torch.zeros(32), (4, 4))
+    assert found[0].isfinite().all()
+    assert found[1, :, :2, :2].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("conv", "expected"),
+    [
+        (nn.Conv2d(16, 32, 3, padding=1), True),
+        (nn.Conv2d(8, 32, 3, padding=1), False),
+        (nn.Conv2d(17, 32, 3, padding=1), False),
+        (nn.Conv2d(16, 40, 3, padding=1), False),
+        (nn.Conv2d(16, 32, 3), False),
+        (nn.Conv2d(16, 32, 3, 2, padding=1), False),
+        (nn.Conv2d(16, 32, 5, padding=1), False),
+        (nn.Conv2d(64, 64, 3, padding=1, groups=2), False),
+        (nn.Linear(16, 32), False),
+    ],
+)
+def test_it_fits_plain_convolutions_with_channels_that_fill_registers(conv: nn.Module, expected: bool) -> None:
+    needs(torch.float32)
+    assert fits(conv, torch.float32) == expected
