@@ -11,18 +11,15 @@
 
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 
-#include <immintrin.h>
+#include "pairs.h"
+
 #include <omp.h>
 #include <algorithm>
-#include <cstdint>
 #include <vector>
 
 namespace {
 
-typedef uint16_t bf16;
-
 constexpr long BLOCK = 256;   // pairs of pixels that are worth loading and storing the sums for
-constexpr long COLUMNS = 32;  // channels_out that are summed up at once, in two registers
 
 struct Shape {
     long images, height, width, channels, out_height, out_width, channels_out, stride;
@@ -32,46 +29,11 @@ struct Shape {
     long pairs_in_block() const { return std::max(1L, BLOCK / out_pixels()); }
 };
 
-// Memory on a cache line's boundary
-struct Buffer {
-    uint32_t* words;
-    explicit Buffer(long size) : words((uint32_t*)_mm_malloc(size * sizeof(uint32_t), 64)) {}
-    ~Buffer() { _mm_free(words); }
-    Buffer(const Buffer&) = delete;
-};
-
-template <int ROWS> struct Sums {
-    __m512 sum[ROWS][2];
-
-    Sums() { for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps(); }
-
-    inline void add(const uint32_t* values, const uint32_t* gradients, long pairs) {
-        for (long pair = 0; pair < pairs; ++pair) {
-            __m512bh left = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair);
-            __m512bh right = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair + 16);
-            #pragma GCC unroll 16
-            for (int row = 0; row < ROWS; ++row) {
-                __m512bh value = (__m512bh)_mm512_set1_epi32(values[ROWS * pair + row]);
-                sum[row][0] = _mm512_dpbf16_ps(sum[row][0], value, left);
-                sum[row][1] = _mm512_dpbf16_ps(sum[row][1], value, right);
-            }
-        }
-    }
-
-    inline void add_to(float* sums, long channels_out) const {
-        for (int row = 0; row < ROWS; ++row)
-            for (int half = 0; half < 2; ++half) {
-                float* at = sums + row * channels_out + 16 * half;
-                _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), sum[row][half]));
-            }
-    }
-};
-
 // Some pairs of images. values are kept as [rows of a tile][pixel][pair][row], gradients as [columns][pixel][pair][column]
 class Block {
 public:
     explicit Block(const Shape& shape)
-        : shape(shape), zeros(std::max(shape.pixels() * shape.channels, shape.out_pixels() * shape.channels_out), 0),
+        : shape(shape), zeros(std::max(shape.pixels() * shape.channels, shape.out_pixels() * shape.channels_out)),
           values(shape.pairs_in_block() * shape.pixels() * shape.channels),
           gradients(shape.pairs_in_block() * shape.out_pixels() * shape.channels_out) {}
 
@@ -91,10 +53,10 @@ public:
     // sums: [3][3][channels][channels_out]
     void add_to(float* sums) const {
         for (long tap = 0; tap < 9; ++tap)
-            for (long row = 0; row < shape.channels; row += rows_at(row)) {
+            for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
                 float* to = sums + (tap * shape.channels + row) * shape.channels_out;
                 for (long column = 0; column < shape.channels_out; column += COLUMNS)
-                    if (rows_at(row) == 12) multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
+                    if (rows_at(row, shape.channels) == 12) multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
                     else multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
             }
     }
@@ -105,12 +67,9 @@ private:
     Buffer values, gradients;
     long pairs = 0;
 
-    // 12 rows use the registers best; 8 make the number come out
-    long rows_at(long row) const { return shape.channels - row == 12 || shape.channels - row >= 20 ? 12 : 8; }
-
     void load_values(const bf16* one, const bf16* other, long pair) {
-        for (long row = 0; row < shape.channels; row += rows_at(row)) {
-            long rows = rows_at(row);
+        for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
+            long rows = rows_at(row, shape.channels);
             for (long pixel = 0; pixel < shape.pixels(); ++pixel)
                 for (long k = 0; k < rows; k += 4) {
                     long from = pixel * shape.channels + row + k;

@@ -1,0 +1,52 @@
+// Sums of products of bf16 numbers that lie in memory as pairs of terms, as AVX-512 takes them.
+
+#pragma once
+
+#include "lanes.h"
+
+#include <immintrin.h>
+
+namespace {
+
+constexpr long COLUMNS = 32;  // that are summed up at once, in two registers
+
+// Memory on a cache line's boundary
+struct Buffer {
+    uint32_t* words;
+    explicit Buffer(long size) : words((uint32_t*)_mm_malloc(size * sizeof(uint32_t), 64)) {}
+    ~Buffer() { _mm_free(words); }
+    Buffer(const Buffer&) = delete;
+};
+
+// values: [pairs][APART], of which ROWS are summed up; gradients: [pairs][COLUMNS]
+template <int ROWS, int APART = ROWS> struct Sums {
+    __m512 sum[ROWS][2];
+
+    Sums() { for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps(); }
+
+    inline void add(const uint32_t* values, const uint32_t* gradients, long pairs) {
+        for (long pair = 0; pair < pairs; ++pair) {
+            __m512bh left = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair);
+            __m512bh right = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair + 16);
+            #pragma GCC unroll 16
+            for (int row = 0; row < ROWS; ++row) {
+                __m512bh value = (__m512bh)_mm512_set1_epi32(values[APART * pair + row]);
+                sum[row][0] = _mm512_dpbf16_ps(sum[row][0], value, left);
+                sum[row][1] = _mm512_dpbf16_ps(sum[row][1], value, right);
+            }
+        }
+    }
+
+    inline void add_to(float* sums, long channels_out) const {
+        for (int row = 0; row < ROWS; ++row)
+            for (int half = 0; half < 2; ++half) {
+                float* at = sums + row * channels_out + 16 * half;
+                _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), sum[row][half]));
+            }
+    }
+};
+
+// 12 rows use the registers best; 8 make the number come out
+inline long rows_at(long row, long rows) { return rows - row == 12 || rows - row >= 20 ? 12 : 8; }
+
+}  // namespace
