@@ -17,7 +17,15 @@ from cifarlab.checkpoint import load_model
 from cifarlab.classifier import Classifier
 from cifarlab.data.loader import Batch
 from cifarlab.data.split import load_train_and_val
-from cifarlab.errors import CheckpointError, DataError, DivergedError, InterruptedRunError, RecipeError, RunInUseError
+from cifarlab.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    InterruptedRunError,
+    MachineError,
+    RecipeError,
+    RunInUseError,
+)
 from cifarlab.evaluation import metrics
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override_all, to_toml
@@ -386,3 +394,14 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
     assert seen[1] != seen[3]  # chosen anew, by newer losses
     assert {batch.number_of_pass for batch in epochs[0]} == {0}
     assert len({batch.number_of_pass for batch in epochs[2]}) > 1  # so alternating flips go on alternating
+
+
+def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):
+    def no_kernels(*, build):
+        raise MachineError("The CPU kernels are not there: no compiler.")
+
+    caplog.set_level("INFO", logger="cifarlab")
+    monkeypatch.setattr("cifarlab.runtime.library.load", no_kernels)
+    run = train(override_all(tiny, ["training.epochs=1"]), out=tmp_path)
+    assert "no compiler. Torch's own operations take their place" in caplog.text
+    assert run.manifest["runtime"]["kernels"] == "The CPU kernels are not there: no compiler."

@@ -17,9 +17,15 @@ typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 
-struct bf16 { uint16_t bits; };
+struct bf16 {
+    uint16_t bits;
+};
 
-inline Floats load(const float* from) { Floats x; std::memcpy(&x, from, sizeof x); return x; }
+inline Floats load(const float* from) {
+    Floats x;
+    std::memcpy(&x, from, sizeof x);
+    return x;
+}
 inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
 
 inline Floats load(const bf16* from) {

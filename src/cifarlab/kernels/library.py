@@ -22,7 +22,7 @@ from cifarlab.errors import MachineError
 
 SOURCES, HEADERS = (tuple(sorted(Path(__file__).parent.glob(pattern))) for pattern in ("*.cpp", "*.h"))
 COMPILERS = ("g++", "c++")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fopenmp", "-fPIC")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
 LONGEST_SECONDS = 120
 """Of the compilation, which takes about two."""
 

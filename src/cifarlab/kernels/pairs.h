@@ -22,13 +22,15 @@ struct Buffer {
 template <int ROWS, int APART = ROWS> struct Sums {
     __m512 sum[ROWS][2];
 
-    Sums() { for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps(); }
+    Sums() {
+        for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
+    }
 
     inline void add(const uint32_t* values, const uint32_t* gradients, long pairs) {
         for (long pair = 0; pair < pairs; ++pair) {
             __m512bh left = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair);
             __m512bh right = (__m512bh)_mm512_load_si512(gradients + COLUMNS * pair + 16);
-            #pragma GCC unroll 16
+#pragma GCC unroll 16
             for (int row = 0; row < ROWS; ++row) {
                 __m512bh value = (__m512bh)_mm512_set1_epi32(values[APART * pair + row]);
                 sum[row][0] = _mm512_dpbf16_ps(sum[row][0], value, left);

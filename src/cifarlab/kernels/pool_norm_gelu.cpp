@@ -21,14 +21,17 @@ inline Floats exp_negative(Floats x) {
     return (Floats)((Ints)p + (whole << 23));
 }
 
-struct Normal { Floats below, density; };
+struct Normal {
+    Floats below, density;
+};
 
 // The normal distribution's P(Z <= z), Abramowitz and Stegun 7.1.26 (error below 1e-7), and its density at z
 inline Normal normal(Floats z) {
     Floats size = (Floats)((Ints)z & 0x7fffffff);
     Floats bell = exp_negative(-0.5f * z * z);
     Floats t = 1.f / (1.f + 0.3275911f * 0.70710678f * size);
-    Floats poly = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    Floats poly =
+        t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
     Floats tail = 0.5f * poly * bell;
     return {z < 0.f ? tail : 1.f - tail, 0.39894228f * bell};
 }
@@ -48,11 +51,11 @@ template <class T> inline Floats largest(const T* x, long row, long channels, In
 // Calls work(image, its sums) for every image and adds up the 2 * channels sums of all
 template <class Work> void sum_over_images(long images, long channels, double* sums, Work work) {
     std::vector<double> partial(omp_get_max_threads() * 2 * channels, 0.0);
-    #pragma omp parallel
+#pragma omp parallel
     {
         double* mine = partial.data() + omp_get_thread_num() * 2 * channels;
         std::vector<float> of_image(2 * channels);
-        #pragma omp for schedule(static)
+#pragma omp for schedule(static)
         for (long image = 0; image < images; ++image) {
             std::memset(of_image.data(), 0, 2 * channels * sizeof(float));
             work(image, of_image.data());
@@ -62,8 +65,7 @@ template <class Work> void sum_over_images(long images, long channels, double* s
     for (size_t i = 0; i < partial.size(); ++i) sums[i % (2 * channels)] += partial[i];
 }
 
-template <class T>
-void sums(const T* x, long images, long pixels, long channels, double* total) {
+template <class T> void sums(const T* x, long images, long pixels, long channels, double* total) {
     sum_over_images(images, channels, total, [=](long image, float* sum) {
         const T* map = x + image * pixels * channels;
         for (long at = 0; at < pixels * channels; at += channels)
@@ -100,7 +102,7 @@ void pool_and_sums(const T* x, long images, long height, long width, long channe
 
 template <class T>
 void gelu_of_affine(const T* x, long pixels, long channels, const float* scale, const float* shift, T* y) {
-    #pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
@@ -112,7 +114,7 @@ template <class T>
 void pool_and_gelu_of_affine(const T* x, long images, long height, long width, long channels, const float* scale,
                              const float* shift, T* y) {
     long row = width * channels, out_row = width / 2 * channels;
-    #pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static)
     for (long line = 0; line < images * (height / 2); ++line)
         for (long at = 0; at < out_row; at += channels) {
             // line / (height / 2) images before, and an odd last row is left out
@@ -144,11 +146,12 @@ void gelu_gradient_and_sums(const T* gradient, const T* x, long images, long pix
 template <class T>
 void norm_gradient(const T* of_affine, const T* x, long pixels, long channels, const float* of_gradient,
                    const float* of_x, const float* constant, T* result) {
-    #pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
-            store(result + at, load(of_gradient + c) * load(of_affine + at) + load(of_x + c) * load(x + at) + load(constant + c));
+            store(result + at,
+                  load(of_gradient + c) * load(of_affine + at) + load(of_x + c) * load(x + at) + load(constant + c));
         }
 }
 
@@ -157,13 +160,14 @@ void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* place
                             long channels, const float* of_gradient, const float* of_x, const float* constant,
                             T* result) {
     long row = width * channels, out_row = width / 2 * channels;
-    #pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static)
     for (long line = 0; line < images * (height / 2); ++line)
         for (long at = 0; at < out_row; at += channels) {
             T* window = result + 2 * line * row + 2 * at;
             for (long c = 0; c < channels; c += LANES) {
                 long from = line * out_row + at + c;
-                Floats value = load(of_gradient + c) * load(of_affine + from) + load(of_x + c) * load(x + from) + load(constant + c);
+                Floats value = load(of_gradient + c) * load(of_affine + from) + load(of_x + c) * load(x + from) +
+                               load(constant + c);
                 Bytes bytes;
                 std::memcpy(&bytes, places + from, sizeof bytes);
                 Ints place = __builtin_convertvector(bytes, Ints);
@@ -177,14 +181,30 @@ void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* place
 
 }  // namespace
 
-#define EXPORT(T) \
-extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); } \
-extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) { pool_and_sums(x, n, h, w, c, y, k, total); } \
-extern "C" void gelu_of_affine_##T(const T* x, long p, long c, const float* a, const float* b, T* y) { gelu_of_affine(x, p, c, a, b, y); } \
-extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a, const float* b, T* y) { pool_and_gelu_of_affine(x, n, h, w, c, a, b, y); } \
-extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, long n, long p, long c, const float* a, const float* b, T* z, double* total) { gelu_gradient_and_sums(g, x, n, p, c, a, b, z, total); } \
-extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const float* k, const float* l, const float* m, T* y) { norm_gradient(z, x, p, c, k, l, m, y); } \
-extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w, long c, const float* k, const float* l, const float* m, T* y) { norm_and_pool_gradient(z, x, i, n, h, w, c, k, l, m, y); }
+#define EXPORT(T)                                                                                                    \
+    extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); }         \
+    extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) { \
+        pool_and_sums(x, n, h, w, c, y, k, total);                                                                   \
+    }                                                                                                                \
+    extern "C" void gelu_of_affine_##T(const T* x, long p, long c, const float* a, const float* b, T* y) {           \
+        gelu_of_affine(x, p, c, a, b, y);                                                                            \
+    }                                                                                                                \
+    extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a,          \
+                                                const float* b, T* y) {                                              \
+        pool_and_gelu_of_affine(x, n, h, w, c, a, b, y);                                                             \
+    }                                                                                                                \
+    extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, long n, long p, long c, const float* a,       \
+                                               const float* b, T* z, double* total) {                                \
+        gelu_gradient_and_sums(g, x, n, p, c, a, b, z, total);                                                       \
+    }                                                                                                                \
+    extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const float* k, const float* l,        \
+                                      const float* m, T* y) {                                                        \
+        norm_gradient(z, x, p, c, k, l, m, y);                                                                       \
+    }                                                                                                                \
+    extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w,     \
+                                               long c, const float* k, const float* l, const float* m, T* y) {       \
+        norm_and_pool_gradient(z, x, i, n, h, w, c, k, l, m, y);                                                     \
+    }
 
 EXPORT(float)
 EXPORT(bf16)

@@ -1,11 +1,11 @@
 // The gradient for the filters of a 3x3 convolution in bf16: for each tap, the sum over all pixels of the products of
 // the neighbour's values and the pixel's gradients.
 //
-// AVX-512 multiplies bf16 in pairs of terms. The pairs here are the same pixel of two images, so that a tap's neighbours
-// are pairs as well: values and gradients are interleaved once per block of images, and pixels whose neighbour lies
-// outside of the map are left out. What remains are products of small matrices that fit into a core's own caches,
-// summed up in registers (K. Goto and R. van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). Cores
-// have images of their own, and sums of their own until the end.
+// AVX-512 multiplies bf16 in pairs of terms. The pairs here are the same pixel of two images, so that a tap's
+// neighbours are pairs as well: values and gradients are interleaved once per block of images, and pixels whose
+// neighbour lies outside of the map are left out. What remains are products of small matrices that fit into a core's
+// own caches, summed up in registers (K. Goto and R. van de Geijn, Anatomy of High-Performance Matrix Multiplication,
+// 2008). Cores have images of their own, and sums of their own until the end.
 //
 // Not built for CPUs with AMX, whose matrix units this would leave idle.
 
@@ -19,7 +19,7 @@
 
 namespace {
 
-constexpr long BLOCK = 256;   // pairs of pixels that are worth loading and storing the sums for
+constexpr long BLOCK = 256;  // pairs of pixels that are worth loading and storing the sums for
 
 struct Shape {
     long images, height, width, channels, out_height, out_width, channels_out, stride;
@@ -29,7 +29,8 @@ struct Shape {
     long pairs_in_block() const { return std::max(1L, BLOCK / out_pixels()); }
 };
 
-// Some pairs of images. values are kept as [rows of a tile][pixel][pair][row], gradients as [columns][pixel][pair][column]
+// Some pairs of images. values are kept as [rows of a tile][pixel][pair][row], gradients as
+// [columns][pixel][pair][column]
 class Block {
 public:
     explicit Block(const Shape& shape)
@@ -56,8 +57,10 @@ public:
             for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
                 float* to = sums + (tap * shape.channels + row) * shape.channels_out;
                 for (long column = 0; column < shape.channels_out; column += COLUMNS)
-                    if (rows_at(row, shape.channels) == 12) multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
-                    else multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
+                    if (rows_at(row, shape.channels) == 12)
+                        multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
+                    else
+                        multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
             }
     }
 
@@ -97,7 +100,8 @@ private:
     template <int ROWS> void multiply(long below, long right, long row, long column, float* to) const {
         const uint32_t* of_rows = values.words + row * shape.pixels() * pairs;
         const uint32_t* of_columns = gradients.words + column * shape.out_pixels() * pairs;
-        long first_x = right < 0, last_x = std::min(shape.out_width, (shape.width - 1 - right + shape.stride) / shape.stride);
+        long first_x = right < 0,
+             last_x = std::min(shape.out_width, (shape.width - 1 - right + shape.stride) / shape.stride);
         long last_y = std::min(shape.out_height, (shape.height - 1 - below + shape.stride) / shape.stride);
         long together = shape.stride == 1 ? last_x - first_x : 1;  // neighbours of neighbours lie side by side, or not
         Sums<ROWS> sums;
@@ -114,7 +118,7 @@ private:
 // result[channels_out][9][channels] = the sum over `parts` of [9][channels][channels_out]
 void gather(const std::vector<float>& parts, long num_parts, const Shape& shape, float* result) {
     long rows = 9 * shape.channels, size = rows * shape.channels_out;
-    #pragma omp for schedule(static)
+#pragma omp for schedule(static)
     for (long first = 0; first < rows; first += 8)
         for (long c = 0; c < shape.channels_out; ++c)
             for (long row = first; row < first + 8; ++row) {
@@ -132,19 +136,19 @@ extern "C" void weight_gradient(const bf16* values, const bf16* gradients, long 
                                 long channels, long out_height, long out_width, long channels_out, long stride,
                                 float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out, stride};
-    long threads = omp_get_max_threads(), size = 9 * channels * channels_out;
-    std::vector<float> parts(threads * size, 0.f);
-    #pragma omp parallel num_threads(threads)
+    long most = omp_get_max_threads(), size = 9 * channels * channels_out;
+    std::vector<float> parts(most * size, 0.f);
+#pragma omp parallel
     {
-        long thread = omp_get_thread_num(), in_block = 2 * shape.pairs_in_block();
+        long thread = omp_get_thread_num(), threads = omp_get_num_threads(), in_block = 2 * shape.pairs_in_block();
         long last = images * (thread + 1) / threads;
         Block block(shape);
         for (long first = images * thread / threads; first < last; first += in_block) {
             block.load(values, gradients, first, std::min(first + in_block, last));
             block.add_to(parts.data() + thread * size);
         }
-        #pragma omp barrier
-        gather(parts, threads, shape, result);
+#pragma omp barrier
+        gather(parts, most, shape, result);
     }
 }
 

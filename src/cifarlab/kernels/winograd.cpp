@@ -2,8 +2,9 @@
 // Convolutional Neural Networks, arXiv 1509.09308, 2015: 16 products in the place of 36 for each 2x2 outputs.
 //
 // Each 4x4 patch of the input becomes 16 numbers, each filter as well; what was a convolution is then 16 products of
-// matrices (patches x channels) * (channels x channels_out), whose results become the outputs. A core takes some images,
-// transforms them, multiplies them with 32 channels_out at a time, and transforms these back before they leave its caches.
+// matrices (patches x channels) * (channels x channels_out), whose results become the outputs. A core takes some
+// images, transforms them, multiplies them with 32 channels_out at a time, and transforms these back before they leave
+// its caches.
 
 #if defined(__AVX512F__)
 
@@ -16,21 +17,28 @@
 
 namespace {
 
-constexpr long COLUMNS = 32;  // channels_out at a time, in two registers
-constexpr long ROWS = 12;     // patches at a time: 24 registers of sums
-constexpr long PATCHES = 128; // in a block: enough to be worth reading the filters for
+constexpr long COLUMNS = 32;   // channels_out at a time, in two registers
+constexpr long ROWS = 12;      // patches at a time: 24 registers of sums
+constexpr long PATCHES = 128;  // in a block: enough to be worth reading the filters for
 
 struct Shape {
     long images, height, width, channels, out_height, out_width, channels_out;
+    long at_once = 1;  // images in a block
 
     long across() const { return (out_width + 1) / 2; }
     long patches() const { return (out_height + 1) / 2 * across(); }
-    long images_in_block() const { return std::clamp((images + omp_get_max_threads() - 1) / omp_get_max_threads(), 1L, (PATCHES + patches() - 1) / patches()); }
-    long rows() const { return (images_in_block() * patches() + ROWS - 1) / ROWS * ROWS; }
+    long rows() const { return (at_once * patches() + ROWS - 1) / ROWS * ROWS; }
     // of the 16 matrices; a cache line more than they hold, or all would lie in the same places of the caches
     long values_apart() const { return rows() * channels + LANES * 2; }
     long sums_apart() const { return (rows() + 1) * COLUMNS; }
 };
+
+// With as many images at a time as give all cores work and fill a block
+Shape divided(Shape shape) {
+    long share = (shape.images + omp_get_max_threads() - 1) / omp_get_max_threads();
+    shape.at_once = std::max(1L, std::min(share, (PATCHES + shape.patches() - 1) / shape.patches()));
+    return shape;
+}
 
 // How many channels fit into a word of 32 bits, and what multiplies and adds them
 template <class T> struct Arithmetic;
@@ -63,11 +71,12 @@ struct Buffer {
 template <class T> inline void multiply(const uint32_t* values, const uint32_t* filters, long words, float* sums) {
     __m512 sum[ROWS][2];
     for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
-    const uint32_t *from[ROWS / 4];
+    const uint32_t* from[ROWS / 4];
     for (long i = 0; i < ROWS / 4; ++i) from[i] = values + 4 * i * words;
     for (long word = 0; word < words; ++word) {
-        __m512i left = _mm512_load_si512(filters + COLUMNS * word), right = _mm512_load_si512(filters + COLUMNS * word + 16);
-        #pragma GCC unroll 16
+        __m512i left = _mm512_load_si512(filters + COLUMNS * word),
+                right = _mm512_load_si512(filters + COLUMNS * word + 16);
+#pragma GCC unroll 16
         for (long row = 0; row < ROWS; ++row) {
             __m512i value = _mm512_set1_epi32(from[row / 4][row % 4 * words + word]);
             sum[row][0] = Arithmetic<T>::add(sum[row][0], value, left);
@@ -82,7 +91,8 @@ template <class T> inline void multiply(const uint32_t* values, const uint32_t* 
 template <class T> inline void transform_patch(const T* const* pixels, long c, T* to, long step) {
     Floats rows[4][4];
     for (int x = 0; x < 4; ++x) {
-        Floats d0 = load(pixels[x] + c), d1 = load(pixels[4 + x] + c), d2 = load(pixels[8 + x] + c), d3 = load(pixels[12 + x] + c);
+        Floats d0 = load(pixels[x] + c), d1 = load(pixels[4 + x] + c), d2 = load(pixels[8 + x] + c),
+               d3 = load(pixels[12 + x] + c);
         rows[0][x] = d0 - d2, rows[1][x] = d1 + d2, rows[2][x] = d2 - d1, rows[3][x] = d1 - d3;
     }
     for (int y = 0; y < 4; ++y) {
@@ -178,9 +188,9 @@ template <class T> struct Pooled {
 // Calls write(sums, image, column, totals of this core) for all images and each 32 channels_out
 template <class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, std::vector<double>* totals) {
-    long words = s.channels / Arithmetic<T>::PACKED, at_once = s.images_in_block(), num_totals = 2 * s.channels_out;
+    long words = s.channels / Arithmetic<T>::PACKED, at_once = s.at_once, num_totals = 2 * s.channels_out;
     totals->assign(omp_get_max_threads() * num_totals, 0.0);
-    #pragma omp parallel
+#pragma omp parallel
     {
         Buffer values_buffer(16 * s.values_apart() * sizeof(T)), sums_buffer(16 * s.sums_apart() * sizeof(float));
         T* values = (T*)values_buffer.data;
@@ -188,7 +198,7 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
         std::memset(values_buffer.data, 0, 16 * s.values_apart() * sizeof(T));
         std::vector<T> zeros(s.channels, T{});
         double* mine = totals->data() + omp_get_thread_num() * num_totals;
-        #pragma omp for schedule(static)
+#pragma omp for schedule(static)
         for (long first = 0; first < s.images; first += at_once) {
             long num = std::min(at_once, s.images - first);
             for (long i = 0; i < num; ++i)
@@ -213,22 +223,25 @@ void convolve_plainly(const T* images, const uint32_t* filters, const float* bia
 }
 
 template <class T>
-void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s, T* result, uint8_t* places, double* sums) {
+void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s, T* result, uint8_t* places,
+                       double* sums) {
     std::vector<double> totals;
     convolve(images, filters, s, Pooled<T>{s, result, places}, &totals);
     for (size_t i = 0; i < totals.size(); ++i) sums[i % (2 * s.channels_out)] += totals[i];
 }
 
 // G g G^T of [9][channels][channels_out]: [channels_out / 32][16][channels][32], for bf16 with channels in pairs
-template <class T> void transform_filters(const float* filters, long channels, long channels_out, long turned, T* result) {
+template <class T>
+void transform_filters(const float* filters, long channels, long channels_out, long turned, T* result) {
     long packed = Arithmetic<T>::PACKED, tap = channels * channels_out;
-    #pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static)
     for (long k = 0; k < channels; ++k)
         for (long c = 0; c < channels_out; c += LANES) {
             Floats columns[4][3];
             for (int x = 0; x < 3; ++x) {
                 Floats g[3];
-                for (int y = 0; y < 3; ++y) g[y] = load(filters + (turned ? 8 - 3 * y - x : 3 * y + x) * tap + k * channels_out + c);
+                for (int y = 0; y < 3; ++y)
+                    g[y] = load(filters + (turned ? 8 - 3 * y - x : 3 * y + x) * tap + k * channels_out + c);
                 columns[0][x] = g[0], columns[3][x] = g[2];
                 columns[1][x] = 0.5f * (g[0] + g[1] + g[2]), columns[2][x] = 0.5f * (g[0] - g[1] + g[2]);
             }
@@ -237,7 +250,8 @@ template <class T> void transform_filters(const float* filters, long channels, l
                 for (int x = 0; x < 4; ++x) {
                     T values[LANES];
                     store(values, row[x]);
-                    long place = ((c / COLUMNS * 16 + 4 * y + x) * channels + k / packed * packed) * COLUMNS + c % COLUMNS * packed + k % packed;
+                    long place = ((c / COLUMNS * 16 + 4 * y + x) * channels + k / packed * packed) * COLUMNS +
+                                 c % COLUMNS * packed + k % packed;
                     for (long i = 0; i < LANES; ++i) result[place + i * packed] = values[i];
                 }
             }
@@ -248,10 +262,18 @@ template <class T> void transform_filters(const float* filters, long channels, l
 
 // images (images, height, width, channels), even and at least 16; filters as transform_filters gives them; bias
 // (channels_out), a multiple of 32; result: (images, out_height, out_width, channels_out), or half the sides if pooled.
-#define EXPORT(T) \
-extern "C" void winograd_filters_##T(const float* f, long c, long o, long turned, T* to) { transform_filters(f, c, o, turned, to); } \
-extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long n, long h, long w, long c, long p, long q, long o, T* y) { convolve_plainly(x, f, b, Shape{n, h, w, c, p, q, o}, y); } \
-extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long n, long h, long w, long c, long p, long q, long o, T* y, uint8_t* k, double* sums) { convolve_and_pool(x, f, Shape{n, h, w, c, p, q, o}, y, k, sums); }
+#define EXPORT(T)                                                                                                    \
+    extern "C" void winograd_filters_##T(const float* f, long c, long o, long turned, T* to) {                       \
+        transform_filters(f, c, o, turned, to);                                                                      \
+    }                                                                                                                \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long n, long h, long w, long c,      \
+                                 long p, long q, long o, T* y) {                                                     \
+        convolve_plainly(x, f, b, divided({n, h, w, c, p, q, o}), y);                                                \
+    }                                                                                                                \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long n, long h, long w, long c, long p, long q, \
+                                      long o, T* y, uint8_t* k, double* sums) {                                      \
+        convolve_and_pool(x, f, divided({n, h, w, c, p, q, o}), y, k, sums);                                         \
+    }
 
 EXPORT(float)
 #ifdef WITH_BF16

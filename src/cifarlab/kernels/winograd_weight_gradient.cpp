@@ -1,8 +1,8 @@
 // The gradient for the filters of a 3x3 convolution with stride 1, by F(3x3, 2x2): the transpose of winograd.cpp.
 //
 // A 4x4 patch of values and the 2x2 gradients above it become 16 numbers each; what was a sum of 36 products is one of
-// 16, and the sums over all patches become the 3x3 numbers for the filters at the end. Pairs of terms are the same patch
-// of two images. See weight_gradient.cpp for the rest.
+// 16, and the sums over all patches become the 3x3 numbers for the filters at the end. Pairs of terms are the same
+// patch of two images. See weight_gradient.cpp for the rest.
 
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 
@@ -139,7 +139,8 @@ private:
                 transform_gradients(found[i], patches[i]);
             }
             for (long k = 0; k < 16; ++k) {
-                uint32_t* to = gradients.words + k * gradients_apart() + c / COLUMNS * COLUMNS * terms() + term * COLUMNS;
+                uint32_t* to =
+                    gradients.words + k * gradients_apart() + c / COLUMNS * COLUMNS * terms() + term * COLUMNS;
                 _mm512_store_si512(to + c % COLUMNS, paired(patches[0][k], patches[1][k]));
             }
         }
@@ -149,12 +150,13 @@ private:
 // G^T u G of the sums [16][channels][channels_out] of all cores: result[channels_out][9][channels]
 void gather(const std::vector<float>& parts, long num_parts, const Shape& shape, float* result) {
     long size = shape.channels * shape.channels_out;
-    #pragma omp for schedule(static)
+#pragma omp for schedule(static)
     for (long row = 0; row < shape.channels; ++row)
         for (long c = 0; c < shape.channels_out; c += LANES) {
             Floats u[16] = {}, rows[3][4], taps[9];
             for (long part = 0; part < num_parts; ++part)
-                for (long k = 0; k < 16; ++k) u[k] += load(&parts[(part * 16 + k) * size + row * shape.channels_out + c]);
+                for (long k = 0; k < 16; ++k)
+                    u[k] += load(&parts[(part * 16 + k) * size + row * shape.channels_out + c]);
             for (int x = 0; x < 4; ++x) {
                 Floats half = 0.5f * (u[4 + x] + u[8 + x]);
                 rows[0][x] = u[x] + half, rows[1][x] = 0.5f * (u[4 + x] - u[8 + x]), rows[2][x] = half + u[12 + x];
@@ -176,19 +178,19 @@ extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradien
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out};
-    long threads = omp_get_max_threads(), size = 16 * channels * channels_out;
-    std::vector<float> parts(threads * size, 0.f);
-    #pragma omp parallel num_threads(threads)
+    long most = omp_get_max_threads(), size = 16 * channels * channels_out;
+    std::vector<float> parts(most * size, 0.f);
+#pragma omp parallel
     {
-        long thread = omp_get_thread_num(), in_block = 2 * shape.pairs_in_block();
+        long thread = omp_get_thread_num(), threads = omp_get_num_threads(), in_block = 2 * shape.pairs_in_block();
         long last = images * (thread + 1) / threads;
         Block block(shape);
         for (long first = images * thread / threads; first < last; first += in_block) {
             block.load(values, gradients, first, std::min(first + in_block, last));
             block.add_to(parts.data() + thread * size);
         }
-        #pragma omp barrier
-        gather(parts, threads, shape, result);
+#pragma omp barrier
+        gather(parts, most, shape, result);
     }
 }
 

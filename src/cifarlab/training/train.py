@@ -90,6 +90,8 @@ def is_complete(run: Run) -> bool:
 
 def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_dir: Path | None) -> Run:
     runtime = runtimes.resolve(recipe.runtime)
+    if runtime.kernels not in ("on", "off"):
+        log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
     card = make_card(recipe, images)
     work, state = prepare(recipe, run, runtime, card, images, val)
     write_manifest(run, describe_run(images, val, runtime, _num_parameters(state.model), recipe.training.seed))

@@ -1,0 +1,115 @@
+"""Our kernels for CPUs against torch's own operations, at the sizes that `speed` has with images of 32 px.
+
+    python benchmarks/kernels.py [--images 500] [--rounds 9]
+
+Both sides take turns; prints the medians in milliseconds and their ratio. bf16, as in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cifarlab.kernels import winograd
+from cifarlab.kernels.pool_norm_gelu import PoolNormGelu
+from cifarlab.kernels.weight_gradient import weight_gradient
+from cifarlab.models.speednet import Norm
+from cifarlab.recipe import RuntimeSpec
+from cifarlab.runtime import resolve
+
+CONVOLUTIONS = (
+    (24, 64, 31, 30),
+    (64, 64, 15, 15),
+    (64, 256, 15, 14),
+    (256, 256, 7, 7),
+    (256, 256, 7, 6),
+    (256, 256, 3, 3),
+)
+"""Channels, channels_out, side, side of the output."""
+TAILS = ((64, 30, True), (64, 15, False), (256, 14, True), (256, 7, False), (256, 6, True), (256, 3, False))
+"""Channels, side, whether a pool comes first."""
+
+
+def maps(*shape: int) -> Tensor:
+    return torch.randn(*shape).bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def compare(name: str, ours: Callable[[], object], torchs: Callable[[], object], rounds: int) -> None:
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(2 * rounds + 2):
+        mine = number % 2 == 0
+        start = time.perf_counter()
+        (ours if mine else torchs)()
+        times[mine].append(time.perf_counter() - start)
+    own, other = (1000 * median(values[1:]) for values in (times[True], times[False]))
+    print(f"{name:44}  {own:6.2f}  {other:6.2f}  {own / other:5.2f}", flush=True)
+
+
+def compare_convolution(num: int, channels: int, channels_out: int, side: int, out: int, rounds: int) -> None:
+    """Forward, the gradient for the images, and the one for the filters."""
+    images, gradient = maps(num, channels, side, side), maps(num, channels_out, out, out)
+    weight, zeros = torch.randn(channels_out, channels, 3, 3), (torch.zeros(channels_out), torch.zeros(channels))
+    filters = weight.bfloat16().contiguous(memory_format=torch.channels_last)
+    margin = 1 - (side - out)
+    padded = F.pad(images, (1, margin, 1, margin))
+    shape = f"{channels} -> {channels_out}, {side} -> {out} px"
+
+    def backward(wanted: list[bool]) -> object:
+        how: tuple[object, ...] = (None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted)
+        return torch.ops.aten.convolution_backward(gradient, padded, filters, *how)
+
+    def forward() -> Tensor:
+        return winograd.convolve(images, winograd.transformed(weight, images.dtype), zeros[0], (out, out))
+
+    def for_images() -> Tensor:
+        turned = winograd.transformed(weight, images.dtype, turned=True)
+        return winograd.convolve(gradient, turned, zeros[1], (side, side))
+
+    compare(f"forward {shape}", forward, lambda: F.conv2d(F.pad(images, (1, margin, 1, margin)), filters), rounds)
+    if channels % 32 == 0:
+        compare(f"for images {shape}", for_images, lambda: backward([True, False, False]), rounds)
+    compare(
+        f"for filters {shape}",
+        lambda: weight_gradient(images, gradient, 1),
+        lambda: backward([False, True, False]),
+        rounds,
+    )
+
+
+def compare_tail(num: int, channels: int, side: int, pool: bool, rounds: int) -> None:
+    """Forward and backward of (pool,) norm and GELU."""
+    x, norm = maps(num, channels, side, side).requires_grad_(), Norm(channels)
+    upstream = maps(num, channels, side // 2 if pool else side, side // 2 if pool else side)
+
+    def ours() -> object:
+        return torch.autograd.grad(PoolNormGelu.apply(x, norm.bias, norm, pool), (x, norm.bias), upstream)
+
+    def torchs() -> object:
+        output = F.gelu(norm(F.max_pool2d(x, 2) if pool else x))
+        return torch.autograd.grad(output, (x, norm.bias), upstream)
+
+    compare(f"{'pool, ' if pool else ''}norm, GELU {channels}, {side} px", ours, torchs, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=9)
+    chosen = parser.parse_args()
+    runtime = resolve(RuntimeSpec(device="cpu", kernels="on"))
+    print(f"{runtime.describe()}\n{'':44}    ours   torch  ratio")
+    torch.manual_seed(0)
+    for convolution in CONVOLUTIONS:
+        compare_convolution(chosen.images, *convolution, rounds=chosen.rounds)
+    for tail in TAILS:
+        compare_tail(chosen.images, *tail, rounds=chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
