@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import pool_norm_gelu as kernels
 from cifarlab.kernels import weight_gradient, winograd
+from cifarlab.kernels.batch_norm import zero_sums
 
 Size = tuple[int, int]
 
@@ -68,7 +69,7 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         """As conv3x3_pool_norm_gelu."""
         channels_out = len(weight)
         pooled, places = kernels.pooled_like(images, channels_out), kernels.places_like(images, channels_out)
-        sums = kernels.zero_sums(channels_out)
+        sums = zero_sums(channels_out)
         winograd.convolve_and_pool(images, winograd.transformed(weight, images.dtype), pooled, places, sums)
         constants = kernels.affine_of_batch(norm, sums, pooled)
         ctx.save_for_backward(images, weight, pooled, places, *constants)

@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import winograd
+from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
+from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
 from cifarlab.models.small_maps import is_plain
 from cifarlab.models.speednet import Group, ResidualGroup, SpeedNet
 
@@ -40,6 +42,33 @@ class KernelResidualGroup(ResidualGroup):
         x = first_half(self, x)
         change = pool_norm_gelu(self.conv2(x), self.norm2, pool=False)
         return F.gelu(x + self.norm3(self.conv3(change)))
+
+
+class KernelResNet(ResNet):
+    """A ResNet whose first norm and ReLU are one operation."""
+
+    def first_maps(self, images: Tensor) -> Tensor:
+        """As ResNet."""
+        return norm_relu(self.conv1(images), self.bn1)
+
+
+class KernelBasicBlock(BasicBlock):
+    """A block whose norms, shortcut and ReLUs are two operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As BasicBlock."""
+        change = norm_relu(self.conv1(x), self.bn1)
+        return norm_relu(self.conv2(change), self.bn2, self.downsample(x))
+
+
+class KernelBottleneck(Bottleneck):
+    """A block whose norms, shortcut and ReLUs are three operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As Bottleneck."""
+        change = norm_relu(self.conv1(x), self.bn1)
+        change = norm_relu(self.conv2(change), self.bn2)
+        return norm_relu(self.conv3(change), self.bn3, self.downsample(x))
 
 
 class KernelConv2d(nn.Conv2d):
@@ -105,16 +134,21 @@ WHOLE: dict[type[nn.Module], type[nn.Module]] = {
     Group: KernelGroup,
     ResidualGroup: KernelResidualGroup,
 }
-TRAINING: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: KernelConv2d, PooledConv2d: KernelPooledConv2d}
+TRAINING: dict[type[nn.Module], type[nn.Module]] = {
+    ResNet: KernelResNet,
+    BasicBlock: KernelBasicBlock,
+    Bottleneck: KernelBottleneck,
+}
+CONVOLUTIONS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: KernelConv2d, PooledConv2d: KernelPooledConv2d}
 ANSWERING: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: AnsweringConv2d, PooledConv2d: AnsweringPooledConv2d}
 
 
 def use_kernels(model: nn.Module) -> None:
     """Let a network that trains on the CPU use what kernels there are; weights and their names stay."""
     for module in model.modules():
-        module.__class__ = WHOLE.get(type(module), type(module))
-        if type(module) in TRAINING and is_plain(module) and kernel_conv.fits(module):
-            module.__class__ = TRAINING[type(module)]
+        module.__class__ = {**WHOLE, **TRAINING}.get(type(module), type(module))
+        if type(module) in CONVOLUTIONS and is_plain(module) and kernel_conv.fits(module):
+            module.__class__ = CONVOLUTIONS[type(module)]
 
 
 def use_answering_kernels(model: nn.Module) -> None:

@@ -1,0 +1,103 @@
+"""The fused operation against torch's three in double precision."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifarlab.kernels.norm_relu import norm_relu
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+GENERATOR = torch.Generator().manual_seed(0)
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 8e-3}
+"""Of the largest value; bf16 keeps 8 bits."""
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    values = torch.randn(*shape, generator=GENERATOR) * 2 + 0.5
+    return values.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def a_norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    with torch.no_grad():
+        norm.weight.normal_(generator=GENERATOR)
+        norm.bias.normal_(generator=GENERATOR)
+    return norm
+
+
+def plain(x: Tensor, norm: nn.Module, added: Tensor | None) -> Tensor:
+    return F.relu(norm(x) if added is None else norm(x) + added)
+
+
+def assert_close(ours: Tensor, exact: Tensor, dtype: torch.dtype) -> None:
+    assert ours.shape == exact.shape
+    assert (ours - exact).abs().max() <= TOLERANCE[dtype] * exact.abs().max()
+
+
+@pytest.mark.parametrize("shape", [(5, 16, 3, 4), (3, 64, 1, 1), (2, 48, 7, 7)])
+@pytest.mark.parametrize("with_shortcut", [True, False])
+def test_output_gradients_and_statistics_are_those_of_the_three(
+    shape: tuple[int, int, int, int], with_shortcut: bool
+) -> None:
+    ours = a_norm(shape[1])
+    theirs = copy.deepcopy(ours).double()
+    leaves = [draw(*shape).requires_grad_() for _ in range(2 if with_shortcut else 1)]
+    exact_leaves = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    for _ in range(2):  # so that the running statistics move twice
+        found = norm_relu(leaves[0], ours, *leaves[1:])
+        exact = plain(exact_leaves[0], theirs, exact_leaves[1] if with_shortcut else None)
+    assert type(found.grad_fn).__name__ == "NormReluBackward"
+    upstream = draw(*shape)
+    gradients = torch.autograd.grad(found, (*leaves, ours.weight, ours.bias), upstream)
+    exact_gradients = torch.autograd.grad(exact, (*exact_leaves, theirs.weight, theirs.bias), upstream.double())
+    assert_close(found, exact, torch.float32)
+    for mine, other in zip(gradients, exact_gradients, strict=True):
+        assert_close(mine, other, torch.float32)
+    for name, value in ours.state_dict().items():
+        assert_close(value.double(), theirs.state_dict()[name].double(), torch.float32)
+
+
+def test_in_bf16_it_rounds_once() -> None:
+    ours, x, added = a_norm(32), draw(6, 32, 5, 5, dtype=torch.bfloat16), draw(6, 32, 5, 5, dtype=torch.bfloat16)
+    exact = plain(x.double(), copy.deepcopy(ours).double(), added.double())
+    found = norm_relu(x, ours, added)
+    assert found.dtype == torch.bfloat16
+    assert ((found - exact).abs() <= 2**-8 * exact.abs() + 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "added"),
+    [
+        (draw(2, 24, 4, 4), None),
+        (draw(2, 16, 4, 4).contiguous(), None),
+        (draw(2, 16, 4, 4).double(), None),
+        (draw(2, 16, 4, 4), draw(2, 16, 4, 4).double()),
+        (draw(2, 16, 4, 4), draw(1, 16, 1, 1)),
+    ],
+)
+def test_what_the_kernels_do_not_take_is_torchs(x: Tensor, added: Tensor | None) -> None:
+    norm = a_norm(x.shape[1]).to(x.dtype)
+    assert torch.equal(norm_relu(x, copy.deepcopy(norm), added), plain(x, norm, added))
+
+
+def test_evaluation_and_other_norms_are_torchs() -> None:
+    x = draw(3, 16, 4, 4)
+    without_memory = nn.BatchNorm2d(16, track_running_stats=False)
+    cumulative = nn.BatchNorm2d(16, momentum=None)
+    for norm in (a_norm(16).eval(), without_memory, cumulative, nn.Identity()):
+        assert torch.equal(norm_relu(x.clone(), norm), plain(x, copy.deepcopy(norm), None))
+
+
+def test_what_is_no_number_stays_none() -> None:
+    x, norm = draw(4, 16, 2, 2), a_norm(16)
+    added = torch.zeros_like(x)
+    added[1, 2, 0, 0] = torch.nan
+    found = norm_relu(x, norm, added)
+    assert found.isnan().sum() == 1
+    assert found[1, 2, 0, 0].isnan()
