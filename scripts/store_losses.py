@@ -25,10 +25,10 @@ RECIPES = ("basic-cnn", "quick", "residual-basic", "simple-cnn", "simple-cnn-ear
 NUM_STEPS = 10
 
 
-def first_losses(name: str) -> list[float]:
+def first_losses(name: str, *further_changes: str) -> list[float]:
     """The losses of the first steps on the sample, in float32 on the CPU, in batches of 32."""
     changes = ["data.source=sample", "training.batch_size=32", "runtime.device=cpu", "runtime.precision=fp32"]
-    recipe = recipe_file.override_all(recipe_file.load(name), [*changes, "runtime.tensorboard=false"])
+    recipe = recipe_file.override_all(recipe_file.load(name), [*changes, "runtime.tensorboard=false", *further_changes])
     with tempfile.TemporaryDirectory() as folder:
         return _losses(recipe, Run(Path(folder)))
 

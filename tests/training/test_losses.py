@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from cifarlab.errors import MachineError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "store_losses.py"
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text("utf-8"))
@@ -17,15 +20,30 @@ training magnifies (0.4 % in the ninth step of Muon between one thread and two);
 or augmentation moves a loss by several per cent."""
 
 
-@pytest.mark.parametrize("name", STORED)
-def test_the_first_losses_are_those_that_were_stored(name: str) -> None:
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("store_losses", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_the_first_losses_are_those_that_were_stored(script: ModuleType, name: str) -> None:
     for found, stored, tolerance in zip(script.first_losses(name), STORED[name], TOLERANCE, strict=True):
         assert found == pytest.approx(stored, rel=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_kernels_leave_the_losses_as_they_are(script: ModuleType, precision: str) -> None:
+    try:
+        with_kernels = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=on")
+    except MachineError as error:
+        pytest.skip(str(error))
+    without = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=off")
+    assert with_kernels == pytest.approx(without, rel=0.02)
 
 
 def test_every_recipe_of_the_script_is_stored() -> None:
