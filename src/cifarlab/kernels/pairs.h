@@ -5,6 +5,9 @@
 #include "lanes.h"
 
 #include <immintrin.h>
+#include <omp.h>
+#include <algorithm>
+#include <vector>
 
 namespace {
 
@@ -47,6 +50,26 @@ template <int ROWS, int APART = ROWS> struct Sums {
             }
     }
 };
+
+// Sums `size` numbers over all images: each core loads blocks of its own images and adds to sums of its own, which
+// gather(sums of all cores, how many cores) then puts together on all of them
+template <class Block, class Shape, class Gather>
+void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, long size, Gather gather) {
+    long most = omp_get_max_threads(), in_block = 2 * shape.pairs_in_block();
+    std::vector<float> sums(most * size, 0.f);
+#pragma omp parallel
+    {
+        long thread = omp_get_thread_num(), threads = omp_get_num_threads();
+        long last = shape.images * (thread + 1) / threads;
+        Block block(shape);
+        for (long first = shape.images * thread / threads; first < last; first += in_block) {
+            block.load(values, gradients, first, std::min(first + in_block, last));
+            block.add_to(sums.data() + thread * size);
+        }
+#pragma omp barrier
+        gather(sums, most);
+    }
+}
 
 // 12 rows use the registers best; 8 make the number come out
 inline long rows_at(long row, long rows) { return rows - row == 12 || rows - row >= 20 ? 12 : 8; }

@@ -8,7 +8,6 @@
 
 #include "pairs.h"
 
-#include <omp.h>
 #include <algorithm>
 #include <vector>
 
@@ -178,20 +177,8 @@ extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradien
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out};
-    long most = omp_get_max_threads(), size = 16 * channels * channels_out;
-    std::vector<float> parts(most * size, 0.f);
-#pragma omp parallel
-    {
-        long thread = omp_get_thread_num(), threads = omp_get_num_threads(), in_block = 2 * shape.pairs_in_block();
-        long last = images * (thread + 1) / threads;
-        Block block(shape);
-        for (long first = images * thread / threads; first < last; first += in_block) {
-            block.load(values, gradients, first, std::min(first + in_block, last));
-            block.add_to(parts.data() + thread * size);
-        }
-#pragma omp barrier
-        gather(parts, most, shape, result);
-    }
+    sum_in_blocks<Block>(values, gradients, shape, 16 * channels * channels_out,
+                         [&](const std::vector<float>& sums, long num) { gather(sums, num, shape, result); });
 }
 
 #endif
