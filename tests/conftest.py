@@ -16,6 +16,27 @@ def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture
+def kernels() -> None:
+    """The CPU kernels, compiled once; where there is no compiler, a skip that says so."""
+    from cifarlab.errors import MachineError
+    from cifarlab.kernels import library
+
+    try:
+        library.load(build=True)
+    except MachineError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def bf16_kernels(kernels: None) -> None:
+    """Those of them that CPUs with bf16 and without AMX have alone."""
+    from cifarlab.kernels import library, weight_gradient
+
+    if not library.has(weight_gradient.KERNEL):
+        pytest.skip("kernels for CPUs with bf16 and without AMX")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder that CIFARLAB_DATA names; tests that need it are skipped, and counted, without it."""

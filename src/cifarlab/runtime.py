@@ -35,7 +35,7 @@ class Runtime:
     compile: bool
     threads: int
     kernels: str = "off"
-    """"on" or why not; models/kernel_layers.py says what for."""
+    """Either "on" or why not; models/kernel_layers.py says what for."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -178,7 +178,7 @@ def _precision(device: torch.device) -> str:
 
 
 def _kernels(spec: RuntimeSpec, device: torch.device, *, build: bool) -> str:
-    """ "on", or in one line why not."""
+    """Either "on" or, in one line, why not."""
     if spec.kernels == "off" or device.type != "cpu" or spec.compile == "on":
         return "off"
     try:

@@ -58,7 +58,7 @@ def test_without_a_compiler_the_names_of_compilers_are_said(tmp_path: Path, monk
 
 
 def test_what_a_compiler_complains_of_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    only_compiler(tmp_path / "bin", monkeypatch, "echo 'error: no -march=native here' >&2; exit 1")
+    only_compiler(tmp_path / "bin", monkeypatch, "printf '\\264\\355 error: no -march=native here' >&2; exit 1")  # GBK
     with pytest.raises(MachineError, match="no -march=native here"):
         library.load(build=True)
     assert list(library.place().parent.iterdir()) == []

@@ -6,16 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels import library
-from cifarlab.kernels.weight_gradient import KERNEL, fits, weight_gradient
+from cifarlab.kernels.weight_gradient import fits, weight_gradient
+
+pytestmark = pytest.mark.usefixtures("bf16_kernels")
 
 GENERATOR = torch.Generator().manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _kernel(kernels: None) -> None:
-    if not library.has(KERNEL):
-        pytest.skip("a kernel for CPUs with bf16 and without AMX")
 
 
 def draw(*shape: int) -> Tensor:

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import library
-from cifarlab.kernels.winograd import SUFFIX, convolve, convolve_and_pool, fits, transformed
+from cifarlab.kernels.library import SUFFIX
+from cifarlab.kernels.winograd import convolve, convolve_and_pool, fits, transformed
 
 pytestmark = pytest.mark.usefixtures("kernels")
 

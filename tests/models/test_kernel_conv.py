@@ -8,24 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from cifarlab.errors import MachineError
-from cifarlab.kernels import library
 from cifarlab.kernels.pool_norm_gelu import pool_norm_gelu
-from cifarlab.kernels.weight_gradient import KERNEL
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.speednet import Norm
 
+pytestmark = pytest.mark.usefixtures("bf16_kernels")
+
 GENERATOR = torch.Generator().manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _kernel() -> None:
-    try:
-        library.load(build=True)
-    except MachineError as error:
-        pytest.skip(str(error))
-    if not library.has(KERNEL):
-        pytest.skip("a kernel for CPUs with bf16 and without AMX")
 
 
 def draw(*shape: int) -> Tensor:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifarlab.errors import MachineError
 from cifarlab.kernels import library
 from cifarlab.kernels.weight_gradient import KERNEL
 from cifarlab.models import build
@@ -25,15 +24,9 @@ from cifarlab.models.kernel_layers import (
 )
 from cifarlab.recipe import ModelSpec
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 GENERATOR = torch.Generator().manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _kernels() -> None:
-    try:
-        library.load(build=True)
-    except MachineError as error:
-        pytest.skip(str(error))
 
 
 def pair(name: str) -> tuple[nn.Module, nn.Module]:

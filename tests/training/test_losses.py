@@ -9,8 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from cifarlab.errors import MachineError
-
 SCRIPT = Path(__file__).parents[2] / "scripts" / "store_losses.py"
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text("utf-8"))
 
@@ -37,11 +35,9 @@ def test_the_first_losses_are_those_that_were_stored(script: ModuleType, name: s
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.usefixtures("kernels")
 def test_kernels_leave_the_losses_as_they_are(script: ModuleType, precision: str) -> None:
-    try:
-        with_kernels = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=on")
-    except MachineError as error:
-        pytest.skip(str(error))
+    with_kernels = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=on")
     without = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=off")
     assert with_kernels[:7] == pytest.approx(without[:7], rel=0.02)
     assert with_kernels == pytest.approx(without, rel=0.05)  # bf16 and float32 are 2 % apart by then

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab.kernels import library
+from cifarlab.kernels.library import SUFFIX
 
 LANES = 16
 """Channels that the kernels take at once."""
-SUFFIX = {torch.float32: "float", torch.bfloat16: "bf16"}
 
 
 def fits(x: Tensor) -> bool:

@@ -24,7 +24,10 @@ SOURCES, HEADERS = (tuple(sorted(Path(__file__).parent.glob(pattern))) for patte
 COMPILERS = ("g++", "c++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
 LONGEST_SECONDS = 120
-"""Of the compilation, which takes about two."""
+"""Of the compilation, which takes about three."""
+
+SUFFIX = {torch.float32: "float", torch.bfloat16: "bf16"}
+"""What the names of kernels for values of a type end in."""
 
 _library: ctypes.CDLL | None = None
 
@@ -87,10 +90,11 @@ def compile_to(file: Path) -> None:
 
 def _run(command: Sequence[str], folder: str) -> None:
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=LONGEST_SECONDS)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=LONGEST_SECONDS)
     except subprocess.SubprocessError as error:
-        said = getattr(error, "stderr", None) or str(error)
-        raise MachineError(f"The CPU kernels are not there: {command[0]} failed.\n{said.strip()[:500]}") from error
+        said = (error.stderr if isinstance(error, subprocess.CalledProcessError) else b"") or str(error).encode()
+        text = said.decode(errors="replace").strip()[:500]  # compilers speak the user's language, in any encoding
+        raise MachineError(f"The CPU kernels are not there: {command[0]} failed.\n{text}") from error
 
 
 def _argument(value: torch.Tensor | int) -> ctypes.c_void_p | ctypes.c_long:

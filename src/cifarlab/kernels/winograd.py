@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab.kernels import library
+from cifarlab.kernels.library import SUFFIX
 
-SUFFIX = {torch.float32: "float", torch.bfloat16: "bf16"}
 SMALLEST_PIXELS = 4
 """Of the output map: a single pixel is one product of 16."""
 

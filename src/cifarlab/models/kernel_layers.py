@@ -13,7 +13,7 @@ from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
-from cifarlab.models.small_maps import is_plain
+from cifarlab.models.small_maps import is_bf16, is_plain
 from cifarlab.models.speednet import Group, ResidualGroup, SpeedNet
 
 
@@ -76,7 +76,7 @@ class KernelConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
-        if not _is_bf16(input):
+        if not _takes(input):
             return super().forward(input)
         stride = self.stride[0]
         size = (-(-input.shape[2] // stride), -(-input.shape[3] // stride))
@@ -88,7 +88,7 @@ class KernelPooledConv2d(PooledConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
-        if not _is_bf16(input):
+        if not _takes(input):
             return super().forward(input)
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
         return conv3x3(input.bfloat16(), self.weight, 1, size)
@@ -96,7 +96,7 @@ class KernelPooledConv2d(PooledConv2d):
 
 def first_half(group: Group, x: Tensor) -> Tensor:
     """A group's first convolution, pool, norm and GELU: as one operation, where the convolution has a kernel."""
-    if type(group.conv1) is KernelPooledConv2d and group.training and _is_bf16(x) and min(x.shape[2:]) > 1:
+    if type(group.conv1) is KernelPooledConv2d and group.training and _takes(x) and min(x.shape[2:]) > 1:
         return conv3x3_pool_norm_gelu(x.bfloat16(), group.conv1.weight, group.norm1)
     return pool_norm_gelu(group.conv1(x), group.norm1, pool=True)
 
@@ -135,6 +135,7 @@ WHOLE: dict[type[nn.Module], type[nn.Module]] = {
     ResidualGroup: KernelResidualGroup,
 }
 TRAINING: dict[type[nn.Module], type[nn.Module]] = {
+    **WHOLE,
     ResNet: KernelResNet,
     BasicBlock: KernelBasicBlock,
     Bottleneck: KernelBottleneck,
@@ -146,7 +147,7 @@ ANSWERING: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: AnsweringConv2d,
 def use_kernels(model: nn.Module) -> None:
     """Let a network that trains on the CPU use what kernels there are; weights and their names stay."""
     for module in model.modules():
-        module.__class__ = {**WHOLE, **TRAINING}.get(type(module), type(module))
+        module.__class__ = TRAINING.get(type(module), type(module))
         if type(module) in CONVOLUTIONS and is_plain(module) and kernel_conv.fits(module):
             module.__class__ = CONVOLUTIONS[type(module)]
 
@@ -175,6 +176,5 @@ def _answers(input: Tensor, size: tuple[int, int]) -> bool:
     return plain and in_order and size[0] * size[1] >= winograd.SMALLEST_PIXELS
 
 
-def _is_bf16(input: Tensor) -> bool:
-    in_bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
-    return in_bf16 and input.device.type == "cpu" and len(input) > 0
+def _takes(input: Tensor) -> bool:
+    return is_bf16(input) and len(input) > 0

@@ -41,8 +41,13 @@ class SmallMapPooledConv2d(PooledConv2d):
 
 
 def _is_small(input: Tensor, size: tuple[int, int]) -> bool:
-    is_bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
-    return size[0] * size[1] <= MAX_PIXELS and is_bf16 and input.device.type == "cpu"
+    return size[0] * size[1] <= MAX_PIXELS and is_bf16(input)
+
+
+def is_bf16(input: Tensor) -> bool:
+    """Whether a layer that is given this computes in bf16 on the CPU."""
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+    return autocast and input.device.type == "cpu"
 
 
 def _products(conv: nn.Conv2d, input: Tensor, size: tuple[int, int]) -> Tensor:
