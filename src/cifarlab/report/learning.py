@@ -9,6 +9,7 @@ from markupsafe import Markup
 from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
 from cifarlab.drawing.svg import Mark, Series, line_chart
 from cifarlab.report.material import Material
+from cifarlab.report.phases import phases
 from cifarlab.wording import percent
 
 RISEN = 1.05
@@ -28,14 +29,17 @@ def learning(material: Material) -> Section | None:
         [Series("learning rate", points(material, "lr"), 6)],
         title="Learning rate", x_label="epoch", y_label="learning rate", from_zero=True,
     )  # fmt: skip
-    finding = Markup("<div>{}{}</div>").format(heading("What they say"), paragraph(over_fitting(material)))
+    sentences = [over_fitting(material), *(phase.sentence for phase in phases(material))]
+    finding = Markup("<div>{}{}</div>").format(
+        heading("What they say"), Markup("").join(paragraph(sentence) for sentence in sentences)
+    )
     note = "Train values are means over the epoch, on augmented images and while the weights still changed."
     return Section("Learning curves", side_by_side(loss, accuracy, rate, finding), note)
 
 
 def marked_epochs(material: Material) -> list[tuple[float, str]]:
-    """Epochs to point out: the one that was kept, and where early stopping or the clock ended the run."""
-    marks = []
+    """Epochs to point out: where the training changed, which was kept, where early stopping or the clock ended it."""
+    marks = [(float(phase.epoch), phase.name) for phase in phases(material)]
     best = material.facts.best_epoch
     if best is not None and 0 <= best <= _last_epoch(material):
         marks.append((float(best), f"best, epoch {best}"))

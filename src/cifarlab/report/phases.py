@@ -1,0 +1,56 @@
+"""Where the training itself changed, so that a jump in a curve is not taken for a fault of the network."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from cifarlab.duration import duration_steps
+from cifarlab.recipe import TrainingSpec
+from cifarlab.report.material import Material
+from cifarlab.wording import percent
+
+
+class Phase(NamedTuple):
+    """From this epoch on something is different: in a word for a chart, in a sentence for the reader."""
+
+    epoch: int
+    name: str
+    sentence: str
+
+
+def phases(material: Material) -> list[Phase]:
+    """The phases that a run came to, in the order of epochs; none where its files do not tell."""
+    if material.recipe is None or not material.rows:
+        return []
+    training, first, last = material.recipe.training, material.rows[0], material.rows[-1]
+    if first["epoch"] != 1 or not first["step"]:
+        return []
+    steps_per_epoch = int(first["step"])
+    steps = (steps_per_epoch, math.ceil(training.epochs * steps_per_epoch))
+    found = (_full_size(training, *steps), _hard_images(training, *steps))
+    return sorted(phase for phase in found if phase and 1 < phase.epoch <= (last["epoch"] or 0))
+
+
+def _full_size(training: TrainingSpec, steps_per_epoch: int, total_steps: int) -> Phase | None:
+    if training.start_size is None:
+        return None
+    start = duration_steps(training.full_size_from, steps_per_epoch, total_steps)
+    epoch = start // steps_per_epoch + 1
+    sentence = (
+        f"Images grew from {training.start_size} pixels on and had their full size from epoch {epoch} on. Validation "
+        "always has the full size, so its values before say less than what the network could do."
+    )
+    return Phase(epoch, f"full size, epoch {epoch}", sentence)
+
+
+def _hard_images(training: TrainingSpec, steps_per_epoch: int, total_steps: int) -> Phase | None:
+    if training.hard_share == 1:
+        return None
+    start = duration_steps(training.hard_from, steps_per_epoch, total_steps)
+    epoch = -(-max(start, 1) // steps_per_epoch) + 1
+    sentence = (
+        f"From epoch {epoch} on only the {percent(training.hard_share, 0)} of the training images with the highest "
+        "losses were drawn: the train curves jump there, and from there on tell of hard images alone."
+    )
+    return Phase(epoch, f"hard images, epoch {epoch}", sentence)
