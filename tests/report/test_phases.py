@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cifarlab import recipe_file
 from cifarlab.recipe import Recipe
-from cifarlab.report.facts import Facts
+from cifarlab.report.facts import DataFacts, Facts
 from cifarlab.report.learning import marked_epochs
 from cifarlab.report.material import Material
 from cifarlab.report.phases import phases
@@ -53,6 +54,18 @@ def test_phases_come_in_order_and_are_marked_on_the_curves() -> None:
     both = material(*GROWING, *HARD)
     assert [phase.epoch for phase in phases(both)] == [5, 8]
     assert marked_epochs(both) == [(5.0, "hard images, epoch 5"), (8.0, "full size, epoch 8")]
+
+
+@pytest.mark.parametrize(("size", "told"), [([], True), ([17, 17], True), ([16, 16], False)], ids=str)
+def test_images_that_begin_with_their_full_size_do_not_grow(size: list[int], told: bool) -> None:
+    growing = material(*GROWING)
+    facts = Facts(data=DataFacts(image_size=size))
+    assert bool(phases(replace(growing, facts=facts))) == told
+
+
+def test_a_size_that_the_recipe_names_goes_before_that_of_the_files() -> None:
+    facts = Facts(data=DataFacts(image_size=[64, 64]))
+    assert not phases(replace(material(*GROWING, "data.image_size=16"), facts=facts))
 
 
 def test_what_a_stopped_run_never_came_to_is_not_told() -> None:

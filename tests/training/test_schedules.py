@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarlab.recipe import ScheduleSpec, TrainingSpec
-from cifarlab.training.schedules import image_size, lr_factor
+from cifarlab.training.schedules import first_hard_step, image_size, lr_factor
 
 STEPS_PER_EPOCH, TOTAL = 10, 100
 SCHEDULERS = torch.optim.lr_scheduler
@@ -108,3 +108,10 @@ def test_sizes_never_shrink_and_stay_between_start_and_full(start, full, percent
     assert all(min(start, full) <= side <= full for side in found)
     if percent < 100:
         assert found[-1] == full or total * (100 - percent) < 100
+
+
+@pytest.mark.parametrize(
+    ("hard_from", "step"), [("0 steps", 10), ("1 step", 10), ("10 steps", 10), ("11 steps", 20), ("40 %", 40)], ids=str
+)
+def test_hard_images_are_first_chosen_at_the_start_of_an_epoch_but_not_of_the_first(hard_from, step):
+    assert first_hard_step(TrainingSpec(hard_from=hard_from), steps_per_epoch=10, total_steps=100) == step

@@ -19,6 +19,7 @@ class DataFacts(Part):
 
     original: bool | None = None
     note: str = ""
+    image_size: list[int] = []
     num_train: int = 0
     num_val: int = 0
     train_fingerprint: str | None = None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from cifarlab.duration import duration_steps
 from cifarlab.recipe import TrainingSpec
 from cifarlab.report.material import Material
+from cifarlab.training.schedules import first_hard_step
 from cifarlab.wording import percent
 
 
@@ -28,12 +29,15 @@ def phases(material: Material) -> list[Phase]:
         return []
     steps_per_epoch = int(first["step"])
     steps = (steps_per_epoch, math.ceil(training.epochs * steps_per_epoch))
-    found = (_full_size(training, *steps), _hard_images(training, *steps))
+    found = (_full_size(material, *steps), _hard_images(training, *steps))
     return sorted(phase for phase in found if phase and 1 < phase.epoch <= (last["epoch"] or 0))
 
 
-def _full_size(training: TrainingSpec, steps_per_epoch: int, total_steps: int) -> Phase | None:
-    if training.start_size is None:
+def _full_size(material: Material, steps_per_epoch: int, total_steps: int) -> Phase | None:
+    assert material.recipe is not None
+    training, stored = material.recipe.training, material.facts.data.image_size
+    full_size = material.recipe.data.image_size or max(stored, default=math.inf)
+    if training.start_size is None or training.start_size >= full_size:
         return None
     start = duration_steps(training.full_size_from, steps_per_epoch, total_steps)
     epoch = start // steps_per_epoch + 1
@@ -47,8 +51,7 @@ def _full_size(training: TrainingSpec, steps_per_epoch: int, total_steps: int) -
 def _hard_images(training: TrainingSpec, steps_per_epoch: int, total_steps: int) -> Phase | None:
     if training.hard_share == 1:
         return None
-    start = duration_steps(training.hard_from, steps_per_epoch, total_steps)
-    epoch = -(-max(start, 1) // steps_per_epoch) + 1
+    epoch = first_hard_step(training, steps_per_epoch, total_steps) // steps_per_epoch + 1
     sentence = (
         f"From epoch {epoch} on only the {percent(training.hard_share, 0)} of the training images with the highest "
         "losses were drawn: the train curves jump there, and from there on tell of hard images alone."

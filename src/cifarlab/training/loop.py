@@ -16,7 +16,6 @@ from cifarlab.classifier import Classifier
 from cifarlab.console import Advance, log, progress
 from cifarlab.data.images import Images
 from cifarlab.data.loader import Batch, Loader
-from cifarlab.duration import duration_steps
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
 from cifarlab.files import write_atomic
@@ -25,7 +24,7 @@ from cifarlab.recipe import Recipe
 from cifarlab.runs import Row, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
-from cifarlab.training.schedules import image_size, lr_factor
+from cifarlab.training.schedules import first_hard_step, image_size, lr_factor
 from cifarlab.training.signals import Signals
 from cifarlab.training.state import State, Totals, weights_of
 from cifarlab.training.step import Step
@@ -121,8 +120,8 @@ def choose_images(work: Work, state: State) -> None:
     """At an epoch's start choose the hard images when it is time to; within one, go on with those that were chosen."""
     if not state.hard:
         return
-    start = duration_steps(work.recipe.training.hard_from, len(work.loader), work.total_steps)
-    if state.step >= max(start, 1) and state.step % len(work.loader) == 0:
+    first = first_hard_step(work.recipe.training, len(work.loader), work.total_steps)
+    if state.step >= first and state.step % len(work.loader) == 0:
         state.hard.choose()
     if len(state.hard.drawn) == state.hard.num_drawn:
         work.loader.draw_only(state.hard.drawn)

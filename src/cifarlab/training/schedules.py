@@ -1,4 +1,4 @@
-"""The learning rate and the image size as pure functions of the step."""
+"""The learning rate, the image size and the start of hard images, as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def image_size(spec: TrainingSpec, full_size: int, step: int, steps_per_epoch: i
         return full_size
     num_sizes = -(-(full_size - spec.start_size) // SIZE_STEP)
     return spec.start_size + step * num_sizes // growing * SIZE_STEP
+
+
+def first_hard_step(spec: TrainingSpec, steps_per_epoch: int, total_steps: int) -> int:
+    """The step before which hard images are chosen for the first time: at the start of an epoch, not the first."""
+    start = max(1, duration_steps(spec.hard_from, steps_per_epoch, total_steps))
+    return -(-start // steps_per_epoch) * steps_per_epoch
 
 
 def _shape(spec: ScheduleSpec, step: int, warmup: int, steps_per_epoch: int, total_steps: int) -> float:
