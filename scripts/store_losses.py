@@ -21,7 +21,7 @@ from cifarlab.training.schedules import image_size, lr_factor
 from cifarlab.training.train import make_card, prepare
 
 FILE = Path(__file__).parents[1] / "tests" / "golden" / "losses.json"
-RECIPES = ("basic-cnn", "quick", "residual-basic", "simple-cnn", "simple-cnn-early-stopping", "speed")
+RECIPES = ("basic-cnn", "quick", "residual-basic", "simple-cnn", "simple-cnn-early-stopping", "speed", "speed-plus")
 NUM_STEPS = 10
 
 

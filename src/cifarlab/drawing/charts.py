@@ -35,8 +35,8 @@ THIRD = "#007A59"
 """A bluish green beside them, darker than Okabe and Ito's so that it stands out from a light blue."""
 BAR = "#86B8D9"
 """A light blue that dots and lines stand out from."""
-DOTS = (":", (0, (6, 2, 1, 2)))
-"""How marked epochs are drawn, one after the other."""
+DOTS = (":", (0, (6, 2, 1, 2)), (0, (6, 2)))
+"""How marked epochs are drawn, one after the other: hard images, full size, the best."""
 
 DPI = 200
 NAME_LIMIT = 16
@@ -78,7 +78,7 @@ def curves(rows: Sequence[Row], marks: Sequence[tuple[float, str]] = ()) -> Figu
     for place, (epoch, text) in enumerate(marks):
         for axes in (loss, accuracy, lr):
             label = text if axes is accuracy else None
-            axes.axvline(epoch, color=NEUTRAL, linestyle=DOTS[place % 2], linewidth=1, label=label)
+            axes.axvline(epoch, color=NEUTRAL, linestyle=DOTS[place % len(DOTS)], linewidth=1, label=label)
     _legends(loss, accuracy)
     loss.set_ylabel("loss")
     accuracy.set_ylabel("accuracy")
@@ -229,7 +229,8 @@ def _legends(loss: Axes, accuracy: Axes) -> None:
     loss.legend(frameon=False)
     marks = [line for line in accuracy.lines if not str(line.get_label()).startswith(("_", "train", "val"))]
     if marks:
-        accuracy.legend(handles=marks, frameon=False, fontsize=8, loc="lower right")
+        # on white, since marked epochs often lie behind it
+        accuracy.legend(handles=marks, edgecolor="none", framealpha=0.9, fontsize=8, loc="lower right")
 
 
 def _plain(axes: Axes) -> None:
