@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REAL_DATA = os.environ.get("CIFARLAB_DATA")
+
+settings.register_profile("timeless", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("timeless")
 
 
 @pytest.fixture(autouse=True)
