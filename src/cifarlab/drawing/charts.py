@@ -36,7 +36,7 @@ THIRD = "#007A59"
 BAR = "#86B8D9"
 """A light blue that dots and lines stand out from."""
 DOTS = (":", (0, (6, 2, 1, 2)), (0, (6, 2)))
-"""How marked epochs are drawn, one after the other: hard images, full size, the best."""
+"""How marked epochs are drawn, one after the other: a run has up to three."""
 
 DPI = 200
 NAME_LIMIT = 16
