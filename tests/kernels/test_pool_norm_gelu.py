@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels.pool_norm_gelu import PoolNormGelu, gelu, pool_norm_gelu
+from cifarlab.kernels.pool_norm_gelu import PoolNormGelu, gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models.speednet import Norm
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -63,6 +63,54 @@ def test_output_gradients_and_statistics_are_those_of_the_three(
         assert_close(mine, other, dtype)
     for name, value in ours.state_dict().items():
         assert_close(value.double(), theirs.state_dict()[name].double(), torch.float32)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_shortcut_is_added_in_front_of_gelu(dtype: torch.dtype) -> None:
+    ours = a_norm(48)
+    theirs = copy.deepcopy(ours).double()
+    x, added = (draw(5, 48, 7, 3, dtype=dtype).requires_grad_() for _ in range(2))
+    exact_x, exact_added = (leaf.detach().double().requires_grad_() for leaf in (x, added))
+    found, exact = norm_add_gelu(x, ours, added), F.gelu(theirs(exact_x) + exact_added)
+    assert type(found.grad_fn).__name__ == "NormAddGeluBackward"
+    upstream = draw(*found.shape, dtype=dtype)
+    gradients = torch.autograd.grad(found, (x, added, ours.bias), upstream)
+    exact_gradients = torch.autograd.grad(exact, (exact_x, exact_added, theirs.bias), upstream.double())
+    assert_close(found, exact, dtype)
+    for mine, other in zip(gradients, exact_gradients, strict=True):
+        assert_close(mine, other, dtype)
+    for name, value in ours.state_dict().items():
+        assert_close(value.double(), theirs.state_dict()[name].double(), torch.float32)
+
+
+@pytest.mark.parametrize("norm", [a_norm(16).eval(), nn.Identity()])
+def test_a_shortcut_is_added_in_evaluation_too(norm: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, added = draw(3, 16, 6, 6), draw(3, 16, 6, 6)
+    with torch.no_grad():
+        exact = F.gelu(norm(x) + added)
+        monkeypatch.setattr(F, "gelu", None)  # torch's own is not asked
+        assert_close(norm_add_gelu(x, norm, added), exact, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("x", "added"),
+    [
+        (draw(2, 24, 4, 4), draw(2, 24, 4, 4)),
+        (draw(2, 16, 4, 4), draw(2, 16, 1, 1)),
+        (draw(2, 16, 4, 4), draw(2, 16, 4, 4, dtype=torch.bfloat16)),
+    ],
+)
+def test_a_shortcut_the_kernels_do_not_take_is_torchs(x: Tensor, added: Tensor) -> None:
+    ours = a_norm(x.shape[1])
+    theirs = copy.deepcopy(ours)
+    assert torch.equal(norm_add_gelu(x, ours, added), F.gelu(theirs(x) + added))
+
+
+def test_gradients_through_a_shortcut_in_evaluation_mode_are_torchs() -> None:
+    norm, x, added = a_norm(16).eval(), draw(2, 16, 4, 4), draw(2, 16, 4, 4).requires_grad_()
+    found = norm_add_gelu(x, norm, added)
+    assert torch.equal(found, F.gelu(norm(x) + added))
+    assert found.requires_grad
 
 
 @pytest.mark.parametrize("pool", [True, False])

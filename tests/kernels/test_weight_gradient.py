@@ -30,12 +30,12 @@ def exact(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
 @pytest.mark.parametrize(
     ("size", "out", "stride"),
     [
-        ((6, 4), (6, 4), 1),
-        ((7, 7), (6, 6), 1),
+        ((5, 5), (5, 5), 1),
+        ((6, 5), (5, 5), 1),
         ((3, 3), (2, 2), 1),
         ((1, 1), (1, 1), 1),
         ((2, 1), (2, 1), 1),
-        ((18, 18), (18, 18), 1),
+        ((2, 18), (2, 18), 1),
         ((6, 6), (3, 3), 2),
         ((5, 7), (3, 4), 2),
         ((1, 1), (1, 1), 2),
@@ -54,30 +54,39 @@ def test_it_is_the_gradient_of_the_convolution(
 
 
 @pytest.mark.parametrize("num", [1, 2, 7, 40])
-@pytest.mark.parametrize("channels", [(64, 256), (128, 128), (256, 64)])
-@pytest.mark.parametrize(("size", "out"), [((7, 7), (6, 6)), ((6, 8), (6, 8)), ((18, 18), (18, 18))])
+@pytest.mark.parametrize("channels", [(16, 32), (24, 64), (40, 96), (256, 64)])
+@pytest.mark.parametrize(
+    ("size", "out", "error"),
+    [
+        ((7, 7), (6, 6), 6e-3),
+        ((6, 6), (6, 6), 6e-3),
+        ((4, 4), (4, 4), 1.6e-2),
+        ((8, 7), (8, 7), 1.6e-2),
+        ((19, 18), (18, 17), 1.6e-2),
+    ],
+)
 def test_with_fewer_products_it_is_the_same_up_to_their_rounding(
-    num: int, channels: tuple[int, int], size: tuple[int, int], out: tuple[int, int]
+    num: int, channels: tuple[int, int], size: tuple[int, int], out: tuple[int, int], error: float
 ) -> None:
     images, gradient = draw(num, channels[0], *size), draw(num, channels[1], *out)
     found, expected = weight_gradient(images, gradient, 1), exact(images, gradient, 1)
     assert found.is_contiguous(memory_format=torch.channels_last)
-    assert 1e-4 < (found - expected).norm() / expected.norm() < 6e-3  # 1e-4: the other kernel is not what is tested
+    assert 1e-4 < (found - expected).norm() / expected.norm() < error  # 1e-4: the other kernel is not what is tested
 
 
-def test_threads_have_images_of_their_own_and_the_same_sum() -> None:
-    images, gradient = draw(9, 24, 5, 5), draw(9, 32, 5, 5)
+@pytest.mark.parametrize("side", [5, 7])
+def test_threads_share_the_work_and_change_nothing(side: int) -> None:
+    images, gradient = draw(9, 24, side, side), draw(9, 32, side, side)
     before = torch.get_num_threads()
     try:
         found = []
-        for threads in (1, 2, 2, 16):  # 16: more than images
+        for threads in (1, 2, 2, 16):
             torch.set_num_threads(threads)
             found.append(weight_gradient(images, gradient, 1))
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(found[1], found[2])
     for other in found[1:]:
-        assert torch.allclose(other, found[0], atol=1e-4)
+        assert torch.equal(other, found[0])
 
 
 def test_it_fits_channels_that_fill_its_registers() -> None:

@@ -5,13 +5,13 @@
 #include "lanes.h"
 
 #include <immintrin.h>
-#include <omp.h>
 #include <algorithm>
 #include <vector>
 
 namespace {
 
-constexpr long COLUMNS = 32;  // that are summed up at once, in two registers
+constexpr long COLUMNS = 32;           // that are summed up at once, in two registers
+constexpr long BLOCK_WORDS = 1 << 20;  // in a block
 
 // Memory on a cache line's boundary
 struct Buffer {
@@ -51,23 +51,23 @@ template <int ROWS, int APART = ROWS> struct Sums {
     }
 };
 
-// Sums `size` numbers over all images: each core loads blocks of its own images and adds to sums of its own, which
-// gather(sums of all cores, how many cores) then puts together on all of them
+// Pairs of images in a block, for so many words of each: small enough for the caches that cores share, large enough to
+// be worth loading and storing the sums for
+inline long pairs_in_block(long words_of_pair) { return std::max(1L, BLOCK_WORDS / words_of_pair); }
+
+// Sums `size` numbers over all images, one block after the other, each by all cores; gather(sums) then makes the result
 template <class Block, class Shape, class Gather>
 void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, long size, Gather gather) {
-    long most = omp_get_max_threads(), in_block = 2 * shape.pairs_in_block();
-    std::vector<float> sums(most * size, 0.f);
+    std::vector<float> sums(size, 0.f);
+    Block block(shape);
+    long in_block = 2 * shape.pairs_in_block();
 #pragma omp parallel
     {
-        long thread = omp_get_thread_num(), threads = omp_get_num_threads();
-        long last = shape.images * (thread + 1) / threads;
-        Block block(shape);
-        for (long first = shape.images * thread / threads; first < last; first += in_block) {
-            block.load(values, gradients, first, std::min(first + in_block, last));
-            block.add_to(sums.data() + thread * size);
+        for (long first = 0; first < shape.images; first += in_block) {
+            block.load(values, gradients, first, std::min(first + in_block, shape.images));
+            block.add_to(sums.data());
         }
-#pragma omp barrier
-        gather(sums, most);
+        gather(sums.data());
     }
 }
 

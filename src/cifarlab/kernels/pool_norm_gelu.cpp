@@ -1,4 +1,5 @@
-// Max pool, batch norm and GELU in one pass over memory, forward and backward, for maps stored as (N, H, W, C).
+// Max pool, batch norm, a shortcut to add, and GELU in one pass over memory, forward and backward, for maps stored as
+// (N, H, W, C).
 //
 // Each function reads and writes every value once; torch's own operations go through memory seven times. The
 // formulas are those of pool_norm_gelu.py. T is float or bf16; sums are taken in float per image and then in double,
@@ -81,13 +82,17 @@ void pool_and_sums(const T* x, long images, long height, long width, long channe
     });
 }
 
+// y = gelu(scale * x + shift + added)
 template <class T>
-void gelu_of_affine(const T* x, long pixels, long channels, const float* scale, const float* shift, T* y) {
+void gelu_of_affine(const T* x, const T* added, long pixels, long channels, const float* scale, const float* shift,
+                    T* y) {
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
-            store(y + at, gelu(load(x + at) * load(scale + c) + load(shift + c)));
+            Floats value = load(x + at) * load(scale + c) + load(shift + c);
+            if (added) value += load(added + at);
+            store(y + at, gelu(value));
         }
 }
 
@@ -109,14 +114,16 @@ void pool_and_gelu_of_affine(const T* x, long images, long height, long width, l
 }
 
 template <class T>
-void gelu_gradient_and_sums(const T* gradient, const T* x, long images, long pixels, long channels, const float* scale,
-                            const float* shift, T* of_affine, double* total) {
+void gelu_gradient_and_sums(const T* gradient, const T* x, const T* added, long images, long pixels, long channels,
+                            const float* scale, const float* shift, T* of_affine, double* total) {
     sum_over_images(images, channels, total, [=](long image, float* sum) {
         for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
             for (long c = 0; c < channels; c += LANES) {
                 long at = pixel * channels + c;
                 Floats value = load(x + at);
-                Floats slope = load(gradient + at) * gelu_slope(value * load(scale + c) + load(shift + c));
+                Floats inner = value * load(scale + c) + load(shift + c);
+                if (added) inner += load(added + at);
+                Floats slope = load(gradient + at) * gelu_slope(inner);
                 store(of_affine + at, slope);
                 add(sum + c, slope);
                 add(sum + channels + c, slope * value);
@@ -162,29 +169,29 @@ void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* place
 
 }  // namespace
 
-#define EXPORT(T)                                                                                                    \
-    extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); }         \
-    extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) { \
-        pool_and_sums(x, n, h, w, c, y, k, total);                                                                   \
-    }                                                                                                                \
-    extern "C" void gelu_of_affine_##T(const T* x, long p, long c, const float* a, const float* b, T* y) {           \
-        gelu_of_affine(x, p, c, a, b, y);                                                                            \
-    }                                                                                                                \
-    extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a,          \
-                                                const float* b, T* y) {                                              \
-        pool_and_gelu_of_affine(x, n, h, w, c, a, b, y);                                                             \
-    }                                                                                                                \
-    extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, long n, long p, long c, const float* a,       \
-                                               const float* b, T* z, double* total) {                                \
-        gelu_gradient_and_sums(g, x, n, p, c, a, b, z, total);                                                       \
-    }                                                                                                                \
-    extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const float* k, const float* l,        \
-                                      const float* m, T* y) {                                                        \
-        norm_gradient(z, x, p, c, k, l, m, y);                                                                       \
-    }                                                                                                                \
-    extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w,     \
-                                               long c, const float* k, const float* l, const float* m, T* y) {       \
-        norm_and_pool_gradient(z, x, i, n, h, w, c, k, l, m, y);                                                     \
+#define EXPORT(T)                                                                                                      \
+    extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); }           \
+    extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) {   \
+        pool_and_sums(x, n, h, w, c, y, k, total);                                                                     \
+    }                                                                                                                  \
+    extern "C" void gelu_of_affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, T* y) { \
+        gelu_of_affine(x, d, p, c, a, b, y);                                                                           \
+    }                                                                                                                  \
+    extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a,            \
+                                                const float* b, T* y) {                                                \
+        pool_and_gelu_of_affine(x, n, h, w, c, a, b, y);                                                               \
+    }                                                                                                                  \
+    extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, const T* d, long n, long p, long c,             \
+                                               const float* a, const float* b, T* z, double* total) {                  \
+        gelu_gradient_and_sums(g, x, d, n, p, c, a, b, z, total);                                                      \
+    }                                                                                                                  \
+    extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const float* k, const float* l,          \
+                                      const float* m, T* y) {                                                          \
+        norm_gradient(z, x, p, c, k, l, m, y);                                                                         \
+    }                                                                                                                  \
+    extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w,       \
+                                               long c, const float* k, const float* l, const float* m, T* y) {         \
+        norm_and_pool_gradient(z, x, i, n, h, w, c, k, l, m, y);                                                       \
     }
 
 EXPORT(float)

@@ -28,12 +28,24 @@ def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool) -> Tensor:
     return gelu_of_affine(x, *_running_affine(norm, x.shape[1]), pool=pool)
 
 
+def norm_add_gelu(x: Tensor, norm: nn.Module, added: Tensor) -> Tensor:
+    """GELU(norm(x) + added) for x and added (N, C, H, W): the end of a shortcut. When the kernels do it: as above."""
+    alike = batch_norm.fits(x) and added.dtype == x.dtype and added.shape == x.shape
+    has_gradient = torch.is_grad_enabled() and (x.requires_grad or added.requires_grad)
+    if alike and batch_norm.trains(norm):
+        output: Tensor = NormAddGelu.apply(x, _in_order(added), norm.bias, norm)
+        return output
+    if not alike or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
+        return F.gelu(norm(x) + added)
+    return gelu_of_affine(x, *_running_affine(norm, x.shape[1]), added=_in_order(added))
+
+
 def gelu(x: Tensor) -> Tensor:
     """GELU alone, by the kernel where no gradient is asked for."""
     if x.requires_grad or not batch_norm.known(x) or x.numel() % LANES:
         return F.gelu(x)
     output = torch.empty_like(x)
-    call("gelu_of_affine", x, x.numel() // LANES, LANES, torch.ones(LANES), torch.zeros(LANES), output)
+    call("gelu_of_affine", x, 0, x.numel() // LANES, LANES, torch.ones(LANES), torch.zeros(LANES), output)
     return output
 
 
@@ -58,12 +70,27 @@ class PoolNormGelu(torch.autograd.Function):
         """The gradients for x and bias."""
         pooled, places, *constants = ctx.saved_tensors
         inner, for_bias, linear = gelu_gradient(gradient, pooled, *constants)
-        if ctx.pool:
-            return pool_gradient(inner, pooled, places, linear), for_bias, None, None
-        result = torch.empty_like(pooled)
-        num, height, width, channels = sizes(pooled)
-        call("norm_gradient", inner, pooled, num * height * width, channels, *linear, result)
-        return result, for_bias, None, None
+        for_x = pool_gradient(inner, pooled, places, linear) if ctx.pool else norm_gradient(inner, pooled, linear)
+        return for_x, for_bias, None, None
+
+
+class NormAddGelu(torch.autograd.Function):
+    """The same without a pool and with something to add in front of GELU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, added: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+        """x and added (N, C, H, W), bias (C)."""
+        constants = affine_of_batch(norm, sums_of(x), x)
+        ctx.save_for_backward(x, added, *constants)
+        return gelu_of_affine(x, *constants[1:], added=added)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """The gradients for x, added and bias."""
+        x, added, *constants = ctx.saved_tensors
+        inner, for_bias, linear = gelu_gradient(gradient, x, *constants, added=added)
+        return norm_gradient(inner, x, linear), inner, for_bias, None
 
 
 def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
@@ -78,14 +105,15 @@ def affine_of_batch(norm: nn.BatchNorm2d, sums: Tensor, pooled: Tensor) -> tuple
 
 
 def gelu_gradient(
-    gradient: Tensor, pooled: Tensor, mean: Tensor, scale: Tensor, shift: Tensor
+    gradient: Tensor, pooled: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, *, added: Tensor | None = None
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Back through GELU: the inner gradient g, that for the bias, and the numbers that make dx of g, x and 1."""
     inner, sums = torch.empty_like(pooled), zero_sums(len(mean))
-    gradient = gradient.to(pooled.dtype).contiguous(memory_format=torch.channels_last)
+    gradient = _in_order(gradient.to(pooled.dtype))
     num, height, width, channels = sizes(pooled)
+    maps = gradient, pooled, 0 if added is None else added
     constants = scale.float(), shift.float()
-    call("gelu_gradient_and_sums", gradient, pooled, num, height * width, channels, *constants, inner, sums)
+    call("gelu_gradient_and_sums", *maps, num, height * width, channels, *constants, inner, sums)
     return inner, sums[0].float(), batch_norm.linear_gradient(mean, scale, sums, num * height * width)
 
 
@@ -98,15 +126,24 @@ def pool_gradient(inner: Tensor, pooled: Tensor, places: Tensor, linear: tuple[T
     return result
 
 
-def gelu_of_affine(x: Tensor, scale: Tensor, shift: Tensor, *, pool: bool = False) -> Tensor:
-    """GELU(scale · x + shift), pooled before or not."""
+def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
+    """Back through the norm alone."""
+    result = torch.empty_like(x)
+    call("norm_gradient", inner, x, num_pixels(x), x.shape[1], *linear, result)
+    return result
+
+
+def gelu_of_affine(
+    x: Tensor, scale: Tensor, shift: Tensor, *, pool: bool = False, added: Tensor | None = None
+) -> Tensor:
+    """GELU(scale · x + shift), of x pooled before, or with something added."""
     output = pooled_like(x) if pool else torch.empty_like(x)
     num, height, width, channels = sizes(x)
     constants = scale.float(), shift.float()
     if pool:
         call("pool_and_gelu_of_affine", x, num, height, width, channels, *constants, output)
     else:
-        call("gelu_of_affine", x, num * height * width, channels, *constants, output)
+        call("gelu_of_affine", x, 0 if added is None else added, num * height * width, channels, *constants, output)
     return output
 
 
@@ -120,6 +157,10 @@ def places_like(x: Tensor, channels: int = 0) -> Tensor:
     """Empty, for the places (0 to 3) of its values."""
     shape = (len(x), channels or x.shape[1], x.shape[2] // 2, x.shape[3] // 2)
     return torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+
+
+def _in_order(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _fits(x: Tensor, *, pool: bool) -> bool:

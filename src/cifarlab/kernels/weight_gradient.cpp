@@ -5,7 +5,7 @@
 // neighbours are pairs as well: values and gradients are interleaved once per block of images, and pixels whose
 // neighbour lies outside of the map are left out. What remains are products of small matrices that fit into a core's
 // own caches, summed up in registers (K. Goto and R. van de Geijn, Anatomy of High-Performance Matrix Multiplication,
-// 2008). Cores have images of their own, and sums of their own until the end.
+// 2008). Cores share the interleaved images, and have sums of their own.
 //
 // Not built for CPUs with AMX, whose matrix units this would leave idle.
 
@@ -18,14 +18,14 @@
 
 namespace {
 
-constexpr long BLOCK = 256;  // pairs of pixels that are worth loading and storing the sums for
-
 struct Shape {
     long images, height, width, channels, out_height, out_width, channels_out, stride;
 
     long pixels() const { return height * width; }
     long out_pixels() const { return out_height * out_width; }
-    long pairs_in_block() const { return std::max(1L, BLOCK / out_pixels()); }
+    long pairs_in_block() const {
+        return std::min((images + 1) / 2, ::pairs_in_block(pixels() * channels + out_pixels() * channels_out));
+    }
 };
 
 // Some pairs of images. values are kept as [rows of a tile][pixel][pair][row], gradients as
@@ -38,7 +38,9 @@ public:
           gradients(shape.pairs_in_block() * shape.out_pixels() * shape.channels_out) {}
 
     void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
+#pragma omp single
         pairs = (last - first + 1) / 2;
+#pragma omp for schedule(static)
         for (long pair = 0; pair < pairs; ++pair) {
             long one = first + 2 * pair;
             bool has_other = one + 1 < last;
@@ -52,15 +54,16 @@ public:
 
     // sums: [3][3][channels][channels_out]
     void add_to(float* sums) const {
+#pragma omp for collapse(2) schedule(static)
         for (long tap = 0; tap < 9; ++tap)
-            for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
-                float* to = sums + (tap * shape.channels + row) * shape.channels_out;
-                for (long column = 0; column < shape.channels_out; column += COLUMNS)
+            for (long column = 0; column < shape.channels_out; column += COLUMNS)
+                for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
+                    float* to = sums + (tap * shape.channels + row) * shape.channels_out + column;
                     if (rows_at(row, shape.channels) == 12)
-                        multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
+                        multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to);
                     else
-                        multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to + column);
-            }
+                        multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to);
+                }
     }
 
 private:
@@ -114,17 +117,13 @@ private:
     }
 };
 
-// result[channels_out][9][channels] = the sum over `parts` of [9][channels][channels_out]
-void gather(const std::vector<float>& parts, long num_parts, const Shape& shape, float* result) {
-    long rows = 9 * shape.channels, size = rows * shape.channels_out;
+// [9][channels][channels_out] to result[channels_out][9][channels]
+void gather(const float* sums, const Shape& shape, float* result) {
+    long rows = 9 * shape.channels;
 #pragma omp for schedule(static)
     for (long first = 0; first < rows; first += 8)
         for (long c = 0; c < shape.channels_out; ++c)
-            for (long row = first; row < first + 8; ++row) {
-                float sum = 0;
-                for (long part = 0; part < num_parts; ++part) sum += parts[part * size + row * shape.channels_out + c];
-                result[c * rows + row] = sum;
-            }
+            for (long row = first; row < first + 8; ++row) result[c * rows + row] = sums[row * shape.channels_out + c];
 }
 
 }  // namespace
@@ -136,7 +135,7 @@ extern "C" void weight_gradient(const bf16* values, const bf16* gradients, long 
                                 float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out, stride};
     sum_in_blocks<Block>(values, gradients, shape, 9 * channels * channels_out,
-                         [&](const std::vector<float>& sums, long num) { gather(sums, num, shape, result); });
+                         [&](const float* sums) { gather(sums, shape, result); });
 }
 
 #endif

@@ -1,14 +1,14 @@
-// 3x3 convolutions with stride 1 and padding 1 by F(2x2, 3x3) of A. Lavin and S. Gray, Fast Algorithms for
-// Convolutional Neural Networks, arXiv 1509.09308, 2015: 16 products in the place of 36 for each 2x2 outputs.
+// 3x3 convolutions with stride 1 and padding 1 with fewer products; winograd.h has the transformations.
 //
-// Each 4x4 patch of the input becomes 16 numbers, each filter as well; what was a convolution is then 16 products of
-// matrices (patches x channels) * (channels x channels_out), whose results become the outputs. A core takes some
-// images, transforms them, multiplies them with 32 channels_out at a time, and transforms these back before they leave
-// its caches.
+// Each N x N patch of the input becomes N * N numbers, each filter as well; what was a convolution is then N * N
+// products of matrices (patches x channels) * (channels x channels_out), whose results become the M x M outputs of each
+// patch. A core takes some images, transforms them, multiplies them with 32 channels_out at a time, and transforms these
+// back before they leave its caches.
 
 #if defined(__AVX512F__)
 
 #include "lanes.h"
+#include "winograd.h"
 
 #include <immintrin.h>
 #include <omp.h>
@@ -19,16 +19,16 @@ namespace {
 
 constexpr long COLUMNS = 32;   // channels_out at a time, in two registers
 constexpr long ROWS = 12;      // patches at a time: 24 registers of sums
-constexpr long PATCHES = 128;  // in a block: enough to be worth reading the filters for
+constexpr long PATCHES[] = {0, 0, 128, 0, 48};  // in a block, by M: enough to be worth reading the filters for
 
 struct Shape {
-    long images, height, width, channels, out_height, out_width, channels_out;
+    long m, images, height, width, channels, out_height, out_width, channels_out;
     long at_once = 1;  // images in a block
 
-    long across() const { return (out_width + 1) / 2; }
-    long patches() const { return (out_height + 1) / 2 * across(); }
+    long across() const { return (out_width + m - 1) / m; }
+    long patches() const { return (out_height + m - 1) / m * across(); }
     long rows() const { return (at_once * patches() + ROWS - 1) / ROWS * ROWS; }
-    // of the 16 matrices; a cache line more than they hold, or all would lie in the same places of the caches
+    // of the N * N matrices; a cache line more than they hold, or all would lie in the same places of the caches
     long values_apart() const { return rows() * channels + LANES * 2; }
     long sums_apart() const { return (rows() + 1) * COLUMNS; }
 };
@@ -36,7 +36,7 @@ struct Shape {
 // With as many images at a time as give all cores work and fill a block
 Shape divided(Shape shape) {
     long share = (shape.images + omp_get_max_threads() - 1) / omp_get_max_threads();
-    shape.at_once = std::max(1L, std::min(share, (PATCHES + shape.patches() - 1) / shape.patches()));
+    shape.at_once = std::max(1L, std::min(share, (PATCHES[shape.m] + shape.patches() - 1) / shape.patches()));
     return shape;
 }
 
@@ -87,56 +87,37 @@ template <class T> inline void multiply(const uint32_t* values, const uint32_t* 
         for (long half = 0; half < 2; ++half) _mm512_store_ps(sums + COLUMNS * row + 16 * half, sum[row][half]);
 }
 
-// B^T d B for one patch and 16 channels; to[16] are `step` values apart
-template <class T> inline void transform_patch(const T* const* pixels, long c, T* to, long step) {
-    Floats rows[4][4];
-    for (int x = 0; x < 4; ++x) {
-        Floats d0 = load(pixels[x] + c), d1 = load(pixels[4 + x] + c), d2 = load(pixels[8 + x] + c),
-               d3 = load(pixels[12 + x] + c);
-        rows[0][x] = d0 - d2, rows[1][x] = d1 + d2, rows[2][x] = d2 - d1, rows[3][x] = d1 - d3;
-    }
-    for (int y = 0; y < 4; ++y) {
-        Floats* r = rows[y];
-        store(to + (4 * y) * step, r[0] - r[2]);
-        store(to + (4 * y + 1) * step, r[1] + r[2]);
-        store(to + (4 * y + 2) * step, r[2] - r[1]);
-        store(to + (4 * y + 3) * step, r[1] - r[3]);
-    }
-}
-
-// values[16][rows][channels] of an image's patches
-template <class T> void transform_image(const T* image, const Shape& s, const T* zeros, T* values) {
-    const T* pixels[16];
+// values[N * N][rows][channels] of an image's patches
+template <int M, class T> void transform_image(const T* image, const Shape& s, const T* zeros, T* values) {
+    constexpr int N = Winograd<M>::N;
+    const T* pixels[N * N];
     for (long patch = 0; patch < s.patches(); ++patch) {
-        long top = patch / s.across() * 2 - 1, left = patch % s.across() * 2 - 1;
-        for (long i = 0; i < 16; ++i) {
-            long y = top + i / 4, x = left + i % 4;
+        long top = patch / s.across() * M - 1, left = patch % s.across() * M - 1;
+        for (long i = 0; i < N * N; ++i) {
+            long y = top + i / N, x = left + i % N;
             bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
             pixels[i] = inside ? image + (y * s.width + x) * s.channels : zeros;
         }
         for (long i = 0; i < s.channels; i += LANES) {
             long c = std::min(i, s.channels - LANES);  // the last ones overlap where 16 do not divide the channels
-            transform_patch(pixels, c, values + patch * s.channels + c, s.values_apart());
+            Floats found[N * N], numbers[N * N];
+            for (long k = 0; k < N * N; ++k) found[k] = load(pixels[k] + c);
+            in_square<N, N>(found, numbers, Winograd<M>::values);
+            for (long k = 0; k < N * N; ++k) store(values + k * s.values_apart() + patch * s.channels + c, numbers[k]);
         }
     }
 }
 
-// A^T m A for one patch and 16 channels_out: 2x2 outputs
-inline void transform_back(const float* sums, long step, Floats* outputs) {
-    Floats rows[2][4];
-    for (int x = 0; x < 4; ++x) {
-        Floats m0 = load(sums + x * step), m1 = load(sums + (4 + x) * step);
-        Floats m2 = load(sums + (8 + x) * step), m3 = load(sums + (12 + x) * step);
-        rows[0][x] = m0 + m1 + m2, rows[1][x] = m1 - m2 - m3;
-    }
-    for (int y = 0; y < 2; ++y) {
-        outputs[2 * y] = rows[y][0] + rows[y][1] + rows[y][2];
-        outputs[2 * y + 1] = rows[y][1] - rows[y][2] - rows[y][3];
-    }
+// The M x M outputs of one patch for 16 channels_out
+template <int M> inline void transform_back(const float* sums, long step, Floats* outputs) {
+    constexpr int N = Winograd<M>::N;
+    Floats found[N * N];
+    for (long k = 0; k < N * N; ++k) found[k] = load(sums + k * step);
+    in_square<N, M>(found, outputs, Winograd<M>::outputs);
 }
 
 // Writes the outputs of an image for some channels_out
-template <class T> struct Plainly {
+template <int M, class T> struct Plainly {
     const Shape& s;
     const float* bias;
     T* result;
@@ -145,10 +126,10 @@ template <class T> struct Plainly {
         T* map = result + image * s.out_height * s.out_width * s.channels_out + column;
         for (long patch = 0; patch < s.patches(); ++patch)
             for (long c = 0; c < COLUMNS; c += LANES) {
-                Floats outputs[4];
-                transform_back(sums + patch * COLUMNS + c, s.sums_apart(), outputs);
-                for (long i = 0; i < 4; ++i) {
-                    long y = patch / s.across() * 2 + i / 2, x = patch % s.across() * 2 + i % 2;
+                Floats outputs[M * M];
+                transform_back<M>(sums + patch * COLUMNS + c, s.sums_apart(), outputs);
+                for (long i = 0; i < M * M; ++i) {
+                    long y = patch / s.across() * M + i / M, x = patch % s.across() * M + i % M;
                     if (y < s.out_height && x < s.out_width)
                         store(map + (y * s.out_width + x) * s.channels_out + c, outputs[i] + load(bias + column + c));
                 }
@@ -156,9 +137,9 @@ template <class T> struct Plainly {
     }
 };
 
-// The same pooled: the 2x2 outputs of a patch are what the pool looks at. Also writes where the largest was found (0 to
-// 3), and adds to the sums and sums of squares per channel that batch norm needs.
-template <class T> struct Pooled {
+// The same pooled 2x2, with windows that lie within patches. Also writes where the largest was found (0 to 3), and adds
+// to the sums and sums of squares per channel that batch norm needs.
+template <int M, class T> struct Pooled {
     const Shape& s;
     T* result;
     uint8_t* places;
@@ -167,48 +148,61 @@ template <class T> struct Pooled {
         Floats total[COLUMNS / LANES] = {}, squares[COLUMNS / LANES] = {};
         for (long patch = 0; patch < s.patches(); ++patch)
             for (long c = 0; c < COLUMNS; c += LANES) {
-                Floats outputs[4];
-                transform_back(sums + patch * COLUMNS + c, s.sums_apart(), outputs);
-                Ints place;
-                Floats best = largest(outputs, &place);
-                Bytes bytes = __builtin_convertvector(place, Bytes);
-                long to = (image * s.patches() + patch) * s.channels_out + column + c;
-                std::memcpy(places + to, &bytes, sizeof bytes);
-                store(result + to, best);
-                best = load(result + to);  // as the next layer will see it
-                total[c / LANES] += best, squares[c / LANES] += best * best;
+                Floats outputs[M * M];
+                transform_back<M>(sums + patch * COLUMNS + c, s.sums_apart(), outputs);
+                for (long i = 0; i < M * M / 4; ++i) {
+                    long in_y = i / (M / 2), in_x = i % (M / 2);
+                    long y = patch / s.across() * (M / 2) + in_y, x = patch % s.across() * (M / 2) + in_x;
+                    if (y >= s.out_height / 2 || x >= s.out_width / 2) continue;
+                    const Floats* corner = outputs + 2 * in_y * M + 2 * in_x;
+                    Floats window[] = {corner[0], corner[1], corner[M], corner[M + 1]};
+                    long to = ((image * (s.out_height / 2) + y) * (s.out_width / 2) + x) * s.channels_out + column + c;
+                    Floats best = write_largest(window, to);
+                    total[c / LANES] += best, squares[c / LANES] += best * best;
+                }
             }
         for (long c = 0; c < COLUMNS; ++c) {
             totals[column + c] += total[c / LANES][c % LANES];
             totals[s.channels_out + column + c] += squares[c / LANES][c % LANES];
         }
     }
+
+    // Gives it as the next layer will see it
+    Floats write_largest(const Floats* window, long to) const {
+        Ints place;
+        store(result + to, largest(window, &place));
+        Bytes bytes = __builtin_convertvector(place, Bytes);
+        std::memcpy(places + to, &bytes, sizeof bytes);
+        return load(result + to);
+    }
 };
 
 // Calls write(sums, image, column, totals of this core) for all images and each 32 channels_out
-template <class T, class Write>
+template <int M, class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, std::vector<double>* totals) {
+    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N;
     long words = s.channels / Arithmetic<T>::PACKED, at_once = s.at_once, num_totals = 2 * s.channels_out;
     totals->assign(omp_get_max_threads() * num_totals, 0.0);
 #pragma omp parallel
     {
-        Buffer values_buffer(16 * s.values_apart() * sizeof(T)), sums_buffer(16 * s.sums_apart() * sizeof(float));
+        Buffer values_buffer(MATRICES * s.values_apart() * sizeof(T));
+        Buffer sums_buffer(MATRICES * s.sums_apart() * sizeof(float));
         T* values = (T*)values_buffer.data;
         float* sums = (float*)sums_buffer.data;
-        std::memset(values_buffer.data, 0, 16 * s.values_apart() * sizeof(T));
+        std::memset(values_buffer.data, 0, MATRICES * s.values_apart() * sizeof(T));
         std::vector<T> zeros(s.channels, T{});
         double* mine = totals->data() + omp_get_thread_num() * num_totals;
 #pragma omp for schedule(static)
         for (long first = 0; first < s.images; first += at_once) {
             long num = std::min(at_once, s.images - first);
             for (long i = 0; i < num; ++i)
-                transform_image(images + (first + i) * s.height * s.width * s.channels, s, zeros.data(),
+                transform_image<M>(images + (first + i) * s.height * s.width * s.channels, s, zeros.data(),
                                 values + i * s.patches() * s.channels);
             for (long column = 0; column < s.channels_out; column += COLUMNS) {
-                for (long k = 0; k < 16; ++k)
+                for (long k = 0; k < MATRICES; ++k)
                     for (long row = 0; row < num * s.patches(); row += ROWS)
                         multiply<T>((const uint32_t*)(values + k * s.values_apart() + row * s.channels),
-                                    filters + (column / COLUMNS * 16 + k) * words * COLUMNS, words,
+                                    filters + (column / COLUMNS * MATRICES + k) * words * COLUMNS, words,
                                     sums + k * s.sums_apart() + row * COLUMNS);
                 for (long i = 0; i < num; ++i) write(sums + i * s.patches() * COLUMNS, first + i, column, mine);
             }
@@ -216,63 +210,59 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
     }
 }
 
-template <class T>
+template <int M, class T>
 void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, const Shape& s, T* result) {
     std::vector<double> totals;
-    convolve(images, filters, s, Plainly<T>{s, bias, result}, &totals);
+    convolve<M>(images, filters, s, Plainly<M, T>{s, bias, result}, &totals);
 }
 
-template <class T>
+template <int M, class T>
 void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s, T* result, uint8_t* places,
                        double* sums) {
     std::vector<double> totals;
-    convolve(images, filters, s, Pooled<T>{s, result, places}, &totals);
+    convolve<M>(images, filters, s, Pooled<M, T>{s, result, places}, &totals);
     for (size_t i = 0; i < totals.size(); ++i) sums[i % (2 * s.channels_out)] += totals[i];
 }
 
-// G g G^T of [9][channels][channels_out]: [channels_out / 32][16][channels][32], for bf16 with channels in pairs
-template <class T>
+// [9][channels][channels_out] to [channels_out / 32][N * N][channels][32], for bf16 with channels in pairs
+template <int M, class T>
 void transform_filters(const float* filters, long channels, long channels_out, long turned, T* result) {
+    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N;
     long packed = Arithmetic<T>::PACKED, tap = channels * channels_out;
 #pragma omp parallel for schedule(static)
     for (long k = 0; k < channels; ++k)
         for (long c = 0; c < channels_out; c += LANES) {
-            Floats columns[4][3];
-            for (int x = 0; x < 3; ++x) {
-                Floats g[3];
-                for (int y = 0; y < 3; ++y)
-                    g[y] = load(filters + (turned ? 8 - 3 * y - x : 3 * y + x) * tap + k * channels_out + c);
-                columns[0][x] = g[0], columns[3][x] = g[2];
-                columns[1][x] = 0.5f * (g[0] + g[1] + g[2]), columns[2][x] = 0.5f * (g[0] - g[1] + g[2]);
-            }
-            for (int y = 0; y < 4; ++y) {
-                Floats *g = columns[y], row[4] = {g[0], 0.5f * (g[0] + g[1] + g[2]), 0.5f * (g[0] - g[1] + g[2]), g[2]};
-                for (int x = 0; x < 4; ++x) {
-                    T values[LANES];
-                    store(values, row[x]);
-                    long place = ((c / COLUMNS * 16 + 4 * y + x) * channels + k / packed * packed) * COLUMNS +
-                                 c % COLUMNS * packed + k % packed;
-                    for (long i = 0; i < LANES; ++i) result[place + i * packed] = values[i];
-                }
+            Floats taps[9], numbers[MATRICES];
+            for (int i = 0; i < 9; ++i) taps[i] = load(filters + (turned ? 8 - i : i) * tap + k * channels_out + c);
+            in_square<3, Winograd<M>::N>(taps, numbers, Winograd<M>::filters);
+            for (int number = 0; number < MATRICES; ++number) {
+                T values[LANES];
+                store(values, numbers[number]);
+                long place = ((c / COLUMNS * MATRICES + number) * channels + k / packed * packed) * COLUMNS +
+                             c % COLUMNS * packed + k % packed;
+                for (long i = 0; i < LANES; ++i) result[place + i * packed] = values[i];
             }
         }
 }
 
 }  // namespace
 
-// images (images, height, width, channels), even and at least 16; filters as transform_filters gives them; bias
-// (channels_out), a multiple of 32; result: (images, out_height, out_width, channels_out), or half the sides if pooled.
-#define EXPORT(T)                                                                                                    \
-    extern "C" void winograd_filters_##T(const float* f, long c, long o, long turned, T* to) {                       \
-        transform_filters(f, c, o, turned, to);                                                                      \
-    }                                                                                                                \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long n, long h, long w, long c,      \
-                                 long p, long q, long o, T* y) {                                                     \
-        convolve_plainly(x, f, b, divided({n, h, w, c, p, q, o}), y);                                                \
-    }                                                                                                                \
-    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long n, long h, long w, long c, long p, long q, \
-                                      long o, T* y, uint8_t* k, double* sums) {                                      \
-        convolve_and_pool(x, f, divided({n, h, w, c, p, q, o}), y, k, sums);                                         \
+// m: 2 or 4. images (images, height, width, channels), even and at least 16; filters as transform_filters gives them;
+// bias (channels_out), a multiple of 32; result: (images, out_height, out_width, channels_out), or half the sides if
+// pooled.
+#define EXPORT(T)                                                                                                      \
+    extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, long turned, T* to) {                 \
+        m == 4 ? transform_filters<4>(f, c, o, turned, to) : transform_filters<2>(f, c, o, turned, to);                \
+    }                                                                                                                  \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w, long c, \
+                                 long p, long q, long o, T* y) {                                                       \
+        Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
+        m == 4 ? convolve_plainly<4>(x, f, b, s, y) : convolve_plainly<2>(x, f, b, s, y);                              \
+    }                                                                                                                  \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long m, long n, long h, long w, long c, long p,   \
+                                      long q, long o, T* y, uint8_t* k, double* sums) {                                \
+        Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
+        m == 4 ? convolve_and_pool<4>(x, f, s, y, k, sums) : convolve_and_pool<2>(x, f, s, y, k, sums);                \
     }
 
 EXPORT(float)

@@ -49,7 +49,8 @@ class Conv3x3(torch.autograd.Function):
         ctx.stride = stride
         if stride > 1 or size[0] * size[1] < winograd.SMALLEST_PIXELS:
             return F.conv2d(images, weight.bfloat16(), stride=stride, padding=1)
-        return winograd.convolve(images, winograd.transformed(weight, images.dtype), torch.zeros(len(weight)), size)
+        filters = winograd.transformed(weight, images.dtype, side=winograd.patch_side(size, images.dtype))
+        return winograd.convolve(images, filters, torch.zeros(len(weight)), size)
 
     @staticmethod
     @once_differentiable
@@ -70,7 +71,9 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         channels_out = len(weight)
         pooled, places = kernels.pooled_like(images, channels_out), kernels.places_like(images, channels_out)
         sums = zero_sums(channels_out)
-        winograd.convolve_and_pool(images, winograd.transformed(weight, images.dtype), pooled, places, sums)
+        side = winograd.patch_side((2 * pooled.shape[2], 2 * pooled.shape[3]), images.dtype)
+        filters = winograd.transformed(weight, images.dtype, side=side)
+        winograd.convolve_and_pool(images, filters, pooled, places, sums)
         constants = kernels.affine_of_batch(norm, sums, pooled)
         ctx.save_for_backward(images, weight, pooled, places, *constants)
         return kernels.gelu_of_affine(pooled, *constants[1:])
@@ -90,7 +93,8 @@ def _images_gradient(images: Tensor, weight: Tensor, gradient: Tensor, stride: i
     """At stride 1 a convolution with the filters turned round."""
     channels, height, width = images.shape[1:]
     if stride == 1 and height * width >= winograd.SMALLEST_PIXELS and channels % 32 == 0:
-        turned = winograd.transformed(weight, images.dtype, turned=True)
+        side = winograd.patch_side((height, width), images.dtype)
+        turned = winograd.transformed(weight, images.dtype, side=side, turned=True)
         return winograd.convolve(gradient, turned, torch.zeros(channels), (height, width))
     if stride == 1:  # outputs that were left out gain nothing
         gradient = F.pad(gradient, (0, width - gradient.shape[3], 0, height - gradient.shape[2]))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import winograd
 from cifarlab.kernels.norm_relu import norm_relu
-from cifarlab.kernels.pool_norm_gelu import gelu, pool_norm_gelu
+from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
@@ -41,7 +40,7 @@ class KernelResidualGroup(ResidualGroup):
         """As ResidualGroup."""
         x = first_half(self, x)
         change = pool_norm_gelu(self.conv2(x), self.norm2, pool=False)
-        return F.gelu(x + self.norm3(self.conv3(change)))
+        return norm_add_gelu(self.conv3(change), self.norm3, x)
 
 
 class KernelResNet(ResNet):

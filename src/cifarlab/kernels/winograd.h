@@ -1,0 +1,91 @@
+// The transformations of F(M x M, 3 x 3), M 2 or 4, of A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural
+// Networks, arXiv 1509.09308, 2015: M * M outputs need N * N products, N = M + 2, in the place of 9 * M * M.
+//
+// They come from the product of two polynomials, known by its values at N - 1 points and by its highest coefficient.
+// The points for M = 4 are those with the smallest error in bf16 (of 0, +-P, +-Q; with 1 and 2 it is twice as large).
+
+#pragma once
+
+#include "lanes.h"
+
+namespace {
+
+// In one dimension, for 16 channels at once. What divides stands with the filters, which are the fewest.
+template <int M> struct Winograd;
+
+template <> struct Winograd<2> {
+    static constexpr int N = 4;
+
+    static inline void values(const Floats* d, Floats* to) {
+        to[0] = d[0] - d[2], to[1] = d[1] + d[2], to[2] = d[2] - d[1], to[3] = d[1] - d[3];
+    }
+    static inline void filters(const Floats* g, Floats* to) {
+        to[0] = g[0], to[3] = g[2];
+        to[1] = 0.5f * (g[0] + g[1] + g[2]), to[2] = 0.5f * (g[0] - g[1] + g[2]);
+    }
+    static inline void outputs(const Floats* m, Floats* to) {
+        to[0] = m[0] + m[1] + m[2], to[1] = m[1] - m[2] - m[3];
+    }
+    // Of outputs, and what sums for filters become: the transposes of `outputs` and `filters`
+    static inline void gradients(const Floats* g, Floats* to) {
+        to[0] = g[0], to[1] = g[0] + g[1], to[2] = g[0] - g[1], to[3] = -g[1];
+    }
+    static inline void taps(const Floats* u, Floats* to) {
+        Floats half = 0.5f * (u[1] + u[2]);
+        to[0] = u[0] + half, to[1] = 0.5f * (u[1] - u[2]), to[2] = half + u[3];
+    }
+};
+
+template <> struct Winograd<4> {
+    static constexpr int N = 6;
+    static constexpr float P = 0.65f, Q = 1.5f, P2 = P * P, Q2 = Q * Q;
+    static constexpr float AT_0 = 1 / (P2 * Q2), AT_P = 0.5f / (P2 * (P2 - Q2)), AT_Q = 0.5f / (Q2 * (Q2 - P2));
+
+    static inline void values(const Floats* d, Floats* to) {
+        Floats even_p = d[4] - Q2 * d[2], odd_p = P * (d[3] - Q2 * d[1]);
+        Floats even_q = d[4] - P2 * d[2], odd_q = Q * (d[3] - P2 * d[1]);
+        to[0] = d[4] + P2 * Q2 * d[0] - (P2 + Q2) * d[2];
+        to[1] = even_p + odd_p, to[2] = even_p - odd_p, to[3] = even_q + odd_q, to[4] = even_q - odd_q;
+        to[5] = d[5] + P2 * Q2 * d[1] - (P2 + Q2) * d[3];
+    }
+    static inline void filters(const Floats* g, Floats* to) {
+        Floats even_p = AT_P * (g[0] + P2 * g[2]), odd_p = AT_P * P * g[1];
+        Floats even_q = AT_Q * (g[0] + Q2 * g[2]), odd_q = AT_Q * Q * g[1];
+        to[0] = AT_0 * g[0], to[5] = g[2];
+        to[1] = even_p + odd_p, to[2] = even_p - odd_p, to[3] = even_q + odd_q, to[4] = even_q - odd_q;
+    }
+    static inline void outputs(const Floats* m, Floats* to) {
+        Floats even_p = m[1] + m[2], odd_p = P * (m[1] - m[2]), even_q = m[3] + m[4], odd_q = Q * (m[3] - m[4]);
+        to[0] = m[0] + even_p + even_q, to[1] = odd_p + odd_q;
+        to[2] = P2 * even_p + Q2 * even_q, to[3] = P2 * odd_p + Q2 * odd_q + m[5];
+    }
+    static inline void gradients(const Floats* g, Floats* to) {
+        Floats even_p = g[0] + P2 * g[2], odd_p = P * (g[1] + P2 * g[3]);
+        Floats even_q = g[0] + Q2 * g[2], odd_q = Q * (g[1] + Q2 * g[3]);
+        to[0] = g[0], to[5] = g[3];
+        to[1] = even_p + odd_p, to[2] = even_p - odd_p, to[3] = even_q + odd_q, to[4] = even_q - odd_q;
+    }
+    static inline void taps(const Floats* u, Floats* to) {
+        Floats even_p = AT_P * (u[1] + u[2]), odd_p = AT_P * P * (u[1] - u[2]);
+        Floats even_q = AT_Q * (u[3] + u[4]), odd_q = AT_Q * Q * (u[3] - u[4]);
+        to[0] = AT_0 * u[0] + even_p + even_q, to[1] = odd_p + odd_q, to[2] = P2 * even_p + Q2 * even_q + u[5];
+    }
+};
+
+// In two dimensions: from[IN][IN] to to[OUT][OUT], first all columns, then all rows
+template <int IN, int OUT, class Along> inline void in_square(const Floats* from, Floats* to, Along along) {
+    Floats between[OUT][IN];
+#pragma GCC unroll 8
+    for (int x = 0; x < IN; ++x) {
+        Floats column[IN], found[OUT];
+#pragma GCC unroll 8
+        for (int y = 0; y < IN; ++y) column[y] = from[y * IN + x];
+        along(column, found);
+#pragma GCC unroll 8
+        for (int y = 0; y < OUT; ++y) between[y][x] = found[y];
+    }
+#pragma GCC unroll 8
+    for (int y = 0; y < OUT; ++y) along(between[y], to + y * OUT);
+}
+
+}  // namespace
