@@ -16,8 +16,10 @@ pytestmark = pytest.mark.usefixtures("kernels")
 GENERATOR = torch.Generator().manual_seed(0)
 TOLERANCE = {
     (torch.float32, 2): 2e-6,
+    (torch.float32, 3): 5e-6,
     (torch.float32, 4): 1e-5,
     (torch.bfloat16, 2): 6e-3,
+    (torch.bfloat16, 3): 9e-3,
     (torch.bfloat16, 4): 1.6e-2,
 }
 """Of the norm of the result, by type and side of the patches."""
@@ -76,7 +78,7 @@ def test_turned_filters_give_the_gradient_for_the_images(dtype: torch.dtype, sid
     assert distance(found, exact) < TOLERANCE[dtype, side]
 
 
-@pytest.mark.parametrize(("dtype", "side"), TOLERANCE)
+@pytest.mark.parametrize(("dtype", "side"), [key for key in TOLERANCE if key[1] != 3])
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 2), (10, 6)])
 def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
     dtype: torch.dtype, side: int, size: tuple[int, int]
@@ -90,8 +92,8 @@ def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
     pooled, places = torch.empty_like(expected, dtype=dtype), torch.empty_like(expected, dtype=torch.uint8)
     sums = torch.full((2, 32), 5.0, dtype=torch.float64)
     convolve_and_pool(images, filters, pooled, places, sums)
-    # the two kernels may contract their sums differently, which bf16 shows where a value is near a tie
-    rtol, atol = (2**-7, 1e-4) if dtype == torch.bfloat16 else (0.0, 0.0)
+    # the two kernels may contract their sums differently
+    rtol, atol = (2**-7 if dtype == torch.bfloat16 else 1e-5), 1e-4
     assert torch.allclose(pooled.float(), expected, rtol=rtol, atol=atol)
     values = pooled.double()
     assert torch.allclose(sums - 5, torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]), rtol=1e-5)
@@ -112,22 +114,24 @@ def test_what_is_no_number_stays_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "products", "side"),
+    ("size", "products", "side", "pooled"),
     [
-        ((1, 1), (16, 36), 2),
-        ((3, 3), (64, 36), 4),
-        ((5, 5), (144, 144), 2),
-        ((6, 6), (144, 144), 2),
-        ((7, 7), (256, 144), 4),
-        ((2, 16), (128, 144), 2),
-        ((30, 30), (3600, 2304), 4),
+        ((1, 1), (16, 25, 36), 2, 2),
+        ((3, 3), (64, 25, 36), 3, 4),
+        ((5, 5), (144, 100, 144), 3, 2),
+        ((6, 6), (144, 100, 144), 3, 2),
+        ((7, 7), (256, 225, 144), 4, 4),
+        ((2, 16), (128, 150, 144), 2, 2),
+        ((9, 9), (400, 225, 324), 3, 4),
+        ((30, 30), (3600, 2500, 2304), 4, 4),
     ],
 )
 def test_patches_are_as_large_as_needs_the_fewest_products(
-    size: tuple[int, int], products: tuple[int, int], side: int
+    size: tuple[int, int], products: tuple[int, ...], side: int, pooled: int
 ) -> None:
-    assert tuple(num_products(size, of) for of in (2, 4)) == products
+    assert tuple(num_products(size, of) for of in (2, 3, 4)) == products
     assert patch_side(size, torch.bfloat16) == side
+    assert patch_side(size, torch.bfloat16, pooled=True) == pooled
     assert patch_side(size, torch.float32) == 2
 
 

@@ -1,8 +1,8 @@
 """The gradient for the filters of a 3×3 convolution in bf16.
 
 Of the three products of a convolution, torch does two at nearly the CPU's full rate, and this one at a half to three
-quarters of it, at a tenth where maps are small (benchmarks/kernels.py). Where patches of 2×2 or 4×4 outputs fit the
-map, the transpose of winograd.py needs fewer products.
+quarters of it, at a tenth where maps are small (benchmarks/kernels.py). Where patches fit the map, the transpose of
+winograd.py needs fewer products.
 """
 
 from __future__ import annotations
@@ -44,5 +44,5 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
 
 
 def _is_quicker_by_patches(size: Sequence[int]) -> bool:
-    """Products in all patches against those of pixels whose neighbour is inside: two thirds pay for the rest."""
-    return 3 * num_products(size, patch_side(size, torch.bfloat16)) < 2 * math.prod(3 * length - 2 for length in size)
+    """Whether patches need less than half of the products with neighbours inside the map, which pays for the rest."""
+    return 2 * num_products(size, patch_side(size, torch.bfloat16)) < math.prod(3 * length - 2 for length in size)

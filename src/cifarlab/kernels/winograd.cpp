@@ -19,7 +19,7 @@ namespace {
 
 constexpr long COLUMNS = 32;   // channels_out at a time, in two registers
 constexpr long ROWS = 12;      // patches at a time: 24 registers of sums
-constexpr long PATCHES[] = {0, 0, 128, 0, 48};  // in a block, by M: enough to be worth reading the filters for
+constexpr long PATCHES[] = {0, 0, 128, 72, 48};  // in a block, by M: enough to be worth reading the filters for
 
 struct Shape {
     long m, images, height, width, channels, out_height, out_width, channels_out;
@@ -91,29 +91,30 @@ template <class T> inline void multiply(const uint32_t* values, const uint32_t* 
 template <int M, class T> void transform_image(const T* image, const Shape& s, const T* zeros, T* values) {
     constexpr int N = Winograd<M>::N;
     const T* pixels[N * N];
+    long apart = s.values_apart();
     for (long patch = 0; patch < s.patches(); ++patch) {
         long top = patch / s.across() * M - 1, left = patch % s.across() * M - 1;
-        for (long i = 0; i < N * N; ++i) {
-            long y = top + i / N, x = left + i % N;
-            bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
-            pixels[i] = inside ? image + (y * s.width + x) * s.channels : zeros;
-        }
+        for (long i = 0; i < N; ++i)
+            for (long k = 0; k < N; ++k) {
+                long y = top + i, x = left + k;
+                bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
+                pixels[i * N + k] = inside ? image + (y * s.width + x) * s.channels : zeros;
+            }
         for (long i = 0; i < s.channels; i += LANES) {
             long c = std::min(i, s.channels - LANES);  // the last ones overlap where 16 do not divide the channels
-            Floats found[N * N], numbers[N * N];
-            for (long k = 0; k < N * N; ++k) found[k] = load(pixels[k] + c);
-            in_square<N, N>(found, numbers, Winograd<M>::values);
-            for (long k = 0; k < N * N; ++k) store(values + k * s.values_apart() + patch * s.channels + c, numbers[k]);
+            T* to = values + patch * s.channels + c;
+            in_square<N, N>(
+                Winograd<M>::values, [&pixels, c](int k) { return load(pixels[k] + c); },
+                [to, apart](int k, Floats number) { store(to + k * apart, number); });
         }
     }
 }
 
 // The M x M outputs of one patch for 16 channels_out
 template <int M> inline void transform_back(const float* sums, long step, Floats* outputs) {
-    constexpr int N = Winograd<M>::N;
-    Floats found[N * N];
-    for (long k = 0; k < N * N; ++k) found[k] = load(sums + k * step);
-    in_square<N, M>(found, outputs, Winograd<M>::outputs);
+    in_square<Winograd<M>::N, M>(
+        Winograd<M>::outputs, [sums, step](int k) { return load(sums + k * step); },
+        [outputs](int i, Floats output) { outputs[i] = output; });
 }
 
 // Writes the outputs of an image for some channels_out
@@ -232,32 +233,32 @@ void transform_filters(const float* filters, long channels, long channels_out, l
 #pragma omp parallel for schedule(static)
     for (long k = 0; k < channels; ++k)
         for (long c = 0; c < channels_out; c += LANES) {
-            Floats taps[9], numbers[MATRICES];
-            for (int i = 0; i < 9; ++i) taps[i] = load(filters + (turned ? 8 - i : i) * tap + k * channels_out + c);
-            in_square<3, Winograd<M>::N>(taps, numbers, Winograd<M>::filters);
-            for (int number = 0; number < MATRICES; ++number) {
-                T values[LANES];
-                store(values, numbers[number]);
-                long place = ((c / COLUMNS * MATRICES + number) * channels + k / packed * packed) * COLUMNS +
-                             c % COLUMNS * packed + k % packed;
-                for (long i = 0; i < LANES; ++i) result[place + i * packed] = values[i];
-            }
+            const float* from = filters + k * channels_out + c;
+            T* to = result + (c / COLUMNS * MATRICES * channels + k / packed * packed) * COLUMNS +
+                    c % COLUMNS * packed + k % packed;
+            in_square<3, Winograd<M>::N>(
+                Winograd<M>::filters, [&](int i) { return load(from + (turned ? 8 - i : i) * tap); },
+                [&](int number, Floats value) {
+                    T values[LANES];
+                    store(values, value);
+                    for (long i = 0; i < LANES; ++i) to[number * channels * COLUMNS + i * packed] = values[i];
+                });
         }
 }
 
 }  // namespace
 
-// m: 2 or 4. images (images, height, width, channels), even and at least 16; filters as transform_filters gives them;
-// bias (channels_out), a multiple of 32; result: (images, out_height, out_width, channels_out), or half the sides if
-// pooled.
+// m: 2, 3 or 4, if pooled 2 or 4. images (images, height, width, channels), even and at least 16; filters as
+// transform_filters gives them; bias (channels_out), a multiple of 32; result: (images, out_height, out_width,
+// channels_out), or half the sides if pooled.
 #define EXPORT(T)                                                                                                      \
     extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, long turned, T* to) {                 \
-        m == 4 ? transform_filters<4>(f, c, o, turned, to) : transform_filters<2>(f, c, o, turned, to);                \
+        by_side(m, [&](auto side) { transform_filters<side()>(f, c, o, turned, to); });                                \
     }                                                                                                                  \
     extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w, long c, \
                                  long p, long q, long o, T* y) {                                                       \
         Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
-        m == 4 ? convolve_plainly<4>(x, f, b, s, y) : convolve_plainly<2>(x, f, b, s, y);                              \
+        by_side(m, [&](auto side) { convolve_plainly<side()>(x, f, b, s, y); });                                       \
     }                                                                                                                  \
     extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long m, long n, long h, long w, long c, long p,   \
                                       long q, long o, T* y, uint8_t* k, double* sums) {                                \

@@ -1,12 +1,15 @@
-// The transformations of F(M x M, 3 x 3), M 2 or 4, of A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural
+// The transformations of F(M x M, 3 x 3), M from 2 to 4, of A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural
 // Networks, arXiv 1509.09308, 2015: M * M outputs need N * N products, N = M + 2, in the place of 9 * M * M.
 //
-// They come from the product of two polynomials, known by its values at N - 1 points and by its highest coefficient.
-// The points for M = 4 are those with the smallest error in bf16 (of 0, +-P, +-Q; with 1 and 2 it is twice as large).
+// They come from the product of two polynomials, known by its values at some points and by its highest coefficient. The
+// points 0, 1 and -1 for M = 2 are the authors'; those for M = 3 (+-P, +-Q) and M = 4 (0, +-P, +-Q) are those that gave
+// the smallest errors in bf16: half of what 0, 1, -1, 2 and -2 give.
 
 #pragma once
 
 #include "lanes.h"
+
+#include <type_traits>
 
 namespace {
 
@@ -33,6 +36,40 @@ template <> struct Winograd<2> {
     static inline void taps(const Floats* u, Floats* to) {
         Floats half = 0.5f * (u[1] + u[2]);
         to[0] = u[0] + half, to[1] = 0.5f * (u[1] - u[2]), to[2] = half + u[3];
+    }
+};
+
+template <> struct Winograd<3> {
+    static constexpr int N = 5;
+    static constexpr float P = 0.4f, Q = 1.3f, P2 = P * P, Q2 = Q * Q;
+    static constexpr float AT_P = 0.5f / (P * (P2 - Q2)), AT_Q = 0.5f / (Q * (Q2 - P2));
+
+    static inline void values(const Floats* d, Floats* to) {
+        Floats odd_p = d[3] - Q2 * d[1], even_p = P * (d[2] - Q2 * d[0]);
+        Floats odd_q = d[3] - P2 * d[1], even_q = Q * (d[2] - P2 * d[0]);
+        to[0] = odd_p + even_p, to[1] = odd_p - even_p, to[2] = odd_q + even_q, to[3] = odd_q - even_q;
+        to[4] = d[4] + P2 * Q2 * d[0] - (P2 + Q2) * d[2];
+    }
+    static inline void filters(const Floats* g, Floats* to) {
+        Floats even_p = AT_P * (g[0] + P2 * g[2]), odd_p = AT_P * P * g[1];
+        Floats even_q = AT_Q * (g[0] + Q2 * g[2]), odd_q = AT_Q * Q * g[1];
+        to[0] = odd_p + even_p, to[1] = odd_p - even_p, to[2] = odd_q + even_q, to[3] = odd_q - even_q;
+        to[4] = g[2];
+    }
+    static inline void outputs(const Floats* m, Floats* to) {
+        Floats even_p = m[0] + m[1], even_q = m[2] + m[3];
+        to[0] = even_p + even_q, to[1] = P * (m[0] - m[1]) + Q * (m[2] - m[3]);
+        to[2] = P2 * even_p + Q2 * even_q + m[4];
+    }
+    static inline void gradients(const Floats* g, Floats* to) {
+        Floats even_p = g[0] + P2 * g[2], odd_p = P * g[1], even_q = g[0] + Q2 * g[2], odd_q = Q * g[1];
+        to[0] = even_p + odd_p, to[1] = even_p - odd_p, to[2] = even_q + odd_q, to[3] = even_q - odd_q;
+        to[4] = g[2];
+    }
+    static inline void taps(const Floats* u, Floats* to) {
+        Floats even_p = AT_P * (u[0] - u[1]), even_q = AT_Q * (u[2] - u[3]);
+        to[0] = even_p + even_q, to[1] = AT_P * P * (u[0] + u[1]) + AT_Q * Q * (u[2] + u[3]);
+        to[2] = P2 * even_p + Q2 * even_q + u[4];
     }
 };
 
@@ -72,20 +109,34 @@ template <> struct Winograd<4> {
     }
 };
 
-// In two dimensions: from[IN][IN] to to[OUT][OUT], first all columns, then all rows
-template <int IN, int OUT, class Along> inline void in_square(const Floats* from, Floats* to, Along along) {
+// Calls call(integral constant) for the M that is known now
+template <class Call> inline void by_side(long m, Call call) {
+    if (m == 2) call(std::integral_constant<int, 2>());
+    if (m == 3) call(std::integral_constant<int, 3>());
+    if (m == 4) call(std::integral_constant<int, 4>());
+}
+
+// In two dimensions: IN x IN numbers, which load(i) gives, to OUT x OUT, which store(i, number) takes; first all columns,
+// then all rows. Unrolled as a whole, so that what is between stays in registers where there are enough.
+template <int IN, int OUT, class Along, class Load, class Store>
+__attribute__((always_inline)) inline void in_square(Along along, Load load, Store store) {
     Floats between[OUT][IN];
 #pragma GCC unroll 8
     for (int x = 0; x < IN; ++x) {
         Floats column[IN], found[OUT];
 #pragma GCC unroll 8
-        for (int y = 0; y < IN; ++y) column[y] = from[y * IN + x];
+        for (int y = 0; y < IN; ++y) column[y] = load(y * IN + x);
         along(column, found);
 #pragma GCC unroll 8
         for (int y = 0; y < OUT; ++y) between[y][x] = found[y];
     }
 #pragma GCC unroll 8
-    for (int y = 0; y < OUT; ++y) along(between[y], to + y * OUT);
+    for (int y = 0; y < OUT; ++y) {
+        Floats found[OUT];
+        along(between[y], found);
+#pragma GCC unroll 8
+        for (int x = 0; x < OUT; ++x) store(y * OUT + x, found[x]);
+    }
 }
 
 }  // namespace

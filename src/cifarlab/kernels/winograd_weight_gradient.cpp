@@ -122,13 +122,13 @@ private:
     template <int IN, class Along>
     static inline void write_pairs(const bf16* const (*pixels)[MATRICES], long c, long channels, Along along, long apart,
                                    uint32_t* to) {
-        Floats numbers[2][MATRICES];
-        for (int i = 0; i < 2; ++i) {
-            Floats found[IN * IN];
-            for (int k = 0; k < IN * IN; ++k) found[k] = load_some(pixels[i][k] + c, channels);
-            in_square<IN, N>(found, numbers[i], along);
-        }
-        for (long k = 0; k < MATRICES; ++k) _mm512_store_si512(to + k * apart, paired(numbers[0][k], numbers[1][k]));
+        Floats first[MATRICES];
+        in_square<IN, N>(
+            along, [&](int k) { return load_some(pixels[0][k] + c, channels); },
+            [&](int k, Floats number) { first[k] = number; });
+        in_square<IN, N>(
+            along, [&](int k) { return load_some(pixels[1][k] + c, channels); },
+            [&](int k, Floats number) { _mm512_store_si512(to + k * apart, paired(first[k], number)); });
     }
 };
 
@@ -139,11 +139,12 @@ template <int M> void gather(const float* sums, const Shape& shape, float* resul
 #pragma omp for schedule(static)
     for (long row = 0; row < shape.channels; ++row)
         for (long c = 0; c < shape.channels_out; c += LANES) {
-            Floats found[MATRICES], taps[9];
-            for (long k = 0; k < MATRICES; ++k) found[k] = load(sums + k * size + row * shape.channels_out + c);
-            in_square<N, 3>(found, taps, Winograd<M>::taps);
-            for (int tap = 0; tap < 9; ++tap)
-                for (int i = 0; i < LANES; ++i) result[((c + i) * 9 + tap) * shape.channels + row] = taps[tap][i];
+            const float* from = sums + row * shape.channels_out + c;
+            in_square<N, 3>(
+                Winograd<M>::taps, [&](int k) { return load(from + k * size); },
+                [&](int tap, Floats value) {
+                    for (int i = 0; i < LANES; ++i) result[((c + i) * 9 + tap) * shape.channels + row] = value[i];
+                });
         }
 }
 
@@ -155,12 +156,12 @@ template <int M> void sum(const bf16* values, const bf16* gradients, const Shape
 
 }  // namespace
 
-// As weight_gradient in weight_gradient.cpp, at stride 1; m: 2 or 4.
+// As weight_gradient in weight_gradient.cpp, at stride 1; m: 2, 3 or 4.
 extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradients, long m, long images, long height,
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{m, images, height, width, channels, out_height, out_width, channels_out};
-    m == 4 ? sum<4>(values, gradients, shape, result) : sum<2>(values, gradients, shape, result);
+    by_side(m, [&](auto side) { sum<side()>(values, gradients, shape, result); });
 }
 
 #endif
