@@ -55,23 +55,25 @@ def compare_convolution(num: int, channels: int, channels_out: int, side: int, o
     """Forward, the gradient for the images, and the one for the filters."""
     images, gradient = maps(num, channels, side, side), maps(num, channels_out, out, out)
     weight, zeros = torch.randn(channels_out, channels, 3, 3), (torch.zeros(channels_out), torch.zeros(channels))
-    filters = weight.bfloat16().contiguous(memory_format=torch.channels_last)
+    rounded = weight.bfloat16().contiguous(memory_format=torch.channels_last)
     margin = 1 - (side - out)
     padded = F.pad(images, (1, margin, 1, margin))
     shape = f"{channels} -> {channels_out}, {side} -> {out} px"
 
     def backward(wanted: list[bool]) -> object:
         how: tuple[object, ...] = (None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted)
-        return torch.ops.aten.convolution_backward(gradient, padded, filters, *how)
+        return torch.ops.aten.convolution_backward(gradient, padded, rounded, *how)
 
     def forward() -> Tensor:
-        return winograd.convolve(images, winograd.transformed(weight, images.dtype), zeros[0], (out, out))
+        filters = winograd.transformed(weight, images.dtype, side=winograd.patch_side((out, out), images.dtype))
+        return winograd.convolve(images, filters, zeros[0], (out, out))
 
     def for_images() -> Tensor:
-        turned = winograd.transformed(weight, images.dtype, turned=True)
+        patch_side = winograd.patch_side((side, side), images.dtype)
+        turned = winograd.transformed(weight, images.dtype, side=patch_side, turned=True)
         return winograd.convolve(gradient, turned, zeros[1], (side, side))
 
-    compare(f"forward {shape}", forward, lambda: F.conv2d(F.pad(images, (1, margin, 1, margin)), filters), rounds)
+    compare(f"forward {shape}", forward, lambda: F.conv2d(F.pad(images, (1, margin, 1, margin)), rounded), rounds)
     if channels % 32 == 0:
         compare(f"for images {shape}", for_images, lambda: backward([True, False, False]), rounds)
     compare(

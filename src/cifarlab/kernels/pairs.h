@@ -42,6 +42,11 @@ template <int ROWS, int APART = ROWS> struct Sums {
         }
     }
 
+    inline void store(float* to) const {
+        for (int row = 0; row < ROWS; ++row)
+            for (int half = 0; half < 2; ++half) _mm512_store_ps(to + row * COLUMNS + 16 * half, sum[row][half]);
+    }
+
     inline void add_to(float* sums, long channels_out) const {
         for (int row = 0; row < ROWS; ++row)
             for (int half = 0; half < 2; ++half) {
@@ -55,10 +60,18 @@ template <int ROWS, int APART = ROWS> struct Sums {
 // be worth loading and storing the sums for
 inline long pairs_in_block(long words_of_pair) { return std::max(1L, BLOCK_WORDS / words_of_pair); }
 
-// Sums `size` numbers over all images, one block after the other, each by all cores; gather(sums) then makes the result
-template <class Block, class Shape, class Gather>
-void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, long size, Gather gather) {
-    std::vector<float> sums(size, 0.f);
+// [rows][channels_out] to result[channels_out][rows]; rows is a multiple of 8
+inline void transpose(const float* sums, long rows, long channels_out, float* result) {
+#pragma omp for schedule(static)
+    for (long first = 0; first < rows; first += 8)
+        for (long c = 0; c < channels_out; ++c)
+            for (long row = first; row < first + 8; ++row) result[c * rows + row] = sums[row * channels_out + c];
+}
+
+// result[channels_out][9][channels] of all images, one block after the other, each by all cores
+template <class Block, class Shape>
+void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, float* result) {
+    std::vector<float> sums(9 * shape.channels * shape.channels_out, 0.f);
     Block block(shape);
     long in_block = 2 * shape.pairs_in_block();
 #pragma omp parallel
@@ -67,7 +80,7 @@ void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape
             block.load(values, gradients, first, std::min(first + in_block, shape.images));
             block.add_to(sums.data());
         }
-        gather(sums.data());
+        transpose(sums.data(), 9 * shape.channels, shape.channels_out, result);
     }
 }
 

@@ -117,15 +117,6 @@ private:
     }
 };
 
-// [9][channels][channels_out] to result[channels_out][9][channels]
-void gather(const float* sums, const Shape& shape, float* result) {
-    long rows = 9 * shape.channels;
-#pragma omp for schedule(static)
-    for (long first = 0; first < rows; first += 8)
-        for (long c = 0; c < shape.channels_out; ++c)
-            for (long row = first; row < first + 8; ++row) result[c * rows + row] = sums[row * shape.channels_out + c];
-}
-
 }  // namespace
 
 // values (images, height, width, channels), gradients (images, out_height, out_width, channels_out); channels is a
@@ -134,8 +125,7 @@ extern "C" void weight_gradient(const bf16* values, const bf16* gradients, long 
                                 long channels, long out_height, long out_width, long channels_out, long stride,
                                 float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out, stride};
-    sum_in_blocks<Block>(values, gradients, shape, 9 * channels * channels_out,
-                         [&](const float* sums) { gather(sums, shape, result); });
+    sum_in_blocks<Block>(values, gradients, shape, result);
 }
 
 #endif

@@ -44,5 +44,5 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
 
 
 def _is_quicker_by_patches(size: Sequence[int]) -> bool:
-    """Whether patches need less than half of the products with neighbours inside the map, which pays for the rest."""
-    return 2 * num_products(size, patch_side(size, torch.bfloat16)) < math.prod(3 * length - 2 for length in size)
+    """Whether patches need less than two thirds of the products with neighbours inside, which pays for the rest."""
+    return 3 * num_products(size, patch_side(size, torch.bfloat16)) < 2 * math.prod(3 * length - 2 for length in size)

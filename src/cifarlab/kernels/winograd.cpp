@@ -225,24 +225,52 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s,
     for (size_t i = 0; i < totals.size(); ++i) sums[i % (2 * s.channels_out)] += totals[i];
 }
 
-// [9][channels][channels_out] to [channels_out / 32][N * N][channels][32], for bf16 with channels in pairs
+// [channels_out][9][channels] to [channels_out / 32][N * N][channels][32], with PACKED channels in a word
 template <int M, class T>
-void transform_filters(const float* filters, long channels, long channels_out, long turned, T* result) {
-    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N;
-    long packed = Arithmetic<T>::PACKED, tap = channels * channels_out;
+void transform_filters(const float* filters, long channels, long channels_out, uint32_t* result) {
+    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N, WORDS = LANES / Arithmetic<T>::PACKED;
+    long words = channels / Arithmetic<T>::PACKED;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (long column = 0; column < channels_out; column += COLUMNS)
+        for (long k = 0; k < channels; k += LANES)
+            for (long c = column; c < column + COLUMNS; ++c) {
+                long first = std::min(k, channels - LANES);  // as in transform_image
+                const float* from = filters + c * 9 * channels + first;
+                uint32_t* to = result + (column / COLUMNS * MATRICES * words + first / Arithmetic<T>::PACKED) * COLUMNS;
+                in_square<3, Winograd<M>::N>(
+                    Winograd<M>::filters, [=](int tap) { return load(from + tap * channels); },
+                    [=](int number, Floats value) {
+                        alignas(64) T values[LANES];
+                        store(values, value);
+                        uint32_t packed[WORDS];
+                        std::memcpy(packed, values, sizeof packed);
+                        for (long word = 0; word < WORDS; ++word)
+                            to[(number * words + word) * COLUMNS + c % COLUMNS] = packed[word];
+                    });
+            }
+}
+
+// [channels][9][channels_out] to the same, and turned by half a turn
+template <int M, class T>
+void transform_turned_filters(const float* filters, long channels, long channels_out, uint32_t* result) {
+    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N, PACKED = Arithmetic<T>::PACKED;
+    long words = channels / PACKED;
 #pragma omp parallel for schedule(static)
-    for (long k = 0; k < channels; ++k)
+    for (long word = 0; word < words; ++word)
         for (long c = 0; c < channels_out; c += LANES) {
-            const float* from = filters + k * channels_out + c;
-            T* to = result + (c / COLUMNS * MATRICES * channels + k / packed * packed) * COLUMNS +
-                    c % COLUMNS * packed + k % packed;
-            in_square<3, Winograd<M>::N>(
-                Winograd<M>::filters, [&](int i) { return load(from + (turned ? 8 - i : i) * tap); },
-                [&](int number, Floats value) {
-                    T values[LANES];
-                    store(values, value);
-                    for (long i = 0; i < LANES; ++i) to[number * channels * COLUMNS + i * packed] = values[i];
-                });
+            T values[MATRICES][PACKED][LANES];
+            for (long i = 0; i < PACKED; ++i) {
+                const float* from = filters + (word * PACKED + i) * 9 * channels_out + c;
+                in_square<3, Winograd<M>::N>(
+                    Winograd<M>::filters, [=](int tap) { return load(from + (8 - tap) * channels_out); },
+                    [&](int number, Floats value) { store(values[number][i], value); });
+            }
+            uint32_t* to = result + (c / COLUMNS * MATRICES * words + word) * COLUMNS + c % COLUMNS;
+            for (long number = 0; number < MATRICES; ++number) {
+                T packed[LANES * PACKED];
+                for (long i = 0; i < LANES * PACKED; ++i) packed[i] = values[number][i % PACKED][i / PACKED];
+                std::memcpy(to + number * words * COLUMNS, packed, sizeof packed);
+            }
         }
 }
 
@@ -252,8 +280,11 @@ void transform_filters(const float* filters, long channels, long channels_out, l
 // transform_filters gives them; bias (channels_out), a multiple of 32; result: (images, out_height, out_width,
 // channels_out), or half the sides if pooled.
 #define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, long turned, T* to) {                 \
-        by_side(m, [&](auto side) { transform_filters<side()>(f, c, o, turned, to); });                                \
+    extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                       \
+        by_side(m, [&](auto side) { transform_filters<side(), T>(f, c, o, to); });                                     \
+    }                                                                                                                  \
+    extern "C" void winograd_turned_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                \
+        by_side(m, [&](auto side) { transform_turned_filters<side(), T>(f, c, o, to); });                              \
     }                                                                                                                  \
     extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w, long c, \
                                  long p, long q, long o, T* y) {                                                       \

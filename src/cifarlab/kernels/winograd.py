@@ -51,11 +51,11 @@ def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2, turned: bo
 
     turned: by half a turn and from channels_out to C, as the gradient for the images wants them.
     """
-    order = (2, 3, 0, 1) if turned else (2, 3, 1, 0)
-    taps = weight.detach().permute(order).contiguous()
-    channels, channels_out = taps.shape[2:]
+    filters = weight.detach().contiguous(memory_format=torch.channels_last)
+    channels_out, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
     result = torch.empty(channels_out // COLUMNS, (side + 2) ** 2, channels, COLUMNS, dtype=dtype)
-    library.call(f"winograd_filters_{SUFFIX[dtype]}", taps, side, channels, channels_out, int(turned), result)
+    name = f"winograd_{'turned_' if turned else ''}filters_{SUFFIX[dtype]}"
+    library.call(name, filters, side, channels, channels_out, result)
     return result
 
 

@@ -62,17 +62,21 @@ public:
             }
     }
 
-    // sums: [N * N][channels][channels_out]
+    // sums: [9][channels][channels_out]
     void add_to(float* sums) const {
 #pragma omp for collapse(2) schedule(static)
-        for (long k = 0; k < MATRICES; ++k)
-            for (long column = 0; column < shape.channels_out; column += COLUMNS)
-                for (long row = 0; row < shape.channels; row += ROWS) {
-                    Sums<ROWS, LANES> found;
-                    found.add(values.words + k * values_apart() + row / LANES * LANES * terms() + row % LANES,
-                              gradients.words + k * gradients_apart() + column * terms(), terms());
-                    found.add_to(sums + (k * shape.channels + row) * shape.channels_out + column, shape.channels_out);
+        for (long column = 0; column < shape.channels_out; column += COLUMNS)
+            for (long row = 0; row < shape.channels; row += ROWS) {
+                alignas(64) float found[MATRICES][ROWS * COLUMNS];
+                for (long k = 0; k < MATRICES; ++k) {
+                    Sums<ROWS, LANES> of_k;
+                    of_k.add(values.words + k * values_apart() + row / LANES * LANES * terms() + row % LANES,
+                             gradients.words + k * gradients_apart() + column * terms(), terms());
+                    of_k.store(found[k]);
                 }
+                for (long i = 0; i < ROWS * COLUMNS; i += LANES)
+                    add_taps(found[0] + i, sums + (row + i / COLUMNS) * shape.channels_out + column + i % COLUMNS);
+            }
     }
 
 private:
@@ -86,6 +90,14 @@ private:
     // of the N * N matrices; a cache line more than they hold, or all would lie in the same places of the caches
     long values_apart() const { return shape.rows() * terms() + LANES; }
     long gradients_apart() const { return shape.channels_out * terms() + LANES; }
+
+    // For 16 channels_out; the numbers are ROWS * COLUMNS apart
+    void add_taps(const float* numbers, float* sums) const {
+        long apart = shape.channels * shape.channels_out;
+        in_square<N, 3>(
+            Winograd<M>::taps, [numbers](int k) { return ::load(numbers + k * ROWS * COLUMNS); },
+            [sums, apart](int tap, Floats value) { add(sums + tap * apart, value); });
+    }
 
     // Addresses of a square of pixels; those outside, and all of an image that is not there, are zeros
     void find(const bf16* maps, long image, long top, long left, long side, long height, long width, long channels,
@@ -132,28 +144,6 @@ private:
     }
 };
 
-// [N * N][channels][channels_out] to result[channels_out][9][channels]
-template <int M> void gather(const float* sums, const Shape& shape, float* result) {
-    constexpr int N = Winograd<M>::N, MATRICES = N * N;
-    long size = shape.channels * shape.channels_out;
-#pragma omp for schedule(static)
-    for (long row = 0; row < shape.channels; ++row)
-        for (long c = 0; c < shape.channels_out; c += LANES) {
-            const float* from = sums + row * shape.channels_out + c;
-            in_square<N, 3>(
-                Winograd<M>::taps, [&](int k) { return load(from + k * size); },
-                [&](int tap, Floats value) {
-                    for (int i = 0; i < LANES; ++i) result[((c + i) * 9 + tap) * shape.channels + row] = value[i];
-                });
-        }
-}
-
-template <int M> void sum(const bf16* values, const bf16* gradients, const Shape& shape, float* result) {
-    long size = Winograd<M>::N * Winograd<M>::N * shape.channels * shape.channels_out;
-    sum_in_blocks<Block<M>>(values, gradients, shape, size,
-                            [&](const float* sums) { gather<M>(sums, shape, result); });
-}
-
 }  // namespace
 
 // As weight_gradient in weight_gradient.cpp, at stride 1; m: 2, 3 or 4.
@@ -161,7 +151,7 @@ extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradien
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{m, images, height, width, channels, out_height, out_width, channels_out};
-    by_side(m, [&](auto side) { sum<side()>(values, gradients, shape, result); });
+    by_side(m, [&](auto side) { sum_in_blocks<Block<side()>>(values, gradients, shape, result); });
 }
 
 #endif
