@@ -16,8 +16,6 @@ pytestmark = pytest.mark.usefixtures("kernels")
 GENERATOR = torch.Generator().manual_seed(0)
 TOLERANCE = {
     (torch.float32, 2): 2e-6,
-    (torch.float32, 3): 5e-6,
-    (torch.float32, 4): 1e-5,
     (torch.bfloat16, 2): 6e-3,
     (torch.bfloat16, 3): 9e-3,
     (torch.bfloat16, 4): 1.6e-2,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
@@ -24,7 +26,7 @@ SOURCES, HEADERS = (tuple(sorted(Path(__file__).parent.glob(pattern))) for patte
 COMPILERS = ("g++", "c++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
 LONGEST_SECONDS = 120
-"""Of the compilation, which takes about three."""
+"""Of one compilation; the longest takes about five."""
 
 SUFFIX = {torch.float32: "float", torch.bfloat16: "bf16"}
 """What the names of kernels for values of a type end in."""
@@ -81,7 +83,9 @@ def compile_to(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            _run([compiler, *FLAGS, "-c", *map(str, SOURCES)], folder)
+            commands = ([compiler, *FLAGS, "-c", str(source)] for source in SOURCES)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(lambda command: _run(command, folder), commands))
             _run([compiler, "-shared", *(f"{source.stem}.o" for source in SOURCES), "-o", "kernels.so"], folder)
             (Path(folder) / "kernels.so").replace(file)
     except OSError as error:

@@ -2,8 +2,8 @@
 //
 // Each N x N patch of the input becomes N * N numbers, each filter as well; what was a convolution is then N * N
 // products of matrices (patches x channels) * (channels x channels_out), whose results become the M x M outputs of each
-// patch. A core takes some images, transforms them, multiplies them with 32 channels_out at a time, and transforms these
-// back before they leave its caches.
+// patch. A core takes some images, transforms them, multiplies them with 32 channels_out at a time, and transforms
+// these back before they leave its caches.
 
 #if defined(__AVX512F__)
 
@@ -220,9 +220,11 @@ void convolve_plainly(const T* images, const uint32_t* filters, const float* bia
 template <int M, class T>
 void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s, T* result, uint8_t* places,
                        double* sums) {
-    std::vector<double> totals;
-    convolve<M>(images, filters, s, Pooled<M, T>{s, result, places}, &totals);
-    for (size_t i = 0; i < totals.size(); ++i) sums[i % (2 * s.channels_out)] += totals[i];
+    if constexpr (M % 2 == 0) {
+        std::vector<double> totals;
+        convolve<M>(images, filters, s, Pooled<M, T>{s, result, places}, &totals);
+        for (size_t i = 0; i < totals.size(); ++i) sums[i % (2 * s.channels_out)] += totals[i];
+    }
 }
 
 // [channels_out][9][channels] to [channels_out / 32][N * N][channels][32], with PACKED channels in a word
@@ -276,25 +278,25 @@ void transform_turned_filters(const float* filters, long channels, long channels
 
 }  // namespace
 
-// m: 2, 3 or 4, if pooled 2 or 4. images (images, height, width, channels), even and at least 16; filters as
+// m: 2, in bf16 also 4 or, unless pooled, 3. images (images, height, width, channels), even and at least 16; filters as
 // transform_filters gives them; bias (channels_out), a multiple of 32; result: (images, out_height, out_width,
 // channels_out), or half the sides if pooled.
 #define EXPORT(T)                                                                                                      \
     extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                       \
-        by_side(m, [&](auto side) { transform_filters<side(), T>(f, c, o, to); });                                     \
+        by_side<T>(m, [&](auto side) { transform_filters<side(), T>(f, c, o, to); });                                  \
     }                                                                                                                  \
     extern "C" void winograd_turned_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                \
-        by_side(m, [&](auto side) { transform_turned_filters<side(), T>(f, c, o, to); });                              \
+        by_side<T>(m, [&](auto side) { transform_turned_filters<side(), T>(f, c, o, to); });                           \
     }                                                                                                                  \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w, long c, \
-                                 long p, long q, long o, T* y) {                                                       \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w,        \
+                                 long c, long p, long q, long o, T* y) {                                               \
         Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
-        by_side(m, [&](auto side) { convolve_plainly<side()>(x, f, b, s, y); });                                       \
+        by_side<T>(m, [&](auto side) { convolve_plainly<side()>(x, f, b, s, y); });                                    \
     }                                                                                                                  \
     extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long m, long n, long h, long w, long c, long p,   \
                                       long q, long o, T* y, uint8_t* k, double* sums) {                                \
         Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
-        m == 4 ? convolve_and_pool<4>(x, f, s, y, k, sums) : convolve_and_pool<2>(x, f, s, y, k, sums);                \
+        by_side<T>(m, [&](auto side) { convolve_and_pool<side()>(x, f, s, y, k, sums); });                             \
     }
 
 EXPORT(float)

@@ -1,5 +1,5 @@
-// The transformations of F(M x M, 3 x 3), M from 2 to 4, of A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural
-// Networks, arXiv 1509.09308, 2015: M * M outputs need N * N products, N = M + 2, in the place of 9 * M * M.
+// The transformations of F(M x M, 3 x 3), M from 2 to 4, of A. Lavin and S. Gray, Fast Algorithms for Convolutional
+// Neural Networks, arXiv 1509.09308, 2015: M * M outputs need N * N products, N = M + 2, in the place of 9 * M * M.
 //
 // They come from the product of two polynomials, known by its values at some points and by its highest coefficient. The
 // points 0, 1 and -1 for M = 2 are the authors'; those for M = 3 (+-P, +-Q) and M = 4 (0, +-P, +-Q) are those that gave
@@ -109,15 +109,17 @@ template <> struct Winograd<4> {
     }
 };
 
-// Calls call(integral constant) for the M that is known now
-template <class Call> inline void by_side(long m, Call call) {
+// Calls call(integral constant) for the M that is known now. In float32, where answers have to be exact, it is 2 alone.
+template <class T, class Call> inline void by_side(long m, Call call) {
     if (m == 2) call(std::integral_constant<int, 2>());
-    if (m == 3) call(std::integral_constant<int, 3>());
-    if (m == 4) call(std::integral_constant<int, 4>());
+    if constexpr (!std::is_same<T, float>::value) {
+        if (m == 3) call(std::integral_constant<int, 3>());
+        if (m == 4) call(std::integral_constant<int, 4>());
+    }
 }
 
-// In two dimensions: IN x IN numbers, which load(i) gives, to OUT x OUT, which store(i, number) takes; first all columns,
-// then all rows. Unrolled as a whole, so that what is between stays in registers where there are enough.
+// In two dimensions: IN x IN numbers, which load(i) gives, to OUT x OUT, which store(i, number) takes; first all
+// columns, then all rows. Unrolled as a whole, so that what is between stays in registers where there are enough.
 template <int IN, int OUT, class Along, class Load, class Store>
 __attribute__((always_inline)) inline void in_square(Along along, Load load, Store store) {
     Floats between[OUT][IN];

@@ -132,8 +132,8 @@ private:
 
     // The N * N numbers of IN x IN pixels of two images, for up to 16 channels
     template <int IN, class Along>
-    static inline void write_pairs(const bf16* const (*pixels)[MATRICES], long c, long channels, Along along, long apart,
-                                   uint32_t* to) {
+    static inline void write_pairs(const bf16* const (*pixels)[MATRICES], long c, long channels, Along along,
+                                   long apart, uint32_t* to) {
         Floats first[MATRICES];
         in_square<IN, N>(
             along, [&](int k) { return load_some(pixels[0][k] + c, channels); },
@@ -151,7 +151,7 @@ extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradien
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{m, images, height, width, channels, out_height, out_width, channels_out};
-    by_side(m, [&](auto side) { sum_in_blocks<Block<side()>>(values, gradients, shape, result); });
+    by_side<bf16>(m, [&](auto side) { sum_in_blocks<Block<side()>>(values, gradients, shape, result); });
 }
 
 #endif
