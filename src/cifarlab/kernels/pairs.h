@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "buffer.h"
 #include "lanes.h"
 
 #include <immintrin.h>
@@ -12,14 +13,6 @@ namespace {
 
 constexpr long COLUMNS = 32;           // that are summed up at once, in two registers
 constexpr long BLOCK_WORDS = 1 << 20;  // in a block
-
-// Memory on a cache line's boundary
-struct Buffer {
-    uint32_t* words;
-    explicit Buffer(long size) : words((uint32_t*)_mm_malloc(size * sizeof(uint32_t), 64)) {}
-    ~Buffer() { _mm_free(words); }
-    Buffer(const Buffer&) = delete;
-};
 
 // values: [pairs][APART], of which ROWS are summed up; gradients: [pairs][COLUMNS]
 template <int ROWS, int APART = ROWS> struct Sums {

@@ -7,6 +7,7 @@
 
 #if defined(__AVX512F__)
 
+#include "buffer.h"
 #include "lanes.h"
 #include "winograd.h"
 
@@ -59,13 +60,6 @@ template <> struct Arithmetic<bf16> {
     }
 };
 #endif
-
-struct Buffer {
-    void* data;
-    explicit Buffer(long bytes) : data(_mm_malloc(bytes, 64)) {}
-    ~Buffer() { _mm_free(data); }
-    Buffer(const Buffer&) = delete;
-};
 
 // sums[ROWS][COLUMNS] = values[ROWS][words] * filters[words][COLUMNS]
 template <class T> inline void multiply(const uint32_t* values, const uint32_t* filters, long words, float* sums) {
@@ -181,16 +175,15 @@ template <int M, class T> struct Pooled {
 // Calls write(sums, image, column, totals of this core) for all images and each 32 channels_out
 template <int M, class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, std::vector<double>* totals) {
-    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N;
-    long words = s.channels / Arithmetic<T>::PACKED, at_once = s.at_once, num_totals = 2 * s.channels_out;
+    constexpr long MATRICES = Winograd<M>::N * Winograd<M>::N, PACKED = Arithmetic<T>::PACKED;
+    long words = s.channels / PACKED, at_once = s.at_once, num_totals = 2 * s.channels_out;
     totals->assign(omp_get_max_threads() * num_totals, 0.0);
 #pragma omp parallel
     {
-        Buffer values_buffer(MATRICES * s.values_apart() * sizeof(T));
-        Buffer sums_buffer(MATRICES * s.sums_apart() * sizeof(float));
-        T* values = (T*)values_buffer.data;
-        float* sums = (float*)sums_buffer.data;
-        std::memset(values_buffer.data, 0, MATRICES * s.values_apart() * sizeof(T));
+        Buffer values_buffer(MATRICES * s.values_apart() / PACKED), sums_buffer(MATRICES * s.sums_apart());
+        T* values = (T*)values_buffer.words;
+        float* sums = (float*)sums_buffer.words;
+        std::memset(values_buffer.words, 0, MATRICES * s.values_apart() * sizeof(T));
         std::vector<T> zeros(s.channels, T{});
         double* mine = totals->data() + omp_get_thread_num() * num_totals;
 #pragma omp for schedule(static)
@@ -242,10 +235,8 @@ void transform_filters(const float* filters, long channels, long channels_out, u
                 in_square<3, Winograd<M>::N>(
                     Winograd<M>::filters, [=](int tap) { return load(from + tap * channels); },
                     [=](int number, Floats value) {
-                        alignas(64) T values[LANES];
-                        store(values, value);
                         uint32_t packed[WORDS];
-                        std::memcpy(packed, values, sizeof packed);
+                        store((T*)packed, value);
                         for (long word = 0; word < WORDS; ++word)
                             to[(number * words + word) * COLUMNS + c % COLUMNS] = packed[word];
                     });
