@@ -13,6 +13,11 @@ pytestmark = pytest.mark.usefixtures("bf16_kernels")
 GENERATOR = torch.Generator().manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    GENERATOR.manual_seed(0)
+
+
 def draw(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=GENERATOR).bfloat16().contiguous(memory_format=torch.channels_last)
 

@@ -26,6 +26,11 @@ SIZES = [((6, 6), (6, 6)), ((7, 5), (7, 5)), ((7, 7), (6, 6)), ((6, 6), (7, 7)),
 SIZES += [((8, 9), (8, 9)), ((10, 4), (9, 3))]
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    GENERATOR.manual_seed(0)
+
+
 def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(*shape, generator=GENERATOR).to(dtype)
 
