@@ -1,4 +1,4 @@
-"""Our kernels for CPUs against torch's own operations, at the sizes that `speed` has with images of 32 px.
+"""Our kernels for CPUs against torch's own operations, at the sizes that `speednet` has with images of 32 px.
 
     python benchmarks/kernels.py [--images 500] [--rounds 9]
 

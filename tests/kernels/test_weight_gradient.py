@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels.weight_gradient import fits, weight_gradient
+from cifarlab.kernels.weight_gradient import _is_quicker_by_patches, fits, weight_gradient
+from cifarlab.kernels.winograd import patch_side
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
 
@@ -94,6 +95,12 @@ def test_threads_share_the_work_and_change_nothing(side: int) -> None:
         torch.set_num_threads(before)
     for other in found[1:]:
         assert torch.equal(other, found[0])
+
+
+def test_patches_of_2x2_are_never_asked_for() -> None:
+    sizes = [(height, width) for height in range(1, 65) for width in range(1, 65)]
+    sides = {size: patch_side(size, torch.bfloat16) for size in sizes}
+    assert {sides[size] for size in sizes if _is_quicker_by_patches(size, sides[size])} == {3, 4}
 
 
 def test_it_fits_channels_that_fill_its_registers() -> None:

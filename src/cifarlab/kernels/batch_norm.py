@@ -93,3 +93,10 @@ def linear_gradient(
     of_x = -of_gradient * r.square() * (sums[1] - sums[0] * mean) / num
     constant = -of_gradient * sums[0] / num - of_x * mean
     return of_gradient.float(), of_x.float(), constant.float()
+
+
+def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
+    """dx from g and x, and the three numbers per channel of `linear_gradient`."""
+    result = torch.empty_like(x)
+    call("norm_gradient", inner, x, num_pixels(x), x.shape[1], *linear, result)
+    return result

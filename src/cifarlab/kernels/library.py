@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -84,7 +83,7 @@ def compile_to(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             commands = ([compiler, *FLAGS, "-c", str(source)] for source in SOURCES)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda command: _run(command, folder), commands))
             _run([compiler, "-shared", *(f"{source.stem}.o" for source in SOURCES), "-o", "kernels.so"], folder)
             (Path(folder) / "kernels.so").replace(file)

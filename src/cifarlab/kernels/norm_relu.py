@@ -53,9 +53,9 @@ class NormRelu(torch.autograd.Function):
         x, output, weight, mean, r = ctx.saved_tensors
         num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        inner, sums, result = torch.empty_like(x), batch_norm.zero_sums(channels), torch.empty_like(x)
+        inner, sums = torch.empty_like(x), batch_norm.zero_sums(channels)
         call("relu_gradient_and_sums", gradient, x, output, num, height * width, channels, inner, sums)
         linear = batch_norm.linear_gradient(mean, r, sums, num_pixels(x), weight.double())
-        call("norm_gradient", inner, x, num_pixels(x), channels, *linear, result)
+        result = batch_norm.norm_gradient(inner, x, linear)
         for_weight = (r * (sums[1] - sums[0] * mean)).float()
         return result, inner if ctx.has_added else None, for_weight, sums[0].float(), None

@@ -70,7 +70,11 @@ class PoolNormGelu(torch.autograd.Function):
         """The gradients for x and bias."""
         pooled, places, *constants = ctx.saved_tensors
         inner, for_bias, linear = gelu_gradient(gradient, pooled, *constants)
-        for_x = pool_gradient(inner, pooled, places, linear) if ctx.pool else norm_gradient(inner, pooled, linear)
+        for_x = (
+            pool_gradient(inner, pooled, places, linear)
+            if ctx.pool
+            else batch_norm.norm_gradient(inner, pooled, linear)
+        )
         return for_x, for_bias, None, None
 
 
@@ -90,7 +94,7 @@ class NormAddGelu(torch.autograd.Function):
         """The gradients for x, added and bias."""
         x, added, *constants = ctx.saved_tensors
         inner, for_bias, linear = gelu_gradient(gradient, x, *constants, added=added)
-        return norm_gradient(inner, x, linear), inner, for_bias, None
+        return batch_norm.norm_gradient(inner, x, linear), inner, for_bias, None
 
 
 def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
@@ -123,13 +127,6 @@ def pool_gradient(inner: Tensor, pooled: Tensor, places: Tensor, linear: tuple[T
     shape = (num, channels, 2 * height, 2 * width)
     result = torch.empty(shape, dtype=pooled.dtype, memory_format=torch.channels_last)
     call("norm_and_pool_gradient", inner, pooled, places, *sizes(result), *linear, result)
-    return result
-
-
-def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
-    """Back through the norm alone."""
-    result = torch.empty_like(x)
-    call("norm_gradient", inner, x, num_pixels(x), x.shape[1], *linear, result)
     return result
 
 

@@ -35,14 +35,15 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
     num, channels, height, width = images.shape
     channels_out, *size = gradient.shape[1:]
     result = torch.empty(channels_out, channels, 3, 3, memory_format=torch.channels_last)
-    if stride == 1 and channels >= FEWEST_CHANNELS and _is_quicker_by_patches(size):
-        name, side = "winograd_weight_gradient", patch_side(size, images.dtype)
+    side = patch_side(size, images.dtype)
+    if stride == 1 and channels >= FEWEST_CHANNELS and _is_quicker_by_patches(size, side):
+        name = "winograd_weight_gradient"
         library.call(name, images, gradient, side, num, height, width, channels, *size, channels_out, result)
     else:
         library.call(KERNEL, images, gradient, num, height, width, channels, *size, channels_out, stride, result)
     return result
 
 
-def _is_quicker_by_patches(size: Sequence[int]) -> bool:
-    """Whether patches need less than two thirds of the products with neighbours inside, which pays for the rest."""
-    return 3 * num_products(size, patch_side(size, torch.bfloat16)) < 2 * math.prod(3 * length - 2 for length in size)
+def _is_quicker_by_patches(size: Sequence[int], side: int) -> bool:
+    """Whether patches need less than two thirds of the products with neighbours inside; those of 2×2 never do."""
+    return 3 * num_products(size, side) < 2 * math.prod(3 * length - 2 for length in size)

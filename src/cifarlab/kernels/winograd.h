@@ -29,14 +29,6 @@ template <> struct Winograd<2> {
     static inline void outputs(const Floats* m, Floats* to) {
         to[0] = m[0] + m[1] + m[2], to[1] = m[1] - m[2] - m[3];
     }
-    // Of outputs, and what sums for filters become: the transposes of `outputs` and `filters`
-    static inline void gradients(const Floats* g, Floats* to) {
-        to[0] = g[0], to[1] = g[0] + g[1], to[2] = g[0] - g[1], to[3] = -g[1];
-    }
-    static inline void taps(const Floats* u, Floats* to) {
-        Floats half = 0.5f * (u[1] + u[2]);
-        to[0] = u[0] + half, to[1] = 0.5f * (u[1] - u[2]), to[2] = half + u[3];
-    }
 };
 
 template <> struct Winograd<3> {
@@ -61,6 +53,7 @@ template <> struct Winograd<3> {
         to[0] = even_p + even_q, to[1] = P * (m[0] - m[1]) + Q * (m[2] - m[3]);
         to[2] = P2 * even_p + Q2 * even_q + m[4];
     }
+    // Of outputs, and what sums for filters become: the transposes of `outputs` and `filters`
     static inline void gradients(const Floats* g, Floats* to) {
         Floats even_p = g[0] + P2 * g[2], odd_p = P * g[1], even_q = g[0] + Q2 * g[2], odd_q = Q * g[1];
         to[0] = even_p + odd_p, to[1] = even_p - odd_p, to[2] = even_q + odd_q, to[3] = even_q - odd_q;

@@ -146,12 +146,13 @@ private:
 
 }  // namespace
 
-// As weight_gradient in weight_gradient.cpp, at stride 1; m: 2, 3 or 4.
+// As weight_gradient in weight_gradient.cpp, at stride 1; m: 3 or 4.
 extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradients, long m, long images, long height,
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{m, images, height, width, channels, out_height, out_width, channels_out};
-    by_side<bf16>(m, [&](auto side) { sum_in_blocks<Block<side()>>(values, gradients, shape, result); });
+    m == 4 ? sum_in_blocks<Block<4>>(values, gradients, shape, result)
+           : sum_in_blocks<Block<3>>(values, gradients, shape, result);
 }
 
 #endif
