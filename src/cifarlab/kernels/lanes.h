@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -29,9 +29,15 @@ inline Floats load(const float* from) {
 inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
 
 inline Floats load(const bf16* from) {
+#if defined(__AVX512F__)
+    // compilers make six instructions of the plain form
+    __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from));
+    return (Floats)_mm512_slli_epi32(words, 16);
+#else
     Halves halves;
     std::memcpy(&halves, from, sizeof halves);
     return (Floats)(__builtin_convertvector(halves, Words) << 16);
+#endif
 }
 
 // To the nearest, ties to even
@@ -45,6 +51,25 @@ inline void store(bf16* to, Floats x) {
     Halves halves = __builtin_convertvector(rounded, Halves);
 #endif
     std::memcpy(to, &halves, sizeof halves);
+}
+
+#if defined(__AVX512BF16__)
+// The bf16 numbers of both as pairs
+inline __m512i paired(Floats one, Floats other) {
+    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)one));
+    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)other));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+#endif
+
+// Both, one behind the other: a whole cache line of bf16 at once
+inline void store_two(float* to, Floats x, Floats y) { store(to, x), store(to + LANES, y); }
+inline void store_two(bf16* to, Floats x, Floats y) {
+#if defined(__AVX512BF16__)
+    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh((__m512)y, (__m512)x));
+#else
+    store(to, x), store(to + LANES, y);
+#endif
 }
 
 inline void add(float* to, Floats x) { store(to, load(to) + x); }

@@ -19,8 +19,8 @@
 namespace {
 
 constexpr long COLUMNS = 32;   // channels_out at a time, in two registers
-constexpr long ROWS = 12;      // patches at a time: 24 registers of sums
-constexpr long PATCHES[] = {0, 0, 128, 72, 48};  // in a block, by M: enough to be worth reading the filters for
+constexpr long ROWS = 8;      // patches at a time: 16 registers of sums
+constexpr long PATCHES[] = {0, 0, 128, 72, 64};  // in a block, by M: enough to be worth reading the filters for
 
 struct Shape {
     long m, images, height, width, channels, out_height, out_width, channels_out;
@@ -104,11 +104,20 @@ template <int M, class T> void transform_image(const T* image, const Shape& s, c
     }
 }
 
-// The M x M outputs of one patch for 16 channels_out
-template <int M> inline void transform_back(const float* sums, long step, Floats* outputs) {
-    in_square<Winograd<M>::N, M>(
-        Winograd<M>::outputs, [sums, step](int k) { return load(sums + k * step); },
-        [outputs](int i, Floats output) { outputs[i] = output; });
+// The M x M outputs of one patch for COLUMNS channels_out
+template <int M> inline void transform_back(const float* sums, long step, Floats (*outputs)[M * M]) {
+    for (long c = 0; c < COLUMNS; c += LANES)
+        in_square<Winograd<M>::N, M>(
+            Winograd<M>::outputs, [sums, step, c](int k) { return load(sums + k * step + c); },
+            [outputs, c](int i, Floats output) { outputs[c / LANES][i] = output; });
+}
+
+// Brings a part of what will be needed, `count` pieces of `bytes`, `apart` bytes apart, into the caches of this core
+template <int WRITE>
+__attribute__((always_inline)) inline void prefetch(const void* from, long count, long bytes, long apart, long part, long parts) {
+    long first = part * count / parts, last = (part + 1) * count / parts;
+    for (long i = first; i < last; ++i)
+        for (long k = 0; k < bytes; k += 64) __builtin_prefetch((const char*)from + i * apart + k, WRITE, 2);
 }
 
 // Writes the outputs of an image for some channels_out
@@ -118,18 +127,27 @@ template <int M, class T> struct Plainly {
     T* result;
 
     void operator()(const float* sums, long image, long column, double*) const {
-        T* map = result + image * s.out_height * s.out_width * s.channels_out + column;
-        for (long patch = 0; patch < s.patches(); ++patch)
-            for (long c = 0; c < COLUMNS; c += LANES) {
-                Floats outputs[M * M];
-                transform_back<M>(sums + patch * COLUMNS + c, s.sums_apart(), outputs);
-                for (long i = 0; i < M * M; ++i) {
-                    long y = patch / s.across() * M + i / M, x = patch % s.across() * M + i % M;
-                    if (y < s.out_height && x < s.out_width)
-                        store(map + (y * s.out_width + x) * s.channels_out + c, outputs[i] + load(bias + column + c));
-                }
+        T* map = at(image) + column;
+        Floats shift[] = {load(bias + column), load(bias + column + LANES)};
+        for (long patch = 0; patch < s.patches(); ++patch) {
+            Floats outputs[COLUMNS / LANES][M * M];
+            transform_back<M>(sums + patch * COLUMNS, s.sums_apart(), outputs);
+            long top = patch / s.across() * M, left = patch % s.across() * M;
+            for (long i = 0; i < M * M; ++i) {
+                long y = top + i / M, x = left + i % M;
+                if (y < s.out_height && x < s.out_width)
+                    store_two(map + (y * s.out_width + x) * s.channels_out, outputs[0][i] + shift[0],
+                              outputs[1][i] + shift[1]);
             }
+        }
     }
+
+    __attribute__((always_inline)) void prefetch(long image, long num, long column, long part, long parts) const {
+        long pixels = num * s.out_height * s.out_width;
+        ::prefetch<1>(at(image) + column, pixels, COLUMNS * sizeof(T), s.channels_out * sizeof(T), part, parts);
+    }
+
+    T* at(long image) const { return result + image * s.out_height * s.out_width * s.channels_out; }
 };
 
 // The same pooled 2x2, with windows that lie within patches. Also writes where the largest was found (0 to 3), and adds
@@ -141,21 +159,22 @@ template <int M, class T> struct Pooled {
 
     void operator()(const float* sums, long image, long column, double* totals) const {
         Floats total[COLUMNS / LANES] = {}, squares[COLUMNS / LANES] = {};
-        for (long patch = 0; patch < s.patches(); ++patch)
-            for (long c = 0; c < COLUMNS; c += LANES) {
-                Floats outputs[M * M];
-                transform_back<M>(sums + patch * COLUMNS + c, s.sums_apart(), outputs);
-                for (long i = 0; i < M * M / 4; ++i) {
-                    long in_y = i / (M / 2), in_x = i % (M / 2);
-                    long y = patch / s.across() * (M / 2) + in_y, x = patch % s.across() * (M / 2) + in_x;
-                    if (y >= s.out_height / 2 || x >= s.out_width / 2) continue;
-                    const Floats* corner = outputs + 2 * in_y * M + 2 * in_x;
+        for (long patch = 0; patch < s.patches(); ++patch) {
+            Floats outputs[COLUMNS / LANES][M * M];
+            transform_back<M>(sums + patch * COLUMNS, s.sums_apart(), outputs);
+            long top = patch / s.across() * (M / 2), left = patch % s.across() * (M / 2);
+            for (long i = 0; i < M * M / 4; ++i) {
+                long in_y = i / (M / 2), in_x = i % (M / 2), y = top + in_y, x = left + in_x;
+                if (y >= s.out_height / 2 || x >= s.out_width / 2) continue;
+                for (long c = 0; c < COLUMNS / LANES; ++c) {
+                    const Floats* corner = outputs[c] + 2 * in_y * M + 2 * in_x;
                     Floats window[] = {corner[0], corner[1], corner[M], corner[M + 1]};
-                    long to = ((image * (s.out_height / 2) + y) * (s.out_width / 2) + x) * s.channels_out + column + c;
-                    Floats best = write_largest(window, to);
-                    total[c / LANES] += best, squares[c / LANES] += best * best;
+                    Floats best = write_largest(window, at(image) + (y * (s.out_width / 2) + x) * s.channels_out +
+                                                            column + c * LANES);
+                    total[c] += best, squares[c] += best * best;
                 }
             }
+        }
         for (long c = 0; c < COLUMNS; ++c) {
             totals[column + c] += total[c / LANES][c % LANES];
             totals[s.channels_out + column + c] += squares[c / LANES][c % LANES];
@@ -170,6 +189,14 @@ template <int M, class T> struct Pooled {
         std::memcpy(places + to, &bytes, sizeof bytes);
         return load(result + to);
     }
+
+    __attribute__((always_inline)) void prefetch(long image, long num, long column, long part, long parts) const {
+        long pixels = num * (s.out_height / 2) * (s.out_width / 2), from = at(image) + column, apart = s.channels_out;
+        ::prefetch<1>(result + from, pixels, COLUMNS * sizeof(T), apart * sizeof(T), part, parts);
+        ::prefetch<1>(places + from, pixels, COLUMNS, apart, part, parts);
+    }
+
+    long at(long image) const { return image * (s.out_height / 2) * (s.out_width / 2) * s.channels_out; }
 };
 
 // Calls write(sums, image, column, totals of this core) for all images and each 32 channels_out
@@ -177,6 +204,7 @@ template <int M, class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, std::vector<double>* totals) {
     constexpr long MATRICES = Winograd<M>::N * Winograd<M>::N, PACKED = Arithmetic<T>::PACKED;
     long words = s.channels / PACKED, at_once = s.at_once, num_totals = 2 * s.channels_out;
+    long map = s.height * s.width * s.channels;
     totals->assign(omp_get_max_threads() * num_totals, 0.0);
 #pragma omp parallel
     {
@@ -190,14 +218,17 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
         for (long first = 0; first < s.images; first += at_once) {
             long num = std::min(at_once, s.images - first);
             for (long i = 0; i < num; ++i)
-                transform_image<M>(images + (first + i) * s.height * s.width * s.channels, s, zeros.data(),
-                                values + i * s.patches() * s.channels);
+                transform_image<M>(images + (first + i) * map, s, zeros.data(), values + i * s.patches() * s.channels);
             for (long column = 0; column < s.channels_out; column += COLUMNS) {
-                for (long k = 0; k < MATRICES; ++k)
+                for (long k = 0; k < MATRICES; ++k) {
+                    write.prefetch(first, num, column, k, MATRICES);
+                    if (column + COLUMNS == s.channels_out)
+                        prefetch<0>(images + (first + num) * map, num * map * sizeof(T) / 64, 64, 64, k, MATRICES);
                     for (long row = 0; row < num * s.patches(); row += ROWS)
                         multiply<T>((const uint32_t*)(values + k * s.values_apart() + row * s.channels),
                                     filters + (column / COLUMNS * MATRICES + k) * words * COLUMNS, words,
                                     sums + k * s.sums_apart() + row * COLUMNS);
+                }
                 for (long i = 0; i < num; ++i) write(sums + i * s.patches() * COLUMNS, first + i, column, mine);
             }
         }
@@ -220,65 +251,12 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s,
     }
 }
 
-// [channels_out][9][channels] to [channels_out / 32][N * N][channels][32], with PACKED channels in a word
-template <int M, class T>
-void transform_filters(const float* filters, long channels, long channels_out, uint32_t* result) {
-    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N, WORDS = LANES / Arithmetic<T>::PACKED;
-    long words = channels / Arithmetic<T>::PACKED;
-#pragma omp parallel for collapse(2) schedule(static)
-    for (long column = 0; column < channels_out; column += COLUMNS)
-        for (long k = 0; k < channels; k += LANES)
-            for (long c = column; c < column + COLUMNS; ++c) {
-                long first = std::min(k, channels - LANES);  // as in transform_image
-                const float* from = filters + c * 9 * channels + first;
-                uint32_t* to = result + (column / COLUMNS * MATRICES * words + first / Arithmetic<T>::PACKED) * COLUMNS;
-                in_square<3, Winograd<M>::N>(
-                    Winograd<M>::filters, [=](int tap) { return load(from + tap * channels); },
-                    [=](int number, Floats value) {
-                        uint32_t packed[WORDS];
-                        store((T*)packed, value);
-                        for (long word = 0; word < WORDS; ++word)
-                            to[(number * words + word) * COLUMNS + c % COLUMNS] = packed[word];
-                    });
-            }
-}
-
-// [channels][9][channels_out] to the same, and turned by half a turn
-template <int M, class T>
-void transform_turned_filters(const float* filters, long channels, long channels_out, uint32_t* result) {
-    constexpr int MATRICES = Winograd<M>::N * Winograd<M>::N, PACKED = Arithmetic<T>::PACKED;
-    long words = channels / PACKED;
-#pragma omp parallel for schedule(static)
-    for (long word = 0; word < words; ++word)
-        for (long c = 0; c < channels_out; c += LANES) {
-            T values[MATRICES][PACKED][LANES];
-            for (long i = 0; i < PACKED; ++i) {
-                const float* from = filters + (word * PACKED + i) * 9 * channels_out + c;
-                in_square<3, Winograd<M>::N>(
-                    Winograd<M>::filters, [=](int tap) { return load(from + (8 - tap) * channels_out); },
-                    [&](int number, Floats value) { store(values[number][i], value); });
-            }
-            uint32_t* to = result + (c / COLUMNS * MATRICES * words + word) * COLUMNS + c % COLUMNS;
-            for (long number = 0; number < MATRICES; ++number) {
-                T packed[LANES * PACKED];
-                for (long i = 0; i < LANES * PACKED; ++i) packed[i] = values[number][i % PACKED][i / PACKED];
-                std::memcpy(to + number * words * COLUMNS, packed, sizeof packed);
-            }
-        }
-}
-
 }  // namespace
 
 // m: 2, in bf16 also 4 or, unless pooled, 3. images (images, height, width, channels), even and at least 16; filters as
-// transform_filters gives them; bias (channels_out), a multiple of 32; result: (images, out_height, out_width,
+// winograd_filters gives them; bias (channels_out), a multiple of 32; result: (images, out_height, out_width,
 // channels_out), or half the sides if pooled.
 #define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                       \
-        by_side<T>(m, [&](auto side) { transform_filters<side(), T>(f, c, o, to); });                                  \
-    }                                                                                                                  \
-    extern "C" void winograd_turned_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                \
-        by_side<T>(m, [&](auto side) { transform_turned_filters<side(), T>(f, c, o, to); });                           \
-    }                                                                                                                  \
     extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w,        \
                                  long c, long p, long q, long o, T* y) {                                               \
         Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \

@@ -34,13 +34,6 @@ inline Floats load_some(const bf16* from, long channels) {
     return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
 }
 
-// The bf16 numbers of both as pairs
-inline __m512i paired(Floats one, Floats other) {
-    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)one));
-    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)other));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
-
 // Some pairs of images: values as [N * N][16 rows][patch][pair][row], gradients as
 // [N * N][32 columns][patch][pair][column]; rows beyond the channels are zeros
 template <int M> class Block {
