@@ -4,15 +4,19 @@
 
 #include "buffer.h"
 #include "lanes.h"
+#include "prefetch.h"
 
 #include <immintrin.h>
+#include <omp.h>
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace {
 
 constexpr long COLUMNS = 32;           // that are summed up at once, in two registers
-constexpr long BLOCK_WORDS = 1 << 20;  // in a block
+constexpr long BLOCK_WORDS = 1 << 19;  // in a block
+constexpr long SUMS = 1 << 26;         // of all cores: more of them would have too much to add up
 
 // values: [pairs][APART], of which ROWS are summed up; gradients: [pairs][COLUMNS]
 template <int ROWS, int APART = ROWS> struct Sums {
@@ -49,31 +53,44 @@ template <int ROWS, int APART = ROWS> struct Sums {
     }
 };
 
-// Pairs of images in a block, for so many words of each: small enough for the caches that cores share, large enough to
-// be worth loading and storing the sums for
+// Pairs of images in a block, for so many words of each: small enough for a core's caches, large enough to be worth
+// loading and storing the sums for
 inline long pairs_in_block(long words_of_pair) { return std::max(1L, BLOCK_WORDS / words_of_pair); }
 
-// [rows][channels_out] to result[channels_out][rows]; rows is a multiple of 8
-inline void transpose(const float* sums, long rows, long channels_out, float* result) {
+// The sums of all cores, [rows][channels_out] each, to result[channels_out][rows]; rows is a multiple of 8
+inline void add_transposed(const float* sums, long cores, long rows, long channels_out, float* result) {
 #pragma omp for schedule(static)
     for (long first = 0; first < rows; first += 8)
         for (long c = 0; c < channels_out; ++c)
-            for (long row = first; row < first + 8; ++row) result[c * rows + row] = sums[row * channels_out + c];
+            for (long row = first; row < first + 8; ++row) {
+                float sum = 0;
+                for (long core = 0; core < cores; ++core) sum += sums[(core * rows + row) * channels_out + c];
+                result[c * rows + row] = sum;
+            }
 }
 
-// result[channels_out][9][channels] of all images, one block after the other, each by all cores
+// result[channels_out][9][channels] of all images. Each core takes its share of them, block after block, and has sums
+// of its own: cores may be far from each other, and what one has written is then slow to read for another.
 template <class Block, class Shape>
 void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, float* result) {
-    std::vector<float> sums(9 * shape.channels * shape.channels_out, 0.f);
-    Block block(shape);
-    long in_block = 2 * shape.pairs_in_block();
-#pragma omp parallel
+    long pairs = (shape.images + 1) / 2, rows = 9 * shape.channels, size = rows * shape.channels_out;
+    long most = std::max(1L, std::min(pairs, SUMS / size));
+    Buffer sums(std::min<long>(most, omp_get_max_threads()) * size);
+#pragma omp parallel num_threads(std::min<long>(most, omp_get_max_threads()))
     {
-        for (long first = 0; first < shape.images; first += in_block) {
-            block.load(values, gradients, first, std::min(first + in_block, shape.images));
-            block.add_to(sums.data());
+        long core = omp_get_thread_num(), cores = omp_get_num_threads();
+        float* of_core = (float*)sums.words + core * size;
+        std::memset(of_core, 0, size * sizeof(float));
+        Block block(shape);
+        long start = core * pairs / cores, end = (core + 1) * pairs / cores;
+        long blocks = (end - start + shape.pairs_in_block() - 1) / shape.pairs_in_block();
+        for (long i = 0; i < blocks; ++i) {
+            auto image = [&](long block) { return std::min(2 * (start + block * (end - start) / blocks), shape.images); };
+            block.load(values, gradients, image(i), image(i + 1));
+            block.add_to(of_core, values, gradients, image(i + 1), image(std::min(i + 2, blocks)));
         }
-        transpose(sums.data(), 9 * shape.channels, shape.channels_out, result);
+#pragma omp barrier
+        add_transposed((const float*)sums.words, cores, rows, shape.channels_out, result);
     }
 }
 

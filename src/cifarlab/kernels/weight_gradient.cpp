@@ -5,7 +5,7 @@
 // neighbours are pairs as well: values and gradients are interleaved once per block of images, and pixels whose
 // neighbour lies outside of the map are left out. What remains are products of small matrices that fit into a core's
 // own caches, summed up in registers (K. Goto and R. van de Geijn, Anatomy of High-Performance Matrix Multiplication,
-// 2008). Cores share the interleaved images, and have sums of their own.
+// 2008).
 //
 // Not built for CPUs with AMX, whose matrix units this would leave idle.
 
@@ -38,9 +38,7 @@ public:
           gradients(shape.pairs_in_block() * shape.out_pixels() * shape.channels_out) {}
 
     void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
-#pragma omp single
         pairs = (last - first + 1) / 2;
-#pragma omp for schedule(static)
         for (long pair = 0; pair < pairs; ++pair) {
             long one = first + 2 * pair;
             bool has_other = one + 1 < last;
@@ -52,11 +50,14 @@ public:
         }
     }
 
-    // sums: [3][3][channels][channels_out]
-    void add_to(float* sums) const {
-#pragma omp for collapse(2) schedule(static)
+    // sums: [3][3][channels][channels_out]; meanwhile asks for the images that come next
+    void add_to(float* sums, const bf16* all_values, const bf16* all_gradients, long next, long end) const {
+        long value_map = shape.pixels() * shape.channels, gradient_map = shape.out_pixels() * shape.channels_out;
+        long part = 0, parts = 9 * (shape.channels_out / COLUMNS);
         for (long tap = 0; tap < 9; ++tap)
-            for (long column = 0; column < shape.channels_out; column += COLUMNS)
+            for (long column = 0; column < shape.channels_out; column += COLUMNS, ++part) {
+                prefetch(all_values + next * value_map, (end - next) * value_map * sizeof(bf16), part, parts);
+                prefetch(all_gradients + next * gradient_map, (end - next) * gradient_map * sizeof(bf16), part, parts);
                 for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
                     float* to = sums + (tap * shape.channels + row) * shape.channels_out + column;
                     if (rows_at(row, shape.channels) == 12)
@@ -64,6 +65,7 @@ public:
                     else
                         multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to);
                 }
+            }
     }
 
 private:

@@ -9,6 +9,7 @@
 
 #include "buffer.h"
 #include "lanes.h"
+#include "prefetch.h"
 #include "winograd.h"
 
 #include <immintrin.h>
@@ -110,14 +111,6 @@ template <int M> inline void transform_back(const float* sums, long step, Floats
         in_square<Winograd<M>::N, M>(
             Winograd<M>::outputs, [sums, step, c](int k) { return load(sums + k * step + c); },
             [outputs, c](int i, Floats output) { outputs[c / LANES][i] = output; });
-}
-
-// Brings a part of what will be needed, `count` pieces of `bytes`, `apart` bytes apart, into the caches of this core
-template <int WRITE>
-__attribute__((always_inline)) inline void prefetch(const void* from, long count, long bytes, long apart, long part, long parts) {
-    long first = part * count / parts, last = (part + 1) * count / parts;
-    for (long i = first; i < last; ++i)
-        for (long k = 0; k < bytes; k += 64) __builtin_prefetch((const char*)from + i * apart + k, WRITE, 2);
 }
 
 // Writes the outputs of an image for some channels_out
@@ -222,8 +215,8 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
             for (long column = 0; column < s.channels_out; column += COLUMNS) {
                 for (long k = 0; k < MATRICES; ++k) {
                     write.prefetch(first, num, column, k, MATRICES);
-                    if (column + COLUMNS == s.channels_out)
-                        prefetch<0>(images + (first + num) * map, num * map * sizeof(T) / 64, 64, 64, k, MATRICES);
+                    if (column + COLUMNS == s.channels_out)  // the next block's
+                        prefetch(images + (first + num) * map, num * map * sizeof(T), k, MATRICES);
                     for (long row = 0; row < num * s.patches(); row += ROWS)
                         multiply<T>((const uint32_t*)(values + k * s.values_apart() + row * s.channels),
                                     filters + (column / COLUMNS * MATRICES + k) * words * COLUMNS, words,

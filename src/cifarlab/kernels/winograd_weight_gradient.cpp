@@ -14,7 +14,8 @@
 
 namespace {
 
-constexpr long ROWS = 8;  // that are summed up at once
+constexpr long ROWS = 8;    // that are summed up at once
+constexpr long TERMS = 48;  // in a block: patches of pairs of images
 
 struct Shape {
     long m, images, height, width, channels, out_height, out_width, channels_out;
@@ -24,7 +25,8 @@ struct Shape {
     long rows() const { return (channels + LANES - 1) / LANES * LANES; }
     long pairs_in_block() const {
         long matrices = (m + 2) * (m + 2);
-        return std::min((images + 1) / 2, ::pairs_in_block(matrices * patches() * (rows() + channels_out)));
+        long most = ::pairs_in_block(matrices * patches() * (rows() + channels_out));
+        return std::min({(images + 1) / 2, most, std::max(1L, TERMS / patches())});
     }
 };
 
@@ -44,9 +46,7 @@ public:
           gradients(MATRICES * (shape.pairs_in_block() * shape.patches() * shape.channels_out + LANES)) {}
 
     void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
-#pragma omp single
         pairs = (last - first + 1) / 2;
-#pragma omp for collapse(2) schedule(static)
         for (long pair = 0; pair < pairs; ++pair)
             for (long patch = 0; patch < shape.patches(); ++patch) {
                 long one = first + 2 * pair, other = one + 1 < last ? one + 1 : -1;
@@ -55,11 +55,15 @@ public:
             }
     }
 
-    // sums: [9][channels][channels_out]
-    void add_to(float* sums) const {
-#pragma omp for collapse(2) schedule(static)
+    // sums: [9][channels][channels_out]; meanwhile asks for the images that come next
+    void add_to(float* sums, const bf16* all_values, const bf16* all_gradients, long next, long end) const {
+        long value_map = shape.height * shape.width * shape.channels, part = 0;
+        long gradient_map = shape.out_height * shape.out_width * shape.channels_out;
+        long parts = shape.channels_out / COLUMNS * (shape.channels / ROWS);
         for (long column = 0; column < shape.channels_out; column += COLUMNS)
-            for (long row = 0; row < shape.channels; row += ROWS) {
+            for (long row = 0; row < shape.channels; row += ROWS, ++part) {
+                prefetch(all_values + next * value_map, (end - next) * value_map * sizeof(bf16), part, parts);
+                prefetch(all_gradients + next * gradient_map, (end - next) * gradient_map * sizeof(bf16), part, parts);
                 alignas(64) float found[MATRICES][ROWS * COLUMNS];
                 for (long k = 0; k < MATRICES; ++k) {
                     Sums<ROWS, LANES> of_k;
