@@ -54,8 +54,10 @@ template <int ROWS, int APART = ROWS> struct Sums {
 };
 
 // Pairs of images in a block, for so many words of each: small enough for a core's caches, large enough to be worth
-// loading and storing the sums for
-inline long pairs_in_block(long words_of_pair) { return std::max(1L, BLOCK_WORDS / words_of_pair); }
+// loading and storing so many sums for
+inline long pairs_in_block(long words_of_pair, long sums) {
+    return std::max(1L, std::max(BLOCK_WORDS, sums / 2) / words_of_pair);
+}
 
 // The sums of all cores, [rows][channels_out] each, to result[channels_out][rows]; rows is a multiple of 8
 inline void add_transposed(const float* sums, long cores, long rows, long channels_out, float* result) {

@@ -24,7 +24,8 @@ struct Shape {
     long pixels() const { return height * width; }
     long out_pixels() const { return out_height * out_width; }
     long pairs_in_block() const {
-        return std::min((images + 1) / 2, ::pairs_in_block(pixels() * channels + out_pixels() * channels_out));
+        long words = pixels() * channels + out_pixels() * channels_out;
+        return std::min((images + 1) / 2, ::pairs_in_block(words, 9 * channels * channels_out));
     }
 };
 

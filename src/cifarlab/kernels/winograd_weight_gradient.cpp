@@ -25,7 +25,7 @@ struct Shape {
     long rows() const { return (channels + LANES - 1) / LANES * LANES; }
     long pairs_in_block() const {
         long matrices = (m + 2) * (m + 2);
-        long most = ::pairs_in_block(matrices * patches() * (rows() + channels_out));
+        long most = ::pairs_in_block(matrices * patches() * (rows() + channels_out), 9 * channels * channels_out);
         return std::min({(images + 1) / 2, most, std::max(1L, TERMS / patches())});
     }
 };
