@@ -83,18 +83,19 @@ def test_with_fewer_products_it_is_the_same_up_to_their_rounding(
 
 
 @pytest.mark.parametrize("side", [2, 7])
-def test_threads_share_the_work_and_change_nothing(side: int) -> None:
+def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of_threads(side: int) -> None:
     images, gradient = draw(9, 24, side, side), draw(9, 32, side, side)
     before = torch.get_num_threads()
     try:
         found = []
-        for threads in (1, 2, 2, 16):
+        for threads in (1, 2, 2, 16):  # 16: more than there are pairs of images
             torch.set_num_threads(threads)
             found.append(weight_gradient(images, gradient, 1))
     finally:
         torch.set_num_threads(before)
+    assert torch.equal(found[1], found[2])
     for other in found[1:]:
-        assert torch.equal(other, found[0])
+        assert torch.allclose(other, found[0], rtol=1e-5, atol=1e-5 * float(found[0].abs().max()))
 
 
 def test_patches_of_2x2_are_never_asked_for() -> None:

@@ -16,6 +16,13 @@ namespace {
 // In one dimension, for 16 channels at once. What divides stands with the filters, which are the fewest.
 template <int M> struct Winograd;
 
+// A plain convolution: one product for each tap
+template <> struct Winograd<1> {
+    static constexpr int N = 3;
+
+    static inline void filters(const Floats* g, Floats* to) { to[0] = g[0], to[1] = g[1], to[2] = g[2]; }
+};
+
 template <> struct Winograd<2> {
     static constexpr int N = 4;
 

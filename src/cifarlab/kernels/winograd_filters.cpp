@@ -93,12 +93,14 @@ void transform_turned_filters(const float* filters, long channels, long channels
 
 }  // namespace
 
-// m: 2, in bf16 also 3 or 4; channels even and at least 16, channels_out a multiple of 32
+// m: 2, in bf16 also 3 or 4, and 1 for strided.cpp; channels even and at least 16, channels_out a multiple of 32
 #define EXPORT(T)                                                                                                      \
     extern "C" void winograd_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                       \
+        if (m == 1) return transform_filters<1, T>(f, c, o, to);                                                       \
         by_side<T>(m, [&](auto side) { transform_filters<side(), T>(f, c, o, to); });                                  \
     }                                                                                                                  \
     extern "C" void winograd_turned_filters_##T(const float* f, long m, long c, long o, uint32_t* to) {                \
+        if (m == 1) return transform_turned_filters<1, T>(f, c, o, to);                                                \
         by_side<T>(m, [&](auto side) { transform_turned_filters<side(), T>(f, c, o, to); });                           \
     }
 
