@@ -1,8 +1,9 @@
-"""Our kernels for CPUs against torch's own operations, at the sizes that `speednet` has with images of 32 px.
+"""Our kernels for CPUs against torch's own operations, at the sizes that `speed` and `resnet18` have with 32 px.
 
     python benchmarks/kernels.py [--images 500] [--rounds 9]
 
-Both sides take turns; prints the medians in milliseconds and their ratio. bf16, as in training.
+Convolutions with stride 2 are those of `resnet18`, with a quarter of the images. Both sides take turns; prints the
+medians in milliseconds and their ratio. bf16, as in training.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifarlab.kernels import winograd
-from cifarlab.kernels.pool_norm_gelu import PoolNormGelu
+from cifarlab.kernels import strided, winograd
+from cifarlab.kernels.pool_norm_gelu import PoolNormGelu, norm_add_gelu
 from cifarlab.kernels.weight_gradient import weight_gradient
 from cifarlab.models.speednet import Norm
 from cifarlab.recipe import RuntimeSpec
@@ -26,13 +27,15 @@ from cifarlab.runtime import resolve
 CONVOLUTIONS = (
     (24, 64, 31, 30),
     (64, 64, 15, 15),
-    (64, 256, 15, 14),
-    (256, 256, 7, 7),
-    (256, 256, 7, 6),
+    (64, 192, 15, 14),
+    (192, 192, 7, 7),
+    (192, 256, 7, 6),
     (256, 256, 3, 3),
 )
 """Channels, channels_out, side, side of the output."""
-TAILS = ((64, 30, True), (64, 15, False), (256, 14, True), (256, 7, False), (256, 6, True), (256, 3, False))
+STRIDED = ((64, 128, 32), (128, 256, 16), (256, 512, 8))
+"""Channels, channels_out, side."""
+TAILS = ((64, 30, True), (64, 15, False), (192, 14, True), (192, 7, False), (256, 6, True), (256, 3, False))
 """Channels, side, whether a pool comes first."""
 
 
@@ -84,6 +87,34 @@ def compare_convolution(num: int, channels: int, channels_out: int, side: int, o
     )
 
 
+def compare_strided(num: int, channels: int, channels_out: int, side: int, rounds: int) -> None:
+    """The same with stride 2."""
+    images, gradient = maps(num, channels, side, side), maps(num, channels_out, side // 2, side // 2)
+    weight = torch.randn(channels_out, channels, 3, 3).contiguous(memory_format=torch.channels_last)
+    shape = f"{channels} -> {channels_out}, {side} -> {side // 2} px"
+
+    def backward(wanted: list[bool]) -> object:
+        how: tuple[object, ...] = (None, [2, 2], [1, 1], [1, 1], False, [0, 0], 1, wanted)
+        return torch.ops.aten.convolution_backward(gradient, images, weight.bfloat16(), *how)
+
+    def forward() -> Tensor:
+        return F.conv2d(images, weight.bfloat16(), stride=2, padding=1)
+
+    compare(f"forward {shape}", lambda: strided.convolve(images, weight), forward, rounds)
+    compare(
+        f"for images {shape}",
+        lambda: strided.images_gradient(images, weight, gradient),
+        lambda: backward([True, False, False]),
+        rounds,
+    )
+    compare(
+        f"for filters {shape}",
+        lambda: weight_gradient(images, gradient, 2),
+        lambda: backward([False, True, False]),
+        rounds,
+    )
+
+
 def compare_tail(num: int, channels: int, side: int, pool: bool, rounds: int) -> None:
     """Forward and backward of (pool,) norm and GELU."""
     x, norm = maps(num, channels, side, side).requires_grad_(), Norm(channels)
@@ -99,6 +130,20 @@ def compare_tail(num: int, channels: int, side: int, pool: bool, rounds: int) ->
     compare(f"{'pool, ' if pool else ''}norm, GELU {channels}, {side} px", ours, torchs, rounds)
 
 
+def compare_end(num: int, channels: int, side: int, rounds: int) -> None:
+    """Forward and backward of norm, shortcut and GELU."""
+    x, shortcut = (maps(num, channels, side, side).requires_grad_() for _ in range(2))
+    norm, upstream = Norm(channels), maps(num, channels, side, side)
+
+    def ours() -> object:
+        return torch.autograd.grad(norm_add_gelu(x, norm, shortcut), (x, shortcut, norm.bias), upstream)
+
+    def torchs() -> object:
+        return torch.autograd.grad(F.gelu(norm(x) + shortcut), (x, shortcut, norm.bias), upstream)
+
+    compare(f"norm, shortcut, GELU {channels}, {side} px", ours, torchs, rounds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=500)
@@ -109,8 +154,12 @@ def main() -> None:
     torch.manual_seed(0)
     for convolution in CONVOLUTIONS:
         compare_convolution(chosen.images, *convolution, rounds=chosen.rounds)
+    for sizes in STRIDED:
+        compare_strided(chosen.images // 4, *sizes, rounds=chosen.rounds)
     for tail in TAILS:
         compare_tail(chosen.images, *tail, rounds=chosen.rounds)
+        if not tail[2]:
+            compare_end(chosen.images, *tail[:2], rounds=chosen.rounds)
 
 
 if __name__ == "__main__":

@@ -76,20 +76,20 @@ inline void add_transposed(const float* sums, long cores, long rows, long channe
 template <class Block, class Shape>
 void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, float* result) {
     long pairs = (shape.images + 1) / 2, rows = 9 * shape.channels, size = rows * shape.channels_out;
-    long most = std::max(1L, std::min(pairs, SUMS / size));
-    Buffer sums(std::min<long>(most, omp_get_max_threads()) * size);
-#pragma omp parallel num_threads(std::min<long>(most, omp_get_max_threads()))
+    long most = std::max(1L, std::min({pairs, SUMS / size, (long)omp_get_max_threads()}));
+    Buffer sums(most * size);
+#pragma omp parallel num_threads(most)
     {
         long core = omp_get_thread_num(), cores = omp_get_num_threads();
         float* of_core = (float*)sums.words + core * size;
         std::memset(of_core, 0, size * sizeof(float));
         Block block(shape);
-        long start = core * pairs / cores, end = (core + 1) * pairs / cores;
-        long blocks = (end - start + shape.pairs_in_block() - 1) / shape.pairs_in_block();
+        long start = core * pairs / cores, num = (core + 1) * pairs / cores - start;
+        long blocks = (num + shape.pairs_in_block() - 1) / shape.pairs_in_block();
         for (long i = 0; i < blocks; ++i) {
-            auto image = [&](long block) { return std::min(2 * (start + block * (end - start) / blocks), shape.images); };
+            auto image = [&](long i) { return std::min(2 * (start + std::min(i, blocks) * num / blocks), shape.images); };
             block.load(values, gradients, image(i), image(i + 1));
-            block.add_to(of_core, values, gradients, image(i + 1), image(std::min(i + 2, blocks)));
+            block.add_to(of_core, values, gradients, image(i + 1), image(i + 2));
         }
 #pragma omp barrier
         add_transposed((const float*)sums.words, cores, rows, shape.channels_out, result);
