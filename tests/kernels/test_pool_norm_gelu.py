@@ -20,6 +20,11 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 8e-3}
 """Of the largest value; bf16 keeps 8 bits."""
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    GENERATOR.manual_seed(0)
+
+
 def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     values = torch.randn(*shape, generator=GENERATOR) * 2 + 0.5
     return values.to(dtype).contiguous(memory_format=torch.channels_last)

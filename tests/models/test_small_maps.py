@@ -15,6 +15,11 @@ from cifarlab.recipe import ModelSpec
 GENERATOR = torch.Generator().manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    GENERATOR.manual_seed(0)
+
+
 def outcome(conv: nn.Conv2d, images: Tensor, upstream: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Output, gradient for the images, gradient for the weight."""
     images = images.clone().requires_grad_()

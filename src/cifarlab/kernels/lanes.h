@@ -56,9 +56,10 @@ inline void store(bf16* to, Floats x) {
 #if defined(__AVX512BF16__)
 // The bf16 numbers of both as pairs
 inline __m512i paired(Floats one, Floats other) {
-    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)one));
-    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)other));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    alignas(64) static constexpr uint16_t IN_TURNS[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)other, (__m512)one);
+    return _mm512_permutexvar_epi16(_mm512_load_si512(IN_TURNS), both);
 }
 #endif
 

@@ -15,7 +15,7 @@
 namespace {
 
 constexpr long COLUMNS = 32;           // that are summed up at once, in two registers
-constexpr long BLOCK_WORDS = 1 << 19;  // in a block
+constexpr long BLOCK_WORDS = 1 << 17;  // in a block, or as many as there are sums
 constexpr long SUMS = 1 << 26;         // of all cores: more of them would have too much to add up
 
 // values: [pairs][APART], of which ROWS are summed up; gradients: [pairs][COLUMNS]
@@ -53,11 +53,9 @@ template <int ROWS, int APART = ROWS> struct Sums {
     }
 };
 
-// Pairs of images in a block, for so many words of each: small enough for a core's caches, large enough to be worth
+// How many of something fit into a block, for so many words of each: few enough for a core's caches, enough to be worth
 // loading and storing so many sums for
-inline long pairs_in_block(long words_of_pair, long sums) {
-    return std::max(1L, std::max(BLOCK_WORDS, sums / 2) / words_of_pair);
-}
+inline long in_block(long words, long sums) { return std::max(1L, std::max(BLOCK_WORDS, sums) / words); }
 
 // The sums of all cores, [rows][channels_out] each, to result[channels_out][rows]; rows is a multiple of 8
 inline void add_transposed(const float* sums, long cores, long rows, long channels_out, float* result) {
@@ -71,12 +69,13 @@ inline void add_transposed(const float* sums, long cores, long rows, long channe
             }
 }
 
-// result[channels_out][9][channels] of all images. Each core takes its share of them, block after block, and has sums
-// of its own: cores may be far from each other, and what one has written is then slow to read for another.
+// result[channels_out][9][channels] of all that `shape` says is to be summed up. Each core takes its share, block after
+// block, and has sums of its own: cores may be far from each other, and what one has written is then slow to read for
+// another.
 template <class Block, class Shape>
 void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, float* result) {
-    long pairs = (shape.images + 1) / 2, rows = 9 * shape.channels, size = rows * shape.channels_out;
-    long most = std::max(1L, std::min({pairs, SUMS / size, (long)omp_get_max_threads()}));
+    long rows = 9 * shape.channels, size = rows * shape.channels_out;
+    long most = std::max(1L, std::min({shape.all(), SUMS / size, (long)omp_get_max_threads()}));
     Buffer sums(most * size);
 #pragma omp parallel num_threads(most)
     {
@@ -84,12 +83,12 @@ void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape
         float* of_core = (float*)sums.words + core * size;
         std::memset(of_core, 0, size * sizeof(float));
         Block block(shape);
-        long start = core * pairs / cores, num = (core + 1) * pairs / cores - start;
-        long blocks = (num + shape.pairs_in_block() - 1) / shape.pairs_in_block();
+        long start = core * shape.all() / cores, num = (core + 1) * shape.all() / cores - start;
+        long blocks = (num + shape.in_block() - 1) / shape.in_block();
+        auto first_of = [=](long i) { return start + std::min(i, blocks) * num / blocks; };
         for (long i = 0; i < blocks; ++i) {
-            auto image = [&](long i) { return std::min(2 * (start + std::min(i, blocks) * num / blocks), shape.images); };
-            block.load(values, gradients, image(i), image(i + 1));
-            block.add_to(of_core, values, gradients, image(i + 1), image(i + 2));
+            block.load(values, gradients, first_of(i), first_of(i + 1));
+            block.add_to(of_core, values, gradients, first_of(i + 1), first_of(i + 2));
         }
 #pragma omp barrier
         add_transposed((const float*)sums.words, cores, rows, shape.channels_out, result);

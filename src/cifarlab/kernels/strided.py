@@ -1,6 +1,6 @@
 """3×3 convolutions with stride 2 and padding 1 in bf16, and their gradients for the images.
 
-Exactly those of torch up to the order of sums: in 0.8 of the time, and filters need no copy in bf16 (benchmarks/kernels.py).
+Those of torch up to the order of the sums, faster (benchmarks/kernels.py).
 """
 
 from __future__ import annotations

@@ -23,9 +23,12 @@ struct Shape {
 
     long pixels() const { return height * width; }
     long out_pixels() const { return out_height * out_width; }
-    long pairs_in_block() const {
-        long words = pixels() * channels + out_pixels() * channels_out;
-        return std::min((images + 1) / 2, ::pairs_in_block(words, 9 * channels * channels_out));
+    long value_map() const { return pixels() * channels; }
+    long gradient_map() const { return out_pixels() * channels_out; }
+    // pairs of images
+    long all() const { return (images + 1) / 2; }
+    long in_block() const {
+        return std::min(all(), ::in_block(value_map() + gradient_map(), 9 * channels * channels_out));
     }
 };
 
@@ -34,31 +37,29 @@ struct Shape {
 class Block {
 public:
     explicit Block(const Shape& shape)
-        : shape(shape), zeros(std::max(shape.pixels() * shape.channels, shape.out_pixels() * shape.channels_out)),
-          values(shape.pairs_in_block() * shape.pixels() * shape.channels),
-          gradients(shape.pairs_in_block() * shape.out_pixels() * shape.channels_out) {}
+        : shape(shape), zeros(std::max(shape.value_map(), shape.gradient_map())),
+          values(shape.in_block() * shape.value_map()),
+          gradients(shape.in_block() * shape.gradient_map()) {}
 
     void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
-        pairs = (last - first + 1) / 2;
+        pairs = last - first;
         for (long pair = 0; pair < pairs; ++pair) {
-            long one = first + 2 * pair;
-            bool has_other = one + 1 < last;
-            long value_map = shape.pixels() * shape.channels, gradient_map = shape.out_pixels() * shape.channels_out;
-            const bf16* value = all_values + one * value_map;
-            const bf16* gradient = all_gradients + one * gradient_map;
-            load_values(value, has_other ? value + value_map : zeros.data(), pair);
-            load_gradients(gradient, has_other ? gradient + gradient_map : zeros.data(), pair);
+            long one = 2 * (first + pair);
+            bool has_other = one + 1 < shape.images;
+            const bf16* value = all_values + one * shape.value_map();
+            const bf16* gradient = all_gradients + one * shape.gradient_map();
+            load_values(value, has_other ? value + shape.value_map() : zeros.data(), pair);
+            load_gradients(gradient, has_other ? gradient + shape.gradient_map() : zeros.data(), pair);
         }
     }
 
-    // sums: [3][3][channels][channels_out]; meanwhile asks for the images that come next
+    // sums: [3][3][channels][channels_out]; meanwhile asks for the pairs that come next
     void add_to(float* sums, const bf16* all_values, const bf16* all_gradients, long next, long end) const {
-        long value_map = shape.pixels() * shape.channels, gradient_map = shape.out_pixels() * shape.channels_out;
-        long part = 0, parts = 9 * (shape.channels_out / COLUMNS);
+        long part = 0, parts = 9 * (shape.channels_out / COLUMNS), num = std::min(2 * end, shape.images) - 2 * next;
         for (long tap = 0; tap < 9; ++tap)
             for (long column = 0; column < shape.channels_out; column += COLUMNS, ++part) {
-                prefetch(all_values + next * value_map, (end - next) * value_map * sizeof(bf16), part, parts);
-                prefetch(all_gradients + next * gradient_map, (end - next) * gradient_map * sizeof(bf16), part, parts);
+                prefetch(all_values + 2 * next * shape.value_map(), num * shape.value_map() * 2, part, parts);
+                prefetch(all_gradients + 2 * next * shape.gradient_map(), num * shape.gradient_map() * 2, part, parts);
                 for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
                     float* to = sums + (tap * shape.channels + row) * shape.channels_out + column;
                     if (rows_at(row, shape.channels) == 12)

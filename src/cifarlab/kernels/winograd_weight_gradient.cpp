@@ -14,8 +14,7 @@
 
 namespace {
 
-constexpr long ROWS = 8;    // that are summed up at once
-constexpr long TERMS = 48;  // in a block: patches of pairs of images
+constexpr long ROWS = 8;  // that are summed up at once
 
 struct Shape {
     long m, images, height, width, channels, out_height, out_width, channels_out;
@@ -23,10 +22,12 @@ struct Shape {
     long across() const { return (out_width + m - 1) / m; }
     long patches() const { return (out_height + m - 1) / m * across(); }
     long rows() const { return (channels + LANES - 1) / LANES * LANES; }
-    long pairs_in_block() const {
-        long matrices = (m + 2) * (m + 2);
-        long most = ::pairs_in_block(matrices * patches() * (rows() + channels_out), 9 * channels * channels_out);
-        return std::min({(images + 1) / 2, most, std::max(1L, TERMS / patches())});
+    long value_map() const { return height * width * channels; }
+    long gradient_map() const { return out_height * out_width * channels_out; }
+    // terms: patches of pairs of images
+    long all() const { return (images + 1) / 2 * patches(); }
+    long in_block() const {
+        return std::min(all(), ::in_block((m + 2) * (m + 2) * (rows() + channels_out), 9 * channels * channels_out));
     }
 };
 
@@ -36,39 +37,39 @@ inline Floats load_some(const bf16* from, long channels) {
     return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
 }
 
-// Some pairs of images: values as [N * N][16 rows][patch][pair][row], gradients as
-// [N * N][32 columns][patch][pair][column]; rows beyond the channels are zeros
+// Some patches of pairs of images: values as [N * N][16 rows][term][row], gradients as [N * N][32 columns][term][column];
+// rows beyond the channels are zeros
 template <int M> class Block {
 public:
     explicit Block(const Shape& shape)
         : shape(shape), zeros(std::max(shape.channels, shape.channels_out)),
-          values(MATRICES * (shape.pairs_in_block() * shape.patches() * shape.rows() + LANES)),
-          gradients(MATRICES * (shape.pairs_in_block() * shape.patches() * shape.channels_out + LANES)) {}
+          values(MATRICES * (shape.in_block() * shape.rows() + LANES)),
+          gradients(MATRICES * (shape.in_block() * shape.channels_out + LANES)) {}
 
     void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
-        pairs = (last - first + 1) / 2;
-        for (long pair = 0; pair < pairs; ++pair)
-            for (long patch = 0; patch < shape.patches(); ++patch) {
-                long one = first + 2 * pair, other = one + 1 < last ? one + 1 : -1;
-                load_values(all_values, one, other, patch, pair);
-                load_gradients(all_gradients, one, other, patch, pair);
-            }
+        terms = last - first;
+        for (long term = 0; term < terms; ++term) {
+            long pair = (first + term) / shape.patches(), patch = (first + term) % shape.patches();
+            long images[] = {2 * pair, 2 * pair + 1 < shape.images ? 2 * pair + 1 : -1};
+            load_values(all_values, images, patch, term);
+            load_gradients(all_gradients, images, patch, term);
+        }
     }
 
     // sums: [9][channels][channels_out]; meanwhile asks for the images that come next
     void add_to(float* sums, const bf16* all_values, const bf16* all_gradients, long next, long end) const {
-        long value_map = shape.height * shape.width * shape.channels, part = 0;
-        long gradient_map = shape.out_height * shape.out_width * shape.channels_out;
+        long from = next / shape.patches() * 2, num = 0, part = 0;
+        if (next < end) num = std::min((end - 1) / shape.patches() * 2 + 2, shape.images) - from;
         long parts = shape.channels_out / COLUMNS * (shape.channels / ROWS);
         for (long column = 0; column < shape.channels_out; column += COLUMNS)
             for (long row = 0; row < shape.channels; row += ROWS, ++part) {
-                prefetch(all_values + next * value_map, (end - next) * value_map * sizeof(bf16), part, parts);
-                prefetch(all_gradients + next * gradient_map, (end - next) * gradient_map * sizeof(bf16), part, parts);
+                prefetch(all_values + from * shape.value_map(), num * shape.value_map() * 2, part, parts);
+                prefetch(all_gradients + from * shape.gradient_map(), num * shape.gradient_map() * 2, part, parts);
                 alignas(64) float found[MATRICES][ROWS * COLUMNS];
                 for (long k = 0; k < MATRICES; ++k) {
                     Sums<ROWS, LANES> of_k;
-                    of_k.add(values.words + k * values_apart() + row / LANES * LANES * terms() + row % LANES,
-                             gradients.words + k * gradients_apart() + column * terms(), terms());
+                    of_k.add(values.words + k * values_apart() + row / LANES * LANES * terms + row % LANES,
+                             gradients.words + k * gradients_apart() + column * terms, terms);
                     of_k.store(found[k]);
                 }
                 for (long i = 0; i < ROWS * COLUMNS; i += LANES)
@@ -81,12 +82,11 @@ private:
     const Shape& shape;
     std::vector<bf16> zeros;
     Buffer values, gradients;
-    long pairs = 0;
+    long terms = 0;
 
-    long terms() const { return shape.patches() * pairs; }
     // of the N * N matrices; a cache line more than they hold, or all would lie in the same places of the caches
-    long values_apart() const { return shape.rows() * terms() + LANES; }
-    long gradients_apart() const { return shape.channels_out * terms() + LANES; }
+    long values_apart() const { return shape.rows() * terms + LANES; }
+    long gradients_apart() const { return shape.channels_out * terms + LANES; }
 
     // For 16 channels_out; the numbers are ROWS * COLUMNS apart
     void add_taps(const float* numbers, float* sums) const {
@@ -106,25 +106,24 @@ private:
         }
     }
 
-    void load_values(const bf16* maps, long one, long other, long patch, long pair) {
+    void load_values(const bf16* maps, const long* images, long patch, long term) {
         const bf16* pixels[2][MATRICES];
-        long top = patch / shape.across() * M - 1, left = patch % shape.across() * M - 1, images[] = {one, other};
+        long top = patch / shape.across() * M - 1, left = patch % shape.across() * M - 1;
         for (int i = 0; i < 2; ++i)
             find(maps, images[i], top, left, N, shape.height, shape.width, shape.channels, pixels[i]);
         for (long c = 0; c < shape.channels; c += LANES)
             write_pairs<N>(pixels, c, std::min<long>(shape.channels - c, LANES), Winograd<M>::values, values_apart(),
-                           values.words + c * terms() + (patch * pairs + pair) * LANES);
+                           values.words + c * terms + term * LANES);
     }
 
-    void load_gradients(const bf16* maps, long one, long other, long patch, long pair) {
+    void load_gradients(const bf16* maps, const long* images, long patch, long term) {
         const bf16* pixels[2][MATRICES];
-        long top = patch / shape.across() * M, left = patch % shape.across() * M, images[] = {one, other};
+        long top = patch / shape.across() * M, left = patch % shape.across() * M;
         for (int i = 0; i < 2; ++i)
             find(maps, images[i], top, left, M, shape.out_height, shape.out_width, shape.channels_out, pixels[i]);
         for (long c = 0; c < shape.channels_out; c += LANES)
             write_pairs<M>(pixels, c, LANES, Winograd<M>::gradients, gradients_apart(),
-                           gradients.words + c / COLUMNS * COLUMNS * terms() + (patch * pairs + pair) * COLUMNS +
-                               c % COLUMNS);
+                           gradients.words + c / COLUMNS * COLUMNS * terms + term * COLUMNS + c % COLUMNS);
     }
 
     // The N * N numbers of IN x IN pixels of two images, for up to 16 channels

@@ -18,8 +18,8 @@ Size = tuple[int, int]
 
 def fits(conv: nn.Module) -> bool:
     """Whether there are kernels for a 3×3 convolution; at stride 2 its filters' gradient is enough."""
-    strided = isinstance(conv, nn.Conv2d) and conv.stride == (2, 2)
-    return weight_gradient.fits(conv) and (strided or winograd.fits(conv, torch.bfloat16))
+    halves = isinstance(conv, nn.Conv2d) and conv.stride == (2, 2)
+    return weight_gradient.fits(conv) and (halves or winograd.fits(conv, torch.bfloat16))
 
 
 def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size) -> Tensor:
