@@ -10,7 +10,7 @@ is linear in g and x: three numbers per channel give it in one pass over memory.
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,30 @@ from cifarlab.kernels.library import SUFFIX
 
 LANES = 16
 """Channels that the kernels take at once."""
+
+
+class Statistics(NamedTuple):
+    """Of a batch, C each: mean and r in float64, and in float32 what makes the norm scale · x + shift."""
+
+    mean: Tensor
+    r: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+class Gradient(NamedTuple):
+    """For the norm's weight and bias, C each, and dx as of_gradient · g + of_x · x + constant; float32."""
+
+    weight: Tensor
+    bias: Tensor
+    of_gradient: Tensor
+    of_x: Tensor
+    constant: Tensor
+
+    @property
+    def linear(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What dx is made with."""
+        return self.of_gradient, self.of_x, self.constant
 
 
 def fits(x: Tensor) -> bool:
@@ -36,8 +60,9 @@ def known(x: Tensor) -> bool:
 
 def trains(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     """Whether this is a batch norm in training mode with running statistics that move at a fixed rate."""
-    batch_norm = isinstance(norm, nn.BatchNorm2d) and norm.training and norm.bias is not None
-    return batch_norm and norm.running_mean is not None and norm.momentum is not None
+    if not isinstance(norm, nn.BatchNorm2d) or not norm.training or norm.momentum is None:
+        return False
+    return all(values is not None and values.dtype == torch.float32 for values in (norm.running_mean, norm.bias))
 
 
 def call(name: str, first: Tensor, *others: Tensor | int) -> None:
@@ -69,34 +94,30 @@ def sums_of(x: Tensor) -> Tensor:
     return sums
 
 
-@torch.no_grad()
-def statistics(norm: nn.BatchNorm2d, sums: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """Mean and r (C each, float64) of `num` values per channel.
-
-    Moves the running statistics towards those of the batch, as batch norm does.
-    """
+def statistics(norm: nn.BatchNorm2d, sums: Tensor, num: int) -> Statistics:
+    """Of `num` values per channel. Moves the running statistics towards those of the batch, as batch norm does."""
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     assert norm.num_batches_tracked is not None
-    mean = sums[0] / num
-    variance = (sums[1] / num - mean.square()).clamp(min=0)
-    norm.running_mean.lerp_(mean.float(), norm.momentum)
-    norm.running_var.lerp_((variance * num / (num - 1)).float(), norm.momentum)
+    of_batch = Statistics(*torch.empty_like(sums), *torch.empty(sums.shape))
+    running = float(norm.momentum), norm.eps, norm.running_mean, norm.running_var
+    library.call("batch_statistics", sums, num, sums.shape[1], _weight(norm), norm.bias, *running, *of_batch)
     norm.num_batches_tracked.add_(1)
-    return mean, (variance + norm.eps).rsqrt()
+    return of_batch
 
 
-def linear_gradient(
-    mean: Tensor, r: Tensor, sums: Tensor, num: int, weight: Tensor | float = 1.0
-) -> tuple[Tensor, ...]:
-    """What dx is made of: of g, of x, and a constant (C each, float32); sums: of g and of g · x."""
-    of_gradient = weight * r
-    of_x = -of_gradient * r.square() * (sums[1] - sums[0] * mean) / num
-    constant = -of_gradient * sums[0] / num - of_x * mean
-    return of_gradient.float(), of_x.float(), constant.float()
+def gradient(norm: nn.BatchNorm2d, mean: Tensor, r: Tensor, sums: Tensor, num: int) -> Gradient:
+    """From the sums of g and of g · x."""
+    found = Gradient(*torch.empty(5, sums.shape[1]))
+    library.call("batch_gradient", sums, num, sums.shape[1], _weight(norm), mean, r, *found)
+    return found
 
 
 def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
-    """dx from g and x, and the three numbers per channel of `linear_gradient`."""
+    """dx from g and x, and the three numbers per channel of `Gradient.linear`."""
     result = torch.empty_like(x)
     call("norm_gradient", inner, x, num_pixels(x), x.shape[1], *linear, result)
     return result
+
+
+def _weight(norm: nn.BatchNorm2d) -> Tensor | int:
+    return 0 if norm.weight is None else norm.weight

@@ -56,7 +56,7 @@ def has(name: str) -> bool:
     return _library is not None and hasattr(_library, name)
 
 
-def call(name: str, *arguments: torch.Tensor | int) -> None:
+def call(name: str, *arguments: torch.Tensor | float) -> None:
     """Run a kernel. Of tensors it gets the addresses alone: their layout and type have to be what it expects."""
     function = getattr(_library, name)
     function.restype = None
@@ -100,8 +100,10 @@ def _run(command: Sequence[str], folder: str) -> None:
         raise MachineError(f"The CPU kernels are not there: {command[0]} failed.\n{text}") from error
 
 
-def _argument(value: torch.Tensor | int) -> ctypes.c_void_p | ctypes.c_long:
-    return ctypes.c_void_p(value.data_ptr()) if isinstance(value, torch.Tensor) else ctypes.c_long(value)
+def _argument(value: torch.Tensor | float) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:
+    if isinstance(value, torch.Tensor):
+        return ctypes.c_void_p(value.data_ptr())
+    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_long(value)
 
 
 def _cpu() -> str:

@@ -35,27 +35,23 @@ class NormRelu(torch.autograd.Function):
         ctx: Any, x: Tensor, added: Tensor | None, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d
     ) -> Tensor:
         """x and added (N, C, H, W), weight and bias (C)."""
-        mean, r = batch_norm.statistics(norm, batch_norm.sums_of(x), num_pixels(x))
-        scale = r * weight.double()
-        shift = (bias.double() - mean * scale).float()
+        of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), num_pixels(x))
         output = torch.empty_like(x)
-        call(
-            "relu_of_affine", x, 0 if added is None else added, num_pixels(x), x.shape[1], scale.float(), shift, output
-        )
-        ctx.save_for_backward(x, output, weight, mean, r)
-        ctx.has_added = added is not None
+        maps = x, 0 if added is None else added
+        call("relu_of_affine", *maps, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, output)
+        ctx.save_for_backward(x, output, of_batch.mean, of_batch.r)
+        ctx.norm, ctx.has_added = norm, added is not None
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, None]:
         """The gradients for x, added, weight and bias."""
-        x, output, weight, mean, r = ctx.saved_tensors
+        x, output, mean, r = ctx.saved_tensors
         num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         inner, sums = torch.empty_like(x), batch_norm.zero_sums(channels)
         call("relu_gradient_and_sums", gradient, x, output, num, height * width, channels, inner, sums)
-        linear = batch_norm.linear_gradient(mean, r, sums, num_pixels(x), weight.double())
-        result = batch_norm.norm_gradient(inner, x, linear)
-        for_weight = (r * (sums[1] - sums[0] * mean)).float()
-        return result, inner if ctx.has_added else None, for_weight, sums[0].float(), None
+        found = batch_norm.gradient(ctx.norm, mean, r, sums, num_pixels(x))
+        result = batch_norm.norm_gradient(inner, x, found.linear)
+        return result, inner if ctx.has_added else None, found.weight, found.bias, None

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.batch_norm import LANES, call, num_pixels, sizes, statistics, sums_of, zero_sums
+from cifarlab.kernels.batch_norm import (
+    LANES,
+    Gradient,
+    Statistics,
+    call,
+    num_pixels,
+    sizes,
+    statistics,
+    sums_of,
+    zero_sums,
+)
 
 
 def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool) -> Tensor:
@@ -59,23 +69,23 @@ class PoolNormGelu(torch.autograd.Function):
         sums = zero_sums(x.shape[1]) if pool else sums_of(x)
         if pool:
             pool_and_sums(x, pooled, places, sums)
-        constants = affine_of_batch(norm, sums, pooled)
-        ctx.save_for_backward(pooled, places, *constants)
-        ctx.pool = pool
-        return gelu_of_affine(pooled, *constants[1:])
+        of_batch = statistics(norm, sums, num_pixels(pooled))
+        ctx.save_for_backward(pooled, places, *of_batch)
+        ctx.norm, ctx.pool = norm, pool
+        return gelu_of_affine(pooled, of_batch.scale, of_batch.shift)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """The gradients for x and bias."""
-        pooled, places, *constants = ctx.saved_tensors
-        inner, for_bias, linear = gelu_gradient(gradient, pooled, *constants)
+        pooled, places, *of_batch = ctx.saved_tensors
+        inner, found = gelu_gradient(gradient, pooled, ctx.norm, Statistics(*of_batch))
         for_x = (
-            pool_gradient(inner, pooled, places, linear)
+            pool_gradient(inner, pooled, places, found)
             if ctx.pool
-            else batch_norm.norm_gradient(inner, pooled, linear)
+            else batch_norm.norm_gradient(inner, pooled, found.linear)
         )
-        return for_x, for_bias, None, None
+        return for_x, found.bias, None, None
 
 
 class NormAddGelu(torch.autograd.Function):
@@ -84,17 +94,18 @@ class NormAddGelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, added: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         """x and added (N, C, H, W), bias (C)."""
-        constants = affine_of_batch(norm, sums_of(x), x)
-        ctx.save_for_backward(x, added, *constants)
-        return gelu_of_affine(x, *constants[1:], added=added)
+        of_batch = statistics(norm, sums_of(x), num_pixels(x))
+        ctx.save_for_backward(x, added, *of_batch)
+        ctx.norm = norm
+        return gelu_of_affine(x, of_batch.scale, of_batch.shift, added=added)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """The gradients for x, added and bias."""
-        x, added, *constants = ctx.saved_tensors
-        inner, for_bias, linear = gelu_gradient(gradient, x, *constants, added=added)
-        return batch_norm.norm_gradient(inner, x, linear), inner, for_bias, None
+        x, added, *of_batch = ctx.saved_tensors
+        inner, found = gelu_gradient(gradient, x, ctx.norm, Statistics(*of_batch), added=added)
+        return batch_norm.norm_gradient(inner, x, found.linear), inner, found.bias, None
 
 
 def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
@@ -102,31 +113,25 @@ def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> No
     call("pool_and_sums", x, *sizes(x), pooled, places, sums)
 
 
-def affine_of_batch(norm: nn.BatchNorm2d, sums: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, scale and shift (C each, float64), so that scale · x + shift is the norm of this batch."""
-    mean, scale = statistics(norm, sums, num_pixels(pooled))
-    return mean, scale, norm.bias.detach().double() - mean * scale
-
-
 def gelu_gradient(
-    gradient: Tensor, pooled: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, *, added: Tensor | None = None
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Back through GELU: the inner gradient g, that for the bias, and the numbers that make dx of g, x and 1."""
-    inner, sums = torch.empty_like(pooled), zero_sums(len(mean))
+    gradient: Tensor, pooled: Tensor, norm: nn.BatchNorm2d, of_batch: Statistics, *, added: Tensor | None = None
+) -> tuple[Tensor, Gradient]:
+    """Back through GELU: the inner gradient g, and what the norm makes of it."""
+    inner, sums = torch.empty_like(pooled), zero_sums(pooled.shape[1])
     gradient = _in_order(gradient.to(pooled.dtype))
     num, height, width, channels = sizes(pooled)
     maps = gradient, pooled, 0 if added is None else added
-    constants = scale.float(), shift.float()
-    call("gelu_gradient_and_sums", *maps, num, height * width, channels, *constants, inner, sums)
-    return inner, sums[0].float(), batch_norm.linear_gradient(mean, scale, sums, num * height * width)
+    affine = of_batch.scale, of_batch.shift
+    call("gelu_gradient_and_sums", *maps, num, height * width, channels, *affine, inner, sums)
+    return inner, batch_norm.gradient(norm, of_batch.mean, of_batch.r, sums, num * height * width)
 
 
-def pool_gradient(inner: Tensor, pooled: Tensor, places: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
+def pool_gradient(inner: Tensor, pooled: Tensor, places: Tensor, found: Gradient) -> Tensor:
     """Back through the norm and the pool: zero wherever the pool did not find its value."""
     num, height, width, channels = sizes(pooled)
     shape = (num, channels, 2 * height, 2 * width)
     result = torch.empty(shape, dtype=pooled.dtype, memory_format=torch.channels_last)
-    call("norm_and_pool_gradient", inner, pooled, places, *sizes(result), *linear, result)
+    call("norm_and_pool_gradient", inner, pooled, places, *sizes(result), *found.linear, result)
     return result
 
 
@@ -136,11 +141,10 @@ def gelu_of_affine(
     """GELU(scale · x + shift), of x pooled before, or with something added."""
     output = pooled_like(x) if pool else torch.empty_like(x)
     num, height, width, channels = sizes(x)
-    constants = scale.float(), shift.float()
     if pool:
-        call("pool_and_gelu_of_affine", x, num, height, width, channels, *constants, output)
+        call("pool_and_gelu_of_affine", x, num, height, width, channels, scale, shift, output)
     else:
-        call("gelu_of_affine", x, 0 if added is None else added, num * height * width, channels, *constants, output)
+        call("gelu_of_affine", x, 0 if added is None else added, num * height * width, channels, scale, shift, output)
     return output
 
 
@@ -171,4 +175,4 @@ def _running_affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
         return torch.ones(channels), torch.zeros(channels)
     assert norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
-    return scale, norm.bias.double() - norm.running_mean * scale
+    return scale.float(), (norm.bias.double() - norm.running_mean * scale).float()

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import pool_norm_gelu as kernels
 from cifarlab.kernels import strided, weight_gradient, winograd
-from cifarlab.kernels.batch_norm import zero_sums
+from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, zero_sums
 
 Size = tuple[int, int]
 
@@ -76,19 +76,20 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         side = winograd.patch_side((2 * pooled.shape[2], 2 * pooled.shape[3]), images.dtype, pooled=True)
         filters = winograd.transformed(weight, images.dtype, side=side)
         winograd.convolve_and_pool(images, filters, pooled, places, sums)
-        constants = kernels.affine_of_batch(norm, sums, pooled)
-        ctx.save_for_backward(images, weight, pooled, places, *constants)
-        return kernels.gelu_of_affine(pooled, *constants[1:])
+        of_batch = statistics(norm, sums, num_pixels(pooled))
+        ctx.save_for_backward(images, weight, pooled, places, *of_batch)
+        ctx.norm = norm
+        return kernels.gelu_of_affine(pooled, of_batch.scale, of_batch.shift)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         """The gradients for images, weight and bias."""
-        images, weight, pooled, places, *constants = ctx.saved_tensors
-        inner, for_bias, linear = kernels.gelu_gradient(gradient, pooled, *constants)
-        gradient = kernels.pool_gradient(inner, pooled, places, linear)
+        images, weight, pooled, places, *of_batch = ctx.saved_tensors
+        inner, found = kernels.gelu_gradient(gradient, pooled, ctx.norm, Statistics(*of_batch))
+        gradient = kernels.pool_gradient(inner, pooled, places, found)
         for_images = _images_gradient(images, weight, gradient, 1) if ctx.needs_input_grad[0] else None
-        return for_images, weight_gradient.weight_gradient(images, gradient, 1), for_bias, None
+        return for_images, weight_gradient.weight_gradient(images, gradient, 1), found.bias, None
 
 
 def _images_gradient(images: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
