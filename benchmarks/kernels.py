@@ -103,7 +103,7 @@ def compare_strided(num: int, channels: int, channels_out: int, side: int, round
     compare(f"forward {shape}", lambda: strided.convolve(images, weight), forward, rounds)
     compare(
         f"for images {shape}",
-        lambda: strided.images_gradient(images, weight, gradient),
+        lambda: strided.images_gradient(weight, gradient, (side, side)),
         lambda: backward([True, False, False]),
         rounds,
     )

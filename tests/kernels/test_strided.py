@@ -13,6 +13,8 @@ pytestmark = pytest.mark.usefixtures("bf16_kernels")
 GENERATOR = torch.Generator().manual_seed(0)
 CHANNELS = [(16, 32), (32, 64), (34, 32), (96, 160)]
 SIZES = [(1, 1), (2, 2), (3, 1), (1, 8), (7, 7), (8, 6), (9, 10), (16, 17)]
+ERROR = 7e-3
+"""Of the result's norm; docs/speed.md has what was measured."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def assert_close(found: Tensor, exact: Tensor) -> None:
     assert found.dtype == torch.bfloat16
     assert found.shape == exact.shape
     assert found.is_contiguous(memory_format=torch.channels_last)
-    assert ((found - exact).abs() <= exact.abs() * 2**-8 + 1e-5 * exact.abs().max()).all()
+    assert (found - exact).norm() <= ERROR * exact.norm()
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -53,7 +55,7 @@ def test_it_is_the_gradient_for_the_images(channels: tuple[int, int], size: tupl
     inputs = images.double().requires_grad_()
     output = torch.conv2d(inputs, weight.double(), stride=2, padding=1)
     (exact,) = torch.autograd.grad(output, inputs, gradient.double())
-    assert_close(images_gradient(images, weight, gradient), exact)
+    assert_close(images_gradient(weight, gradient, size), exact)
 
 
 def test_threads_share_the_images_and_change_nothing() -> None:
@@ -63,7 +65,7 @@ def test_threads_share_the_images_and_change_nothing() -> None:
     try:
         for threads in (1, 2, 16):
             torch.set_num_threads(threads)
-            found.append((convolve(images, weight), images_gradient(images, weight, gradient)))
+            found.append((convolve(images, weight), images_gradient(weight, gradient, (8, 8))))
     finally:
         torch.set_num_threads(before)
     for others in found[1:]:
@@ -71,18 +73,23 @@ def test_threads_share_the_images_and_change_nothing() -> None:
         assert torch.equal(others[1], found[0][1])
 
 
-def test_what_is_no_number_stays_none() -> None:
-    images, weight = draw(2, 32, 8, 8), filters(32, 32)
+def test_what_is_no_number_stays_within_its_patch() -> None:
+    images, weight = draw(2, 32, 16, 16), filters(32, 32)
     images[1, 5, 0, 0] = torch.nan
     found = convolve(images, weight)
     assert found[0].isfinite().all()
     assert found[1, :, 0, 0].isnan().all()
-    assert found[1, :, 1:].isfinite().all()
+    assert found[1, :, 4:].isfinite().all()
 
 
 def test_it_fits_channels_that_fill_its_registers() -> None:
-    assert fits(16, 32)
-    assert fits(34, 96)
-    assert not fits(8, 32)
-    assert not fits(17, 32)
-    assert not fits(16, 48)
+    assert fits(16, 32, (4, 4))
+    assert fits(34, 96, (4, 4))
+    assert not fits(8, 32, (4, 4))
+    assert not fits(17, 32, (4, 4))
+    assert not fits(16, 48, (4, 4))
+
+
+@pytest.mark.parametrize(("size", "saves"), [((4, 4), True), ((7, 7), True), ((3, 4), True), ((3, 3), False)])
+def test_it_fits_maps_that_need_fewer_products(size: tuple[int, int], saves: bool) -> None:
+    assert fits(16, 32, size) == saves

@@ -43,7 +43,7 @@ def exact(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
         ((2, 1), (2, 1), 1),
         ((2, 18), (2, 18), 1),
         ((6, 6), (3, 3), 2),
-        ((5, 7), (3, 4), 2),
+        ((5, 5), (3, 3), 2),
         ((1, 1), (1, 1), 2),
         ((2, 3), (1, 2), 2),
     ],
@@ -62,29 +62,36 @@ def test_it_is_the_gradient_of_the_convolution(
 @pytest.mark.parametrize("num", [1, 2, 7, 40])
 @pytest.mark.parametrize("channels", [(16, 32), (24, 64), (40, 96), (256, 64)])
 @pytest.mark.parametrize(
-    ("size", "out", "error"),
+    ("size", "out", "stride", "error"),
     [
-        ((7, 7), (6, 6), 9e-3),
-        ((6, 9), (6, 9), 9e-3),
-        ((3, 3), (3, 3), 9e-3),
-        ((5, 5), (5, 5), 9e-3),
-        ((4, 4), (4, 4), 1.6e-2),
-        ((8, 7), (8, 7), 1.6e-2),
-        ((19, 18), (18, 17), 1.6e-2),
+        ((7, 7), (6, 6), 1, 9e-3),
+        ((6, 9), (6, 9), 1, 9e-3),
+        ((3, 3), (3, 3), 1, 9e-3),
+        ((5, 5), (5, 5), 1, 9e-3),
+        ((4, 4), (4, 4), 1, 1.6e-2),
+        ((8, 7), (8, 7), 1, 1.6e-2),
+        ((19, 18), (18, 17), 1, 1.6e-2),
+        ((8, 8), (4, 4), 2, 8e-3),
+        ((5, 7), (3, 4), 2, 8e-3),
+        ((16, 19), (8, 10), 2, 8e-3),
     ],
 )
 def test_with_fewer_products_it_is_the_same_up_to_their_rounding(
-    num: int, channels: tuple[int, int], size: tuple[int, int], out: tuple[int, int], error: float
+    num: int, channels: tuple[int, int], size: tuple[int, int], out: tuple[int, int], stride: int, error: float
 ) -> None:
     images, gradient = draw(num, channels[0], *size), draw(num, channels[1], *out)
-    found, expected = weight_gradient(images, gradient, 1), exact(images, gradient, 1)
+    found, expected = weight_gradient(images, gradient, stride), exact(images, gradient, stride)
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert 1e-4 < (found - expected).norm() / expected.norm() < error  # 1e-4: the other kernel is not what is tested
 
 
+@pytest.mark.parametrize("channels", [24, 128])
 @pytest.mark.parametrize("side", [2, 7])
-def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of_threads(side: int) -> None:
-    images, gradient = draw(9, 24, side, side), draw(9, 32, side, side)
+def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of_threads(
+    side: int, channels: int
+) -> None:
+    """The many channels are divided between the threads, the few images of the others."""
+    images, gradient = draw(9, channels, side, side), draw(9, 4 * channels // 3 // 32 * 32, side, side)
     before = torch.get_num_threads()
     try:
         found = []

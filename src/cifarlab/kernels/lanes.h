@@ -73,6 +73,24 @@ inline void store_two(bf16* to, Floats x, Floats y) {
 #endif
 }
 
+#if defined(__AVX512F__)
+// Rows become columns: squares of 1, 2, 4 and 8 beside the diagonal change places
+inline void transpose(Floats* rows) {
+#pragma GCC unroll 4
+    for (int side = 1; side < LANES; side *= 2) {
+        Ints upper, lower;
+        for (int k = 0; k < LANES; ++k) upper[k] = k & side ? LANES + k - side : k, lower[k] = upper[k] + side;
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; ++i) {
+            if (i & side) continue;
+            __m512 one = (__m512)rows[i], other = (__m512)rows[i + side];
+            rows[i] = (Floats)_mm512_permutex2var_ps(one, (__m512i)upper, other);
+            rows[i + side] = (Floats)_mm512_permutex2var_ps(one, (__m512i)lower, other);
+        }
+    }
+}
+#endif
+
 inline void add(float* to, Floats x) { store(to, load(to) + x); }
 
 // The largest of four and its place (0 to 3), of equal ones the first; NaN counts as largest, as in torch

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels import library
+from cifarlab.kernels import library, strided
 from cifarlab.kernels.winograd import num_products, patch_side
 
 KERNEL = "weight_gradient"
@@ -35,12 +35,14 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
     num, channels, height, width = images.shape
     channels_out, *size = gradient.shape[1:]
     result = torch.empty(channels_out, channels, 3, 3, memory_format=torch.channels_last)
+    sizes = num, height, width, channels, *size, channels_out
     side = patch_side(size, images.dtype)
     if stride == 1 and channels >= FEWEST_CHANNELS and _is_quicker_by_patches(size, side):
-        name = "winograd_weight_gradient"
-        library.call(name, images, gradient, side, num, height, width, channels, *size, channels_out, result)
+        library.call("winograd_weight_gradient", images, gradient, side, *sizes, result)
+    elif stride == 2 and strided.fits(channels, channels_out, size):
+        library.call("halving_weight_gradient", images, gradient, *sizes, result)
     else:
-        library.call(KERNEL, images, gradient, num, height, width, channels, *size, channels_out, stride, result)
+        library.call(KERNEL, images, gradient, *sizes, stride, result)
     return result
 
 

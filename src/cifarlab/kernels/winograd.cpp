@@ -1,8 +1,8 @@
-// 3x3 convolutions with stride 1 and padding 1 with fewer products; winograd.h has the transformations.
+// 3x3 convolutions with padding 1 with fewer products; winograd.h has the transformations.
 //
-// Each N x N patch of the input becomes N * N numbers, each filter as well; what was a convolution is then N * N
-// products of matrices (patches x channels) * (channels x channels_out), whose results become the M x M outputs of each
-// patch. A core takes some images, transforms them, multiplies them with 32 channels_out at a time, and transforms
+// Each square patch of the input becomes a square of numbers, each filter as well; what was a convolution is then for
+// each number a product of matrices (patches x channels) * (channels x channels_out), and these become the outputs of
+// the patch. A core takes some images, transforms them, multiplies them with 32 channels_out at a time, and transforms
 // these back before they leave its caches.
 
 #if defined(__AVX512F__)
@@ -21,24 +21,27 @@ namespace {
 
 constexpr long COLUMNS = 32;   // channels_out at a time, in two registers
 constexpr long ROWS = 8;      // patches at a time: 16 registers of sums
-constexpr long PATCHES[] = {0, 0, 128, 72, 64};  // in a block, by M: enough to be worth reading the filters for
+
+// Patches in a block, by their numbers per side: enough to be worth reading the filters for
+constexpr long in_block(int numbers) { return numbers == 4 ? 128 : numbers == 5 ? 72 : numbers == 6 ? 64 : 32; }
 
 struct Shape {
-    long m, images, height, width, channels, out_height, out_width, channels_out;
-    long at_once = 1;  // images in a block
+    long images, height, width, channels, out_height, out_width, channels_out;
+    long outputs = 0, at_once = 1;  // of a patch, per side; images in a block
 
-    long across() const { return (out_width + m - 1) / m; }
-    long patches() const { return (out_height + m - 1) / m * across(); }
+    long across() const { return (out_width + outputs - 1) / outputs; }
+    long patches() const { return (out_height + outputs - 1) / outputs * across(); }
     long rows() const { return (at_once * patches() + ROWS - 1) / ROWS * ROWS; }
-    // of the N * N matrices; a cache line more than they hold, or all would lie in the same places of the caches
+    // of the matrices; a cache line more than they hold, or all would lie in the same places of the caches
     long values_apart() const { return rows() * channels + LANES * 2; }
     long sums_apart() const { return (rows() + 1) * COLUMNS; }
 };
 
 // With as many images at a time as give all cores work and fill a block
-Shape divided(Shape shape) {
+template <class W> Shape divided(Shape shape) {
+    shape.outputs = W::OUTPUTS;
     long share = (shape.images + omp_get_max_threads() - 1) / omp_get_max_threads();
-    shape.at_once = std::max(1L, std::min(share, (PATCHES[shape.m] + shape.patches() - 1) / shape.patches()));
+    shape.at_once = std::max(1L, std::min(share, (in_block(W::NUMBERS) + shape.patches() - 1) / shape.patches()));
     return shape;
 }
 
@@ -82,39 +85,41 @@ template <class T> inline void multiply(const uint32_t* values, const uint32_t* 
         for (long half = 0; half < 2; ++half) _mm512_store_ps(sums + COLUMNS * row + 16 * half, sum[row][half]);
 }
 
-// values[N * N][rows][channels] of an image's patches
-template <int M, class T> void transform_image(const T* image, const Shape& s, const T* zeros, T* values) {
-    constexpr int N = Winograd<M>::N;
-    const T* pixels[N * N];
+// values[NUMBERS^2][rows][channels] of an image's patches
+template <class W, class T> void transform_image(const T* image, const Shape& s, const T* zeros, T* values) {
+    const T* pixels[W::SIDE * W::SIDE];
     long apart = s.values_apart();
     for (long patch = 0; patch < s.patches(); ++patch) {
-        long top = patch / s.across() * M - 1, left = patch % s.across() * M - 1;
-        for (long i = 0; i < N; ++i)
-            for (long k = 0; k < N; ++k) {
+        long top = patch / s.across() * W::STEP - W::BEFORE, left = patch % s.across() * W::STEP - W::BEFORE;
+        for (long i = 0; i < W::SIDE; ++i)
+            for (long k = 0; k < W::SIDE; ++k) {
                 long y = top + i, x = left + k;
                 bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
-                pixels[i * N + k] = inside ? image + (y * s.width + x) * s.channels : zeros;
+                pixels[i * W::SIDE + k] = inside ? image + (y * s.width + x) * s.channels : zeros;
             }
         for (long i = 0; i < s.channels; i += LANES) {
             long c = std::min(i, s.channels - LANES);  // the last ones overlap where 16 do not divide the channels
             T* to = values + patch * s.channels + c;
-            in_square<N, N>(
-                Winograd<M>::values, [&pixels, c](int k) { return load(pixels[k] + c); },
+            in_square<W::SIDE, W::NUMBERS>(
+                W::values, [&pixels, c](int k) { return load(pixels[k] + c); },
                 [to, apart](int k, Floats number) { store(to + k * apart, number); });
         }
     }
 }
 
-// The M x M outputs of one patch for COLUMNS channels_out
-template <int M> inline void transform_back(const float* sums, long step, Floats (*outputs)[M * M]) {
+// The outputs of one patch for COLUMNS channels_out
+template <class W>
+inline void transform_back(const float* sums, long step, Floats (*outputs)[W::OUTPUTS * W::OUTPUTS]) {
     for (long c = 0; c < COLUMNS; c += LANES)
-        in_square<Winograd<M>::N, M>(
-            Winograd<M>::outputs, [sums, step, c](int k) { return load(sums + k * step + c); },
+        in_square<W::NUMBERS, W::OUTPUTS>(
+            W::outputs, [sums, step, c](int k) { return load(sums + k * step + c); },
             [outputs, c](int i, Floats output) { outputs[c / LANES][i] = output; });
 }
 
 // Writes the outputs of an image for some channels_out
-template <int M, class T> struct Plainly {
+template <class W, class T> struct Plainly {
+    static constexpr int M = W::OUTPUTS;
+
     const Shape& s;
     const float* bias;
     T* result;
@@ -124,7 +129,7 @@ template <int M, class T> struct Plainly {
         Floats shift[] = {load(bias + column), load(bias + column + LANES)};
         for (long patch = 0; patch < s.patches(); ++patch) {
             Floats outputs[COLUMNS / LANES][M * M];
-            transform_back<M>(sums + patch * COLUMNS, s.sums_apart(), outputs);
+            transform_back<W>(sums + patch * COLUMNS, s.sums_apart(), outputs);
             long top = patch / s.across() * M, left = patch % s.across() * M;
             for (long i = 0; i < M * M; ++i) {
                 long y = top + i / M, x = left + i % M;
@@ -145,7 +150,9 @@ template <int M, class T> struct Plainly {
 
 // The same pooled 2x2, with windows that lie within patches. Also writes where the largest was found (0 to 3), and adds
 // to the sums and sums of squares per channel that batch norm needs.
-template <int M, class T> struct Pooled {
+template <class W, class T> struct Pooled {
+    static constexpr int M = W::OUTPUTS;
+
     const Shape& s;
     T* result;
     uint8_t* places;
@@ -154,7 +161,7 @@ template <int M, class T> struct Pooled {
         Floats total[COLUMNS / LANES] = {}, squares[COLUMNS / LANES] = {};
         for (long patch = 0; patch < s.patches(); ++patch) {
             Floats outputs[COLUMNS / LANES][M * M];
-            transform_back<M>(sums + patch * COLUMNS, s.sums_apart(), outputs);
+            transform_back<W>(sums + patch * COLUMNS, s.sums_apart(), outputs);
             long top = patch / s.across() * (M / 2), left = patch % s.across() * (M / 2);
             for (long i = 0; i < M * M / 4; ++i) {
                 long in_y = i / (M / 2), in_x = i % (M / 2), y = top + in_y, x = left + in_x;
@@ -193,9 +200,10 @@ template <int M, class T> struct Pooled {
 };
 
 // Calls write(sums, image, column, totals of this core) for all images and each 32 channels_out
-template <int M, class T, class Write>
+template <class W, class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, std::vector<double>* totals) {
-    constexpr long MATRICES = Winograd<M>::N * Winograd<M>::N, PACKED = Arithmetic<T>::PACKED;
+    constexpr long MATRICES = W::NUMBERS * W::NUMBERS, FILTERS = W::FILTERS * W::FILTERS;
+    constexpr long PACKED = Arithmetic<T>::PACKED;
     long words = s.channels / PACKED, at_once = s.at_once, num_totals = 2 * s.channels_out;
     long map = s.height * s.width * s.channels;
     totals->assign(omp_get_max_threads() * num_totals, 0.0);
@@ -211,7 +219,7 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
         for (long first = 0; first < s.images; first += at_once) {
             long num = std::min(at_once, s.images - first);
             for (long i = 0; i < num; ++i)
-                transform_image<M>(images + (first + i) * map, s, zeros.data(), values + i * s.patches() * s.channels);
+                transform_image<W>(images + (first + i) * map, s, zeros.data(), values + i * s.patches() * s.channels);
             for (long column = 0; column < s.channels_out; column += COLUMNS) {
                 for (long k = 0; k < MATRICES; ++k) {
                     write.prefetch(first, num, column, k, MATRICES);
@@ -219,7 +227,7 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
                         prefetch(images + (first + num) * map, num * map * sizeof(T), k, MATRICES);
                     for (long row = 0; row < num * s.patches(); row += ROWS)
                         multiply<T>((const uint32_t*)(values + k * s.values_apart() + row * s.channels),
-                                    filters + (column / COLUMNS * MATRICES + k) * words * COLUMNS, words,
+                                    filters + (column / COLUMNS * FILTERS + W::filter(k)) * words * COLUMNS, words,
                                     sums + k * s.sums_apart() + row * COLUMNS);
                 }
                 for (long i = 0; i < num; ++i) write(sums + i * s.patches() * COLUMNS, first + i, column, mine);
@@ -228,42 +236,54 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
     }
 }
 
-template <int M, class T>
-void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, const Shape& s, T* result) {
+template <class W, class T>
+void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, const Shape& shape, T* result) {
     std::vector<double> totals;
-    convolve<M>(images, filters, s, Plainly<M, T>{s, bias, result}, &totals);
+    Shape s = divided<W>(shape);
+    convolve<W>(images, filters, s, Plainly<W, T>{s, bias, result}, &totals);
 }
 
-template <int M, class T>
-void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& s, T* result, uint8_t* places,
+template <class W, class T>
+void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& shape, T* result, uint8_t* places,
                        double* sums) {
-    if constexpr (M % 2 == 0) {
+    if constexpr (W::OUTPUTS % 2 == 0) {
         std::vector<double> totals;
-        convolve<M>(images, filters, s, Pooled<M, T>{s, result, places}, &totals);
+        Shape s = divided<W>(shape);
+        convolve<W>(images, filters, s, Pooled<W, T>{s, result, places}, &totals);
         for (size_t i = 0; i < totals.size(); ++i) sums[i % (2 * s.channels_out)] += totals[i];
     }
 }
 
 }  // namespace
 
-// m: 2, in bf16 also 4 or, unless pooled, 3. images (images, height, width, channels), even and at least 16; filters as
-// winograd_filters gives them; bias (channels_out), a multiple of 32; result: (images, out_height, out_width,
-// channels_out), or half the sides if pooled.
+// kind: 2, in bf16 also 4 or, unless pooled, 3: the outputs per side of a patch. images (n, h, w, c), c even and at least
+// 16; filters as winograd_filters gives them; bias (o), o a multiple of 32; result: (n, p, q, o), or half the sides if
+// pooled.
 #define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long m, long n, long h, long w,        \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long kind, long n, long h, long w,     \
                                  long c, long p, long q, long o, T* y) {                                               \
-        Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
-        by_side<T>(m, [&](auto side) { convolve_plainly<side()>(x, f, b, s, y); });                                    \
+        by_kind<T>(kind, [&](auto k) { convolve_plainly<decltype(k)>(x, f, b, {n, h, w, c, p, q, o}, y); });           \
     }                                                                                                                  \
-    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long m, long n, long h, long w, long c, long p,   \
-                                      long q, long o, T* y, uint8_t* k, double* sums) {                                \
-        Shape s = divided({m, n, h, w, c, p, q, o});                                                                   \
-        by_side<T>(m, [&](auto side) { convolve_and_pool<side()>(x, f, s, y, k, sums); });                             \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,        \
+                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                   \
+        by_kind<T>(kind, [&](auto k) {                                                                                 \
+            convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums);                              \
+        });                                                                                                            \
     }
 
 EXPORT(float)
 #ifdef WITH_BF16
 EXPORT(bf16)
+
+// With stride 2: images (n, h, w, c) to (n, p, q, o), and back for the gradient
+extern "C" void halving(const bf16* x, const uint32_t* f, const float* b, long n, long h, long w, long c, long p, long q,
+                        long o, bf16* y) {
+    convolve_plainly<Halving>(x, f, b, {n, h, w, c, p, q, o}, y);
+}
+extern "C" void doubling(const bf16* x, const uint32_t* f, const float* b, long n, long h, long w, long c, long p,
+                         long q, long o, bf16* y) {
+    convolve_plainly<Doubling>(x, f, b, {n, h, w, c, p, q, o}, y);
+}
 #endif
 
 #endif

@@ -1,9 +1,10 @@
 // The transformations of F(M x M, 3 x 3), M from 2 to 4, of A. Lavin and S. Gray, Fast Algorithms for Convolutional
-// Neural Networks, arXiv 1509.09308, 2015: M * M outputs need N * N products, N = M + 2, in the place of 9 * M * M.
+// Neural Networks, arXiv 1509.09308, 2015: M * M outputs need (M + 2)^2 products in the place of 9 * M * M. And what
+// follows for stride 2: 4 * 4 outputs need 81 in the place of 144.
 //
 // They come from the product of two polynomials, known by its values at some points and by its highest coefficient. The
-// points 0, 1 and -1 for M = 2 are the authors'; those for M = 3 (+-P, +-Q) and M = 4 (0, +-P, +-Q) are those that gave
-// the smallest errors in bf16: half of what 0, 1, -1, 2 and -2 give.
+// points 0, 1 and -1 for M = 2 are the authors'; those for M = 3 and stride 2 (+-P, +-Q) and M = 4 (0, +-P, +-Q) are those
+// that gave the smallest errors in bf16: half of what 0, 1, -1, 2 and -2 give.
 
 #pragma once
 
@@ -13,19 +14,25 @@
 
 namespace {
 
+// What patches are in one dimension: of SIDE values become NUMBERS, of three taps FILTERS, of NUMBERS products OUTPUTS.
+// Patches begin STEP values apart, the first one BEFORE the map.
+template <int SIDE_, int NUMBERS_, int FILTERS_, int OUTPUTS_, int STEP_, int BEFORE_> struct Patches {
+    static constexpr int SIDE = SIDE_, NUMBERS = NUMBERS_, FILTERS = FILTERS_, OUTPUTS = OUTPUTS_;
+    static constexpr int STEP = STEP_, BEFORE = BEFORE_;
+
+    // With which filter a number of a square is multiplied: beyond FILTERS per side always with the last one
+    static constexpr int filter(int number) {
+        int y = number / NUMBERS, x = number % NUMBERS;
+        return (y < FILTERS ? y : FILTERS - 1) * FILTERS + (x < FILTERS ? x : FILTERS - 1);
+    }
+    // Behind the last number per side that belongs to a filter
+    static constexpr int last(int filter) { return filter < FILTERS - 1 ? filter + 1 : NUMBERS; }
+};
+
 // In one dimension, for 16 channels at once. What divides stands with the filters, which are the fewest.
 template <int M> struct Winograd;
 
-// A plain convolution: one product for each tap
-template <> struct Winograd<1> {
-    static constexpr int N = 3;
-
-    static inline void filters(const Floats* g, Floats* to) { to[0] = g[0], to[1] = g[1], to[2] = g[2]; }
-};
-
-template <> struct Winograd<2> {
-    static constexpr int N = 4;
-
+template <> struct Winograd<2> : Patches<4, 4, 4, 2, 2, 1> {
     static inline void values(const Floats* d, Floats* to) {
         to[0] = d[0] - d[2], to[1] = d[1] + d[2], to[2] = d[2] - d[1], to[3] = d[1] - d[3];
     }
@@ -38,8 +45,7 @@ template <> struct Winograd<2> {
     }
 };
 
-template <> struct Winograd<3> {
-    static constexpr int N = 5;
+template <> struct Winograd<3> : Patches<5, 5, 5, 3, 3, 1> {
     static constexpr float P = 0.4f, Q = 1.3f, P2 = P * P, Q2 = Q * Q;
     static constexpr float AT_P = 0.5f / (P * (P2 - Q2)), AT_Q = 0.5f / (Q * (Q2 - P2));
 
@@ -73,8 +79,7 @@ template <> struct Winograd<3> {
     }
 };
 
-template <> struct Winograd<4> {
-    static constexpr int N = 6;
+template <> struct Winograd<4> : Patches<6, 6, 6, 4, 4, 1> {
     static constexpr float P = 0.65f, Q = 1.5f, P2 = P * P, Q2 = Q * Q;
     static constexpr float AT_0 = 1 / (P2 * Q2), AT_P = 0.5f / (P2 * (P2 - Q2)), AT_Q = 0.5f / (Q2 * (Q2 - P2));
 
@@ -109,12 +114,73 @@ template <> struct Winograd<4> {
     }
 };
 
-// Calls call(integral constant) for the M that is known now. In float32, where answers have to be exact, it is 2 alone.
-template <class T, class Call> inline void by_side(long m, Call call) {
-    if (m == 2) call(std::integral_constant<int, 2>());
+// A convolution of two taps: four outputs of five values.
+struct TwoTaps {
+    static constexpr float P = 0.4f, Q = 1.3f, P2 = P * P, Q2 = Q * Q;
+    static constexpr float AT_P = 0.5f / (P * (P2 - Q2)), AT_Q = 0.5f / (Q * (Q2 - P2));
+
+    static inline void values(const Floats* d, Floats* to) { Winograd<3>::values(d, to); }  // of the same points
+    static inline void filters(Floats first, Floats second, Floats* to) {
+        Floats odd_p = P * second, odd_q = Q * second;
+        to[0] = AT_P * (odd_p + first), to[1] = AT_P * (odd_p - first);
+        to[2] = AT_Q * (odd_q + first), to[3] = AT_Q * (odd_q - first), to[4] = second;
+    }
+    static inline void outputs(const Floats* m, Floats* to) {
+        Floats even_p = m[0] + m[1], odd_p = P * (m[0] - m[1]), even_q = m[2] + m[3], odd_q = Q * (m[2] - m[3]);
+        to[0] = even_p + even_q, to[1] = odd_p + odd_q;
+        to[2] = P2 * even_p + Q2 * even_q, to[3] = P2 * odd_p + Q2 * odd_q + m[4];
+    }
+    static inline void gradients(const Floats* g, Floats* to) {
+        Floats even_p = g[0] + P2 * g[2], odd_p = P * (g[1] + P2 * g[3]);
+        Floats even_q = g[0] + Q2 * g[2], odd_q = Q * (g[1] + Q2 * g[3]);
+        to[0] = even_p + odd_p, to[1] = even_p - odd_p, to[2] = even_q + odd_q, to[3] = even_q - odd_q, to[4] = g[3];
+    }
+    static inline void taps(const Floats* u, Floats* first, Floats* second) {
+        *first = AT_P * (u[0] - u[1]) + AT_Q * (u[2] - u[3]);
+        *second = AT_P * P * (u[0] + u[1]) + AT_Q * Q * (u[2] + u[3]) + u[4];
+    }
+};
+
+// Stride 2: every second value meets the outer two taps, as in a convolution of stride 1, and those between the middle
+// one. Four outputs need five products for the former and four for the latter.
+struct Halving : Patches<9, 9, 6, 4, 8, 1> {
+    static inline void values(const Floats* d, Floats* to) {
+        Floats outer[] = {d[0], d[2], d[4], d[6], d[8]};
+        TwoTaps::values(outer, to);
+        for (int i = 0; i < 4; ++i) to[5 + i] = d[2 * i + 1];
+    }
+    static inline void filters(const Floats* g, Floats* to) { TwoTaps::filters(g[0], g[2], to), to[5] = g[1]; }
+    static inline void outputs(const Floats* m, Floats* to) {
+        TwoTaps::outputs(m, to);
+        for (int i = 0; i < 4; ++i) to[i] += m[5 + i];
+    }
+    static inline void gradients(const Floats* g, Floats* to) {
+        TwoTaps::gradients(g, to);
+        for (int i = 0; i < 4; ++i) to[5 + i] = g[i];
+    }
+    static inline void taps(const Floats* u, Floats* to) { TwoTaps::taps(u, to, to + 2), to[1] = u[5]; }
+};
+
+// Its gradient for the values, from that of the outputs and the filters turned
+struct Doubling : Patches<5, 9, 6, 8, 4, 0> {
+    static inline void values(const Floats* d, Floats* to) {
+        TwoTaps::values(d, to);
+        for (int i = 0; i < 4; ++i) to[5 + i] = d[i];
+    }
+    static inline void outputs(const Floats* m, Floats* to) {
+        Floats between[4];
+        TwoTaps::outputs(m, between);
+        for (int i = 0; i < 4; ++i) to[2 * i] = m[5 + i], to[2 * i + 1] = between[i];
+    }
+};
+
+// Calls call(patches) for the kind that is known now: 2, 3 or 4 outputs per side with stride 1. In float32, where answers
+// have to be exact, it is 2 alone.
+template <class T, class Call> inline void by_kind(long kind, Call call) {
+    if (kind == 2) call(Winograd<2>());
     if constexpr (!std::is_same<T, float>::value) {
-        if (m == 3) call(std::integral_constant<int, 3>());
-        if (m == 4) call(std::integral_constant<int, 4>());
+        if (kind == 3) call(Winograd<3>());
+        if (kind == 4) call(Winograd<4>());
     }
 }
 
@@ -123,20 +189,20 @@ template <class T, class Call> inline void by_side(long m, Call call) {
 template <int IN, int OUT, class Along, class Load, class Store>
 __attribute__((always_inline)) inline void in_square(Along along, Load load, Store store) {
     Floats between[OUT][IN];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int x = 0; x < IN; ++x) {
         Floats column[IN], found[OUT];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int y = 0; y < IN; ++y) column[y] = load(y * IN + x);
         along(column, found);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int y = 0; y < OUT; ++y) between[y][x] = found[y];
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int y = 0; y < OUT; ++y) {
         Floats found[OUT];
         along(between[y], found);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int x = 0; x < OUT; ++x) store(y * OUT + x, found[x]);
     }
 }

@@ -1,8 +1,8 @@
-// The gradient for the filters of a 3x3 convolution with stride 1 with fewer products: the transpose of winograd.cpp.
+// The gradient for the filters of a 3x3 convolution with fewer products: the transpose of winograd.cpp.
 //
-// An N x N patch of values and the M x M gradients above it become N * N numbers each; what was a sum of 9 * M * M
-// products is one of N * N, and the sums over all patches become the 3x3 numbers for the filters at the end. Pairs of
-// terms are the same patch of two images. See winograd.h for the transformations, weight_gradient.cpp for the rest.
+// A patch of values and the square of gradients above it become squares of numbers; the sums of their products over all
+// patches become the 3x3 numbers for the filters at the end. Pairs of terms are the same patch of two images. See
+// winograd.h for the transformations, weight_gradient.cpp for the rest.
 
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 
@@ -14,37 +14,65 @@
 
 namespace {
 
-constexpr long ROWS = 8;  // that are summed up at once
+constexpr long ROWS = 8;                   // that are summed up at once
+constexpr long TILE = 9 * LANES * COLUMNS;  // sums of 16 rows and 32 columns: [9][16][32]
 
 struct Shape {
-    long m, images, height, width, channels, out_height, out_width, channels_out;
+    long images, height, width, channels, out_height, out_width, channels_out;
+    long outputs = 0, numbers = 0;  // of a patch, per side
 
-    long across() const { return (out_width + m - 1) / m; }
-    long patches() const { return (out_height + m - 1) / m * across(); }
-    long rows() const { return (channels + LANES - 1) / LANES * LANES; }
+    long across() const { return (out_width + outputs - 1) / outputs; }
+    long patches() const { return (out_height + outputs - 1) / outputs * across(); }
+    long row_tiles() const { return (channels + LANES - 1) / LANES; }
+    long rows() const { return row_tiles() * LANES; }
+    long size() const { return row_tiles() * (channels_out / COLUMNS) * TILE; }
     long value_map() const { return height * width * channels; }
     long gradient_map() const { return out_height * out_width * channels_out; }
     // terms: patches of pairs of images
     long all() const { return (images + 1) / 2 * patches(); }
-    long in_block() const {
-        return std::min(all(), ::in_block((m + 2) * (m + 2) * (rows() + channels_out), 9 * channels * channels_out));
+};
+
+// What a core does: terms from `start` to `end`, columns from `first` to `last`
+struct Part {
+    long start, end, first, last;
+
+    long columns() const { return last - first; }
+};
+
+// Terms are divided between the cores, which then have sums of their own to be added up; or where these are more than
+// there are values to transform, columns.
+struct Division {
+    long of_terms, of_columns;
+
+    Division(const Shape& s) : of_terms(1), of_columns(1) {
+        long cores = omp_get_max_threads(), columns = s.channels_out / COLUMNS;
+        if (s.size() >= s.all() * s.numbers * s.numbers * s.channels)
+            of_columns = std::min(cores, columns);
+        else
+            of_terms = std::max(1L, std::min({s.all(), SUMS / s.size(), cores}));
+    }
+
+    Part of(long core, const Shape& s) const {
+        long terms = core % of_terms, columns = core / of_terms, all = s.channels_out / COLUMNS;
+        return {terms * s.all() / of_terms, (terms + 1) * s.all() / of_terms, columns * all / of_columns * COLUMNS,
+                (columns + 1) * all / of_columns * COLUMNS};
     }
 };
 
 // The first of 16 channels, and zeros for the rest
 inline Floats load_some(const bf16* from, long channels) {
+    if (channels == LANES) return load(from);
     __m256i halves = _mm256_maskz_loadu_epi16((__mmask16)((1 << channels) - 1), from);
     return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
 }
 
-// Some patches of pairs of images: values as [N * N][16 rows][term][row], gradients as [N * N][32 columns][term][column];
+// Some terms of a part: values as [NUMBERS^2][16 rows][term][row], gradients as [NUMBERS^2][32 columns][term][column];
 // rows beyond the channels are zeros
-template <int M> class Block {
+template <class W> class Block {
 public:
-    explicit Block(const Shape& shape)
-        : shape(shape), zeros(std::max(shape.channels, shape.channels_out)),
-          values(MATRICES * (shape.in_block() * shape.rows() + LANES)),
-          gradients(MATRICES * (shape.in_block() * shape.channels_out + LANES)) {}
+    Block(const Shape& shape, const Part& part, long most)
+        : shape(shape), part(part), zeros(std::max(shape.channels, shape.channels_out)),
+          values(MATRICES * (most * shape.rows() + LANES)), gradients(MATRICES * (most * part.columns() + LANES)) {}
 
     void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
         terms = last - first;
@@ -56,44 +84,47 @@ public:
         }
     }
 
-    // sums: [9][channels][channels_out]; meanwhile asks for the images that come next
-    void add_to(float* sums, const bf16* all_values, const bf16* all_gradients, long next, long end) const {
-        long from = next / shape.patches() * 2, num = 0, part = 0;
-        if (next < end) num = std::min((end - 1) / shape.patches() * 2 + 2, shape.images) - from;
-        long parts = shape.channels_out / COLUMNS * (shape.channels / ROWS);
-        for (long column = 0; column < shape.channels_out; column += COLUMNS)
-            for (long row = 0; row < shape.channels; row += ROWS, ++part) {
-                prefetch(all_values + from * shape.value_map(), num * shape.value_map() * 2, part, parts);
-                prefetch(all_gradients + from * shape.gradient_map(), num * shape.gradient_map() * 2, part, parts);
-                alignas(64) float found[MATRICES][ROWS * COLUMNS];
-                for (long k = 0; k < MATRICES; ++k) {
-                    Sums<ROWS, LANES> of_k;
-                    of_k.add(values.words + k * values_apart() + row / LANES * LANES * terms + row % LANES,
-                             gradients.words + k * gradients_apart() + column * terms, terms);
-                    of_k.store(found[k]);
-                }
-                for (long i = 0; i < ROWS * COLUMNS; i += LANES)
-                    add_taps(found[0] + i, sums + (row + i / COLUMNS) * shape.channels_out + column + i % COLUMNS);
-            }
+    // What this block adds to the sums of a tile; `fresh`: there are none yet
+    void add_to(float* tile, long row, long column, bool fresh) const {
+        for (long half = 0; half < std::min<long>(LANES, shape.channels - row); half += ROWS) {
+            alignas(64) float found[FILTERS][ROWS * COLUMNS];
+            for (int k = 0; k < FILTERS; ++k) multiply(k, row, half, column - part.first, found[k]);
+            float* of_half = tile + half * COLUMNS;
+            fresh ? add_taps<true>(found[0], of_half) : add_taps<false>(found[0], of_half);
+        }
     }
 
 private:
-    static constexpr int N = Winograd<M>::N, MATRICES = N * N;
+    static constexpr int N = W::NUMBERS, MATRICES = N * N, FILTERS = W::FILTERS * W::FILTERS;
     const Shape& shape;
+    const Part& part;
     std::vector<bf16> zeros;
     Buffer values, gradients;
     long terms = 0;
 
-    // of the N * N matrices; a cache line more than they hold, or all would lie in the same places of the caches
+    // of the matrices; a cache line more than they hold, or all would lie in the same places of the caches
     long values_apart() const { return shape.rows() * terms + LANES; }
-    long gradients_apart() const { return shape.channels_out * terms + LANES; }
+    long gradients_apart() const { return part.columns() * terms + LANES; }
 
-    // For 16 channels_out; the numbers are ROWS * COLUMNS apart
-    void add_taps(const float* numbers, float* sums) const {
-        long apart = shape.channels * shape.channels_out;
-        in_square<N, 3>(
-            Winograd<M>::taps, [numbers](int k) { return ::load(numbers + k * ROWS * COLUMNS); },
-            [sums, apart](int tap, Floats value) { add(sums + tap * apart, value); });
+    template <bool FRESH> static inline void add_taps(const float* found, float* to) {
+        for (long i = 0; i < ROWS * COLUMNS; i += LANES)
+            in_square<W::FILTERS, 3>(
+                W::taps, [=](int k) { return ::load(found + k * ROWS * COLUMNS + i); },
+                [=](int tap, Floats value) {
+                    float* at = to + tap * LANES * COLUMNS + i;
+                    FRESH ? store(at, value) : add(at, value);
+                });
+    }
+
+    // Over all numbers that belong to filter k
+    void multiply(int k, long row, long half, long column, float* to) const {
+        Sums<ROWS, LANES> sums;
+        int y = k / W::FILTERS, x = k % W::FILTERS;
+        for (int i = y; i < W::last(y); ++i)
+            for (int j = x; j < W::last(x); ++j)
+                sums.add(values.words + (i * N + j) * values_apart() + row * terms + half,
+                         gradients.words + (i * N + j) * gradients_apart() + column * terms, terms);
+        sums.store(to);
     }
 
     // Addresses of a square of pixels; those outside, and all of an image that is not there, are zeros
@@ -107,48 +138,122 @@ private:
     }
 
     void load_values(const bf16* maps, const long* images, long patch, long term) {
-        const bf16* pixels[2][MATRICES];
-        long top = patch / shape.across() * M - 1, left = patch % shape.across() * M - 1;
+        const bf16* pixels[2][W::SIDE * W::SIDE];
+        long top = patch / shape.across() * W::STEP - W::BEFORE, left = patch % shape.across() * W::STEP - W::BEFORE;
         for (int i = 0; i < 2; ++i)
-            find(maps, images[i], top, left, N, shape.height, shape.width, shape.channels, pixels[i]);
+            find(maps, images[i], top, left, W::SIDE, shape.height, shape.width, shape.channels, pixels[i]);
         for (long c = 0; c < shape.channels; c += LANES)
-            write_pairs<N>(pixels, c, std::min<long>(shape.channels - c, LANES), Winograd<M>::values, values_apart(),
-                           values.words + c * terms + term * LANES);
+            write_pairs<W::SIDE>(pixels[0], pixels[1], c, std::min<long>(shape.channels - c, LANES), W::values,
+                                 values_apart(), values.words + c * terms + term * LANES);
     }
 
     void load_gradients(const bf16* maps, const long* images, long patch, long term) {
-        const bf16* pixels[2][MATRICES];
-        long top = patch / shape.across() * M, left = patch % shape.across() * M;
+        const bf16* pixels[2][W::OUTPUTS * W::OUTPUTS];
+        long top = patch / shape.across() * W::OUTPUTS, left = patch % shape.across() * W::OUTPUTS;
         for (int i = 0; i < 2; ++i)
-            find(maps, images[i], top, left, M, shape.out_height, shape.out_width, shape.channels_out, pixels[i]);
-        for (long c = 0; c < shape.channels_out; c += LANES)
-            write_pairs<M>(pixels, c, LANES, Winograd<M>::gradients, gradients_apart(),
-                           gradients.words + c / COLUMNS * COLUMNS * terms + term * COLUMNS + c % COLUMNS);
+            find(maps, images[i], top, left, W::OUTPUTS, shape.out_height, shape.out_width, shape.channels_out,
+                 pixels[i]);
+        for (long c = 0; c < part.columns(); c += LANES)
+            write_pairs<W::OUTPUTS>(pixels[0], pixels[1], part.first + c, LANES, W::gradients, gradients_apart(),
+                                    gradients.words + c / COLUMNS * COLUMNS * terms + term * COLUMNS + c % COLUMNS);
     }
 
-    // The N * N numbers of IN x IN pixels of two images, for up to 16 channels
+    // The numbers of IN x IN pixels of two images, for up to 16 channels
     template <int IN, class Along>
-    static inline void write_pairs(const bf16* const (*pixels)[MATRICES], long c, long channels, Along along,
+    static inline void write_pairs(const bf16* const* one, const bf16* const* other, long c, long channels, Along along,
                                    long apart, uint32_t* to) {
         Floats first[MATRICES];
         in_square<IN, N>(
-            along, [&](int k) { return load_some(pixels[0][k] + c, channels); },
+            along, [&](int k) { return load_some(one[k] + c, channels); },
             [&](int k, Floats number) { first[k] = number; });
         in_square<IN, N>(
-            along, [&](int k) { return load_some(pixels[1][k] + c, channels); },
+            along, [&](int k) { return load_some(other[k] + c, channels); },
             [&](int k, Floats number) { _mm512_store_si512(to + k * apart, paired(first[k], number)); });
     }
 };
 
+// A tile to result[channels_out][9][channels]
+inline void write(const float* tile, long row, long column, long channels, float* result) {
+    __mmask16 rows = (__mmask16)((1 << std::min<long>(LANES, channels - row)) - 1);
+    for (long tap = 0; tap < 9; ++tap)
+        for (long c = 0; c < COLUMNS; c += LANES) {
+            Floats square[LANES];
+            for (long i = 0; i < LANES; ++i) square[i] = load(tile + (tap * LANES + i) * COLUMNS + c);
+            transpose(square);
+            for (long i = 0; i < LANES; ++i)
+                _mm512_mask_storeu_ps(result + ((column + c + i) * 9 + tap) * channels + row, rows, (__m512)square[i]);
+        }
+}
+
+// Adds up the tiles of all cores and writes them; called by all of them
+void add_up(float* sums, long cores, const Shape& s, float* result) {
+#pragma omp for schedule(static)
+    for (long at = 0; at < s.size(); at += TILE) {
+        for (long core = 1; core < cores; ++core)
+            for (long i = 0; i < TILE; i += LANES) add(sums + at + i, load(sums + core * s.size() + at + i));
+        write(sums + at, at / TILE % s.row_tiles() * LANES, at / TILE / s.row_tiles() * COLUMNS, s.channels, result);
+    }
+}
+
+// What one core does; its sums are [32 columns][16 rows][9][16][32]
+template <class W>
+void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Part& part, bool alone, float* sums,
+            float* result) {
+    long words = s.numbers * s.numbers * (s.rows() + part.columns()), num = part.end - part.start;
+    long at_once = in_block(words / (W::NUMBERS > 6 ? 4 : 1), s.size()), blocks = (num + at_once - 1) / at_once;
+    auto first_of = [&](long i) { return part.start + std::min(i, blocks) * num / blocks; };
+    Block<W> block(s, part, (num + blocks - 1) / blocks);
+    alignas(64) float tile_alone[TILE];
+    for (long i = 0; i < blocks; ++i) {
+        block.load(values, gradients, first_of(i), first_of(i + 1));
+        long next = first_of(i + 1) / s.patches() * 2, done = 0, steps = part.columns() / COLUMNS * s.row_tiles();
+        long images = i + 1 < blocks ? std::min((first_of(i + 2) - 1) / s.patches() * 2 + 2, s.images) - next : 0;
+        for (long column = part.first; column < part.last; column += COLUMNS)
+            for (long row = 0; row < s.channels; row += LANES, ++done) {
+                prefetch(values + next * s.value_map(), images * s.value_map() * 2, done, steps);
+                prefetch(gradients + next * s.gradient_map(), images * s.gradient_map() * 2, done, steps);
+                float* of_tile = sums + (column / COLUMNS * s.row_tiles() + row / LANES) * TILE;
+                float* tile = alone && blocks == 1 ? tile_alone : of_tile;
+                block.add_to(tile, row, column, i == 0);
+                if (alone && i + 1 == blocks) write(tile, row, column, s.channels, result);
+            }
+    }
+}
+
+template <class W> void weight_gradient(const bf16* values, const bf16* gradients, Shape s, float* result) {
+    s.outputs = W::OUTPUTS, s.numbers = W::NUMBERS;
+    Division division(s);
+    Buffer sums(division.of_terms * s.size());
+#pragma omp parallel num_threads(division.of_terms * division.of_columns)
+    {
+        // the system may have given fewer threads: each takes several parts
+        long parts = division.of_terms * division.of_columns;
+        for (long i = omp_get_thread_num(); i < parts; i += omp_get_num_threads())
+            sum_up<W>(values, gradients, s, division.of(i, s), division.of_terms == 1,
+                      (float*)sums.words + i % division.of_terms * s.size(), result);
+        if (division.of_terms > 1) {
+#pragma omp barrier
+            add_up((float*)sums.words, division.of_terms, s, result);
+        }
+    }
+}
+
 }  // namespace
 
-// As weight_gradient in weight_gradient.cpp, at stride 1; m: 3 or 4.
-extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradients, long m, long images, long height,
+// As weight_gradient in weight_gradient.cpp; kind: 3 or 4, the outputs per side of a patch with stride 1, or stride 2.
+extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradients, long kind, long images, long height,
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
-    Shape shape{m, images, height, width, channels, out_height, out_width, channels_out};
-    m == 4 ? sum_in_blocks<Block<4>>(values, gradients, shape, result)
-           : sum_in_blocks<Block<3>>(values, gradients, shape, result);
+    Shape shape{images, height, width, channels, out_height, out_width, channels_out};
+    by_kind<bf16>(kind, [&](auto k) {
+        if constexpr (decltype(k)::NUMBERS > 4) weight_gradient<decltype(k)>(values, gradients, shape, result);
+    });
+}
+extern "C" void halving_weight_gradient(const bf16* values, const bf16* gradients, long images, long height, long width,
+                                        long channels, long out_height, long out_width, long channels_out,
+                                        float* result) {
+    weight_gradient<Halving>(values, gradients, {images, height, width, channels, out_height, out_width, channels_out},
+                             result);
 }
 
 #endif

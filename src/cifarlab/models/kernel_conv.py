@@ -47,7 +47,7 @@ class Conv3x3(torch.autograd.Function):
         """As conv3x3."""
         ctx.save_for_backward(images, weight)
         ctx.stride = stride
-        if stride == 2 and strided.fits(images.shape[1], len(weight)):
+        if stride == 2 and strided.fits(images.shape[1], len(weight), size):
             return strided.convolve(images, weight)
         if stride > 1 or size[0] * size[1] < winograd.SMALLEST_PIXELS:
             return F.conv2d(images, weight.bfloat16(), stride=stride, padding=1)
@@ -95,8 +95,8 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
 def _images_gradient(images: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
     """At stride 1 a convolution with the filters turned round."""
     channels, height, width = images.shape[1:]
-    if stride == 2 and strided.fits(len(weight), channels):
-        return strided.images_gradient(images, weight, gradient)
+    if stride == 2 and strided.fits(len(weight), channels, gradient.shape[2:]):
+        return strided.images_gradient(weight, gradient, (height, width))
     if stride == 1 and height * width >= winograd.SMALLEST_PIXELS and channels % 32 == 0:
         side = winograd.patch_side((height, width), images.dtype)
         turned = winograd.transformed(weight, images.dtype, side=side, turned=True)
