@@ -57,7 +57,7 @@ def compare(name: str, ours: Callable[[], object], torchs: Callable[[], object],
 def compare_convolution(num: int, channels: int, channels_out: int, side: int, out: int, rounds: int) -> None:
     """Forward, the gradient for the images, and the one for the filters."""
     images, gradient = maps(num, channels, side, side), maps(num, channels_out, out, out)
-    weight, zeros = torch.randn(channels_out, channels, 3, 3), (torch.zeros(channels_out), torch.zeros(channels))
+    weight = torch.randn(channels_out, channels, 3, 3)
     rounded = weight.bfloat16().contiguous(memory_format=torch.channels_last)
     margin = 1 - (side - out)
     padded = F.pad(images, (1, margin, 1, margin))
@@ -68,13 +68,12 @@ def compare_convolution(num: int, channels: int, channels_out: int, side: int, o
         return torch.ops.aten.convolution_backward(gradient, padded, rounded, *how)
 
     def forward() -> Tensor:
-        filters = winograd.transformed(weight, images.dtype, side=winograd.patch_side((out, out), images.dtype))
-        return winograd.convolve(images, filters, zeros[0], (out, out))
+        patch_side = winograd.patch_side((out, out), images.dtype)
+        return winograd.convolve_by(images, weight, (out, out), side=patch_side)
 
     def for_images() -> Tensor:
         patch_side = winograd.patch_side((side, side), images.dtype)
-        turned = winograd.transformed(weight, images.dtype, side=patch_side, turned=True)
-        return winograd.convolve(gradient, turned, zeros[1], (side, side))
+        return winograd.convolve_by(gradient, weight, (side, side), side=patch_side, turned=True)
 
     compare(f"forward {shape}", forward, lambda: F.conv2d(F.pad(images, (1, margin, 1, margin)), rounded), rounds)
     if channels % 32 == 0:

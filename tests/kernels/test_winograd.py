@@ -64,7 +64,7 @@ def test_it_is_the_convolution(
     needs(dtype)
     images, bias = maps(num, channels[0], *size, dtype=dtype), draw(channels[1])
     weight = draw(channels[1], channels[0], 3, 3).to(memory_format=torch.channels_last)
-    found = convolve(images, transformed(weight, dtype, side=side), bias, out)
+    found = convolve(images, transformed(weight, dtype, side=side), out, side=side, bias=bias)
     assert found.dtype == dtype
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert distance(found, plain(images, weight, bias, out)) < TOLERANCE[dtype, side]
@@ -77,7 +77,7 @@ def test_turned_filters_give_the_gradient_for_the_images(dtype: torch.dtype, sid
     upstream = maps(4, 64, 6, 6, dtype=dtype)
     output = torch.conv2d(images, weight.double(), padding=1)[:, :, :6, :6]
     (exact,) = torch.autograd.grad(output, images, upstream.double())
-    found = convolve(upstream, transformed(weight, dtype, side=side, turned=True), torch.zeros(32), (7, 7))
+    found = convolve(upstream, transformed(weight, dtype, side=side, turned=True), (7, 7), side=side)
     assert distance(found, exact) < TOLERANCE[dtype, side]
 
 
@@ -90,11 +90,11 @@ def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
     images, weight = maps(9, 24, *size, dtype=dtype), draw(32, 24, 3, 3)
     even = (size[0] // 2 * 2, size[1] // 2 * 2)
     filters = transformed(weight, dtype, side=side)
-    output = convolve(images, filters, torch.zeros(32), even)
+    output = convolve(images, filters, even, side=side)
     expected, where = F.max_pool2d(output.float(), 2, return_indices=True)
     pooled, places = torch.empty_like(expected, dtype=dtype), torch.empty_like(expected, dtype=torch.uint8)
     sums = torch.full((2, 32), 5.0, dtype=torch.float64)
-    convolve_and_pool(images, filters, pooled, places, sums)
+    convolve_and_pool(images, filters, side, pooled, places, sums)
     # the two kernels may contract their sums differently
     rtol, atol = (2**-7 if dtype == torch.bfloat16 else 1e-5), 1e-4
     assert torch.allclose(pooled.float(), expected, rtol=rtol, atol=atol)
@@ -111,7 +111,7 @@ def test_what_is_no_number_stays_none() -> None:
     needs(torch.float32)
     images = maps(2, 16, 4, 4, dtype=torch.float32)
     images[1, 0, 0, 0] = torch.nan
-    found = convolve(images, transformed(draw(32, 16, 3, 3), torch.float32), torch.zeros(32), (4, 4))
+    found = convolve(images, transformed(draw(32, 16, 3, 3), torch.float32), (4, 4))
     assert found[0].isfinite().all()
     assert found[1, :, :2, :2].isnan().all()
 

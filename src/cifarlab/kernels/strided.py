@@ -6,20 +6,16 @@ how.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from cifarlab.kernels import library
-from cifarlab.kernels.winograd import COLUMNS
+from cifarlab.kernels.winograd import COLUMNS, DOUBLING, HALVING, OUTPUTS, convolve_by
 
 FEWEST_CHANNELS = 16
 """That the transformations take at once."""
-PATCH = 4
-"""Outputs per side."""
-FILTERS = 36
-"""Numbers that 3×3 taps become."""
 
 
 def fits(channels: int, channels_out: int, size: Sequence[int]) -> bool:
@@ -28,27 +24,19 @@ def fits(channels: int, channels_out: int, size: Sequence[int]) -> bool:
     size: that of the output.
     """
     enough = channels >= FEWEST_CHANNELS and channels % 2 == 0 and channels_out % COLUMNS == 0
-    products, plain = (-(-size[0] // PATCH) * -(-size[1] // PATCH) * 81, size[0] * size[1] * 9)
-    return enough and products < plain and library.has("halving")
+    patches = math.prod(-(-length // OUTPUTS[HALVING]) for length in size)
+    return enough and 81 * patches < 9 * math.prod(size) and library.has("winograd_bf16")
 
 
-def convolve(images: Tensor, weight: Tensor) -> Tensor:
-    """Map bf16 images (N, C, H, W) by weight (channels_out, C, 3, 3), float32, to half their sides, rounded up."""
+def convolve(images: Tensor, weight: Tensor, *, sums: Tensor | None = None) -> Tensor:
+    """Map bf16 images (N, C, H, W) by weight (channels_out, C, 3, 3), float32, to half their sides, rounded up.
+
+    sums: float64 (2, channels_out), to which the sums of the result and of its squares are added.
+    """
     size = (-(-images.shape[2] // 2), -(-images.shape[3] // 2))
-    return _call("halving", images, weight, len(weight), size)
+    return convolve_by(images, weight, size, side=HALVING, sums=sums)
 
 
-def images_gradient(weight: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
-    """What the images, of this size, gain from the gradient of the result."""
-    return _call("doubling", gradient, weight, weight.shape[1], size)
-
-
-def _call(name: str, maps: Tensor, weight: Tensor, channels_out: int, size: tuple[int, int]) -> Tensor:
-    num, channels, height, width = maps.shape
-    filters = torch.empty(channels_out // COLUMNS, FILTERS, channels, COLUMNS, dtype=maps.dtype)
-    taps = weight.detach().contiguous(memory_format=torch.channels_last)
-    library.call(f"{name}_filters", taps, channels, channels_out, filters)
-    result = torch.empty((num, channels_out, *size), dtype=maps.dtype, memory_format=torch.channels_last)
-    sizes = num, height, width, channels, *size, channels_out
-    library.call(name, maps, filters, torch.zeros(channels_out), *sizes, result)
-    return result
+def images_gradient(weight: Tensor, gradient: Tensor, size: Sequence[int], *, added: Tensor | None = None) -> Tensor:
+    """What the images, of this size, gain from the gradient of the result; added: like it, to be added to it."""
+    return convolve_by(gradient, weight, size, side=DOUBLING, turned=True, added=added)

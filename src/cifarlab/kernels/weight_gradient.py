@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab.kernels import library, strided
-from cifarlab.kernels.winograd import num_products, patch_side
+from cifarlab.kernels.winograd import HALVING, num_products, patch_side
 
 KERNEL = "weight_gradient"
 FEWEST_CHANNELS = 16
@@ -40,7 +40,7 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
     if stride == 1 and channels >= FEWEST_CHANNELS and _is_quicker_by_patches(size, side):
         library.call("winograd_weight_gradient", images, gradient, side, *sizes, result)
     elif stride == 2 and strided.fits(channels, channels_out, size):
-        library.call("halving_weight_gradient", images, gradient, *sizes, result)
+        library.call("winograd_weight_gradient", images, gradient, HALVING, *sizes, result)
     else:
         library.call(KERNEL, images, gradient, *sizes, stride, result)
     return result

@@ -163,6 +163,7 @@ struct Halving : Patches<9, 9, 6, 4, 8, 1> {
 
 // Its gradient for the values, from that of the outputs and the filters turned
 struct Doubling : Patches<5, 9, 6, 8, 4, 0> {
+    static inline void filters(const Floats* g, Floats* to) { Halving::filters(g, to); }
     static inline void values(const Floats* d, Floats* to) {
         TwoTaps::values(d, to);
         for (int i = 0; i < 4; ++i) to[5 + i] = d[i];
@@ -174,13 +175,17 @@ struct Doubling : Patches<5, 9, 6, 8, 4, 0> {
     }
 };
 
-// Calls call(patches) for the kind that is known now: 2, 3 or 4 outputs per side with stride 1. In float32, where answers
-// have to be exact, it is 2 alone.
+// Calls call(patches) for the kind that is known now: 2, 3 or 4 outputs per side with stride 1, HALVING with stride 2,
+// DOUBLING for the gradient of that. In float32, where answers have to be exact, it is 2 alone.
+constexpr long HALVING = 0, DOUBLING = 1;
+
 template <class T, class Call> inline void by_kind(long kind, Call call) {
     if (kind == 2) call(Winograd<2>());
     if constexpr (!std::is_same<T, float>::value) {
         if (kind == 3) call(Winograd<3>());
         if (kind == 4) call(Winograd<4>());
+        if (kind == HALVING) call(Halving());
+        if (kind == DOUBLING) call(Doubling());
     }
 }
 

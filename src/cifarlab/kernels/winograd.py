@@ -18,6 +18,12 @@ from cifarlab.kernels.library import SUFFIX
 
 COLUMNS = 32
 """Channels_out that the kernel takes at once."""
+HALVING, DOUBLING = 0, 1
+"""In the place of a patch's side: stride 2, and its gradient for the images."""
+OUTPUTS = {2: 2, 3: 3, 4: 4, HALVING: 4, DOUBLING: 8}
+"""Of a patch, per side."""
+FILTERS = {2: 16, 3: 25, 4: 36, HALVING: 36, DOUBLING: 36}
+"""Numbers that the 3×3 taps of a filter become."""
 SMALLEST_PIXELS = 4
 """Of the output map: a single pixel is one product of 16."""
 
@@ -47,43 +53,85 @@ def num_products(size: Sequence[int], side: int) -> int:
 
 
 def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2, turned: bool = False) -> Tensor:
-    """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them: (channels_out / 32, (side + 2)², C, 32).
+    """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them: (channels_out / 32, numbers, C, 32).
 
-    turned: by half a turn and from channels_out to C, as the gradient for the images wants them.
+    side: of the patches, HALVING or DOUBLING. turned: by half a turn and from channels_out to C, as the gradient for the images
+    wants them.
     """
-    filters = weight.detach().contiguous(memory_format=torch.channels_last)
     channels_out, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
-    result = torch.empty(channels_out // COLUMNS, (side + 2) ** 2, channels, COLUMNS, dtype=dtype)
-    name = f"winograd_{'turned_' if turned else ''}filters_{SUFFIX[dtype]}"
-    library.call(name, filters, side, channels, channels_out, result)
+    result = torch.empty(channels_out // COLUMNS, FILTERS[side], channels, COLUMNS, dtype=dtype)
+    library.call(f"winograd_filters_{SUFFIX[dtype]}", _taps(weight), int(turned), side, channels, channels_out, result)
     return result
 
 
-def convolve(images: Tensor, filters: Tensor, bias: Tensor, size: tuple[int, int]) -> Tensor:
+def convolve(
+    images: Tensor,
+    filters: Tensor,
+    size: Sequence[int],
+    *,
+    side: int = 2,
+    bias: Tensor | None = None,
+    added: Tensor | None = None,
+    sums: Tensor | None = None,
+) -> Tensor:
     """Map channels-last (N, C, H, W) to (N, channels_out, *size): stride 1, padding 1 or as much as `size` asks for.
 
-    filters: of the type of the images; bias: float32 (channels_out).
+    filters: of the type of the images, for patches of this side; HALVING and DOUBLING: with stride 2. bias: float32
+    (channels_out). added: like the result, to be added to it. sums: float64 (2, channels_out), to which the sums of the
+    result and of its squares are added.
     """
-    num, channels, height, width = images.shape
-    shape = (num, len(bias), *size)
-    result = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
-    name = f"winograd_{SUFFIX[images.dtype]}"
-    library.call(name, images, filters, bias, _side(filters), num, height, width, channels, *size, len(bias), result)
+    result = _empty(images, filters.shape[0] * COLUMNS, size)
+    more = _or_null(bias), _or_null(added), side
+    sizes = *_sizes(images), *size, result.shape[1]
+    library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, *more, *sizes, result, _or_null(sums))
     return result
 
 
-def convolve_and_pool(images: Tensor, filters: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
-    """The same pooled 2×2, into `pooled` (N, channels_out, H / 2, W / 2), without bias.
+def convolve_by(
+    images: Tensor,
+    weight: Tensor,
+    size: Sequence[int],
+    *,
+    side: int,
+    turned: bool = False,
+    added: Tensor | None = None,
+    sums: Tensor | None = None,
+) -> Tensor:
+    """The same in bf16 by weight (channels_out, C, 3, 3), float32, or by its turned filters, from channels_out to C."""
+    channels_out = weight.shape[1] if turned else len(weight)
+    patches = len(images) * math.prod(-(-length // OUTPUTS[side]) for length in size)
+    if channels_out <= patches:
+        filters = transformed(weight, images.dtype, side=side, turned=turned)
+        return convolve(images, filters, size, side=side, added=added, sums=sums)
+    result = _empty(images, channels_out, size)
+    how = _taps(weight), int(turned), _or_null(added), side
+    library.call("winograd_by_columns", images, *how, *_sizes(images), *size, channels_out, result, _or_null(sums))
+    return result
+
+
+def convolve_and_pool(images: Tensor, filters: Tensor, side: int, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
+    """As `convolve`, pooled 2×2, into `pooled` (N, channels_out, H / 2, W / 2).
 
     places: uint8 as pooled, for where in its window each value was found; sums: float64 (2, channels_out), to which the
     sums of the pooled values and of their squares are added.
     """
-    num, channels, height, width = images.shape
-    channels_out, size = pooled.shape[1], (2 * pooled.shape[2], 2 * pooled.shape[3])
+    size = (2 * pooled.shape[2], 2 * pooled.shape[3])
     name = f"winograd_pool_{SUFFIX[images.dtype]}"
-    sizes = num, height, width, channels, *size, channels_out
-    library.call(name, images, filters, _side(filters), *sizes, pooled, places, sums)
+    library.call(name, images, filters, side, *_sizes(images), *size, pooled.shape[1], pooled, places, sums)
 
 
-def _side(filters: Tensor) -> int:
-    return math.isqrt(filters.shape[1]) - 2
+def _taps(weight: Tensor) -> Tensor:
+    return weight.detach().contiguous(memory_format=torch.channels_last)
+
+
+def _empty(images: Tensor, channels: int, size: Sequence[int]) -> Tensor:
+    return torch.empty((len(images), channels, *size), dtype=images.dtype, memory_format=torch.channels_last)
+
+
+def _sizes(images: Tensor) -> tuple[int, int, int, int]:
+    num, channels, height, width = images.shape
+    return num, height, width, channels
+
+
+def _or_null(values: Tensor | None) -> Tensor | int:
+    return 0 if values is None else values

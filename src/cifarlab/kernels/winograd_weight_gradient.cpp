@@ -240,20 +240,14 @@ template <class W> void weight_gradient(const bf16* values, const bf16* gradient
 
 }  // namespace
 
-// As weight_gradient in weight_gradient.cpp; kind: 3 or 4, the outputs per side of a patch with stride 1, or stride 2.
+// As weight_gradient in weight_gradient.cpp; kind: 3 or 4, the outputs per side of a patch with stride 1, or HALVING.
 extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradients, long kind, long images, long height,
                                          long width, long channels, long out_height, long out_width, long channels_out,
                                          float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out};
     by_kind<bf16>(kind, [&](auto k) {
-        if constexpr (decltype(k)::NUMBERS > 4) weight_gradient<decltype(k)>(values, gradients, shape, result);
+        if constexpr (decltype(k)::NUMBERS > 4 && decltype(k)::BEFORE == 1) weight_gradient<decltype(k)>(values, gradients, shape, result);
     });
-}
-extern "C" void halving_weight_gradient(const bf16* values, const bf16* gradients, long images, long height, long width,
-                                        long channels, long out_height, long out_width, long channels_out,
-                                        float* result) {
-    weight_gradient<Halving>(values, gradients, {images, height, width, channels, out_height, out_width, channels_out},
-                             result);
 }
 
 #endif

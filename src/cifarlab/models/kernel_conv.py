@@ -51,8 +51,7 @@ class Conv3x3(torch.autograd.Function):
             return strided.convolve(images, weight)
         if stride > 1 or size[0] * size[1] < winograd.SMALLEST_PIXELS:
             return F.conv2d(images, weight.bfloat16(), stride=stride, padding=1)
-        filters = winograd.transformed(weight, images.dtype, side=winograd.patch_side(size, images.dtype))
-        return winograd.convolve(images, filters, torch.zeros(len(weight)), size)
+        return winograd.convolve_by(images, weight, size, side=winograd.patch_side(size, images.dtype))
 
     @staticmethod
     @once_differentiable
@@ -75,7 +74,7 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         sums = zero_sums(channels_out)
         side = winograd.patch_side((2 * pooled.shape[2], 2 * pooled.shape[3]), images.dtype, pooled=True)
         filters = winograd.transformed(weight, images.dtype, side=side)
-        winograd.convolve_and_pool(images, filters, pooled, places, sums)
+        winograd.convolve_and_pool(images, filters, side, pooled, places, sums)
         of_batch = statistics(norm, sums, num_pixels(pooled))
         ctx.save_for_backward(images, weight, pooled, places, *of_batch)
         ctx.norm = norm
@@ -99,8 +98,7 @@ def _images_gradient(images: Tensor, weight: Tensor, gradient: Tensor, stride: i
         return strided.images_gradient(weight, gradient, (height, width))
     if stride == 1 and height * width >= winograd.SMALLEST_PIXELS and channels % 32 == 0:
         side = winograd.patch_side((height, width), images.dtype)
-        turned = winograd.transformed(weight, images.dtype, side=side, turned=True)
-        return winograd.convolve(gradient, turned, torch.zeros(channels), (height, width))
+        return winograd.convolve_by(gradient, weight, (height, width), side=side, turned=True)
     if stride == 1:  # outputs that were left out gain nothing
         gradient = F.pad(gradient, (0, width - gradient.shape[3], 0, height - gradient.shape[2]))
     found: Tensor = torch.ops.aten.convolution_backward(

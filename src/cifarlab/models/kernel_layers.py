@@ -111,7 +111,7 @@ class AnsweringConv2d(nn.Conv2d):
         size = (input.shape[2], input.shape[3])
         if not _answers(input, size):
             return super().forward(input)
-        return winograd.convolve(input, self.transformed, self.shift, size)
+        return winograd.convolve(input, self.transformed, size, bias=self.shift)
 
 
 class AnsweringPooledConv2d(PooledConv2d):
@@ -125,7 +125,7 @@ class AnsweringPooledConv2d(PooledConv2d):
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
         if not _answers(input, size):
             return super().forward(input)
-        return winograd.convolve(input, self.transformed, self.shift, size)
+        return winograd.convolve(input, self.transformed, size, bias=self.shift)
 
 
 WHOLE: dict[type[nn.Module], type[nn.Module]] = {
