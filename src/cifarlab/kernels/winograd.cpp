@@ -28,17 +28,18 @@ template <class W, class T, class Write> struct Blocks {
     Write write;
     long size, values_apart = 0, sums_apart = 0;
 
-    // As many patches in a block as give all cores as much to do; `kept`: how many rows of values have to fit
-    Blocks(const T* images, const Shape& s, Write write, long cores, long kept)
-        : images(images), s(s), write(write), size(even(s.patches(), cores)) {
+    // At most so many patches in a block, and as many as give all cores as much to do; `kept`: how many rows of values
+    // have to fit
+    Blocks(const T* images, const Shape& s, Write write, long most, long cores, long kept)
+        : images(images), s(s), write(write), size(even(s.patches(), most, cores)) {
         auto whole = [](long rows) { return (rows + ROWS - 1) / ROWS * ROWS; };
         // a cache line more than the matrices hold, or all would lie in the same places of the caches
         values_apart = whole(std::max(size, kept)) * s.channels + LANES * 2;
         sums_apart = (whole(size) + 1) * COLUMNS;
     }
 
-    static long even(long patches, long cores) {
-        long rounds = (patches + cores * in_block(W::NUMBERS) - 1) / (cores * in_block(W::NUMBERS));
+    static long even(long patches, long most, long cores) {
+        long rounds = (patches + cores * most - 1) / (cores * most);
         return (patches + cores * rounds - 1) / (cores * rounds);
     }
     long words() const { return s.channels / PACKED; }
@@ -83,7 +84,7 @@ private:
 // Each core takes some blocks
 template <class W, class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, double* sums_of_all) {
-    Blocks<W, T, Write> blocks(images, s, write, omp_get_max_threads(), 0);
+    Blocks<W, T, Write> blocks(images, s, write, in_block(W::NUMBERS), omp_get_max_threads(), 0);
     Adding adding(sums_of_all, s.channels_out);
 #pragma omp parallel
     {
@@ -106,7 +107,7 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
 template <class W, class T>
 void convolve_by_columns(const T* images, const Filters& filters, const Shape& s, Plainly<W, T> write,
                          double* sums_of_all) {
-    Blocks<W, T, Plainly<W, T>> blocks(images, s, write, 1, s.patches() + ROWS);
+    Blocks<W, T, Plainly<W, T>> blocks(images, s, write, 2 * in_block(W::NUMBERS), 1, s.patches() + ROWS);
     Adding adding(sums_of_all, s.channels_out);
 #pragma omp parallel
     {

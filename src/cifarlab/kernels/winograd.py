@@ -55,8 +55,8 @@ def num_products(size: Sequence[int], side: int) -> int:
 def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2, turned: bool = False) -> Tensor:
     """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them: (channels_out / 32, numbers, C, 32).
 
-    side: of the patches, HALVING or DOUBLING. turned: by half a turn and from channels_out to C, as the gradient for the images
-    wants them.
+    side: of the patches, HALVING or DOUBLING. turned: by half a turn and from channels_out to C, as the gradient for
+    the images wants them.
     """
     channels_out, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
     result = torch.empty(channels_out // COLUMNS, FILTERS[side], channels, COLUMNS, dtype=dtype)
@@ -100,7 +100,7 @@ def convolve_by(
     """The same in bf16 by weight (channels_out, C, 3, 3), float32, or by its turned filters, from channels_out to C."""
     channels_out = weight.shape[1] if turned else len(weight)
     patches = len(images) * math.prod(-(-length // OUTPUTS[side]) for length in size)
-    if channels_out <= patches:
+    if channels_out <= patches or side in (HALVING, DOUBLING):  # whose patches become more numbers than filters
         filters = transformed(weight, images.dtype, side=side, turned=turned)
         return convolve(images, filters, size, side=side, added=added, sums=sums)
     result = _empty(images, channels_out, size)
