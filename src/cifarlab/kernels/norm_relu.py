@@ -13,8 +13,8 @@ from cifarlab.kernels import batch_norm
 from cifarlab.kernels.batch_norm import call, num_pixels, sizes
 
 
-def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None) -> Tensor:
-    """ReLU(norm(x) + added) for x and added (N, C, H, W).
+def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: Tensor | None = None) -> Tensor:
+    """ReLU(norm(x) + added) for x and added (N, C, H, W); sums: those of x per channel and of its squares, where known.
 
     By the kernels in training, where they can; else by torch's own operations, with the same result up to rounding.
     """
@@ -23,7 +23,7 @@ def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None) -> Tensor
         return F.relu(norm(x) if added is None else norm(x) + added, inplace=True)
     if added is not None:
         added = added.contiguous(memory_format=torch.channels_last)
-    output: Tensor = NormRelu.apply(x, added, norm.weight, norm.bias, norm)
+    output: Tensor = NormRelu.apply(x, added, norm.weight, norm.bias, norm, sums)
     return output
 
 
@@ -32,26 +32,33 @@ class NormRelu(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, added: Tensor | None, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d
+        ctx: Any,
+        x: Tensor,
+        added: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        norm: nn.BatchNorm2d,
+        sums: Tensor | None,
     ) -> Tensor:
-        """x and added (N, C, H, W), weight and bias (C)."""
-        of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), num_pixels(x))
+        """x and added (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
+        of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
         output = torch.empty_like(x)
         maps = x, 0 if added is None else added
         call("relu_of_affine", *maps, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, output)
-        ctx.save_for_backward(x, output, of_batch.mean, of_batch.r)
-        ctx.norm, ctx.has_added = norm, added is not None
+        ctx.save_for_backward(x, None if added is None else output, *of_batch)
+        ctx.norm = norm
         return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, None, None]:
         """The gradients for x, added, weight and bias."""
-        x, output, mean, r = ctx.saved_tensors
+        x, output, mean, r, scale, shift = ctx.saved_tensors
         num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         inner, sums = torch.empty_like(x), batch_norm.zero_sums(channels)
-        call("relu_gradient_and_sums", gradient, x, output, num, height * width, channels, inner, sums)
+        maps = gradient, x, 0 if output is None else output
+        call("relu_gradient_and_sums", *maps, scale, shift, num, height * width, channels, inner, sums)
         found = batch_norm.gradient(ctx.norm, mean, r, sums, num_pixels(x))
         result = batch_norm.norm_gradient(inner, x, found.linear)
-        return result, inner if ctx.has_added else None, found.weight, found.bias, None
+        return result, None if output is None else inner, found.weight, found.bias, None, None

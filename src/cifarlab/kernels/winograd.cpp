@@ -128,7 +128,7 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
 }
 
 template <class W, class T>
-void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, const T* added, const Shape& shape,
+void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, Added<T> added, const Shape& shape,
                       T* result, double* sums) {
     Shape s = shape.in_patches<W>();
     convolve<W>(images, filters, s, Plainly<W, T>{s, bias, added, result}, sums);
@@ -144,14 +144,14 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
 }  // namespace
 
 // kind: 2, in bf16 also 4 or, unless pooled, 3: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and its gradient. images (n, h, w, c), c even and at least
-// 16; filters as winograd_filters gives them; bias (o), o a multiple of 32, and added (n, p, q, o), to be added, may be
-// null; result: (n, p, q, o), or half the sides if pooled. sums: to these the results and their squares are added, per
+// 16; filters as winograd_filters gives them; bias (o), o a multiple of 32, and added (n, p, q, o), may be
+// null; apart 2: only every second row and column of it is there; result: (n, p, q, o), or half the sides if pooled. sums: to these the results and their squares are added, per
 // channel; may be null unless pooled.
 #define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long kind, long n, long h, \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart, long kind, long n, long h, \
                                  long w, long c, long p, long q, long o, T* y, double* sums) {                         \
         by_kind<T>(kind, [&](auto k) {                                                                                 \
-            convolve_plainly<decltype(k)>(x, f, b, d, {n, h, w, c, p, q, o}, y, sums);                                 \
+            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, {n, h, w, c, p, q, o}, y, sums);                                 \
         });                                                                                                            \
     }                                                                                                                  \
     extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,        \
@@ -166,12 +166,12 @@ EXPORT(float)
 EXPORT(bf16)
 
 // taps: (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient
-extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long kind, long n,
+extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long apart, long kind, long n,
                                     long h, long w, long c, long p, long q, long o, bf16* y, double* sums) {
     by_kind<bf16>(kind, [&](auto k) {
         using W = decltype(k);
         Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();
-        convolve_by_columns(x, Filters{taps, c, o, turned != 0}, s, Plainly<W, bf16>{s, nullptr, d, y}, sums);
+        convolve_by_columns(x, Filters{taps, c, o, turned != 0}, s, Plainly<W, bf16>{s, nullptr, {d, apart}, y}, sums);
     });
 }
 #endif

@@ -77,11 +77,12 @@ def convolve(
     """Map channels-last (N, C, H, W) to (N, channels_out, *size): stride 1, padding 1 or as much as `size` asks for.
 
     filters: of the type of the images, for patches of this side; HALVING and DOUBLING: with stride 2. bias: float32
-    (channels_out). added: like the result, to be added to it. sums: float64 (2, channels_out), to which the sums of the
-    result and of its squares are added.
+    (channels_out). added: like the result, to be added to it, or with half its sides, rounded up, to be added to every
+    second pixel of every second row. sums: float64 (2, channels_out), to which those of the result and of its squares are
+    added.
     """
     result = _empty(images, filters.shape[0] * COLUMNS, size)
-    more = _or_null(bias), _or_null(added), side
+    more = _or_null(bias), *_added(added, size), side
     sizes = *_sizes(images), *size, result.shape[1]
     library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, *more, *sizes, result, _or_null(sums))
     return result
@@ -104,7 +105,7 @@ def convolve_by(
         filters = transformed(weight, images.dtype, side=side, turned=turned)
         return convolve(images, filters, size, side=side, added=added, sums=sums)
     result = _empty(images, channels_out, size)
-    how = _taps(weight), int(turned), _or_null(added), side
+    how = _taps(weight), int(turned), *_added(added, size), side
     library.call("winograd_by_columns", images, *how, *_sizes(images), *size, channels_out, result, _or_null(sums))
     return result
 
@@ -131,6 +132,11 @@ def _empty(images: Tensor, channels: int, size: Sequence[int]) -> Tensor:
 def _sizes(images: Tensor) -> tuple[int, int, int, int]:
     num, channels, height, width = images.shape
     return num, height, width, channels
+
+
+def _added(added: Tensor | None, size: Sequence[int]) -> tuple[Tensor | int, int]:
+    """And how far apart the pixels are that it is added to."""
+    return (0, 1) if added is None else (added, 1 if added.shape[2:] == torch.Size(size) else 2)
 
 
 def _or_null(values: Tensor | None) -> Tensor | int:

@@ -97,12 +97,18 @@ struct Totals {
     }
 };
 
-// Writes the outputs of patches for some channels_out, with a shift per channel or something added
+// A map like the result to be added to it or, with `apart` 2, to every second pixel of every second row; may be null
+template <class T> struct Added {
+    const T* map;
+    long apart;
+};
+
+// Writes the outputs of patches for some channels_out, with a shift per channel and something added
 template <class W, class T> struct Plainly {
     static constexpr int M = W::OUTPUTS;
     const Shape& s;
     const float* bias;  // may be null
-    const T* added;     // may be null
+    Added<T> added;
     T* result;
 
     void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
@@ -116,9 +122,8 @@ template <class W, class T> struct Plainly {
             for (long i = 0; i < M * M; ++i) {
                 if (!inside(place, i)) continue;
                 Floats one = outputs[0][i] + shift[0], other = outputs[1][i] + shift[1];
-                long to = at(place, i) + column;
-                if (added) one += load(added + to), other += load(added + to + LANES);
-                store_two(result + to, one, other);
+                if (const T* more = added_at(place, i)) one += load(more + column), other += load(more + column + LANES);
+                store_two(result + at(place, i) + column, one, other);
                 if (totals) found.note(0, one), found.note(1, other);
             }
         }
@@ -129,7 +134,7 @@ template <class W, class T> struct Plainly {
         for (long i = 0; i < M * M; ++i)
             if (inside(place, i)) {
                 prefetch<1>(result + at(place, i) + column, 1, COLUMNS * sizeof(T), 0, 0, 1);
-                if (added) prefetch<0>(added + at(place, i) + column, 1, COLUMNS * sizeof(T), 0, 0, 1);
+                if (const T* more = added_at(place, i)) prefetch<0>(more + column, 1, COLUMNS * sizeof(T), 0, 0, 1);
             }
     }
 
@@ -139,6 +144,14 @@ template <class W, class T> struct Plainly {
     long at(const Place& place, long i) const {
         long line = place.image * s.out_height + place.row * M + i / M;
         return (line * s.out_width + place.column * M + i % M) * s.channels_out;
+    }
+    const T* added_at(const Place& place, long i) const {
+        if (!added.map) return nullptr;
+        if (added.apart == 1) return added.map + at(place, i);
+        long y = place.row * M + i / M, x = place.column * M + i % M;
+        if (y % 2 || x % 2) return nullptr;
+        long line = place.image * ((s.out_height + 1) / 2) + y / 2;
+        return added.map + (line * ((s.out_width + 1) / 2) + x / 2) * s.channels_out;
     }
 };
 

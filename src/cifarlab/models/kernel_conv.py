@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import pool_norm_gelu as kernels
 from cifarlab.kernels import strided, weight_gradient, winograd
-from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, zero_sums
+from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, sums_of, zero_sums
 
 Size = tuple[int, int]
 
@@ -22,14 +22,28 @@ def fits(conv: nn.Module) -> bool:
     return weight_gradient.fits(conv) and (halves or winograd.fits(conv, torch.bfloat16))
 
 
-def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size) -> Tensor:
+def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Tensor | None = None) -> Tensor:
     """Map bf16 images (N, C, H, W) to (N, channels_out, *size) with padding 1; weight (channels_out, C, 3, 3), float32.
 
     size: that of the output; at stride 1 it may be smaller, where the last rows and columns are not wanted. The filters
-    are rounded to bf16 for the products; their gradient is float32.
+    are rounded to bf16 for the products; their gradient is float32. sums: float64 (2, channels_out), to which those of
+    the output and of its squares are added.
     """
-    output: Tensor = Conv3x3.apply(images.contiguous(memory_format=torch.channels_last), weight, stride, size)
+    images = images.contiguous(memory_format=torch.channels_last)
+    output: Tensor = Conv3x3.apply(images, weight, stride, size, sums)
     return output
+
+
+def conv3x3_beside(
+    images: Tensor, weight: Tensor, projection: Tensor | None, stride: int, size: Size, *, sums: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same, and the images themselves for a shortcut, or every `stride`-th pixel of them through a 1×1 convolution.
+
+    projection: (channels_out, C, 1, 1), float32. What both give the images as gradients is added up on the way.
+    """
+    images = images.contiguous(memory_format=torch.channels_last)
+    output, shortcut = Conv3x3Beside.apply(images, weight, projection, stride, size, sums)
+    return output, shortcut
 
 
 def conv3x3_pool_norm_gelu(images: Tensor, weight: Tensor, norm: nn.BatchNorm2d) -> Tensor:
@@ -43,24 +57,63 @@ class Conv3x3(torch.autograd.Function):
     """The convolution and its gradients."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int, size: Size) -> Tensor:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int, size: Size, sums: Tensor | None) -> Tensor:
         """As conv3x3."""
         ctx.save_for_backward(images, weight)
         ctx.stride = stride
-        if stride == 2 and strided.fits(images.shape[1], len(weight), size):
-            return strided.convolve(images, weight)
-        if stride > 1 or size[0] * size[1] < winograd.SMALLEST_PIXELS:
-            return F.conv2d(images, weight.bfloat16(), stride=stride, padding=1)
-        return winograd.convolve_by(images, weight, size, side=winograd.patch_side(size, images.dtype))
+        return _convolve(images, weight, stride, size, sums)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None, None]:
         """The gradients for images and weight."""
         images, weight = ctx.saved_tensors
-        gradient = gradient.bfloat16().contiguous(memory_format=torch.channels_last)
+        gradient = _in_order(gradient)
         for_images = _images_gradient(images, weight, gradient, ctx.stride) if ctx.needs_input_grad[0] else None
-        return for_images, weight_gradient.weight_gradient(images, gradient, ctx.stride), None, None
+        return for_images, weight_gradient.weight_gradient(images, gradient, ctx.stride), None, None, None
+
+
+class Conv3x3Beside(torch.autograd.Function):
+    """The convolution, the shortcut beside it, and their gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        projection: Tensor | None,
+        stride: int,
+        size: Size,
+        sums: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """As conv3x3_beside."""
+        ctx.stride = stride
+        output = _convolve(images, weight, stride, size, sums)
+        if projection is None:
+            ctx.save_for_backward(images, weight)
+            return output, images.view_as(images)
+        pixels, matrix = images.permute(0, 2, 3, 1)[:, ::stride, ::stride], projection.flatten(1).bfloat16()
+        pixels = pixels.reshape(-1, pixels.shape[3])
+        ctx.save_for_backward(images, weight, pixels, matrix)
+        shortcut = (pixels @ matrix.t()).view(len(images), *size, -1).permute(0, 3, 1, 2)
+        return output, shortcut
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, gradient: Tensor, of_shortcut: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
+        """The gradients for images, weight and projection."""
+        images, weight, *projected = ctx.saved_tensors
+        gradient, added, for_projection = _in_order(gradient), _in_order(of_shortcut), None
+        if projected:
+            pixels, matrix = projected
+            rows = added.permute(0, 2, 3, 1).reshape(len(pixels), -1)
+            for_projection = (rows.t() @ pixels).float()[:, :, None, None]
+            added = (rows @ matrix).view(len(images), *added.shape[2:], -1).permute(0, 3, 1, 2)
+        for_images = _images_gradient(images, weight, gradient, ctx.stride, added)
+        for_weight = weight_gradient.weight_gradient(images, gradient, ctx.stride)
+        return for_images, for_weight, for_projection, None, None, None
 
 
 class Conv3x3PoolNormGelu(torch.autograd.Function):
@@ -91,17 +144,37 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         return for_images, weight_gradient.weight_gradient(images, gradient, 1), found.bias, None
 
 
-def _images_gradient(images: Tensor, weight: Tensor, gradient: Tensor, stride: int) -> Tensor:
-    """At stride 1 a convolution with the filters turned round."""
+def _convolve(images: Tensor, weight: Tensor, stride: int, size: Size, sums: Tensor | None) -> Tensor:
+    if stride == 2 and strided.fits(images.shape[1], len(weight), size):
+        return strided.convolve(images, weight, sums=sums)
+    if stride == 1 and size[0] * size[1] >= winograd.SMALLEST_PIXELS:
+        side = winograd.patch_side(size, images.dtype)
+        return winograd.convolve_by(images, weight, size, side=side, sums=sums)
+    output = F.conv2d(images, weight.bfloat16(), stride=stride, padding=1)
+    if sums is not None:
+        sums += sums_of(output.contiguous(memory_format=torch.channels_last))
+    return output
+
+
+def _images_gradient(
+    images: Tensor, weight: Tensor, gradient: Tensor, stride: int, added: Tensor | None = None
+) -> Tensor:
+    """At stride 1 a convolution with the filters turned round; added: to every `stride`-th pixel."""
     channels, height, width = images.shape[1:]
     if stride == 2 and strided.fits(len(weight), channels, gradient.shape[2:]):
-        return strided.images_gradient(weight, gradient, (height, width))
+        return strided.images_gradient(weight, gradient, (height, width), added=added)
     if stride == 1 and height * width >= winograd.SMALLEST_PIXELS and channels % 32 == 0:
         side = winograd.patch_side((height, width), images.dtype)
-        return winograd.convolve_by(gradient, weight, (height, width), side=side, turned=True)
+        return winograd.convolve_by(gradient, weight, (height, width), side=side, turned=True, added=added)
     if stride == 1:  # outputs that were left out gain nothing
         gradient = F.pad(gradient, (0, width - gradient.shape[3], 0, height - gradient.shape[2]))
     found: Tensor = torch.ops.aten.convolution_backward(
         gradient, images, weight.bfloat16(), None, [stride] * 2, [1, 1], [1, 1], False, [0, 0], 1, [True, False, False]
     )[0]
+    if added is not None:
+        found[:, :, ::stride, ::stride] += added
     return found
+
+
+def _in_order(gradient: Tensor) -> Tensor:
+    return gradient.bfloat16().contiguous(memory_format=torch.channels_last)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab.kernels import winograd
+from cifarlab.kernels.batch_norm import trains, zero_sums
 from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
-from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
 from cifarlab.models.small_maps import is_bf16, is_plain
@@ -52,12 +53,23 @@ class KernelResNet(ResNet):
 
 
 class KernelBasicBlock(BasicBlock):
-    """A block whose norms, shortcut and ReLUs are two operations."""
+    """A block whose norms, shortcut and ReLUs are two operations; its shortcut begins beside the first convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As BasicBlock."""
-        change = norm_relu(self.conv1(x), self.bn1)
-        return norm_relu(self.conv2(change), self.bn2, self.downsample(x))
+        change, shortcut = self.both(x)
+        return conv_norm_relu(self.conv2, change, self.bn2, shortcut)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first convolution, norm and ReLU make of x, and the shortcut."""
+        conv, norm = self.downsample.children() if isinstance(self.downsample, nn.Sequential) else (None, nn.Identity())
+        if type(self.conv1) is not KernelConv2d or not _takes(x) or not x.requires_grad or not _fits_beside(conv):
+            return conv_norm_relu(self.conv1, x, self.bn1), self.downsample(x)
+        sums = zero_sums(self.conv1.out_channels) if trains(self.bn1) else None
+        weights = self.conv1.weight, conv.weight if isinstance(conv, nn.Conv2d) else None
+        stride = self.conv1.stride[0]
+        change, shortcut = conv3x3_beside(x.bfloat16(), *weights, stride, _size(x, stride), sums=sums)
+        return norm_relu(change, self.bn1, sums=sums), norm(shortcut)
 
 
 class KernelBottleneck(Bottleneck):
@@ -66,8 +78,18 @@ class KernelBottleneck(Bottleneck):
     def forward(self, x: Tensor) -> Tensor:
         """As Bottleneck."""
         change = norm_relu(self.conv1(x), self.bn1)
-        change = norm_relu(self.conv2(change), self.bn2)
+        change = conv_norm_relu(self.conv2, change, self.bn2)
         return norm_relu(self.conv3(change), self.bn3, self.downsample(x))
+
+
+def conv_norm_relu(conv: nn.Conv2d, x: Tensor, norm: nn.BatchNorm2d, added: Tensor | None = None) -> Tensor:
+    """ReLU(norm(conv(x)) + added): the convolution adds up what the norm needs, where it has a kernel."""
+    if not (type(conv) is KernelConv2d and _takes(x) and trains(norm)):
+        return norm_relu(conv(x), norm, added)
+    sums = zero_sums(conv.out_channels)
+    stride = conv.stride[0]
+    output = conv3x3(x.bfloat16(), conv.weight, stride, _size(x, stride), sums=sums)
+    return norm_relu(output, norm, added, sums=sums)
 
 
 class KernelConv2d(nn.Conv2d):
@@ -78,8 +100,7 @@ class KernelConv2d(nn.Conv2d):
         if not _takes(input):
             return super().forward(input)
         stride = self.stride[0]
-        size = (-(-input.shape[2] // stride), -(-input.shape[3] // stride))
-        return conv3x3(input.bfloat16(), self.weight, stride, size)
+        return conv3x3(input.bfloat16(), self.weight, stride, _size(input, stride))
 
 
 class KernelPooledConv2d(PooledConv2d):
@@ -173,6 +194,15 @@ def _answers(input: Tensor, size: tuple[int, int]) -> bool:
     plain = input.device.type == "cpu" and input.dtype == torch.float32 and not input.requires_grad
     in_order = input.is_contiguous(memory_format=torch.channels_last)
     return plain and in_order and size[0] * size[1] >= winograd.SMALLEST_PIXELS
+
+
+def _size(x: Tensor, stride: int) -> tuple[int, int]:
+    return -(-x.shape[2] // stride), -(-x.shape[3] // stride)
+
+
+def _fits_beside(conv: nn.Module | None) -> bool:
+    """Whether a shortcut is the identity or begins with a plain 1×1 convolution."""
+    return conv is None or (type(conv) is nn.Conv2d and conv.kernel_size == (1, 1))
 
 
 def _takes(input: Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from cifarlab.models.finetune import ParameterGroup
 from cifarlab.recipe import OptimizerSpec
 from cifarlab.training.muon import Muon
+from cifarlab.training.stored_order import ON_CPU
 
 FUSED_DEVICES = ("cpu", "cuda")
 """Where torch updates all weights in one kernel."""
@@ -20,14 +21,15 @@ def build(
 ) -> torch.optim.Optimizer:
     """Make the optimizer for parameter groups that carry their own weight_decay; `dtype`: of muon's matrix products."""
     fused = device.type in FUSED_DEVICES
+    sgd, adam, adamw = ON_CPU if device.type == "cpu" else (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
     parameters = [part for group in groups for part in _split(group, spec)]
     match spec.name:
         case "sgd":
-            return torch.optim.SGD(parameters, spec.lr, spec.momentum, nesterov=spec.nesterov, fused=fused)
+            return sgd(parameters, spec.lr, spec.momentum, nesterov=spec.nesterov, fused=fused)
         case "adam":
-            return torch.optim.Adam(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
+            return adam(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
+            return adamw(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
         case "muon":
             return Muon(parameters, spec.lr, spec.momentum, spec.filter_momentum, dtype)
 
