@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.batch_norm import call, num_pixels, sizes
+from cifarlab.kernels.batch_norm import call, num_pixels, sizes, zero_sums
 
 
 def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: Tensor | None = None) -> Tensor:
@@ -23,42 +23,73 @@ def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: 
         return F.relu(norm(x) if added is None else norm(x) + added, inplace=True)
     if added is not None:
         added = added.contiguous(memory_format=torch.channels_last)
-    output: Tensor = NormRelu.apply(x, added, norm.weight, norm.bias, norm, sums)
+        output: Tensor = NormAddRelu.apply(x, added, norm.weight, norm.bias, norm, sums)
+    else:
+        output = AffineNorm.apply(x, norm.weight, norm.bias, norm, sums, True)
     return output
 
 
-class NormRelu(torch.autograd.Function):
-    """The operation in training: it takes the statistics of the batch and notes them in the norm's running ones."""
+def normed(x: Tensor, norm: nn.Module) -> Tensor:
+    """norm(x), by the kernels where they can."""
+    if not batch_norm.trains(norm) or not batch_norm.fits(x):
+        result: Tensor = norm(x)
+        return result
+    output: Tensor = AffineNorm.apply(x, norm.weight, norm.bias, norm, None, False)
+    return output
+
+
+class AffineNorm(torch.autograd.Function):
+    """The norm in training, with or without ReLU: it notes the batch's statistics in the norm's running ones."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        added: Tensor | None,
-        weight: Tensor,
-        bias: Tensor,
-        norm: nn.BatchNorm2d,
-        sums: Tensor | None,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None, relu: bool
+    ) -> Tensor:
+        """x (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
+        of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
+        output = torch.empty_like(x)
+        call("affine", x, 0, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, int(relu), output)
+        ctx.save_for_backward(x, *of_batch)
+        ctx.norm, ctx.relu = norm, relu
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        """The gradients for x, weight and bias."""
+        x, mean, r, scale, shift = ctx.saved_tensors
+        num, height, width, channels = sizes(x)
+        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        inner, sums, result = (gradient, x, scale, shift, int(ctx.relu)), zero_sums(channels), torch.empty_like(x)
+        call("gradient_sums", *inner, num, height * width, channels, sums)
+        found = batch_norm.gradient(ctx.norm, mean, r, sums, num_pixels(x))
+        call("affine_gradient", *inner, num_pixels(x), channels, *found.linear, result)
+        return result, found.weight, found.bias, None, None, None
+
+
+class NormAddRelu(torch.autograd.Function):
+    """The same with something to add in front of ReLU."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, added: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None
     ) -> Tensor:
         """x and added (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
         output = torch.empty_like(x)
-        maps = x, 0 if added is None else added
-        call("relu_of_affine", *maps, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, output)
-        ctx.save_for_backward(x, None if added is None else output, *of_batch)
+        call("affine", x, added, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, 1, output)
+        ctx.save_for_backward(x, output, of_batch.mean, of_batch.r)
         ctx.norm = norm
         return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
         """The gradients for x, added, weight and bias."""
-        x, output, mean, r, scale, shift = ctx.saved_tensors
+        x, output, mean, r = ctx.saved_tensors
         num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        inner, sums = torch.empty_like(x), batch_norm.zero_sums(channels)
-        maps = gradient, x, 0 if output is None else output
-        call("relu_gradient_and_sums", *maps, scale, shift, num, height * width, channels, inner, sums)
+        inner, sums = torch.empty_like(x), zero_sums(channels)
+        call("added_gradient", gradient, x, output, num, height * width, channels, inner, sums)
         found = batch_norm.gradient(ctx.norm, mean, r, sums, num_pixels(x))
-        result = batch_norm.norm_gradient(inner, x, found.linear)
-        return result, None if output is None else inner, found.weight, found.bias, None, None
+        return batch_norm.norm_gradient(inner, x, found.linear), inner, found.weight, found.bias, None, None

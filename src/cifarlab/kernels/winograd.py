@@ -78,8 +78,8 @@ def convolve(
 
     filters: of the type of the images, for patches of this side; HALVING and DOUBLING: with stride 2. bias: float32
     (channels_out). added: like the result, to be added to it, or with half its sides, rounded up, to be added to every
-    second pixel of every second row. sums: float64 (2, channels_out), to which those of the result and of its squares are
-    added.
+    second pixel of every second row. sums: float64 (2, channels_out), to which those of the result and of its squares
+    are added.
     """
     result = _empty(images, filters.shape[0] * COLUMNS, size)
     more = _or_null(bias), *_added(added, size), side

@@ -85,10 +85,13 @@ public:
     }
 
     // What this block adds to the sums of a tile; `fresh`: there are none yet
-    void add_to(float* tile, long row, long column, bool fresh) const {
+    template <class Ask> void add_to(float* tile, long row, long column, bool fresh, Ask ask) const {
         for (long half = 0; half < std::min<long>(LANES, shape.channels - row); half += ROWS) {
             alignas(64) float found[FILTERS][ROWS * COLUMNS];
-            for (int k = 0; k < FILTERS; ++k) multiply(k, row, half, column - part.first, found[k]);
+            for (int k = 0; k < FILTERS; ++k) {
+                ask(half / ROWS * FILTERS + k, 2 * FILTERS);
+                multiply(k, row, half, column - part.first, found[k]);
+            }
             float* of_half = tile + half * COLUMNS;
             fresh ? add_taps<true>(found[0], of_half) : add_taps<false>(found[0], of_half);
         }
@@ -195,6 +198,27 @@ void add_up(float* sums, long cores, const Shape& s, float* result) {
     }
 }
 
+// The cache lines of the rows of pixels that terms are made of
+template <class W>
+void find_lines(const bf16* values, const bf16* gradients, const Shape& s, long first, long last,
+                std::vector<const char*>* lines) {
+    long pair = first / s.patches(), last_pair = (last - 1) / s.patches();
+    long row = first % s.patches() / s.across(), last_row = (last - 1) % s.patches() / s.across();
+    if (pair < last_pair) row = 0, last_row = s.patches() / s.across() - 1;
+    long top = std::max(0L, row * W::STEP - W::BEFORE), out_top = row * W::OUTPUTS;
+    long bottom = std::min(s.height, last_row * W::STEP - W::BEFORE + W::SIDE);
+    long out_bottom = std::min(s.out_height, (last_row + 1) * W::OUTPUTS);
+    auto note = [lines](const bf16* from, const bf16* to) {
+        for (; from < to; from += 32) lines->push_back((const char*)from);
+    };
+    for (long image = 2 * pair; image < std::min(2 * last_pair + 2, s.images); ++image) {
+        const bf16 *value = values + image * s.value_map(), *gradient = gradients + image * s.gradient_map();
+        long of_row = s.width * s.channels, of_out_row = s.out_width * s.channels_out;
+        note(value + top * of_row, value + bottom * of_row);
+        note(gradient + out_top * of_out_row, gradient + out_bottom * of_out_row);
+    }
+}
+
 // What one core does; its sums are [32 columns][16 rows][9][16][32]
 template <class W>
 void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Part& part, bool alone, float* sums,
@@ -204,17 +228,21 @@ void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Par
     auto first_of = [&](long i) { return part.start + std::min(i, blocks) * num / blocks; };
     Block<W> block(s, part, (num + blocks - 1) / blocks);
     alignas(64) float tile_alone[TILE];
+    std::vector<const char*> lines;
     for (long i = 0; i < blocks; ++i) {
         block.load(values, gradients, first_of(i), first_of(i + 1));
-        long next = first_of(i + 1) / s.patches() * 2, done = 0, steps = part.columns() / COLUMNS * s.row_tiles();
-        long images = i + 1 < blocks ? std::min((first_of(i + 2) - 1) / s.patches() * 2 + 2, s.images) - next : 0;
+        long done = 0, steps = part.columns() / COLUMNS * s.row_tiles();
+        lines.clear();
+        if (i + 1 < blocks) find_lines<W>(values, gradients, s, first_of(i + 1), first_of(i + 2), &lines);
         for (long column = part.first; column < part.last; column += COLUMNS)
             for (long row = 0; row < s.channels; row += LANES, ++done) {
-                prefetch(values + next * s.value_map(), images * s.value_map() * 2, done, steps);
-                prefetch(gradients + next * s.gradient_map(), images * s.gradient_map() * 2, done, steps);
                 float* of_tile = sums + (column / COLUMNS * s.row_tiles() + row / LANES) * TILE;
                 float* tile = alone && blocks == 1 ? tile_alone : of_tile;
-                block.add_to(tile, row, column, i == 0);
+                block.add_to(tile, row, column, i == 0, [&](long part, long parts) __attribute__((always_inline)) {
+                    long all = steps * parts, at = done * parts + part, num = lines.size();
+                    for (long line = at * num / all; line < (at + 1) * num / all; ++line)
+                        __builtin_prefetch(lines[line], 0, 2);
+                });
                 if (alone && i + 1 == blocks) write(tile, row, column, s.channels, result);
             }
     }

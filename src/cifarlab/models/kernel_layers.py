@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cifarlab.kernels import winograd
 from cifarlab.kernels.batch_norm import trains, zero_sums
-from cifarlab.kernels.norm_relu import norm_relu
+from cifarlab.kernels.norm_relu import norm_relu, normed
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
@@ -69,7 +69,7 @@ class KernelBasicBlock(BasicBlock):
         weights = self.conv1.weight, conv.weight if isinstance(conv, nn.Conv2d) else None
         stride = self.conv1.stride[0]
         change, shortcut = conv3x3_beside(x.bfloat16(), *weights, stride, _size(x, stride), sums=sums)
-        return norm_relu(change, self.bn1, sums=sums), norm(shortcut)
+        return norm_relu(change, self.bn1, sums=sums), normed(shortcut, norm)
 
 
 class KernelBottleneck(Bottleneck):
