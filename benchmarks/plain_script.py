@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,7 +29,7 @@ from cifarlab.training.train import train
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 MOST_UNCOUNTED = 20
-"""Steps before the clock, in which workers start and buffers are made; no more than are counted."""
+"""Steps before the clock, in which workers start, kernels load and buffers are made; no more than are counted."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,22 @@ def plain_step(
 
 
 def recipe_images_per_second(recipe: Recipe, num_steps: int, num_images: int) -> float:
-    """Train a recipe for about `num_steps`, everything on as in any run but the test; the median over its epochs."""
-    size = recipe.validation.size
+    """Train a recipe for `num_steps` after some that are not counted, as in the script: the difference of two runs."""
+    uncounted = min(MOST_UNCOUNTED, num_steps)
+    short, long = (recipe_seconds(recipe, steps, num_images) for steps in (uncounted, uncounted + num_steps))
+    return num_steps * recipe.training.batch_size / (long - short)
+
+
+def recipe_seconds(recipe: Recipe, num_steps: int, num_images: int) -> float:
+    """Train a recipe for `num_steps`, everything on as in any run but the test; without its validations."""
+    size, batch_size = recipe.validation.size, recipe.training.batch_size
     num_train = num_images - (size if isinstance(size, int) else round(size * num_images))
-    epochs = num_steps * recipe.training.batch_size / num_train
-    changes = [f"training.epochs={epochs}", "evaluation.test=false"]
+    changes = [f"training.epochs={num_steps * batch_size / num_train}", "evaluation.test=false"]
     with tempfile.TemporaryDirectory() as folder:
-        run = train(recipe_file.override_all(recipe, changes), out=Path(folder))
-        return float(median(row["images_per_second"] or 0.0 for row in run.metrics))
+        rows = train(recipe_file.override_all(recipe, changes), out=Path(folder)).metrics
+    ends = [0, *(row["step"] or 0 for row in rows)]
+    steps = (end - start for start, end in pairwise(ends))
+    return sum(taken * batch_size / (row["images_per_second"] or 1) for taken, row in zip(steps, rows, strict=True))
 
 
 @dataclass(frozen=True)
