@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels.norm_relu import norm_relu
+from cifarlab.kernels.norm_relu import norm_relu, normed
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -66,6 +66,26 @@ def test_output_gradients_and_statistics_are_those_of_the_three(
         assert_close(mine, other, torch.float32)
     for name, value in ours.state_dict().items():
         assert_close(value.double(), theirs.state_dict()[name].double(), torch.float32)
+
+
+def test_without_relu_it_is_the_norm() -> None:
+    ours, x = a_norm(48), draw(4, 48, 5, 3).requires_grad_()
+    theirs, exact_x = copy.deepcopy(ours).double(), x.detach().double().requires_grad_()
+    found, exact, upstream = normed(x, ours), theirs(exact_x), draw(4, 48, 5, 3)
+    assert type(found.grad_fn).__name__ == "AffineNormBackward"
+    gradients = torch.autograd.grad(found, (x, ours.weight, ours.bias), upstream)
+    exact_gradients = torch.autograd.grad(exact, (exact_x, theirs.weight, theirs.bias), upstream.double())
+    for mine, other in zip((found, *gradients), (exact, *exact_gradients), strict=True):
+        assert_close(mine, other, torch.float32)
+    assert torch.equal(normed(x, ours.eval()), ours(x))
+
+
+def test_sums_that_are_known_are_taken() -> None:
+    x, norm = draw(4, 16, 5, 3), a_norm(16)
+    values = x.double()
+    sums = torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+    assert_close(norm_relu(x, copy.deepcopy(norm), sums=sums), norm_relu(x, norm).double(), torch.float32)
+    assert (norm_relu(x, norm, sums=2 * sums) - norm_relu(x, norm)).abs().max() > 0.01
 
 
 def test_in_bf16_it_rounds_once() -> None:

@@ -9,7 +9,17 @@ from torch import Tensor, nn
 
 from cifarlab.kernels import library
 from cifarlab.kernels.library import SUFFIX
-from cifarlab.kernels.winograd import convolve, convolve_and_pool, fits, num_products, patch_side, transformed
+from cifarlab.kernels.winograd import (
+    HALVING,
+    convolve,
+    convolve_and_pool,
+    convolve_by,
+    fits,
+    num_patches,
+    num_products,
+    patch_side,
+    transformed,
+)
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -105,6 +115,33 @@ def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
     assert torch.allclose(chosen, expected, rtol=rtol, atol=atol)
     if dtype == torch.float32:  # in bf16 two values can become equal in the output that are not in the kernel
         assert torch.equal(places.long(), 2 * row + column)
+
+
+@pytest.mark.parametrize(("side", "turned"), [(2, False), (3, False), (4, False), (4, True), (HALVING, False)])
+@pytest.mark.parametrize(("size", "apart"), [((8, 6), 1), ((8, 6), 2), ((5, 7), 2)])
+def test_what_is_added_and_the_sums(side: int, turned: bool, size: tuple[int, int], apart: int) -> None:
+    needs(torch.bfloat16)
+    images, weight = maps(5, 32, 5, 7, dtype=torch.bfloat16), draw(32, 32, 3, 3)
+    added = maps(5, 32, *(-(-length // apart) for length in size), dtype=torch.bfloat16)
+    sums = torch.full((2, 32), 5.0, dtype=torch.float64)
+    found = convolve_by(images, weight, size, side=side, turned=turned, added=added, sums=sums).double()
+    plain = convolve_by(images, weight, size, side=side, turned=turned).double()
+    plain[:, :, ::apart, ::apart] += added
+    assert distance(found, plain) < 4e-3  # of which each rounds once
+    expected = torch.stack([found.sum((0, 2, 3)), found.square().sum((0, 2, 3))])
+    assert torch.allclose(sums - 5, expected, rtol=5e-3, atol=2)  # of values before they are rounded
+
+
+@pytest.mark.parametrize("side", [2, 3, 4])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("num", "size"), [(1, (4, 4)), (3, (4, 4)), (13, (3, 5)), (67, (2, 3))])
+def test_by_columns_it_is_the_same(side: int, turned: bool, num: int, size: tuple[int, int]) -> None:
+    needs(torch.bfloat16)
+    images, weight = maps(num, 64, *size, dtype=torch.bfloat16), draw(64, 320, 3, 3) if turned else draw(320, 64, 3, 3)
+    assert num * num_patches(size, side) < 320
+    found = convolve_by(images, weight, size, side=side, turned=turned)
+    filters = transformed(weight, torch.bfloat16, side=side, turned=turned)
+    assert torch.equal(found, convolve(images, filters, size, side=side))
 
 
 def test_what_is_no_number_stays_none() -> None:

@@ -1,4 +1,5 @@
-// Batch norm, a shortcut to add, and ReLU or not in one pass over memory, for maps stored as (N, H, W, C); see batch_norm.py.
+// Batch norm, a shortcut to add, and ReLU or not in one pass over memory, for maps stored as (N, H, W, C); see
+// batch_norm.py.
 
 #include "lanes.h"
 #include "sums.h"
@@ -51,8 +52,7 @@ template <class T> struct Inner {
 };
 
 // The same where nothing was added, so that y need not be read, nor anything written
-template <class T>
-void gradient_sums(const Inner<T>& inner, long images, long pixels, long channels, double* total) {
+template <class T> void gradient_sums(const Inner<T>& inner, long images, long pixels, long channels, double* total) {
     sum_over_images(images, channels, total, [=](long image, float* sum) {
         for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
             for (long c = 0; c < channels; c += LANES) {
@@ -72,30 +72,29 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const fl
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
             Floats x = load(inner.x + at);
-            store(result + at,
-                  load(of_gradient + c) * inner.at(at, c, x) + load(of_x + c) * x + load(constant + c));
+            store(result + at, load(of_gradient + c) * inner.at(at, c, x) + load(of_x + c) * x + load(constant + c));
         }
 }
 
 }  // namespace
 
 // Maps (n, p, c); d may be null. scale a, shift b, and of_gradient k, of_x l, constant m as batch_norm.cpp has them.
-#define EXPORT(T)                                                                                                      \
-    extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu,      \
-                               T* y) {                                                                                 \
-        affine(x, d, p, c, a, b, relu != 0, y);                                                                        \
-    }                                                                                                                  \
-    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,               \
-                                       double* total) {                                                                \
-        added_gradient(g, x, y, n, p, c, z, total);                                                                    \
-    }                                                                                                                  \
-    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, const float* b, long relu, long n,       \
-                                      long p, long c, double* total) {                                                 \
-        gradient_sums<T>({g, x, a, b, relu != 0}, n, p, c, total);                                                     \
-    }                                                                                                                  \
-    extern "C" void affine_gradient_##T(const T* g, const T* x, const float* a, const float* b, long relu, long p,     \
-                                        long c, const float* k, const float* l, const float* m, T* y) {                \
-        affine_gradient<T>({g, x, a, b, relu != 0}, p, c, k, l, m, y);                                                 \
+#define EXPORT(T)                                                                                                  \
+    extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu,  \
+                               T* y) {                                                                             \
+        affine(x, d, p, c, a, b, relu != 0, y);                                                                    \
+    }                                                                                                              \
+    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,           \
+                                       double* total) {                                                            \
+        added_gradient(g, x, y, n, p, c, z, total);                                                                \
+    }                                                                                                              \
+    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, const float* b, long relu, long n,   \
+                                      long p, long c, double* total) {                                             \
+        gradient_sums<T>({g, x, a, b, relu != 0}, n, p, c, total);                                                 \
+    }                                                                                                              \
+    extern "C" void affine_gradient_##T(const T* g, const T* x, const float* a, const float* b, long relu, long p, \
+                                        long c, const float* k, const float* l, const float* m, T* y) {            \
+        affine_gradient<T>({g, x, a, b, relu != 0}, p, c, k, l, m, y);                                             \
     }
 
 EXPORT(float)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from cifarlab.kernels import library
-from cifarlab.kernels.winograd import COLUMNS, DOUBLING, HALVING, OUTPUTS, convolve_by
+from cifarlab.kernels.winograd import COLUMNS, DOUBLING, HALVING, convolve_by, num_patches
 
 FEWEST_CHANNELS = 16
 """That the transformations take at once."""
@@ -24,8 +24,7 @@ def fits(channels: int, channels_out: int, size: Sequence[int]) -> bool:
     size: that of the output.
     """
     enough = channels >= FEWEST_CHANNELS and channels % 2 == 0 and channels_out % COLUMNS == 0
-    patches = math.prod(-(-length // OUTPUTS[HALVING]) for length in size)
-    return enough and 81 * patches < 9 * math.prod(size) and library.has("winograd_bf16")
+    return enough and 81 * num_patches(size, HALVING) < 9 * math.prod(size) and library.has("winograd_bf16")
 
 
 def convolve(images: Tensor, weight: Tensor, *, sums: Tensor | None = None) -> Tensor:

@@ -47,8 +47,8 @@ template <class W, class T, class Write> struct Blocks {
     long column_words() const { return FILTERS * words() * COLUMNS; }
     long in_block_at(long first) const { return std::min(size, s.patches() - first); }
 
-    // The outputs of the block that begins with patch `first`, for the columns to which `filters` belong; meanwhile asks
-    // for their places, and for the images of the next block where there is one
+    // The outputs of the block that begins with patch `first`, for the columns to which `filters` belong; meanwhile
+    // asks for their places, and for the images of the next block where there is one
     void multiply(const T* values, const uint32_t* filters, long first, long column, long next, float* sums,
                   double* totals) const {
         long num = in_block_at(first);
@@ -59,7 +59,8 @@ template <class W, class T, class Write> struct Blocks {
             if (next < s.patches()) ask_for<W>(images, s, next, in_block_at(next), k, MATRICES);
             for (long row = 0; row < num; row += ROWS)
                 ::multiply<T>((const uint32_t*)(values + k * values_apart + row * s.channels),
-                              filters + W::filter(k) * words() * COLUMNS, words(), sums + k * sums_apart + row * COLUMNS);
+                              filters + W::filter(k) * words() * COLUMNS, words(),
+                              sums + k * sums_apart + row * COLUMNS);
         }
         write(sums, sums_apart, first, num, column, totals);
     }
@@ -93,10 +94,11 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
         std::vector<T> zeros(s.channels, T{});
 #pragma omp for schedule(static)
         for (long first = 0; first < s.patches(); first += blocks.size) {
-            transform<W>(images, s, first, blocks.in_block_at(first), zeros.data(), (T*)values.words, blocks.values_apart);
+            transform<W>(images, s, first, blocks.in_block_at(first), zeros.data(), (T*)values.words,
+                         blocks.values_apart);
             for (long column = 0; column < s.channels_out; column += COLUMNS)
-                blocks.multiply((const T*)values.words, filters + column / COLUMNS * blocks.column_words(), first, column,
-                                column + COLUMNS < s.channels_out ? s.patches() : first + blocks.size,
+                blocks.multiply((const T*)values.words, filters + column / COLUMNS * blocks.column_words(), first,
+                                column, column + COLUMNS < s.channels_out ? s.patches() : first + blocks.size,
                                 (float*)sums.words, adding.mine());
         }
     }
@@ -111,7 +113,8 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
     Adding adding(sums_of_all, s.channels_out);
 #pragma omp parallel
     {
-        Buffer values(blocks.values_words()), sums(blocks.MATRICES * blocks.sums_apart), of_column(blocks.column_words());
+        Buffer values(blocks.values_words()), sums(blocks.MATRICES * blocks.sums_apart),
+            of_column(blocks.column_words());
         std::memset(values.words, 0, blocks.values_words() * sizeof(uint32_t));
         std::vector<T> zeros(s.channels, T{});
         transform<W>(images, s, 0, s.patches(), zeros.data(), (T*)values.words, blocks.values_apart);
@@ -121,8 +124,8 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
                 for (long channel = 0; channel < s.channels; channel += LANES)
                     filters.transform<W, T>(out, channel, of_column.words);
             for (long first = 0; first < s.patches(); first += blocks.size)
-                blocks.multiply((const T*)values.words + first * s.channels, of_column.words, first, column, s.patches(),
-                                (float*)sums.words, adding.mine());
+                blocks.multiply((const T*)values.words + first * s.channels, of_column.words, first, column,
+                                s.patches(), (float*)sums.words, adding.mine());
         }
     }
 }
@@ -143,22 +146,22 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
 
 }  // namespace
 
-// kind: 2, in bf16 also 4 or, unless pooled, 3: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and its gradient. images (n, h, w, c), c even and at least
-// 16; filters as winograd_filters gives them; bias (o), o a multiple of 32, and added (n, p, q, o), may be
-// null; apart 2: only every second row and column of it is there; result: (n, p, q, o), or half the sides if pooled. sums: to these the results and their squares are added, per
+// kind: 2, in bf16 also 4 or, unless pooled, 3: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and
+// its gradient. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them; bias (o), o a
+// multiple of 32, and added (n, p, q, o), may be null; apart 2: only every second row and column of it is there;
+// result: (n, p, q, o), or half the sides if pooled. sums: to these the results and their squares are added, per
 // channel; may be null unless pooled.
-#define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart, long kind, long n, long h, \
-                                 long w, long c, long p, long q, long o, T* y, double* sums) {                         \
-        by_kind<T>(kind, [&](auto k) {                                                                                 \
-            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, {n, h, w, c, p, q, o}, y, sums);                                 \
-        });                                                                                                            \
-    }                                                                                                                  \
-    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,        \
-                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                   \
-        by_kind<T>(kind, [&](auto k) {                                                                                 \
-            convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums);                              \
-        });                                                                                                            \
+#define EXPORT(T)                                                                                                  \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart, long kind, \
+                                 long n, long h, long w, long c, long p, long q, long o, T* y, double* sums) {     \
+        by_kind<T>(kind, [&](auto k) {                                                                             \
+            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, {n, h, w, c, p, q, o}, y, sums);                 \
+        });                                                                                                        \
+    }                                                                                                              \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,    \
+                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {               \
+        by_kind<T>(kind,                                                                                           \
+                   [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); }); \
     }
 
 EXPORT(float)
@@ -166,8 +169,8 @@ EXPORT(float)
 EXPORT(bf16)
 
 // taps: (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient
-extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long apart, long kind, long n,
-                                    long h, long w, long c, long p, long q, long o, bf16* y, double* sums) {
+extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long apart, long kind,
+                                    long n, long h, long w, long c, long p, long q, long o, bf16* y, double* sums) {
     by_kind<bf16>(kind, [&](auto k) {
         using W = decltype(k);
         Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();

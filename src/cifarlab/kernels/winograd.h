@@ -3,8 +3,8 @@
 // follows for stride 2: 4 * 4 outputs need 81 in the place of 144.
 //
 // They come from the product of two polynomials, known by its values at some points and by its highest coefficient. The
-// points 0, 1 and -1 for M = 2 are the authors'; those for M = 3 and stride 2 (+-P, +-Q) and M = 4 (0, +-P, +-Q) are those
-// that gave the smallest errors in bf16: half of what 0, 1, -1, 2 and -2 give.
+// points 0, 1 and -1 for M = 2 are the authors'; those for M = 3 and stride 2 (+-P, +-Q) and M = 4 (0, +-P, +-Q) are
+// those that gave the smallest errors in bf16: half of what 0, 1, -1, 2 and -2 give.
 
 #pragma once
 
@@ -40,9 +40,7 @@ template <> struct Winograd<2> : Patches<4, 4, 4, 2, 2, 1> {
         to[0] = g[0], to[3] = g[2];
         to[1] = 0.5f * (g[0] + g[1] + g[2]), to[2] = 0.5f * (g[0] - g[1] + g[2]);
     }
-    static inline void outputs(const Floats* m, Floats* to) {
-        to[0] = m[0] + m[1] + m[2], to[1] = m[1] - m[2] - m[3];
-    }
+    static inline void outputs(const Floats* m, Floats* to) { to[0] = m[0] + m[1] + m[2], to[1] = m[1] - m[2] - m[3]; }
 };
 
 template <> struct Winograd<3> : Patches<5, 5, 5, 3, 3, 1> {

@@ -49,7 +49,12 @@ def patch_side(size: Sequence[int], dtype: torch.dtype, *, pooled: bool = False)
 
 def num_products(size: Sequence[int], side: int) -> int:
     """For a map of this size, patches that reach beyond it included."""
-    return math.prod(-(-length // side) * (side + 2) for length in size)
+    return num_patches(size, side) * (side + 2) ** 2
+
+
+def num_patches(size: Sequence[int], side: int) -> int:
+    """That cover a map of this size; side: of the patches, HALVING or DOUBLING."""
+    return math.prod(-(-length // OUTPUTS[side]) for length in size)
 
 
 def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2, turned: bool = False) -> Tensor:
@@ -100,8 +105,10 @@ def convolve_by(
 ) -> Tensor:
     """The same in bf16 by weight (channels_out, C, 3, 3), float32, or by its turned filters, from channels_out to C."""
     channels_out = weight.shape[1] if turned else len(weight)
-    patches = len(images) * math.prod(-(-length // OUTPUTS[side]) for length in size)
-    if channels_out <= patches or side in (HALVING, DOUBLING):  # whose patches become more numbers than filters
+    if channels_out <= len(images) * num_patches(size, side) or side in (
+        HALVING,
+        DOUBLING,
+    ):  # whose patches become more numbers than filters
         filters = transformed(weight, images.dtype, side=side, turned=turned)
         return convolve(images, filters, size, side=side, added=added, sums=sums)
     result = _empty(images, channels_out, size)

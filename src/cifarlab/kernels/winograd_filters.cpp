@@ -18,9 +18,9 @@ template <class W, class T> void transform_all(const Filters& filters, uint32_t*
 
 // kind: as winograd.cpp has it; channels even and at least 16, channels_out a multiple of 32. From [channels_out][9]
 // [channels], or turned from [channels][9][channels_out]
-#define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_filters_##T(const float* taps, long turned, long kind, long c, long o, uint32_t* to) {    \
-        by_kind<T>(kind, [&](auto k) { transform_all<decltype(k), T>({taps, c, o, turned != 0}, to); });               \
+#define EXPORT(T)                                                                                                   \
+    extern "C" void winograd_filters_##T(const float* taps, long turned, long kind, long c, long o, uint32_t* to) { \
+        by_kind<T>(kind, [&](auto k) { transform_all<decltype(k), T>({taps, c, o, turned != 0}, to); });            \
     }
 
 EXPORT(float)

@@ -27,7 +27,8 @@ template <> struct Words16<bf16> {
 };
 #endif
 
-// Writes the words of PACKED channels, whose taps load(channel, tap) gives; the numbers are `apart`
+// Writes the words of PACKED channels, whose taps load(channel, tap) gives; the numbers are `apart`, and so are the
+// cache lines that are asked for, of the word after the next
 template <class W, class T, class Load> inline void write_words(Load load, uint32_t* to, long apart) {
     constexpr int NUMBERS = W::FILTERS * W::FILTERS, PACKED = Words16<T>::PACKED;
     Floats numbers[NUMBERS][PACKED];
@@ -35,6 +36,7 @@ template <class W, class T, class Load> inline void write_words(Load load, uint3
         in_square<3, W::FILTERS>(
             W::filters, [&](int tap) { return load(channel, tap); },
             [&](int number, Floats value) { numbers[number][channel] = value; });
+    for (int number = 0; number < NUMBERS; ++number) __builtin_prefetch(to + number * apart + 2 * AT_ONCE, 1, 2);
     for (int number = 0; number < NUMBERS; ++number)
         _mm512_store_si512(to + number * apart, Words16<T>::of(numbers[number]));
 }
@@ -45,7 +47,11 @@ void transform_square(const float* filters, long channels, long out, long channe
     constexpr long PACKED = Words16<T>::PACKED;
     Floats taps[9][LANES];
     for (long tap = 0; tap < 9; ++tap) {
-        for (long i = 0; i < LANES; ++i) taps[tap][i] = load(filters + ((out + i) * 9 + tap) * channels + channel);
+        for (long i = 0; i < LANES; ++i) {
+            const float* from = filters + ((out + i) * 9 + tap) * channels + channel;
+            __builtin_prefetch(from + LANES, 0, 2);  // of the next sixteen channels
+            taps[tap][i] = load(from);
+        }
         transpose(taps[tap]);
     }
     to += channel / PACKED * AT_ONCE + out % AT_ONCE;

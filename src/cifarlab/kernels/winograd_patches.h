@@ -122,7 +122,8 @@ template <class W, class T> struct Plainly {
             for (long i = 0; i < M * M; ++i) {
                 if (!inside(place, i)) continue;
                 Floats one = outputs[0][i] + shift[0], other = outputs[1][i] + shift[1];
-                if (const T* more = added_at(place, i)) one += load(more + column), other += load(more + column + LANES);
+                if (const T* more = added_at(place, i))
+                    one += load(more + column), other += load(more + column + LANES);
                 store_two(result + at(place, i) + column, one, other);
                 if (totals) found.note(0, one), found.note(1, other);
             }

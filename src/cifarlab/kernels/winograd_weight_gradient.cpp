@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr long ROWS = 8;                   // that are summed up at once
+constexpr long ROWS = 8;                    // that are summed up at once
 constexpr long TILE = 9 * LANES * COLUMNS;  // sums of 16 rows and 32 columns: [9][16][32]
 
 struct Shape {
@@ -252,7 +252,7 @@ template <class W> void weight_gradient(const bf16* values, const bf16* gradient
     s.outputs = W::OUTPUTS, s.numbers = W::NUMBERS;
     Division division(s);
     Buffer sums(division.of_terms * s.size());
-#pragma omp parallel num_threads(division.of_terms * division.of_columns)
+#pragma omp parallel num_threads(division.of_terms* division.of_columns)
     {
         // the system may have given fewer threads: each takes several parts
         long parts = division.of_terms * division.of_columns;
@@ -274,7 +274,8 @@ extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradien
                                          float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out};
     by_kind<bf16>(kind, [&](auto k) {
-        if constexpr (decltype(k)::NUMBERS > 4 && decltype(k)::BEFORE == 1) weight_gradient<decltype(k)>(values, gradients, shape, result);
+        if constexpr (decltype(k)::NUMBERS > 4 && decltype(k)::BEFORE == 1)
+            weight_gradient<decltype(k)>(values, gradients, shape, result);
     });
 }
 
