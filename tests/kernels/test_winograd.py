@@ -144,6 +144,12 @@ def test_by_columns_it_is_the_same(side: int, turned: bool, num: int, size: tupl
     assert torch.equal(found, convolve(images, filters, size, side=side))
 
 
+def test_no_images_give_none() -> None:
+    needs(torch.float32)
+    images, filters = maps(0, 16, 4, 4, dtype=torch.float32), transformed(draw(32, 16, 3, 3), torch.float32)
+    assert convolve(images, filters, (4, 4)).shape == (0, 32, 4, 4)
+
+
 def test_what_is_no_number_stays_none() -> None:
     needs(torch.float32)
     images = maps(2, 16, 4, 4, dtype=torch.float32)

@@ -40,7 +40,7 @@ template <class W, class T, class Write> struct Blocks {
 
     static long even(long patches, long most, long cores) {
         long rounds = (patches + cores * most - 1) / (cores * most);
-        return (patches + cores * rounds - 1) / (cores * rounds);
+        return patches ? (patches + cores * rounds - 1) / (cores * rounds) : 1;
     }
     long words() const { return s.channels / PACKED; }
     long values_words() const { return MATRICES * values_apart / PACKED; }
