@@ -4,7 +4,7 @@
 #include <cmath>
 
 // sums: of x and of x * x over `num` values. Moves the running statistics by `momentum`.
-// weight may be null for 1. mean and r are what the gradient needs; scale * x + shift is the norm.
+// mean and r are what the gradient needs; scale * x + shift is the norm.
 extern "C" void batch_statistics(const double* sums, long num, long channels, const float* weight, const float* bias,
                                  double momentum, double eps, float* running_mean, float* running_var, double* mean,
                                  double* r, float* scale, float* shift) {
@@ -14,19 +14,18 @@ extern "C" void batch_statistics(const double* sums, long num, long channels, co
         running_mean[c] += (float)momentum * ((float)m - running_mean[c]);
         running_var[c] += (float)momentum * ((float)unbiased - running_var[c]);
         mean[c] = m, r[c] = 1 / std::sqrt(variance + eps);
-        double by = r[c] * (weight ? weight[c] : 1);
+        double by = r[c] * weight[c];
         scale[c] = by, shift[c] = bias[c] - m * by;
     }
 }
 
-// sums: of the gradient g and of g * x. The gradient for x is of_gradient * g + of_x * x + constant.
-extern "C" void batch_gradient(const double* sums, long num, long channels, const float* weight, const double* mean,
-                               const double* r, float* for_weight, float* for_bias, float* of_gradient, float* of_x,
-                               float* constant) {
+// sums: of the gradient g and of g * x. The gradient for x is scale * g + of_x * x + constant.
+extern "C" void batch_gradient(const double* sums, long num, long channels, const double* mean, const double* r,
+                               const float* scale, float* for_weight, float* for_bias, float* of_x, float* constant) {
     for (long c = 0; c < channels; ++c) {
-        double by = r[c] * (weight ? weight[c] : 1), centred = sums[channels + c] - sums[c] * mean[c];
+        double by = scale[c], centred = sums[channels + c] - sums[c] * mean[c];
         double by_x = -by * r[c] * r[c] * centred / num;
         for_weight[c] = r[c] * centred, for_bias[c] = sums[c];
-        of_gradient[c] = by, of_x[c] = by_x, constant[c] = -by * sums[c] / num - by_x * mean[c];
+        of_x[c] = by_x, constant[c] = -by * sums[c] / num - by_x * mean[c];
     }
 }

@@ -32,18 +32,18 @@ class Statistics(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """For the norm's weight and bias, C each, and dx as of_gradient · g + of_x · x + constant; float32."""
+    """For the norm's weight and bias, C each, and dx as scale · g + of_x · x + constant; float32."""
 
     weight: Tensor
     bias: Tensor
-    of_gradient: Tensor
+    scale: Tensor
     of_x: Tensor
     constant: Tensor
 
     @property
     def linear(self) -> tuple[Tensor, Tensor, Tensor]:
         """What dx is made with."""
-        return self.of_gradient, self.of_x, self.constant
+        return self.scale, self.of_x, self.constant
 
 
 def fits(x: Tensor) -> bool:
@@ -62,7 +62,9 @@ def trains(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     """Whether this is a batch norm in training mode with running statistics that move at a fixed rate."""
     if not isinstance(norm, nn.BatchNorm2d) or not norm.training or norm.momentum is None:
         return False
-    return all(values is not None and values.dtype == torch.float32 for values in (norm.running_mean, norm.bias))
+    return all(
+        values is not None and values.dtype == torch.float32 for values in (norm.running_mean, norm.weight, norm.bias)
+    )
 
 
 def call(name: str, first: Tensor, *others: Tensor | int) -> None:
@@ -100,16 +102,17 @@ def statistics(norm: nn.BatchNorm2d, sums: Tensor, num: int) -> Statistics:
     assert norm.num_batches_tracked is not None
     of_batch = Statistics(*torch.empty_like(sums), *torch.empty(sums.shape))
     running = float(norm.momentum), norm.eps, norm.running_mean, norm.running_var
-    library.call("batch_statistics", sums, num, sums.shape[1], _weight(norm), norm.bias, *running, *of_batch)
+    library.call("batch_statistics", sums, num, sums.shape[1], norm.weight, norm.bias, *running, *of_batch)
     norm.num_batches_tracked.add_(1)
     return of_batch
 
 
-def gradient(norm: nn.BatchNorm2d, mean: Tensor, r: Tensor, sums: Tensor, num: int) -> Gradient:
+def gradient(of_batch: Statistics, sums: Tensor, num: int) -> Gradient:
     """From the sums of g and of g · x."""
-    found = Gradient(*torch.empty(5, sums.shape[1]))
-    library.call("batch_gradient", sums, num, sums.shape[1], _weight(norm), mean, r, *found)
-    return found
+    weight, bias, of_x, constant = torch.empty(4, sums.shape[1])
+    mean, r, scale, _ = of_batch
+    library.call("batch_gradient", sums, num, sums.shape[1], mean, r, scale, weight, bias, of_x, constant)
+    return Gradient(weight, bias, scale, of_x, constant)
 
 
 def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
@@ -117,7 +120,3 @@ def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tenso
     result = torch.empty_like(x)
     call("norm_gradient", inner, x, num_pixels(x), x.shape[1], *linear, result)
     return result
-
-
-def _weight(norm: nn.BatchNorm2d) -> Tensor | int:
-    return 0 if norm.weight is None else norm.weight

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.batch_norm import call, num_pixels, sizes, zero_sums
+from cifarlab.kernels.batch_norm import Statistics, call, num_pixels, sizes, zero_sums
 
 
 def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: Tensor | None = None) -> Tensor:
@@ -50,19 +50,20 @@ class AffineNorm(torch.autograd.Function):
         output = torch.empty_like(x)
         call("affine", x, 0, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, int(relu), output)
         ctx.save_for_backward(x, *of_batch)
-        ctx.norm, ctx.relu = norm, relu
+        ctx.relu = relu
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         """The gradients for x, weight and bias."""
-        x, mean, r, scale, shift = ctx.saved_tensors
+        x, *saved = ctx.saved_tensors
+        of_batch = Statistics(*saved)
         num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        inner, sums, result = (gradient, x, scale, shift, int(ctx.relu)), zero_sums(channels), torch.empty_like(x)
+        inner, sums = (gradient, x, of_batch.scale, of_batch.shift, int(ctx.relu)), zero_sums(channels)
         call("gradient_sums", *inner, num, height * width, channels, sums)
-        found = batch_norm.gradient(ctx.norm, mean, r, sums, num_pixels(x))
+        found, result = batch_norm.gradient(of_batch, sums, num_pixels(x)), torch.empty_like(x)
         call("affine_gradient", *inner, num_pixels(x), channels, *found.linear, result)
         return result, found.weight, found.bias, None, None, None
 
@@ -78,18 +79,17 @@ class NormAddRelu(torch.autograd.Function):
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
         output = torch.empty_like(x)
         call("affine", x, added, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, 1, output)
-        ctx.save_for_backward(x, output, of_batch.mean, of_batch.r)
-        ctx.norm = norm
+        ctx.save_for_backward(x, output, *of_batch)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
         """The gradients for x, added, weight and bias."""
-        x, output, mean, r = ctx.saved_tensors
+        x, output, *of_batch = ctx.saved_tensors
         num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         inner, sums = torch.empty_like(x), zero_sums(channels)
         call("added_gradient", gradient, x, output, num, height * width, channels, inner, sums)
-        found = batch_norm.gradient(ctx.norm, mean, r, sums, num_pixels(x))
+        found = batch_norm.gradient(Statistics(*of_batch), sums, num_pixels(x))
         return batch_norm.norm_gradient(inner, x, found.linear), inner, found.weight, found.bias, None, None

@@ -71,7 +71,7 @@ class PoolNormGelu(torch.autograd.Function):
             pool_and_sums(x, pooled, places, sums)
         of_batch = statistics(norm, sums, num_pixels(pooled))
         ctx.save_for_backward(pooled, places, *of_batch)
-        ctx.norm, ctx.pool = norm, pool
+        ctx.pool = pool
         return gelu_of_affine(pooled, of_batch.scale, of_batch.shift)
 
     @staticmethod
@@ -79,7 +79,7 @@ class PoolNormGelu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """The gradients for x and bias."""
         pooled, places, *of_batch = ctx.saved_tensors
-        inner, found = gelu_gradient(gradient, pooled, ctx.norm, Statistics(*of_batch))
+        inner, found = gelu_gradient(gradient, pooled, Statistics(*of_batch))
         for_x = (
             pool_gradient(inner, pooled, places, found)
             if ctx.pool
@@ -96,7 +96,6 @@ class NormAddGelu(torch.autograd.Function):
         """x and added (N, C, H, W), bias (C)."""
         of_batch = statistics(norm, sums_of(x), num_pixels(x))
         ctx.save_for_backward(x, added, *of_batch)
-        ctx.norm = norm
         return gelu_of_affine(x, of_batch.scale, of_batch.shift, added=added)
 
     @staticmethod
@@ -104,7 +103,7 @@ class NormAddGelu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """The gradients for x, added and bias."""
         x, added, *of_batch = ctx.saved_tensors
-        inner, found = gelu_gradient(gradient, x, ctx.norm, Statistics(*of_batch), added=added)
+        inner, found = gelu_gradient(gradient, x, Statistics(*of_batch), added=added)
         return batch_norm.norm_gradient(inner, x, found.linear), inner, found.bias, None
 
 
@@ -114,7 +113,7 @@ def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> No
 
 
 def gelu_gradient(
-    gradient: Tensor, pooled: Tensor, norm: nn.BatchNorm2d, of_batch: Statistics, *, added: Tensor | None = None
+    gradient: Tensor, pooled: Tensor, of_batch: Statistics, *, added: Tensor | None = None
 ) -> tuple[Tensor, Gradient]:
     """Back through GELU: the inner gradient g, and what the norm makes of it."""
     inner, sums = torch.empty_like(pooled), zero_sums(pooled.shape[1])
@@ -123,7 +122,7 @@ def gelu_gradient(
     maps = gradient, pooled, 0 if added is None else added
     affine = of_batch.scale, of_batch.shift
     call("gelu_gradient_and_sums", *maps, num, height * width, channels, *affine, inner, sums)
-    return inner, batch_norm.gradient(norm, of_batch.mean, of_batch.r, sums, num * height * width)
+    return inner, batch_norm.gradient(of_batch, sums, num * height * width)
 
 
 def pool_gradient(inner: Tensor, pooled: Tensor, places: Tensor, found: Gradient) -> Tensor:

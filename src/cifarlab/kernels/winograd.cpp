@@ -8,7 +8,6 @@
 #if defined(__AVX512F__)
 
 #include "buffer.h"
-#include "winograd_filters.h"
 #include "winograd_patches.h"
 
 #include <omp.h>
@@ -22,7 +21,7 @@ constexpr long in_block(int numbers) { return numbers == 4 ? 64 : numbers == 5 ?
 // What is the same for all blocks of patches
 template <class W, class T, class Write> struct Blocks {
     static constexpr long MATRICES = W::NUMBERS * W::NUMBERS, FILTERS = W::FILTERS * W::FILTERS;
-    static constexpr long PACKED = Arithmetic<T>::PACKED;
+    static constexpr long PACKED = Words16<T>::PACKED;
     const T* images;
     const Shape& s;
     Write write;

@@ -11,7 +11,7 @@ template <class W, class T> void transform_all(const Filters& filters, uint32_t*
 #pragma omp parallel for collapse(2) schedule(static)
     for (long out = 0; out < filters.channels_out; out += LANES)
         for (long channel = 0; channel < filters.channels; channel += LANES)
-            filters.transform<W, T>(out, channel, result + out / AT_ONCE * W::FILTERS * W::FILTERS * words * AT_ONCE);
+            filters.transform<W, T>(out, channel, result + out / COLUMNS * W::FILTERS * W::FILTERS * words * COLUMNS);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr long AT_ONCE = 32;  // channels_out that winograd.cpp takes
+constexpr long COLUMNS = 32;  // channels_out at a time, in two registers
 
 // How many channels fit into a word of 32 bits, and the words of 16 channels_out
 template <class T> struct Words16;
@@ -36,7 +36,7 @@ template <class W, class T, class Load> inline void write_words(Load load, uint3
         in_square<3, W::FILTERS>(
             W::filters, [&](int tap) { return load(channel, tap); },
             [&](int number, Floats value) { numbers[number][channel] = value; });
-    for (int number = 0; number < NUMBERS; ++number) __builtin_prefetch(to + number * apart + 2 * AT_ONCE, 1, 2);
+    for (int number = 0; number < NUMBERS; ++number) __builtin_prefetch(to + number * apart + 2 * COLUMNS, 1, 2);
     for (int number = 0; number < NUMBERS; ++number)
         _mm512_store_si512(to + number * apart, Words16<T>::of(numbers[number]));
 }
@@ -54,10 +54,10 @@ void transform_square(const float* filters, long channels, long out, long channe
         }
         transpose(taps[tap]);
     }
-    to += channel / PACKED * AT_ONCE + out % AT_ONCE;
+    to += channel / PACKED * COLUMNS + out % COLUMNS;
     for (long word = 0; word < LANES / PACKED; ++word)
-        write_words<W, T>([&](int channel, int tap) { return taps[tap][word * PACKED + channel]; }, to + word * AT_ONCE,
-                          channels / PACKED * AT_ONCE);
+        write_words<W, T>([&](int channel, int tap) { return taps[tap][word * PACKED + channel]; }, to + word * COLUMNS,
+                          channels / PACKED * COLUMNS);
 }
 
 // The same from [channels][9][channels_out], turned by half a turn
@@ -65,11 +65,11 @@ template <class W, class T>
 void transform_turned_square(const float* filters, long channels, long channels_out, long out, long channel,
                              uint32_t* to) {
     constexpr long PACKED = Words16<T>::PACKED;
-    to += channel / PACKED * AT_ONCE + out % AT_ONCE;
+    to += channel / PACKED * COLUMNS + out % COLUMNS;
     for (long word = 0; word < LANES / PACKED; ++word) {
         const float* from = filters + (channel + word * PACKED) * 9 * channels_out + out;
         write_words<W, T>([=](int channel, int tap) { return load(from + (channel * 9 + 8 - tap) * channels_out); },
-                          to + word * AT_ONCE, channels / PACKED * AT_ONCE);
+                          to + word * COLUMNS, channels / PACKED * COLUMNS);
     }
 }
 

@@ -2,20 +2,18 @@
 
 #pragma once
 
-#include "lanes.h"
+#include "winograd_filters.h"
 
 #include <immintrin.h>
 
 namespace {
 
-constexpr long COLUMNS = 32;  // channels_out at a time, in two registers
-constexpr long ROWS = 8;      // patches at a time: 16 registers of sums
+constexpr long ROWS = 8;  // patches at a time: 16 registers of sums
 
-// How many channels fit into a word of 32 bits, and what multiplies and adds them
+// What multiplies and adds the channels of a word
 template <class T> struct Arithmetic;
 
 template <> struct Arithmetic<float> {
-    static constexpr long PACKED = 1;
     static inline __m512 add(__m512 sum, __m512i values, __m512i filters) {
         return _mm512_fmadd_ps((__m512)values, (__m512)filters, sum);
     }
@@ -24,7 +22,6 @@ template <> struct Arithmetic<float> {
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 #define WITH_BF16
 template <> struct Arithmetic<bf16> {
-    static constexpr long PACKED = 2;
     static inline __m512 add(__m512 sum, __m512i values, __m512i filters) {
         return _mm512_dpbf16_ps(sum, (__m512bh)values, (__m512bh)filters);
     }

@@ -224,6 +224,7 @@ template <class W>
 void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Part& part, bool alone, float* sums,
             float* result) {
     long words = s.numbers * s.numbers * (s.rows() + part.columns()), num = part.end - part.start;
+    // sums of so many numbers per patch are worth leaving the second cache for
     long at_once = in_block(words / (W::NUMBERS > 6 ? 4 : 1), s.size()), blocks = (num + at_once - 1) / at_once;
     auto first_of = [&](long i) { return part.start + std::min(i, blocks) * num / blocks; };
     Block<W> block(s, part, (num + blocks - 1) / blocks);
@@ -238,8 +239,8 @@ void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Par
             for (long row = 0; row < s.channels; row += LANES, ++done) {
                 float* of_tile = sums + (column / COLUMNS * s.row_tiles() + row / LANES) * TILE;
                 float* tile = alone && blocks == 1 ? tile_alone : of_tile;
-                block.add_to(tile, row, column, i == 0, [&](long part, long parts) __attribute__((always_inline)) {
-                    long all = steps * parts, at = done * parts + part, num = lines.size();
+                block.add_to(tile, row, column, i == 0, [&](long step, long of) __attribute__((always_inline)) {
+                    long all = steps * of, at = done * of + step, num = lines.size();
                     for (long line = at * num / all; line < (at + 1) * num / all; ++line)
                         __builtin_prefetch(lines[line], 0, 2);
                 });
@@ -252,7 +253,7 @@ template <class W> void weight_gradient(const bf16* values, const bf16* gradient
     s.outputs = W::OUTPUTS, s.numbers = W::NUMBERS;
     Division division(s);
     Buffer sums(division.of_terms * s.size());
-#pragma omp parallel num_threads(division.of_terms* division.of_columns)
+#pragma omp parallel num_threads(division.of_terms * division.of_columns)
     {
         // the system may have given fewer threads: each takes several parts
         long parts = division.of_terms * division.of_columns;

@@ -130,7 +130,6 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         winograd.convolve_and_pool(images, filters, side, pooled, places, sums)
         of_batch = statistics(norm, sums, num_pixels(pooled))
         ctx.save_for_backward(images, weight, pooled, places, *of_batch)
-        ctx.norm = norm
         return kernels.gelu_of_affine(pooled, of_batch.scale, of_batch.shift)
 
     @staticmethod
@@ -138,7 +137,7 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         """The gradients for images, weight and bias."""
         images, weight, pooled, places, *of_batch = ctx.saved_tensors
-        inner, found = kernels.gelu_gradient(gradient, pooled, ctx.norm, Statistics(*of_batch))
+        inner, found = kernels.gelu_gradient(gradient, pooled, Statistics(*of_batch))
         gradient = kernels.pool_gradient(inner, pooled, places, found)
         for_images = _images_gradient(images, weight, gradient, 1) if ctx.needs_input_grad[0] else None
         return for_images, weight_gradient.weight_gradient(images, gradient, 1), found.bias, None

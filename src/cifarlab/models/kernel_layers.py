@@ -202,7 +202,7 @@ def _size(x: Tensor, stride: int) -> tuple[int, int]:
 
 def _fits_beside(conv: nn.Module | None) -> bool:
     """Whether a shortcut is the identity or begins with a plain 1×1 convolution."""
-    return conv is None or (type(conv) is nn.Conv2d and conv.kernel_size == (1, 1))
+    return conv is None or (type(conv) is nn.Conv2d and conv.kernel_size == (1, 1) and conv.bias is None)
 
 
 def _takes(input: Tensor) -> bool:
