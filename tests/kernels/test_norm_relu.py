@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels.norm_relu import norm_relu, normed
+from cifarlab.kernels import batch_norm
+from cifarlab.kernels.norm_relu import affine, none_passed, norm_relu
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -57,7 +58,7 @@ def test_output_gradients_and_statistics_are_those_of_the_three(
     for _ in range(2):  # so that the running statistics move twice
         found = norm_relu(leaves[0], ours, *leaves[1:])
         exact = plain(exact_leaves[0], theirs, exact_leaves[1] if with_shortcut else None)
-    assert type(found.grad_fn).__name__ == ("NormAddReluBackward" if with_shortcut else "AffineNormBackward")
+    assert type(found.grad_fn).__name__ == ("NormAddReluBackward" if with_shortcut else "NormReluBackward")
     upstream = draw(*shape)
     gradients = torch.autograd.grad(found, (*leaves, ours.weight, ours.bias), upstream)
     exact_gradients = torch.autograd.grad(exact, (*exact_leaves, theirs.weight, theirs.bias), upstream.double())
@@ -68,16 +69,17 @@ def test_output_gradients_and_statistics_are_those_of_the_three(
         assert_close(value.double(), theirs.state_dict()[name].double(), torch.float32)
 
 
-def test_without_relu_it_is_the_norm() -> None:
-    ours, x = a_norm(48), draw(4, 48, 5, 3).requires_grad_()
-    theirs, exact_x = copy.deepcopy(ours).double(), x.detach().double().requires_grad_()
-    found, exact, upstream = normed(x, ours), theirs(exact_x), draw(4, 48, 5, 3)
-    assert type(found.grad_fn).__name__ == "AffineNormBackward"
-    gradients = torch.autograd.grad(found, (x, ours.weight, ours.bias), upstream)
-    exact_gradients = torch.autograd.grad(exact, (exact_x, theirs.weight, theirs.bias), upstream.double())
-    for mine, other in zip((found, *gradients), (exact, *exact_gradients), strict=True):
-        assert_close(mine, other, torch.float32)
-    assert torch.equal(normed(x, ours.eval()), ours(x))
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("with_shortcut", [True, False])
+def test_what_passes_relu_is_kept_as_one_bit_each(dtype: torch.dtype, with_shortcut: bool) -> None:
+    x, added = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype)
+    norm = a_norm(48)
+    of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), batch_norm.num_pixels(x))
+    passed = none_passed(x)
+    output = affine(x, of_batch, added if with_shortcut else None, relu=True, passed=passed)
+    bits = passed[..., None] >> torch.arange(16, dtype=torch.int16) & 1
+    assert torch.equal(bits.flatten(3).permute(0, 3, 1, 2) == 1, output > 0)
+    assert 0.2 < bits.double().mean() < 0.8
 
 
 def test_sums_that_are_known_are_taken() -> None:

@@ -11,6 +11,7 @@ from cifarlab.kernels import library
 from cifarlab.kernels.library import SUFFIX
 from cifarlab.kernels.winograd import (
     HALVING,
+    Gate,
     convolve,
     convolve_and_pool,
     convolve_by,
@@ -129,6 +130,27 @@ def test_what_is_added_and_the_sums(side: int, turned: bool, size: tuple[int, in
     plain[:, :, ::apart, ::apart] += added
     assert distance(found, plain) < 4e-3  # of which each rounds once
     expected = torch.stack([found.sum((0, 2, 3)), found.square().sum((0, 2, 3))])
+    assert torch.allclose(sums - 5, expected, rtol=5e-3, atol=2)  # of values before they are rounded
+
+
+@pytest.mark.parametrize(("side", "turned"), [(2, False), (3, False), (4, False), (4, True), (HALVING, False)])
+@pytest.mark.parametrize(("num", "channels_out"), [(5, 32), (1, 64)])
+@pytest.mark.parametrize("adds", [False, True])
+def test_through_a_gate_and_the_sums(side: int, turned: bool, num: int, channels_out: int, adds: bool) -> None:
+    needs(torch.bfloat16)
+    size = (3, 2) if num == 1 else (8, 6)  # a single image goes by columns
+    shape = (32, channels_out, 3, 3) if turned else (channels_out, 32, 3, 3)
+    images, weight = maps(num, 32, 5, 7, dtype=torch.bfloat16), draw(*shape)
+    x, added = (maps(num, channels_out, *size, dtype=torch.bfloat16) for _ in range(2))
+    bits = torch.randint(2, (num, *size, channels_out // 16, 16), generator=GENERATOR)
+    passed = (bits << torch.arange(16)).sum(-1).to(torch.int16)
+    sums = torch.full((2, channels_out), 5.0, dtype=torch.float64)
+    more = {"side": side, "turned": turned, "added": added if adds else None}
+    found = convolve_by(images, weight, size, gate=Gate(x, passed), sums=sums, **more)
+    plain = convolve_by(images, weight, size, **more)
+    assert torch.equal(found, torch.where(bits.flatten(3).permute(0, 3, 1, 2) == 1, plain, 0))
+    values = found.double()
+    expected = torch.stack([values.sum((0, 2, 3)), (values * x).sum((0, 2, 3))])
     assert torch.allclose(sums - 5, expected, rtol=5e-3, atol=2)  # of values before they are rounded
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cifarlab.kernels.pool_norm_gelu import pool_norm_gelu
-from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.speednet import Norm
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
@@ -63,39 +63,6 @@ def test_output_and_gradients_are_those_of_the_convolution(
     assert gradients[1].dtype == torch.float32
     for ours, theirs in zip((found, *gradients), (exact, *exact_gradients), strict=True):
         assert_close(ours, theirs)
-
-
-@pytest.mark.parametrize(
-    ("size", "stride", "projects"),
-    [
-        ((6, 6), 1, False),
-        ((2, 2), 1, False),
-        ((1, 1), 1, False),
-        ((6, 6), 1, True),
-        ((8, 8), 2, True),
-        ((7, 9), 2, True),
-        ((2, 3), 2, True),
-    ],
-)
-def test_beside_a_shortcut_both_and_their_gradients_are_the_same(
-    size: tuple[int, int], stride: int, projects: bool
-) -> None:
-    images, weight = draw(5, 32, *size).requires_grad_(), filters(64, 32)
-    projection = draw(64, 32, 1, 1).float().requires_grad_() if projects else None
-    leaves = [values for values in (images, weight, projection) if values is not None]
-    exact_leaves = [values.detach().double().requires_grad_() for values in leaves]
-    sums, out = torch.zeros(2, 64, dtype=torch.float64), tuple(-(-length // stride) for length in size)
-    found = conv3x3_beside(images, weight, projection, stride, out, sums=sums)
-    exact_shortcut = torch.conv2d(exact_leaves[0], exact_leaves[2], stride=stride) if projects else exact_leaves[0]
-    exact = torch.conv2d(exact_leaves[0], exact_leaves[1], stride=stride, padding=1), exact_shortcut
-    upstream = [draw(*values.shape) for values in found]
-    gradients = torch.autograd.grad(found, leaves, upstream)
-    exact_gradients = torch.autograd.grad(exact, exact_leaves, [values.double() for values in upstream])
-    for ours, theirs in zip((*found, *gradients), (*exact, *exact_gradients), strict=True):
-        assert ours.shape == theirs.shape
-        assert (ours.double() - theirs).norm() <= 0.02 * theirs.norm()
-    squares = found[0].double().square().sum((0, 2, 3))
-    assert torch.allclose(sums[1], squares, rtol=1e-2)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (3, 3), (2, 2)])

@@ -91,6 +91,17 @@ inline void transpose(Floats* rows) {
 }
 #endif
 
+// One bit per number, from the lowest on
+inline uint16_t above_0(Floats x) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
+#else
+    uint16_t bits = 0;
+    for (int i = 0; i < LANES; ++i) bits |= (uint16_t)(x[i] > 0.f) << i;
+    return bits;
+#endif
+}
+
 inline void add(float* to, Floats x) { store(to, load(to) + x); }
 
 // The largest of four and its place (0 to 3), of equal ones the first; NaN counts as largest, as in torch

@@ -8,10 +8,10 @@
 
 namespace {
 
-// y = scale * x + shift + added, with `relu` at least 0
+// y = scale * x + shift + added, with `relu` at least 0. passed: one bit per number, whether it is above 0; may be null
 template <class T>
 void affine(const T* x, const T* added, long pixels, long channels, const float* scale, const float* shift, bool relu,
-            T* y) {
+            T* y, uint16_t* passed) {
     Floats low = Floats{} - (relu ? 0.f : HUGE_VALF);
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
@@ -20,6 +20,7 @@ void affine(const T* x, const T* added, long pixels, long channels, const float*
             Floats value = load(x + at) * load(scale + c) + load(shift + c);
             if (added) value += load(added + at);
             store(y + at, value < low ? low : value);  // what is no number stays none
+            if (passed) passed[at / LANES] = above_0(value);
         }
 }
 
@@ -78,11 +79,11 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const fl
 
 }  // namespace
 
-// Maps (n, p, c); d may be null. scale a, shift b, and of_gradient k, of_x l, constant m as batch_norm.cpp has them.
+// Maps (n, p, c); d and passed (n, p, c / 16) may be null. scale a, shift b, and of_gradient k, of_x l, constant m as batch_norm.cpp has them.
 #define EXPORT(T)                                                                                                  \
     extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu,  \
-                               T* y) {                                                                             \
-        affine(x, d, p, c, a, b, relu != 0, y);                                                                    \
+                               T* y, uint16_t* passed) {                                                           \
+        affine(x, d, p, c, a, b, relu != 0, y, passed);                                                            \
     }                                                                                                              \
     extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,           \
                                        double* total) {                                                            \

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.batch_norm import Statistics, call, num_pixels, sizes, zero_sums
+from cifarlab.kernels.batch_norm import LANES, Statistics, call, num_pixels, sizes, zero_sums
 
 
 def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: Tensor | None = None) -> Tensor:
@@ -25,51 +25,36 @@ def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: 
         added = added.contiguous(memory_format=torch.channels_last)
         output: Tensor = NormAddRelu.apply(x, added, norm.weight, norm.bias, norm, sums)
     else:
-        output = AffineNorm.apply(x, norm.weight, norm.bias, norm, sums, True)
+        output = NormRelu.apply(x, norm.weight, norm.bias, norm, sums)
     return output
 
 
-def normed(x: Tensor, norm: nn.Module) -> Tensor:
-    """norm(x), by the kernels where they can."""
-    if not batch_norm.trains(norm) or not batch_norm.fits(x):
-        result: Tensor = norm(x)
-        return result
-    output: Tensor = AffineNorm.apply(x, norm.weight, norm.bias, norm, None, False)
-    return output
-
-
-class AffineNorm(torch.autograd.Function):
-    """The norm in training, with or without ReLU: it notes the batch's statistics in the norm's running ones."""
+class NormRelu(torch.autograd.Function):
+    """The norm in training, and ReLU: it notes the batch's statistics in the norm's running ones."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None, relu: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None) -> Tensor:
         """x (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
-        output = torch.empty_like(x)
-        call("affine", x, 0, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, int(relu), output)
         ctx.save_for_backward(x, *of_batch)
-        ctx.relu = relu
-        return output
+        return affine(x, of_batch, relu=True)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """The gradients for x, weight and bias."""
         x, *saved = ctx.saved_tensors
         of_batch = Statistics(*saved)
-        num, height, width, channels = sizes(x)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        inner, sums = (gradient, x, of_batch.scale, of_batch.shift, int(ctx.relu)), zero_sums(channels)
-        call("gradient_sums", *inner, num, height * width, channels, sums)
+        sums = gradient_sums(gradient, x, of_batch, relu=True)
         found, result = batch_norm.gradient(of_batch, sums, num_pixels(x)), torch.empty_like(x)
-        call("affine_gradient", *inner, num_pixels(x), channels, *found.linear, result)
-        return result, found.weight, found.bias, None, None, None
+        inner = gradient, x, of_batch.scale, of_batch.shift, 1
+        call("affine_gradient", *inner, num_pixels(x), x.shape[1], *found.linear, result)
+        return result, found.weight, found.bias, None, None
 
 
 class NormAddRelu(torch.autograd.Function):
-    """The same with something to add in front of ReLU."""
+    """The same with something to add in between."""
 
     @staticmethod
     def forward(
@@ -77,8 +62,7 @@ class NormAddRelu(torch.autograd.Function):
     ) -> Tensor:
         """x and added (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
-        output = torch.empty_like(x)
-        call("affine", x, added, num_pixels(x), x.shape[1], of_batch.scale, of_batch.shift, 1, output)
+        output = affine(x, of_batch, added, relu=True)
         ctx.save_for_backward(x, output, *of_batch)
         return output
 
@@ -87,9 +71,47 @@ class NormAddRelu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
         """The gradients for x, added, weight and bias."""
         x, output, *of_batch = ctx.saved_tensors
-        num, height, width, channels = sizes(x)
-        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        inner, sums = torch.empty_like(x), zero_sums(channels)
-        call("added_gradient", gradient, x, output, num, height * width, channels, inner, sums)
+        gradient, sums = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last), zero_sums(x.shape[1])
+        inner = added_gradient(gradient, x, output, sums)
         found = batch_norm.gradient(Statistics(*of_batch), sums, num_pixels(x))
         return batch_norm.norm_gradient(inner, x, found.linear), inner, found.weight, found.bias, None, None
+
+
+def affine(
+    x: Tensor, of_batch: Statistics, added: Tensor | None = None, *, relu: bool, passed: Tensor | None = None
+) -> Tensor:
+    """scale · x + shift + added, with `relu` at least 0.
+
+    passed: int16 (N, H, W, C / 16), which gets one bit for each number, whether it is above 0.
+    """
+    output = torch.empty_like(x)
+    how = of_batch.scale, of_batch.shift, int(relu)
+    call("affine", x, _or_null(added), num_pixels(x), x.shape[1], *how, output, _or_null(passed))
+    return output
+
+
+def none_passed(x: Tensor) -> Tensor:
+    """For `affine` to fill."""
+    num, height, width, channels = sizes(x)
+    return torch.empty(num, height, width, channels // LANES, dtype=torch.int16)
+
+
+def gradient_sums(gradient: Tensor, x: Tensor, of_batch: Statistics, *, relu: bool) -> Tensor:
+    """The sums that the norm's gradient needs, of the gradient in front of ReLU or, without `relu`, of all of it."""
+    num, height, width, channels = sizes(x)
+    sums = zero_sums(channels)
+    inner = gradient, x, of_batch.scale, of_batch.shift, int(relu)
+    call("gradient_sums", *inner, num, height * width, channels, sums)
+    return sums
+
+
+def added_gradient(gradient: Tensor, x: Tensor, output: Tensor, sums: Tensor) -> Tensor:
+    """The gradient in front of ReLU where something was added; to `sums` are added those that the norm's needs."""
+    num, height, width, channels = sizes(x)
+    inner = torch.empty_like(x)
+    call("added_gradient", gradient, x, output, num, height * width, channels, inner, sums)
+    return inner
+
+
+def _or_null(values: Tensor | None) -> Tensor | int:
+    return 0 if values is None else values

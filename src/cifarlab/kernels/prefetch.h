@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <vector>
+
 namespace {
 
 // Brings a part of `count` pieces, `bytes` long and `apart` bytes apart, into the caches of this core; WRITE: to be
@@ -18,5 +20,36 @@ __attribute__((always_inline)) inline void prefetch(const void* from, long count
 __attribute__((always_inline)) inline void prefetch(const void* from, long bytes, long part, long parts) {
     prefetch<0>(from, bytes / 64, 64, 64, part, parts);
 }
+
+// Pieces of memory to be read later, which are asked for little by little
+class Ahead {
+public:
+    void note(const void* from, const void* to) {
+        long lines = ((const char*)to - (const char*)from + 63) / 64;
+        if (lines <= 0) return;
+        pieces.push_back({(const char*)from, lines});
+        all += lines;
+    }
+    void clear() { pieces.clear(), piece = 0, asked = 0, all = 0; }
+
+    // Of all the lines the first part / parts
+    __attribute__((always_inline)) inline void ask(long part, long parts) {
+        for (long until = part * all / parts; asked < until;) {
+            Piece& now = pieces[piece];
+            long lines = until - asked < now.lines ? until - asked : now.lines;
+            for (long i = 0; i < lines; ++i) __builtin_prefetch(now.from + 64 * i, 0, 2);
+            now.from += 64 * lines, now.lines -= lines, asked += lines;
+            piece += now.lines == 0;
+        }
+    }
+
+private:
+    struct Piece {
+        const char* from;
+        long lines;
+    };
+    std::vector<Piece> pieces;
+    long piece = 0, asked = 0, all = 0;
+};
 
 }  // namespace

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from cifarlab.kernels import library
-from cifarlab.kernels.winograd import COLUMNS, DOUBLING, HALVING, convolve_by, num_patches
+from cifarlab.kernels.winograd import COLUMNS, DOUBLING, HALVING, Gate, convolve_by, num_patches
 
 FEWEST_CHANNELS = 16
 """That the transformations take at once."""
@@ -36,6 +36,14 @@ def convolve(images: Tensor, weight: Tensor, *, sums: Tensor | None = None) -> T
     return convolve_by(images, weight, size, side=HALVING, sums=sums)
 
 
-def images_gradient(weight: Tensor, gradient: Tensor, size: Sequence[int], *, added: Tensor | None = None) -> Tensor:
-    """What the images, of this size, gain from the gradient of the result; added: like it, to be added to it."""
-    return convolve_by(gradient, weight, size, side=DOUBLING, turned=True, added=added)
+def images_gradient(
+    weight: Tensor,
+    gradient: Tensor,
+    size: Sequence[int],
+    *,
+    added: Tensor | None = None,
+    gate: Gate | None = None,
+    sums: Tensor | None = None,
+) -> Tensor:
+    """What the images, of this size, gain from the gradient of the result; added, gate, sums: as winograd.convolve."""
+    return convolve_by(gradient, weight, size, side=DOUBLING, turned=True, added=added, gate=gate, sums=sums)

@@ -43,7 +43,7 @@ template <class W, class T, class Write> struct Blocks {
     }
     long words() const { return s.channels / PACKED; }
     long values_words() const { return MATRICES * values_apart / PACKED; }
-    long column_words() const { return FILTERS * words() * COLUMNS; }
+    long column_words() const { return FILTERS * matrix_words<T>(s.channels); }
     long in_block_at(long first) const { return std::min(size, s.patches() - first); }
 
     // The outputs of the block that begins with patch `first`, for the columns to which `filters` belong; meanwhile
@@ -52,13 +52,15 @@ template <class W, class T, class Write> struct Blocks {
                   double* totals) const {
         long num = in_block_at(first);
         Place asked(s, first);
+        Ahead ahead;
+        if (next < s.patches()) note_rows<W>(images, s, next, in_block_at(next), &ahead);
         for (long k = 0; k < MATRICES; ++k) {
             for (long i = k * num / MATRICES; i < (k + 1) * num / MATRICES; ++i, asked.step(s))
                 write.ask_for(asked, column);
-            if (next < s.patches()) ask_for<W>(images, s, next, in_block_at(next), k, MATRICES);
+            ahead.ask(k + 1, MATRICES);
             for (long row = 0; row < num; row += ROWS)
                 ::multiply<T>((const uint32_t*)(values + k * values_apart + row * s.channels),
-                              filters + W::filter(k) * words() * COLUMNS, words(),
+                              filters + W::filter(k) * matrix_words<T>(s.channels), words(),
                               sums + k * sums_apart + row * COLUMNS);
         }
         write(sums, sums_apart, first, num, column, totals);
@@ -130,10 +132,10 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
 }
 
 template <class W, class T>
-void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, Added<T> added, const Shape& shape,
-                      T* result, double* sums) {
+void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, Added<T> added, Gate<T> gate,
+                      const Shape& shape, T* result, double* sums) {
     Shape s = shape.in_patches<W>();
-    convolve<W>(images, filters, s, Plainly<W, T>{s, bias, added, result}, sums);
+    convolve<W>(images, filters, s, Plainly<W, T>{s, bias, added, gate, result}, sums);
 }
 
 template <class W, class T>
@@ -147,14 +149,16 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
 
 // kind: 2, in bf16 also 4 or, unless pooled, 3: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and
 // its gradient. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them; bias (o), o a
-// multiple of 32, and added (n, p, q, o), may be null; apart 2: only every second row and column of it is there;
-// result: (n, p, q, o), or half the sides if pooled. sums: to these the results and their squares are added, per
-// channel; may be null unless pooled.
+// multiple of 32, and added (n, p, q, o), may be null; apart 2: only every second row and column of it is there; the
+// gate's x like the result, passed (n, p, q, o / 16). result: (n, p, q, o), or half the sides if pooled. sums: to these the results and
+// their squares, or their products with the gate's x, are added, per channel; may be null unless pooled.
 #define EXPORT(T)                                                                                                  \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart, long kind, \
-                                 long n, long h, long w, long c, long p, long q, long o, T* y, double* sums) {     \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart,            \
+                                 const T* gate_x, const uint16_t* passed, long kind, long n, long h, long w,       \
+                                 long c, long p, long q, long o, T* y, double* sums) {                             \
+        Gate<T> gate{gate_x, passed};                                                                              \
         by_kind<T>(kind, [&](auto k) {                                                                             \
-            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, {n, h, w, c, p, q, o}, y, sums);                 \
+            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, gate, {n, h, w, c, p, q, o}, y, sums);                 \
         });                                                                                                        \
     }                                                                                                              \
     extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,    \
@@ -168,12 +172,15 @@ EXPORT(float)
 EXPORT(bf16)
 
 // taps: (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient
-extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long apart, long kind,
-                                    long n, long h, long w, long c, long p, long q, long o, bf16* y, double* sums) {
+extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long apart,
+                                    const bf16* gate_x, const uint16_t* passed, long kind, long n, long h, long w,
+                                    long c, long p, long q, long o, bf16* y, double* sums) {
+    Gate<bf16> gate{gate_x, passed};
     by_kind<bf16>(kind, [&](auto k) {
         using W = decltype(k);
         Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();
-        convolve_by_columns(x, Filters{taps, c, o, turned != 0}, s, Plainly<W, bf16>{s, nullptr, {d, apart}, y}, sums);
+        Plainly<W, bf16> write{s, nullptr, {d, apart}, gate, y};
+        convolve_by_columns(x, Filters{taps, c, o, turned != 0}, s, write, sums);
     });
 }
 #endif

@@ -187,6 +187,18 @@ template <class T, class Call> inline void by_kind(long kind, Call call) {
     }
 }
 
+// Addresses of a square of an image's pixels; those outside of it are zeros
+template <int SIDE, class T>
+inline void find_square(const T* image, long top, long left, long height, long width, long channels, const T* zeros,
+                        const T** pixels) {
+    for (long i = 0; i < SIDE; ++i) {
+        bool inside = top + i >= 0 && top + i < height;
+        const T* pixel = image + ((top + i) * width + left) * channels;
+        for (long k = 0; k < SIDE; ++k, pixel += channels)
+            pixels[i * SIDE + k] = inside && left + k >= 0 && left + k < width ? pixel : zeros;
+    }
+}
+
 // In two dimensions: IN x IN numbers, which load(i) gives, to OUT x OUT, which store(i, number) takes; first all
 // columns, then all rows. Unrolled as a whole, so that what is between stays in registers where there are enough.
 template <int IN, int OUT, class Along, class Load, class Store>

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,20 @@ OUTPUTS = {2: 2, 3: 3, 4: 4, HALVING: 4, DOUBLING: 8}
 """Of a patch, per side."""
 FILTERS = {2: 16, 3: 25, 4: 36, HALVING: 36, DOUBLING: 36}
 """Numbers that the 3×3 taps of a filter become."""
+UNUSED = {torch.float32: 1, torch.bfloat16: 2}
+"""Channels behind the filters' own, a word of 32 bits; winograd_filters.h says why."""
 SMALLEST_PIXELS = 4
 """Of the output map: a single pixel is one product of 16."""
+
+
+class Gate(NamedTuple):
+    """What a gradient meets behind ReLU of a norm of x: there it ends where ReLU let nothing pass.
+
+    x: (N, C, H, W), like the gradient. passed: int16 (N, H, W, C / 16), one bit for each number, from the lowest on.
+    """
+
+    x: Tensor
+    passed: Tensor
 
 
 def fits(conv: nn.Module, dtype: torch.dtype) -> bool:
@@ -58,13 +71,13 @@ def num_patches(size: Sequence[int], side: int) -> int:
 
 
 def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2, turned: bool = False) -> Tensor:
-    """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them: (channels_out / 32, numbers, C, 32).
+    """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them.
 
-    side: of the patches, HALVING or DOUBLING. turned: by half a turn and from channels_out to C, as the gradient for
-    the images wants them.
+    That is (channels_out / 32, numbers, C + UNUSED, 32). side: of the patches, HALVING or DOUBLING. turned: by half a
+    turn and from channels_out to C, as the gradient for the images wants them.
     """
     channels_out, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
-    result = torch.empty(channels_out // COLUMNS, FILTERS[side], channels, COLUMNS, dtype=dtype)
+    result = torch.empty(channels_out // COLUMNS, FILTERS[side], channels + UNUSED[dtype], COLUMNS, dtype=dtype)
     library.call(f"winograd_filters_{SUFFIX[dtype]}", _taps(weight), int(turned), side, channels, channels_out, result)
     return result
 
@@ -77,6 +90,7 @@ def convolve(
     side: int = 2,
     bias: Tensor | None = None,
     added: Tensor | None = None,
+    gate: Gate | None = None,
     sums: Tensor | None = None,
 ) -> Tensor:
     """Map channels-last (N, C, H, W) to (N, channels_out, *size): stride 1, padding 1 or as much as `size` asks for.
@@ -84,10 +98,10 @@ def convolve(
     filters: of the type of the images, for patches of this side; HALVING and DOUBLING: with stride 2. bias: float32
     (channels_out). added: like the result, to be added to it, or with half its sides, rounded up, to be added to every
     second pixel of every second row. sums: float64 (2, channels_out), to which those of the result and of its squares
-    are added.
+    are added, or behind a gate those of its products with the gate's x.
     """
     result = _empty(images, filters.shape[0] * COLUMNS, size)
-    more = _or_null(bias), *_added(added, size), side
+    more = _or_null(bias), *_added(added, size), *_gate(gate), side
     sizes = *_sizes(images), *size, result.shape[1]
     library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, *more, *sizes, result, _or_null(sums))
     return result
@@ -101,18 +115,17 @@ def convolve_by(
     side: int,
     turned: bool = False,
     added: Tensor | None = None,
+    gate: Gate | None = None,
     sums: Tensor | None = None,
 ) -> Tensor:
     """The same in bf16 by weight (channels_out, C, 3, 3), float32, or by its turned filters, from channels_out to C."""
     channels_out = weight.shape[1] if turned else len(weight)
-    if channels_out <= len(images) * num_patches(size, side) or side in (
-        HALVING,
-        DOUBLING,
-    ):  # whose patches become more numbers than filters
+    strided = side in (HALVING, DOUBLING)  # whose patches become more numbers than filters do
+    if strided or channels_out <= len(images) * num_patches(size, side):
         filters = transformed(weight, images.dtype, side=side, turned=turned)
-        return convolve(images, filters, size, side=side, added=added, sums=sums)
+        return convolve(images, filters, size, side=side, added=added, gate=gate, sums=sums)
     result = _empty(images, channels_out, size)
-    how = _taps(weight), int(turned), *_added(added, size), side
+    how = _taps(weight), int(turned), *_added(added, size), *_gate(gate), side
     library.call("winograd_by_columns", images, *how, *_sizes(images), *size, channels_out, result, _or_null(sums))
     return result
 
@@ -144,6 +157,10 @@ def _sizes(images: Tensor) -> tuple[int, int, int, int]:
 def _added(added: Tensor | None, size: Sequence[int]) -> tuple[Tensor | int, int]:
     """And how far apart the pixels are that it is added to."""
     return (0, 1) if added is None else (added, 1 if added.shape[2:] == torch.Size(size) else 2)
+
+
+def _gate(gate: Gate | None) -> tuple[Tensor | int, ...]:
+    return gate or (0, 0)
 
 
 def _or_null(values: Tensor | None) -> Tensor | int:

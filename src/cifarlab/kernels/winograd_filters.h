@@ -1,5 +1,6 @@
 // Filters as winograd.cpp wants them: [channels_out / 32][FILTERS^2][channels][32] numbers, in bf16 as words of two
-// channels. Sixteen channels_out are transformed at once.
+// channels; behind each [channels][32] there is a word per channel_out unused. Sixteen channels_out are transformed at
+// once.
 
 #pragma once
 
@@ -26,6 +27,12 @@ template <> struct Words16<bf16> {
     static inline __m512i of(const Floats* channels) { return paired(channels[0], channels[1]); }
 };
 #endif
+
+// From one number of filters to the next one; cache lines more than there are, or all numbers would lie in the same
+// places of the caches
+template <class T> constexpr long matrix_words(long channels) {
+    return (channels / Words16<T>::PACKED + 1) * COLUMNS;
+}
 
 // Writes the words of PACKED channels, whose taps load(channel, tap) gives; the numbers are `apart`, and so are the
 // cache lines that are asked for, of the word after the next
@@ -57,7 +64,7 @@ void transform_square(const float* filters, long channels, long out, long channe
     to += channel / PACKED * COLUMNS + out % COLUMNS;
     for (long word = 0; word < LANES / PACKED; ++word)
         write_words<W, T>([&](int channel, int tap) { return taps[tap][word * PACKED + channel]; }, to + word * COLUMNS,
-                          channels / PACKED * COLUMNS);
+                          matrix_words<T>(channels));
 }
 
 // The same from [channels][9][channels_out], turned by half a turn
@@ -69,7 +76,7 @@ void transform_turned_square(const float* filters, long channels, long channels_
     for (long word = 0; word < LANES / PACKED; ++word) {
         const float* from = filters + (channel + word * PACKED) * 9 * channels_out + out;
         write_words<W, T>([=](int channel, int tap) { return load(from + (channel * 9 + 8 - tap) * channels_out); },
-                          to + word * COLUMNS, channels / PACKED * COLUMNS);
+                          to + word * COLUMNS, matrix_words<T>(channels));
     }
 }
 

@@ -44,14 +44,8 @@ void transform(const T* images, const Shape& s, long first, long num, const T* z
     const T* pixels[W::SIDE * W::SIDE];
     Place place(s, first);
     for (long patch = 0; patch < num; ++patch, place.step(s)) {
-        const T* image = images + place.image * s.height * s.width * s.channels;
-        long top = place.row * W::STEP - W::BEFORE, left = place.column * W::STEP - W::BEFORE;
-        for (long i = 0; i < W::SIDE; ++i)
-            for (long k = 0; k < W::SIDE; ++k) {
-                long y = top + i, x = left + k;
-                bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
-                pixels[i * W::SIDE + k] = inside ? image + (y * s.width + x) * s.channels : zeros;
-            }
+        find_square<W::SIDE>(images + place.image * s.height * s.width * s.channels, place.row * W::STEP - W::BEFORE,
+                             place.column * W::STEP - W::BEFORE, s.height, s.width, s.channels, zeros, pixels);
         for (long i = 0; i < s.channels; i += LANES) {
             long c = std::min(i, s.channels - LANES);  // the last ones overlap where 16 do not divide the channels
             T* to = values + patch * s.channels + c;
@@ -62,16 +56,12 @@ void transform(const T* images, const Shape& s, long first, long num, const T* z
     }
 }
 
-// Asks for a part of the rows of pixels that some patches are made of
-template <class W, class T>
-__attribute__((always_inline)) inline void ask_for(const T* images, const Shape& s, long first, long num, long part,
-                                                   long parts) {
-    if (num <= 0) return;
+// Notes the rows of pixels that some patches are made of
+template <class W, class T> void note_rows(const T* images, const Shape& s, long first, long num, Ahead* ahead) {
     Place one(s, first), other(s, first + num - 1);
     long top = std::max(0L, one.row * W::STEP - W::BEFORE);
-    long bottom = std::min(s.height, other.row * W::STEP - W::BEFORE + W::SIDE);
-    long from = one.image * s.height + top, to = other.image * s.height + bottom, row = s.width * s.channels;
-    prefetch(images + from * row, (to - from) * row * sizeof(T), part, parts);
+    long bottom = std::min(s.height, other.row * W::STEP - W::BEFORE + W::SIDE), row = s.width * s.channels;
+    ahead->note(images + (one.image * s.height + top) * row, images + (other.image * s.height + bottom) * row);
 }
 
 // The outputs of one patch for COLUMNS channels_out
@@ -83,16 +73,16 @@ inline void transform_back(const float* sums, long step, Floats (*outputs)[W::OU
             [outputs, c](int i, Floats output) { outputs[c / LANES][i] = output; });
 }
 
-// Adds up what batch norm needs: sums and sums of squares of COLUMNS channels
+// Adds up what batch norm needs: sums of values and of values * others for COLUMNS channels
 struct Totals {
-    Floats total[COLUMNS / LANES] = {}, squares[COLUMNS / LANES] = {};
+    Floats total[COLUMNS / LANES] = {}, products[COLUMNS / LANES] = {};
 
-    inline void note(long half, Floats value) { total[half] += value, squares[half] += value * value; }
+    inline void note(long half, Floats value, Floats other) { total[half] += value, products[half] += value * other; }
 
     void add_to(double* sums, long channels_out) const {
         for (long c = 0; c < COLUMNS; ++c) {
             sums[c] += total[c / LANES][c % LANES];
-            sums[channels_out + c] += squares[c / LANES][c % LANES];
+            sums[channels_out + c] += products[c / LANES][c % LANES];
         }
     }
 };
@@ -101,14 +91,33 @@ struct Totals {
 template <class T> struct Added {
     const T* map;
     long apart;
+
+    inline const T* at(const Place& place, const Shape& s, long y, long x, long to) const {
+        if (!map || apart == 1) return map ? map + to : nullptr;
+        if (y % 2 || x % 2) return nullptr;
+        long line = place.image * ((s.out_height + 1) / 2) + y / 2;
+        return map + (line * ((s.out_width + 1) / 2) + x / 2) * s.channels_out + to % s.channels_out;
+    }
 };
 
-// Writes the outputs of patches for some channels_out, with a shift per channel and something added
+// Of a gradient for what a norm of x and ReLU have made: it ends where ReLU let nothing pass, as one bit per number says.
+// The sums are then those of the gradient, and of the gradient * x. Without x there is none.
+template <class T> struct Gate {
+    const T* x;
+    const uint16_t* passed;
+
+    inline Floats pass(Floats value, long to) const {
+        return (Floats)_mm512_maskz_mov_ps(passed[to / LANES], (__m512)value);
+    }
+};
+
+// Writes the outputs of patches for some channels_out, with a shift per channel, something added, and through a gate
 template <class W, class T> struct Plainly {
     static constexpr int M = W::OUTPUTS;
     const Shape& s;
     const float* bias;  // may be null
     Added<T> added;
+    Gate<T> gate;
     T* result;
 
     void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
@@ -119,40 +128,41 @@ template <class W, class T> struct Plainly {
         for (long patch = 0; patch < num; ++patch, place.step(s)) {
             Floats outputs[COLUMNS / LANES][M * M];
             transform_back<W>(sums + patch * COLUMNS, apart, outputs);
-            for (long i = 0; i < M * M; ++i) {
-                if (!inside(place, i)) continue;
-                Floats one = outputs[0][i] + shift[0], other = outputs[1][i] + shift[1];
-                if (const T* more = added_at(place, i))
-                    one += load(more + column), other += load(more + column + LANES);
-                store_two(result + at(place, i) + column, one, other);
-                if (totals) found.note(0, one), found.note(1, other);
-            }
+            for_pixels(place, column, [&](long i, long to, const T* more) __attribute__((always_inline)) {
+                Floats two[] = {outputs[0][i] + shift[0], outputs[1][i] + shift[1]};
+                for (long half = 0; half < 2; ++half) {
+                    if (more) two[half] += load(more + half * LANES);
+                    Floats other = two[half];
+                    if (gate.x) other = load(gate.x + to + half * LANES);
+                    if (gate.x) two[half] = gate.pass(two[half], to + half * LANES);
+                    if (totals) found.note(half, two[half], other);
+                }
+                store_two(result + to, two[0], two[1]);
+            });
         }
         if (totals) found.add_to(totals + column, s.channels_out);
     }
 
     __attribute__((always_inline)) void ask_for(const Place& place, long column) const {
-        for (long i = 0; i < M * M; ++i)
-            if (inside(place, i)) {
-                prefetch<1>(result + at(place, i) + column, 1, COLUMNS * sizeof(T), 0, 0, 1);
-                if (const T* more = added_at(place, i)) prefetch<0>(more + column, 1, COLUMNS * sizeof(T), 0, 0, 1);
-            }
+        for_pixels(place, column, [this](long, long to, const T* more) __attribute__((always_inline)) {
+            prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0, 0, 1);
+            if (more) prefetch<0>(more, 1, COLUMNS * sizeof(T), 0, 0, 1);
+            if (gate.x) prefetch<0>(gate.x + to, 1, COLUMNS * sizeof(T), 0, 0, 1);
+            if (gate.x) prefetch<0>(gate.passed + to / LANES, 1, COLUMNS / LANES * sizeof(uint16_t), 0, 0, 1);
+        });
     }
 
-    bool inside(const Place& place, long i) const {
-        return place.row * M + i / M < s.out_height && place.column * M + i % M < s.out_width;
-    }
-    long at(const Place& place, long i) const {
-        long line = place.image * s.out_height + place.row * M + i / M;
-        return (line * s.out_width + place.column * M + i % M) * s.channels_out;
-    }
-    const T* added_at(const Place& place, long i) const {
-        if (!added.map) return nullptr;
-        if (added.apart == 1) return added.map + at(place, i);
-        long y = place.row * M + i / M, x = place.column * M + i % M;
-        if (y % 2 || x % 2) return nullptr;
-        long line = place.image * ((s.out_height + 1) / 2) + y / 2;
-        return added.map + (line * ((s.out_width + 1) / 2) + x / 2) * s.channels_out;
+    // Calls work(which of the patch, where in the result, what is to be added) for the pixels that lie within the map
+    template <class Work>
+    __attribute__((always_inline)) inline void for_pixels(const Place& place, long column, Work work) const {
+        long top = place.row * M, left = place.column * M;
+        long rows = std::min<long>(M, s.out_height - top), columns = std::min<long>(M, s.out_width - left);
+        for (long y = 0; y < rows; ++y) {
+            long line = (place.image * s.out_height + top + y) * s.out_width + left;
+            long to = line * s.channels_out + column;
+            for (long x = 0; x < columns; ++x, to += s.channels_out)
+                work(y * M + x, to, added.at(place, s, top + y, left + x, to));
+        }
     }
 };
 
@@ -169,14 +179,14 @@ template <class W, class T> struct Pooled {
         for (long patch = 0; patch < num; ++patch, place.step(s)) {
             Floats outputs[COLUMNS / LANES][M * M];
             transform_back<W>(sums + patch * COLUMNS, apart, outputs);
-            for (long i = 0; i < HALF * HALF; ++i) {
-                if (!inside(place, i)) continue;
-                for (long c = 0; c < COLUMNS / LANES; ++c) {
-                    const Floats* corner = outputs[c] + 2 * (i / HALF) * M + 2 * (i % HALF);
+            for_pixels(place, column, [&](long y, long x, long to) __attribute__((always_inline)) {
+                for (long half = 0; half < COLUMNS / LANES; ++half) {
+                    const Floats* corner = outputs[half] + 2 * y * M + 2 * x;
                     Floats window[] = {corner[0], corner[1], corner[M], corner[M + 1]};
-                    found.note(c, write_largest(window, at(place, i) + column + c * LANES));
+                    Floats value = write_largest(window, to + half * LANES);
+                    found.note(half, value, value);
                 }
-            }
+            });
         }
         found.add_to(totals + column, s.channels_out);
     }
@@ -191,19 +201,21 @@ template <class W, class T> struct Pooled {
     }
 
     __attribute__((always_inline)) void ask_for(const Place& place, long column) const {
-        for (long i = 0; i < HALF * HALF; ++i)
-            if (inside(place, i)) {
-                prefetch<1>(result + at(place, i) + column, 1, COLUMNS * sizeof(T), 0, 0, 1);
-                prefetch<1>(places + at(place, i) + column, 1, COLUMNS, 0, 0, 1);
-            }
+        for_pixels(place, column, [this](long, long, long to) __attribute__((always_inline)) {
+            prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0, 0, 1);
+            prefetch<1>(places + to, 1, COLUMNS, 0, 0, 1);
+        });
     }
 
-    bool inside(const Place& place, long i) const {
-        return place.row * HALF + i / HALF < s.out_height / 2 && place.column * HALF + i % HALF < s.out_width / 2;
-    }
-    long at(const Place& place, long i) const {
-        long line = place.image * (s.out_height / 2) + place.row * HALF + i / HALF;
-        return (line * (s.out_width / 2) + place.column * HALF + i % HALF) * s.channels_out;
+    // Calls work(row and column in the pooled patch, where in the result) for the pixels that lie within the map
+    template <class Work>
+    __attribute__((always_inline)) inline void for_pixels(const Place& place, long column, Work work) const {
+        long top = place.row * HALF, left = place.column * HALF, height = s.out_height / 2, width = s.out_width / 2;
+        long rows = std::min<long>(HALF, height - top), columns = std::min<long>(HALF, width - left);
+        for (long y = 0; y < rows; ++y) {
+            long to = ((place.image * height + top + y) * width + left) * s.channels_out + column;
+            for (long x = 0; x < columns; ++x, to += s.channels_out) work(y, x, to);
+        }
     }
 };
 

@@ -74,7 +74,8 @@ public:
         : shape(shape), part(part), zeros(std::max(shape.channels, shape.channels_out)),
           values(MATRICES * (most * shape.rows() + LANES)), gradients(MATRICES * (most * part.columns() + LANES)) {}
 
-    void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
+    // Not inlined: beside it compilers lose the registers of `multiply`, which then takes twice as long
+    __attribute__((noinline)) void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
         terms = last - first;
         for (long term = 0; term < terms; ++term) {
             long pair = (first + term) / shape.patches(), patch = (first + term) % shape.patches();
@@ -84,12 +85,13 @@ public:
         }
     }
 
-    // What this block adds to the sums of a tile; `fresh`: there are none yet
-    template <class Ask> void add_to(float* tile, long row, long column, bool fresh, Ask ask) const {
+    // What this block adds to the sums of a tile; `fresh`: there are none yet. Meanwhile asks for what comes next: it is
+    // the tile after `done` of `tiles`
+    void add_to(float* tile, long row, long column, bool fresh, Ahead* ahead, long done, long tiles) const {
         for (long half = 0; half < std::min<long>(LANES, shape.channels - row); half += ROWS) {
             alignas(64) float found[FILTERS][ROWS * COLUMNS];
             for (int k = 0; k < FILTERS; ++k) {
-                ask(half / ROWS * FILTERS + k, 2 * FILTERS);
+                ahead->ask((2 * done + half / ROWS) * FILTERS + k + 1, 2 * tiles * FILTERS);
                 multiply(k, row, half, column - part.first, found[k]);
             }
             float* of_half = tile + half * COLUMNS;
@@ -130,21 +132,12 @@ private:
         sums.store(to);
     }
 
-    // Addresses of a square of pixels; those outside, and all of an image that is not there, are zeros
-    void find(const bf16* maps, long image, long top, long left, long side, long height, long width, long channels,
-              const bf16** pixels) const {
-        for (long i = 0; i < side * side; ++i) {
-            long y = top + i / side, x = left + i % side;
-            bool inside = image >= 0 && y >= 0 && y < height && x >= 0 && x < width;
-            pixels[i] = inside ? maps + ((image * height + y) * width + x) * channels : zeros.data();
-        }
-    }
-
     void load_values(const bf16* maps, const long* images, long patch, long term) {
         const bf16* pixels[2][W::SIDE * W::SIDE];
         long top = patch / shape.across() * W::STEP - W::BEFORE, left = patch % shape.across() * W::STEP - W::BEFORE;
-        for (int i = 0; i < 2; ++i)
-            find(maps, images[i], top, left, W::SIDE, shape.height, shape.width, shape.channels, pixels[i]);
+        for (int i = 0; i < 2; ++i)  // an image that is not there has no rows
+            find_square<W::SIDE>(maps + images[i] * shape.value_map(), top, left, images[i] < 0 ? 0 : shape.height,
+                                 shape.width, shape.channels, zeros.data(), pixels[i]);
         for (long c = 0; c < shape.channels; c += LANES)
             write_pairs<W::SIDE>(pixels[0], pixels[1], c, std::min<long>(shape.channels - c, LANES), W::values,
                                  values_apart(), values.words + c * terms + term * LANES);
@@ -154,8 +147,9 @@ private:
         const bf16* pixels[2][W::OUTPUTS * W::OUTPUTS];
         long top = patch / shape.across() * W::OUTPUTS, left = patch % shape.across() * W::OUTPUTS;
         for (int i = 0; i < 2; ++i)
-            find(maps, images[i], top, left, W::OUTPUTS, shape.out_height, shape.out_width, shape.channels_out,
-                 pixels[i]);
+            find_square<W::OUTPUTS>(maps + images[i] * shape.gradient_map(), top, left,
+                                    images[i] < 0 ? 0 : shape.out_height, shape.out_width, shape.channels_out,
+                                    zeros.data(), pixels[i]);
         for (long c = 0; c < part.columns(); c += LANES)
             write_pairs<W::OUTPUTS>(pixels[0], pixels[1], part.first + c, LANES, W::gradients, gradients_apart(),
                                     gradients.words + c / COLUMNS * COLUMNS * terms + term * COLUMNS + c % COLUMNS);
@@ -198,24 +192,20 @@ void add_up(float* sums, long cores, const Shape& s, float* result) {
     }
 }
 
-// The cache lines of the rows of pixels that terms are made of
+// Notes the rows of pixels that terms are made of
 template <class W>
-void find_lines(const bf16* values, const bf16* gradients, const Shape& s, long first, long last,
-                std::vector<const char*>* lines) {
+void note_rows(const bf16* values, const bf16* gradients, const Shape& s, long first, long last, Ahead* ahead) {
     long pair = first / s.patches(), last_pair = (last - 1) / s.patches();
     long row = first % s.patches() / s.across(), last_row = (last - 1) % s.patches() / s.across();
     if (pair < last_pair) row = 0, last_row = s.patches() / s.across() - 1;
     long top = std::max(0L, row * W::STEP - W::BEFORE), out_top = row * W::OUTPUTS;
     long bottom = std::min(s.height, last_row * W::STEP - W::BEFORE + W::SIDE);
     long out_bottom = std::min(s.out_height, (last_row + 1) * W::OUTPUTS);
-    auto note = [lines](const bf16* from, const bf16* to) {
-        for (; from < to; from += 32) lines->push_back((const char*)from);
-    };
     for (long image = 2 * pair; image < std::min(2 * last_pair + 2, s.images); ++image) {
         const bf16 *value = values + image * s.value_map(), *gradient = gradients + image * s.gradient_map();
         long of_row = s.width * s.channels, of_out_row = s.out_width * s.channels_out;
-        note(value + top * of_row, value + bottom * of_row);
-        note(gradient + out_top * of_out_row, gradient + out_bottom * of_out_row);
+        ahead->note(value + top * of_row, value + bottom * of_row);
+        ahead->note(gradient + out_top * of_out_row, gradient + out_bottom * of_out_row);
     }
 }
 
@@ -229,21 +219,17 @@ void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Par
     auto first_of = [&](long i) { return part.start + std::min(i, blocks) * num / blocks; };
     Block<W> block(s, part, (num + blocks - 1) / blocks);
     alignas(64) float tile_alone[TILE];
-    std::vector<const char*> lines;
+    Ahead ahead;
     for (long i = 0; i < blocks; ++i) {
         block.load(values, gradients, first_of(i), first_of(i + 1));
-        long done = 0, steps = part.columns() / COLUMNS * s.row_tiles();
-        lines.clear();
-        if (i + 1 < blocks) find_lines<W>(values, gradients, s, first_of(i + 1), first_of(i + 2), &lines);
+        ahead.clear();
+        if (i + 1 < blocks) note_rows<W>(values, gradients, s, first_of(i + 1), first_of(i + 2), &ahead);
+        long done = 0, tiles = part.columns() / COLUMNS * s.row_tiles();
         for (long column = part.first; column < part.last; column += COLUMNS)
             for (long row = 0; row < s.channels; row += LANES, ++done) {
                 float* of_tile = sums + (column / COLUMNS * s.row_tiles() + row / LANES) * TILE;
                 float* tile = alone && blocks == 1 ? tile_alone : of_tile;
-                block.add_to(tile, row, column, i == 0, [&](long step, long of) __attribute__((always_inline)) {
-                    long all = steps * of, at = done * of + step, num = lines.size();
-                    for (long line = at * num / all; line < (at + 1) * num / all; ++line)
-                        __builtin_prefetch(lines[line], 0, 2);
-                });
+                block.add_to(tile, row, column, i == 0, &ahead, done, tiles);
                 if (alone && i + 1 == blocks) write(tile, row, column, s.channels, result);
             }
     }

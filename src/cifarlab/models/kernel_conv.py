@@ -11,7 +11,8 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import pool_norm_gelu as kernels
 from cifarlab.kernels import strided, weight_gradient, winograd
-from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, sums_of, zero_sums
+from cifarlab.kernels.batch_norm import LANES, Statistics, num_pixels, statistics, sums_of, zero_sums
+from cifarlab.kernels.winograd import Gate
 
 Size = tuple[int, int]
 
@@ -34,18 +35,6 @@ def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Te
     return output
 
 
-def conv3x3_beside(
-    images: Tensor, weight: Tensor, projection: Tensor | None, stride: int, size: Size, *, sums: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The same, and the images themselves for a shortcut, or every `stride`-th pixel of them through a 1×1 convolution.
-
-    projection: (channels_out, C, 1, 1), float32. What both give the images as gradients is added up on the way.
-    """
-    images = images.contiguous(memory_format=torch.channels_last)
-    output, shortcut = Conv3x3Beside.apply(images, weight, projection, stride, size, sums)
-    return output, shortcut
-
-
 def conv3x3_pool_norm_gelu(images: Tensor, weight: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """In training: the same at stride 1, pooled 2×2, normed by the batch, through GELU; half the sides."""
     images = images.contiguous(memory_format=torch.channels_last)
@@ -61,59 +50,16 @@ class Conv3x3(torch.autograd.Function):
         """As conv3x3."""
         ctx.save_for_backward(images, weight)
         ctx.stride = stride
-        return _convolve(images, weight, stride, size, sums)
+        return convolve(images, weight, stride, size, sums=sums)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None, None]:
         """The gradients for images and weight."""
         images, weight = ctx.saved_tensors
-        gradient = _in_order(gradient)
-        for_images = _images_gradient(images, weight, gradient, ctx.stride) if ctx.needs_input_grad[0] else None
+        gradient = in_order(gradient)
+        for_images = images_gradient(images, weight, gradient, ctx.stride) if ctx.needs_input_grad[0] else None
         return for_images, weight_gradient.weight_gradient(images, gradient, ctx.stride), None, None, None
-
-
-class Conv3x3Beside(torch.autograd.Function):
-    """The convolution, the shortcut beside it, and their gradients."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        images: Tensor,
-        weight: Tensor,
-        projection: Tensor | None,
-        stride: int,
-        size: Size,
-        sums: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """As conv3x3_beside."""
-        ctx.stride = stride
-        output = _convolve(images, weight, stride, size, sums)
-        if projection is None:
-            ctx.save_for_backward(images, weight)
-            return output, images.view_as(images)
-        pixels, matrix = images.permute(0, 2, 3, 1)[:, ::stride, ::stride], projection.flatten(1).bfloat16()
-        pixels = pixels.reshape(-1, pixels.shape[3])
-        ctx.save_for_backward(images, weight, pixels, matrix)
-        shortcut = (pixels @ matrix.t()).view(len(images), *size, -1).permute(0, 3, 1, 2)
-        return output, shortcut
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, gradient: Tensor, of_shortcut: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
-        """The gradients for images, weight and projection."""
-        images, weight, *projected = ctx.saved_tensors
-        gradient, added, for_projection = _in_order(gradient), _in_order(of_shortcut), None
-        if projected:
-            pixels, matrix = projected
-            rows = added.permute(0, 2, 3, 1).reshape(len(pixels), -1)
-            for_projection = (rows.t() @ pixels).float()[:, :, None, None]
-            added = (rows @ matrix).view(len(images), *added.shape[2:], -1).permute(0, 3, 1, 2)
-        for_images = _images_gradient(images, weight, gradient, ctx.stride, added)
-        for_weight = weight_gradient.weight_gradient(images, gradient, ctx.stride)
-        return for_images, for_weight, for_projection, None, None, None
 
 
 class Conv3x3PoolNormGelu(torch.autograd.Function):
@@ -139,11 +85,12 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         images, weight, pooled, places, *of_batch = ctx.saved_tensors
         inner, found = kernels.gelu_gradient(gradient, pooled, Statistics(*of_batch))
         gradient = kernels.pool_gradient(inner, pooled, places, found)
-        for_images = _images_gradient(images, weight, gradient, 1) if ctx.needs_input_grad[0] else None
+        for_images = images_gradient(images, weight, gradient, 1) if ctx.needs_input_grad[0] else None
         return for_images, weight_gradient.weight_gradient(images, gradient, 1), found.bias, None
 
 
-def _convolve(images: Tensor, weight: Tensor, stride: int, size: Size, sums: Tensor | None) -> Tensor:
+def convolve(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Tensor | None) -> Tensor:
+    """As conv3x3, without its gradients."""
     if stride == 2 and strided.fits(images.shape[1], len(weight), size):
         return strided.convolve(images, weight, sums=sums)
     if stride == 1 and size[0] * size[1] >= winograd.SMALLEST_PIXELS:
@@ -155,16 +102,26 @@ def _convolve(images: Tensor, weight: Tensor, stride: int, size: Size, sums: Ten
     return output
 
 
-def _images_gradient(
-    images: Tensor, weight: Tensor, gradient: Tensor, stride: int, added: Tensor | None = None
+def images_gradient(
+    images: Tensor,
+    weight: Tensor,
+    gradient: Tensor,
+    stride: int,
+    *,
+    added: Tensor | None = None,
+    gate: Gate | None = None,
+    sums: Tensor | None = None,
 ) -> Tensor:
-    """At stride 1 a convolution with the filters turned round; added: to every `stride`-th pixel."""
+    """At stride 1 a convolution with the filters turned round; added: to every `stride`-th pixel.
+
+    gate, sums: as winograd.convolve.
+    """
     channels, height, width = images.shape[1:]
     if stride == 2 and strided.fits(len(weight), channels, gradient.shape[2:]):
-        return strided.images_gradient(weight, gradient, (height, width), added=added)
+        return strided.images_gradient(weight, gradient, (height, width), added=added, gate=gate, sums=sums)
     if stride == 1 and height * width >= winograd.SMALLEST_PIXELS and channels % 32 == 0:
-        side = winograd.patch_side((height, width), images.dtype)
-        return winograd.convolve_by(gradient, weight, (height, width), side=side, turned=True, added=added)
+        size, side = (height, width), winograd.patch_side((height, width), images.dtype)
+        return winograd.convolve_by(gradient, weight, size, side=side, turned=True, added=added, gate=gate, sums=sums)
     if stride == 1:  # outputs that were left out gain nothing
         gradient = F.pad(gradient, (0, width - gradient.shape[3], 0, height - gradient.shape[2]))
     found: Tensor = torch.ops.aten.convolution_backward(
@@ -172,8 +129,18 @@ def _images_gradient(
     )[0]
     if added is not None:
         found[:, :, ::stride, ::stride] += added
-    return found
+    return found if gate is None else _through(gate, found, sums)
 
 
-def _in_order(gradient: Tensor) -> Tensor:
+def _through(gate: Gate, gradient: Tensor, sums: Tensor | None) -> Tensor:
+    """As winograd.convolve does it."""
+    bits = gate.passed[..., None] >> torch.arange(LANES, dtype=torch.int16) & 1
+    gradient = in_order(gradient * bits.flatten(3).permute(0, 3, 1, 2))
+    if sums is not None:
+        sums += torch.stack([gradient.double(), gradient.double() * gate.x]).sum((1, 3, 4))
+    return gradient
+
+
+def in_order(gradient: Tensor) -> Tensor:
+    """As the kernels take it."""
     return gradient.bfloat16().contiguous(memory_format=torch.channels_last)

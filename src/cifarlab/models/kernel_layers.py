@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from cifarlab.kernels import winograd
 from cifarlab.kernels.batch_norm import trains, zero_sums
-from cifarlab.kernels.norm_relu import norm_relu, normed
+from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
-from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
+from cifarlab.models.kernel_blocks import basic_blocks, layers
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
 from cifarlab.models.small_maps import is_bf16, is_plain
@@ -45,31 +46,26 @@ class KernelResidualGroup(ResidualGroup):
 
 
 class KernelResNet(ResNet):
-    """A ResNet whose first norm and ReLU are one operation."""
+    """A ResNet whose first norm and ReLU are one operation, as are all its basic blocks together."""
 
     def first_maps(self, images: Tensor) -> Tensor:
         """As ResNet."""
         return norm_relu(self.conv1(images), self.bn1)
 
+    def last_maps(self, x: Tensor) -> Tensor:
+        """As ResNet."""
+        blocks = [block for layer in (self.layer1, self.layer2, self.layer3, self.layer4) for block in layer]
+        trained = [block for block in blocks if isinstance(block, BasicBlock) and _trains_by_kernels(block)]
+        return basic_blocks(x, trained) if _takes(x) and len(trained) == len(blocks) else super().last_maps(x)
+
 
 class KernelBasicBlock(BasicBlock):
-    """A block whose norms, shortcut and ReLUs are two operations; its shortcut begins beside the first convolution."""
+    """A block whose norms, shortcut and ReLUs are two operations."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As BasicBlock."""
-        change, shortcut = self.both(x)
-        return conv_norm_relu(self.conv2, change, self.bn2, shortcut)
-
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the first convolution, norm and ReLU make of x, and the shortcut."""
-        conv, norm = self.downsample.children() if isinstance(self.downsample, nn.Sequential) else (None, nn.Identity())
-        if type(self.conv1) is not KernelConv2d or not _takes(x) or not x.requires_grad or not _fits_beside(conv):
-            return conv_norm_relu(self.conv1, x, self.bn1), self.downsample(x)
-        sums = zero_sums(self.conv1.out_channels) if trains(self.bn1) else None
-        weights = self.conv1.weight, conv.weight if isinstance(conv, nn.Conv2d) else None
-        stride = self.conv1.stride[0]
-        change, shortcut = conv3x3_beside(x.bfloat16(), *weights, stride, _size(x, stride), sums=sums)
-        return norm_relu(change, self.bn1, sums=sums), normed(shortcut, norm)
+        change = conv_norm_relu(self.conv1, x, self.bn1)
+        return conv_norm_relu(self.conv2, change, self.bn2, self.downsample(x))
 
 
 class KernelBottleneck(Bottleneck):
@@ -200,9 +196,12 @@ def _size(x: Tensor, stride: int) -> tuple[int, int]:
     return -(-x.shape[2] // stride), -(-x.shape[3] // stride)
 
 
-def _fits_beside(conv: nn.Module | None) -> bool:
-    """Whether a shortcut is the identity or begins with a plain 1×1 convolution."""
-    return conv is None or (type(conv) is nn.Conv2d and conv.kernel_size == (1, 1) and conv.bias is None)
+def _trains_by_kernels(block: BasicBlock) -> bool:
+    """Whether all of its weights and running statistics learn, and its convolutions have kernels."""
+    learns = all(weight.requires_grad for weight in block.parameters()) and all(
+        trains(norm) for _, norm in layers(block)
+    )
+    return learns and type(block.conv1) is KernelConv2d and type(block.conv2) is KernelConv2d
 
 
 def _takes(input: Tensor) -> bool:
