@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from cifarlab.kernels import muon_step
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic that pulls every singular value towards 1: the steepest at 0, so that few iterations are enough."""
@@ -39,6 +41,9 @@ class Muon(torch.optim.Optimizer):
                 self._move(parameters, group)
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        if group["is_filter"] and muon_step.fits(self._tensors(parameters), self.dtype):
+            self._move_by_kernels(parameters, group["lr"])
+            return
         momentum = self.filter_momentum if group["is_filter"] else self.momentum
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if group["weight_decay"]:
@@ -49,9 +54,25 @@ class Muon(torch.optim.Optimizer):
         directions = list(torch._foreach_add(gradients, averages, alpha=momentum))
         if group["is_filter"]:
             for parameter in parameters:
-                parameter.mul_(len(parameter) ** 0.5 / (parameter.norm() + EPS))
+                parameter.mul_(_to_norm(parameter))
             directions = orthogonal_filters(directions, self.dtype)
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
+
+    def _move_by_kernels(self, filters: list[Tensor], lr: float) -> None:
+        """The same for filters in a quarter of the passes over memory."""
+        for places in _of_one_shape(filters):
+            same = [filters[place] for place in places]
+            directions = torch.empty(len(same), len(same[0]), same[0][0].numel(), dtype=self.dtype)
+            for bank, direction in zip(same, directions, strict=True):
+                assert bank.grad is not None
+                muon_step.average_into(self._average(bank), bank.grad, self.filter_momentum, direction)
+            orthogonal, scales = _iterate(directions)
+            for bank, direction, scale in zip(same, orthogonal, scales.flatten().tolist(), strict=True):
+                muon_step.move(bank, direction, float(_to_norm(bank)), -lr * scale)
+
+    def _tensors(self, parameters: list[Tensor]) -> Iterator[Tensor | None]:
+        for parameter in parameters:
+            yield from (parameter, parameter.grad, self._average(parameter))
 
     def _average(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -67,11 +88,8 @@ def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor
     Returns float32 of the same shapes, in the same order. Channels come last in a row of the matrices, as they do in
     memory: the order of the columns does not matter to the result, but saves copies.
     """
-    places: dict[tuple[int, int], list[int]] = {}
-    for place, bank in enumerate(filters):
-        places.setdefault((len(bank), bank[0].numel()), []).append(place)
     found = list(filters)
-    for same in places.values():
+    for same in _of_one_shape(filters):
         banks = torch.stack([filters[place].permute(0, 2, 3, 1) for place in same])
         results = orthogonalise(banks.flatten(2), dtype).view(banks.shape)
         for place, result in zip(same, results, strict=True):
@@ -82,20 +100,43 @@ def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor
 def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Replace the singular values of float32 matrices (N, rows, columns) by values near 1 (0.5 to 1.2).
 
-    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough. All of its steps multiply x from the left by a
-    polynomial of x xᵀ, so they are collected in one small square matrix and applied to x once. A matrix of zeros
-    stays one.
+    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough. A matrix of zeros stays one.
     """
-    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    x = (wide / (wide.norm(dim=(1, 2), keepdim=True) + EPS)).to(dtype)
+    found, scale = _iterate(matrices.to(dtype))
+    return found.to(matrices.dtype) * scale
+
+
+def _iterate(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """The iteration's result but for a factor each (N, 1, 1), in float32.
+
+    All steps multiply x from the left by a polynomial of x xᵀ, so they are collected in one small square matrix and
+    applied to x once; the trace of x xᵀ is the square of the norm that x has to be divided by.
+    """
+    x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     square = x @ x.mT
+    scale = 1 / (square.diagonal(dim1=1, dim2=2).float().sum(1).sqrt() + EPS)[:, None, None]
+    square = (square * scale**2).to(x.dtype)
     polynomial = collected = _polynomial(square)
     for _ in range(ITERATIONS - 1):
         square = polynomial @ square @ polynomial
         polynomial = _polynomial(square)
         collected = polynomial @ collected
-    result: Tensor = (collected @ x).to(matrices.dtype)
-    return result if wide is matrices else result.mT
+    found: Tensor = collected @ x
+    return found if x is matrices else found.mT, scale
+
+
+def _of_one_shape(filters: list[Tensor]) -> Iterable[list[int]]:
+    """The places of filter banks that are matrices of the same size."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, bank in enumerate(filters):
+        places.setdefault((len(bank), bank[0].numel()), []).append(place)
+    return places.values()
+
+
+def _to_norm(filters: Tensor) -> Tensor:
+    """What scales a bank to the norm sqrt(channels_out)."""
+    factor: Tensor = len(filters) ** 0.5 / (filters.norm() + EPS)
+    return factor
 
 
 def _polynomial(square: Tensor) -> Tensor:
