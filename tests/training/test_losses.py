@@ -34,17 +34,22 @@ def test_the_first_losses_are_those_that_were_stored(script: ModuleType, name: s
         assert found == pytest.approx(stored, rel=tolerance)
 
 
-@pytest.mark.parametrize(("precision", "first", "all_of_them"), [("fp32", (7, 0.02), 0.05), ("bf16", (4, 0.01), 0.08)])
+@pytest.mark.parametrize(
+    ("precision", "first", "each", "mean"), [("fp32", (7, 0.02), 0.05, 0.01), ("bf16", (3, 0.01), 0.12, 0.015)]
+)
 @pytest.mark.usefixtures("kernels")
 def test_kernels_leave_the_losses_as_they_are(
-    script: ModuleType, precision: str, first: tuple[int, float], all_of_them: float
+    script: ModuleType, precision: str, first: tuple[int, float], each: float, mean: float
 ) -> None:
-    """Each step magnifies rounding: without kernels bf16 is 1 to 1.5 % from float32 in the fourth, 4 % in the sixth."""
+    """Each step magnifies rounding: without kernels bf16 is up to 5 % from float32 after eight steps, with them up to
+    9 % from that after ten (four seeds). But it errs in both directions: the mean of all steps stays within 0.4 %.
+    """
     with_kernels = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=on")
     without = script.first_losses("speed", f"runtime.precision={precision}", "runtime.kernels=off")
     num_first, tolerance = first
     assert with_kernels[:num_first] == pytest.approx(without[:num_first], rel=tolerance)
-    assert with_kernels == pytest.approx(without, rel=all_of_them)
+    assert with_kernels == pytest.approx(without, rel=each)
+    assert sum(with_kernels) == pytest.approx(sum(without), rel=mean)
 
 
 def test_every_recipe_of_the_script_is_stored() -> None:
