@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 from cifarlab.data.resize import resize, to_network_input
 
@@ -17,6 +19,24 @@ def test_shrinking_averages_what_it_leaves_out() -> None:
     small = resize(stripes, 8)
     assert small.shape == (1, 3, 8, 8)
     torch.testing.assert_close(small[..., 1:-1], torch.full((1, 3, 8, 6), 0.5), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 28), (32, 32, 7), (31, 20, 16), (8, 24, 12)])
+def test_shrinking_is_torchs(height: int, width: int, size: int) -> None:
+    images = torch.rand(3, 3, height, width, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    torch.testing.assert_close(resize(images, size), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(resize(images.contiguous(memory_format=torch.channels_last), size), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(resize(images, size), expected, atol=1e-6, rtol=0)
+
+
+def test_the_weights_serve_gradients_after_inference() -> None:
+    images = torch.rand(2, 3, 9, 9, requires_grad=True)
+    with torch.inference_mode():
+        resize(images, 5)
+    torch.autograd.backward(resize(images, 5).sum())
+    assert images.grad is not None
 
 
 def test_growing_interpolates_linearly() -> None:

@@ -83,8 +83,7 @@ class Step:
             seed=seed,
             mean=self.card.mean,
         )
-        images = normalise(pixels, self.mean, self.std, memory_format=self.runtime.memory_format)
-        images = resize(images, size or self.card.input_size)
+        images = resize(normalise(pixels, self.mean, self.std), size or self.card.input_size)
         return mix(images.contiguous(memory_format=self.runtime.memory_format), batch.labels, spec, stream)
 
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
