@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -196,7 +197,7 @@ def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of
     def gradient() -> Tensor:
         leaf = x.clone().requires_grad_()
         norm = Norm(64)
-        return torch.autograd.grad(PoolNormGelu.apply(leaf, norm.bias, norm, True), leaf, upstream)[0]
+        return torch.autograd.grad(PoolNormGelu.apply(leaf, norm.bias, norm, True, None), leaf, upstream)[0]
 
     before = torch.get_num_threads()
     try:
@@ -209,3 +210,13 @@ def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[2], found[3])
     assert_close(found[2], found[0], torch.float32)
+
+
+def test_sums_that_are_known_are_taken() -> None:
+    x, added, norm = draw(4, 16, 5, 3), draw(4, 16, 5, 3), Norm(16)
+    values = x.double()
+    sums = torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+    for operation in (partial(pool_norm_gelu, pool=False), partial(norm_add_gelu, added=added)):
+        expected = operation(x, norm)
+        assert torch.allclose(operation(x, norm, sums=sums), expected, atol=1e-5)
+        assert (operation(x, norm, sums=2 * sums) - expected).abs().max() > 0.01

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cifarlab.kernels.pool_norm_gelu import pool_norm_gelu
-from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
 from cifarlab.models.speednet import Norm
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
@@ -63,6 +63,22 @@ def test_output_and_gradients_are_those_of_the_convolution(
     assert gradients[1].dtype == torch.float32
     for ours, theirs in zip((found, *gradients), (exact, *exact_gradients), strict=True):
         assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (5, 3), (2, 2), (1, 1)])
+def test_beside_a_shortcut_both_and_their_gradients_are_the_same(size: tuple[int, int]) -> None:
+    images, weight = draw(5, 32, *size).requires_grad_(), filters(64, 32)
+    exact_images, exact_weight = (values.detach().double().requires_grad_() for values in (images, weight))
+    sums = torch.zeros(2, 64, dtype=torch.float64)
+    found = conv3x3_beside(images, weight, sums=sums)
+    exact = torch.conv2d(exact_images, exact_weight, padding=1), exact_images * 1
+    upstream = [draw(*values.shape) for values in found]
+    gradients = torch.autograd.grad(found, (images, weight), upstream)
+    exact_gradients = torch.autograd.grad(exact, (exact_images, exact_weight), [values.double() for values in upstream])
+    for ours, theirs in zip((*found, *gradients), (*exact, *exact_gradients), strict=True):
+        assert ours.shape == theirs.shape
+        assert (ours.double() - theirs).norm() <= 0.02 * theirs.norm()
+    assert torch.allclose(sums[1], found[0].double().square().sum((0, 2, 3)), rtol=1e-2)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (3, 3), (2, 2)])

@@ -23,14 +23,15 @@ from cifarlab.kernels.batch_norm import (
 )
 
 
-def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool) -> Tensor:
+def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool, sums: Tensor | None = None) -> Tensor:
     """GELU(norm(x)) for x (N, C, H, W), pooled 2×2 before that or not.
 
-    norm: a batch norm whose scale stays 1, or the identity where one was folded. By the kernels where they can; else,
-    and for gradients in evaluation mode, by torch's own operations, with the same result up to rounding.
+    sums: without a pool, those of x per channel and of its squares, float64 (2, C), where known. norm: a batch norm
+    whose scale stays 1, or the identity where one was folded. By the kernels where they can; else, and for gradients in
+    evaluation mode, by torch's own operations, with the same result up to rounding.
     """
     if _fits(x, pool=pool) and batch_norm.trains(norm):
-        output: Tensor = PoolNormGelu.apply(x, norm.bias, norm, pool)
+        output: Tensor = PoolNormGelu.apply(x, norm.bias, norm, pool, sums)
         return output
     has_gradient = x.requires_grad and torch.is_grad_enabled()
     if not _fits(x, pool=pool) or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
@@ -38,12 +39,15 @@ def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool) -> Tensor:
     return gelu_of_affine(x, *_running_affine(norm, x.shape[1]), pool=pool)
 
 
-def norm_add_gelu(x: Tensor, norm: nn.Module, added: Tensor) -> Tensor:
-    """GELU(norm(x) + added) for x and added (N, C, H, W): the end of a shortcut. When the kernels do it: as above."""
+def norm_add_gelu(x: Tensor, norm: nn.Module, added: Tensor, *, sums: Tensor | None = None) -> Tensor:
+    """GELU(norm(x) + added) for x and added (N, C, H, W): the end of a shortcut.
+
+    sums, and when the kernels do it: as above.
+    """
     alike = batch_norm.fits(x) and added.dtype == x.dtype and added.shape == x.shape
     has_gradient = torch.is_grad_enabled() and (x.requires_grad or added.requires_grad)
     if alike and batch_norm.trains(norm):
-        output: Tensor = NormAddGelu.apply(x, _in_order(added), norm.bias, norm)
+        output: Tensor = NormAddGelu.apply(x, _in_order(added), norm.bias, norm, sums)
         return output
     if not alike or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
         return F.gelu(norm(x) + added)
@@ -63,12 +67,14 @@ class PoolNormGelu(torch.autograd.Function):
     """The operation in training: it takes the statistics of the batch and notes them in the norm's running ones."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, norm: nn.BatchNorm2d, pool: bool) -> Tensor:
-        """x (N, C, H, W), bias (C)."""
+    def forward(ctx: Any, x: Tensor, bias: Tensor, norm: nn.BatchNorm2d, pool: bool, sums: Tensor | None) -> Tensor:
+        """x (N, C, H, W), bias (C), sums float64 (2, C)."""
         pooled, places = (pooled_like(x), places_like(x)) if pool else (x, x.new_empty(0, dtype=torch.uint8))
-        sums = zero_sums(x.shape[1]) if pool else sums_of(x)
         if pool:
+            sums = zero_sums(x.shape[1])
             pool_and_sums(x, pooled, places, sums)
+        elif sums is None:
+            sums = sums_of(x)
         of_batch = statistics(norm, sums, num_pixels(pooled))
         ctx.save_for_backward(pooled, places, *of_batch)
         ctx.pool = pool
@@ -76,7 +82,7 @@ class PoolNormGelu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """The gradients for x and bias."""
         pooled, places, *of_batch = ctx.saved_tensors
         inner, found = gelu_gradient(gradient, pooled, Statistics(*of_batch))
@@ -85,26 +91,26 @@ class PoolNormGelu(torch.autograd.Function):
             if ctx.pool
             else batch_norm.norm_gradient(inner, pooled, found.linear)
         )
-        return for_x, found.bias, None, None
+        return for_x, found.bias, None, None, None
 
 
 class NormAddGelu(torch.autograd.Function):
     """The same without a pool and with something to add in front of GELU."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, added: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-        """x and added (N, C, H, W), bias (C)."""
-        of_batch = statistics(norm, sums_of(x), num_pixels(x))
+    def forward(ctx: Any, x: Tensor, added: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None) -> Tensor:
+        """x and added (N, C, H, W), bias (C), sums float64 (2, C)."""
+        of_batch = statistics(norm, sums_of(x) if sums is None else sums, num_pixels(x))
         ctx.save_for_backward(x, added, *of_batch)
         return gelu_of_affine(x, of_batch.scale, of_batch.shift, added=added)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """The gradients for x, added and bias."""
         x, added, *of_batch = ctx.saved_tensors
         inner, found = gelu_gradient(gradient, x, Statistics(*of_batch), added=added)
-        return batch_norm.norm_gradient(inner, x, found.linear), inner, found.bias, None
+        return batch_norm.norm_gradient(inner, x, found.linear), inner, found.bias, None, None
 
 
 def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:

@@ -35,6 +35,13 @@ def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Te
     return output
 
 
+def conv3x3_beside(images: Tensor, weight: Tensor, *, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """The same at stride 1, and the images for a shortcut: the gradients of both are added up on the way."""
+    images = images.contiguous(memory_format=torch.channels_last)
+    output, shortcut = Conv3x3Beside.apply(images, weight, sums)
+    return output, shortcut
+
+
 def conv3x3_pool_norm_gelu(images: Tensor, weight: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """In training: the same at stride 1, pooled 2×2, normed by the batch, through GELU; half the sides."""
     images = images.contiguous(memory_format=torch.channels_last)
@@ -60,6 +67,26 @@ class Conv3x3(torch.autograd.Function):
         gradient = in_order(gradient)
         for_images = images_gradient(images, weight, gradient, ctx.stride) if ctx.needs_input_grad[0] else None
         return for_images, weight_gradient.weight_gradient(images, gradient, ctx.stride), None, None, None
+
+
+class Conv3x3Beside(torch.autograd.Function):
+    """The convolution beside a shortcut, and their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """As conv3x3_beside."""
+        ctx.save_for_backward(images, weight)
+        height, width = images.shape[2:]
+        return convolve(images, weight, 1, (height, width), sums=sums), images.view_as(images)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, of_shortcut: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The gradients for images and weight."""
+        images, weight = ctx.saved_tensors
+        gradient = in_order(gradient)
+        for_images = images_gradient(images, weight, gradient, 1, added=in_order(of_shortcut))
+        return for_images, weight_gradient.weight_gradient(images, gradient, 1), None
 
 
 class Conv3x3PoolNormGelu(torch.autograd.Function):

@@ -11,7 +11,7 @@ from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_blocks import basic_blocks, layers
-from cifarlab.models.kernel_conv import conv3x3, conv3x3_pool_norm_gelu
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
 from cifarlab.models.small_maps import is_bf16, is_plain
@@ -31,8 +31,8 @@ class KernelGroup(Group):
 
     def forward(self, x: Tensor) -> Tensor:
         """As Group."""
-        x = first_half(self, x)
-        return pool_norm_gelu(self.conv2(x), self.norm2, pool=False)
+        x, sums = convolved(self.conv2, first_half(self, x), self.norm2)
+        return pool_norm_gelu(x, self.norm2, pool=False, sums=sums)
 
 
 class KernelResidualGroup(ResidualGroup):
@@ -41,8 +41,9 @@ class KernelResidualGroup(ResidualGroup):
     def forward(self, x: Tensor) -> Tensor:
         """As ResidualGroup."""
         x = first_half(self, x)
-        change = pool_norm_gelu(self.conv2(x), self.norm2, pool=False)
-        return norm_add_gelu(self.conv3(change), self.norm3, x)
+        change, x, sums = convolved_beside(self.conv2, x, self.norm2)
+        change, sums = convolved(self.conv3, pool_norm_gelu(change, self.norm2, pool=False, sums=sums), self.norm3)
+        return norm_add_gelu(change, self.norm3, x, sums=sums)
 
 
 class KernelResNet(ResNet):
@@ -79,13 +80,26 @@ class KernelBottleneck(Bottleneck):
 
 
 def conv_norm_relu(conv: nn.Conv2d, x: Tensor, norm: nn.BatchNorm2d, added: Tensor | None = None) -> Tensor:
-    """ReLU(norm(conv(x)) + added): the convolution adds up what the norm needs, where it has a kernel."""
-    if not (type(conv) is KernelConv2d and _takes(x) and trains(norm)):
-        return norm_relu(conv(x), norm, added)
-    sums = zero_sums(conv.out_channels)
-    stride = conv.stride[0]
-    output = conv3x3(x.bfloat16(), conv.weight, stride, _size(x, stride), sums=sums)
+    """ReLU(norm(conv(x)) + added)."""
+    output, sums = convolved(conv, x, norm)
     return norm_relu(output, norm, added, sums=sums)
+
+
+def convolved(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """conv(x) and, where it has a kernel, which adds them up, the sums that the norm behind it needs in training."""
+    if not (type(conv) is KernelConv2d and _takes(x) and trains(norm)):
+        return conv(x), None
+    sums, stride = zero_sums(conv.out_channels), conv.stride[0]
+    return conv3x3(x.bfloat16(), conv.weight, stride, _size(x, stride), sums=sums), sums
+
+
+def convolved_beside(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same at stride 1, and x for a shortcut, whose gradient the kernel adds."""
+    if not (type(conv) is KernelConv2d and _takes(x) and trains(norm) and x.requires_grad):
+        output, found = convolved(conv, x, norm)
+        return output, x, found
+    sums = zero_sums(conv.out_channels)
+    return *conv3x3_beside(x.bfloat16(), conv.weight, sums=sums), sums
 
 
 class KernelConv2d(nn.Conv2d):
