@@ -92,8 +92,8 @@ def test_turned_filters_give_the_gradient_for_the_images(dtype: torch.dtype, sid
     assert distance(found, exact) < TOLERANCE[dtype, side]
 
 
-@pytest.mark.parametrize(("dtype", "side"), [key for key in TOLERANCE if key[1] != 3])
-@pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 2), (10, 6)])
+@pytest.mark.parametrize(("dtype", "side"), TOLERANCE)
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 2), (10, 6), (6, 6)])
 def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
     dtype: torch.dtype, side: int, size: tuple[int, int]
 ) -> None:
@@ -182,24 +182,23 @@ def test_what_is_no_number_stays_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "products", "side", "pooled"),
+    ("size", "products", "side"),
     [
-        ((1, 1), (16, 25, 36), 2, 2),
-        ((3, 3), (64, 25, 36), 3, 4),
-        ((5, 5), (144, 100, 144), 3, 2),
-        ((6, 6), (144, 100, 144), 3, 2),
-        ((7, 7), (256, 225, 144), 4, 4),
-        ((2, 16), (128, 150, 144), 2, 2),
-        ((9, 9), (400, 225, 324), 3, 4),
-        ((30, 30), (3600, 2500, 2304), 4, 4),
+        ((1, 1), (16, 25, 36), 2),
+        ((3, 3), (64, 25, 36), 3),
+        ((6, 6), (144, 100, 144), 3),
+        ((7, 7), (256, 225, 144), 4),
+        ((2, 16), (128, 150, 144), 2),
+        ((9, 9), (400, 225, 324), 3),
+        ((18, 18), (1296, 900, 900), 4),
+        ((30, 30), (3600, 2500, 2304), 4),
     ],
 )
 def test_patches_are_as_large_as_needs_the_fewest_products(
-    size: tuple[int, int], products: tuple[int, ...], side: int, pooled: int
+    size: tuple[int, int], products: tuple[int, ...], side: int
 ) -> None:
     assert tuple(num_products(size, of) for of in (2, 3, 4)) == products
     assert patch_side(size, torch.bfloat16) == side
-    assert patch_side(size, torch.bfloat16, pooled=True) == pooled
     assert patch_side(size, torch.float32) == 2
 
 

@@ -31,6 +31,7 @@ template <class W, class T, class Write> struct Blocks {
     // have to fit
     Blocks(const T* images, const Shape& s, Write write, long most, long cores, long kept)
         : images(images), s(s), write(write), size(even(s.patches(), most, cores)) {
+        if constexpr (Write::ACROSS) size = (size + s.per_image() - 1) / s.per_image() * s.per_image();
         auto whole = [](long rows) { return (rows + ROWS - 1) / ROWS * ROWS; };
         // a cache line more than the matrices hold, or all would lie in the same places of the caches
         values_apart = whole(std::max(size, kept)) * s.channels + LANES * 2;
@@ -142,12 +143,12 @@ template <class W, class T>
 void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& shape, T* result, uint8_t* places,
                        double* sums) {
     Shape s = shape.in_patches<W>();
-    if constexpr (W::OUTPUTS % 2 == 0) convolve<W>(images, filters, s, Pooled<W, T>{s, result, places}, sums);
+    convolve<W>(images, filters, s, Pooled<W, T>{s, result, places}, sums);
 }
 
 }  // namespace
 
-// kind: 2, in bf16 also 4 or, unless pooled, 3: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and
+// kind: 2, in bf16 also 3 or 4: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and
 // its gradient. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them; bias (o), o a
 // multiple of 32, and added (n, p, q, o), may be null; apart 2: only every second row and column of it is there; the
 // gate's x like the result, passed (n, p, q, o / 16). result: (n, p, q, o), or half the sides if pooled. sums: to these the results and

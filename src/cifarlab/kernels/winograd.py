@@ -50,14 +50,12 @@ def fits(conv: nn.Module, dtype: torch.dtype) -> bool:
     return plain and sizes and library.has(f"winograd_{SUFFIX[dtype]}")
 
 
-def patch_side(size: Sequence[int], dtype: torch.dtype, *, pooled: bool = False) -> int:
+def patch_side(size: Sequence[int], dtype: torch.dtype) -> int:
     """Outputs per side of a patch: in bf16 what needs the fewest products for a map of this size, in float32 always 2.
 
-    pooled: a pool's windows of 2×2 have to lie within the patches.
+    Of two that need the same it is the one with an even side, within whose patches a pool's windows lie.
     """
-    if dtype != torch.bfloat16:
-        return 2
-    return min((2, 4) if pooled else (2, 3, 4), key=lambda side: num_products(size, side))
+    return min((2, 4, 3), key=lambda side: num_products(size, side)) if dtype == torch.bfloat16 else 2
 
 
 def num_products(size: Sequence[int], side: int) -> int:

@@ -7,6 +7,7 @@
 #include "winograd_products.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace {
 
@@ -114,6 +115,7 @@ template <class T> struct Gate {
 // Writes the outputs of patches for some channels_out, with a shift per channel, something added, and through a gate
 template <class W, class T> struct Plainly {
     static constexpr int M = W::OUTPUTS;
+    static constexpr bool ACROSS = false;
     const Shape& s;
     const float* bias;  // may be null
     Added<T> added;
@@ -166,9 +168,11 @@ template <class W, class T> struct Plainly {
     }
 };
 
-// The same pooled 2x2, with windows that lie within patches. Also writes where the largest was found (0 to 3).
+// The same pooled 2x2. Also writes where the largest was found (0 to 3). Windows lie within patches or, where a patch's
+// side is odd, reach across: then the patches of an image come together.
 template <class W, class T> struct Pooled {
-    static constexpr int M = W::OUTPUTS, HALF = M / 2;
+    static constexpr int M = W::OUTPUTS, HALVES = COLUMNS / LANES;
+    static constexpr bool ACROSS = M % 2 != 0;
     const Shape& s;
     T* result;
     uint8_t* places;
@@ -176,19 +180,36 @@ template <class W, class T> struct Pooled {
     void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
         Totals found;
         Place place(s, first);
+        long side = ACROSS ? s.across * M : M, pixels = ACROSS ? s.down * M * side : M * M;
+        std::vector<Floats> image(ACROSS ? HALVES * pixels : 0);
         for (long patch = 0; patch < num; ++patch, place.step(s)) {
-            Floats outputs[COLUMNS / LANES][M * M];
+            Floats outputs[HALVES][M * M];
             transform_back<W>(sums + patch * COLUMNS, apart, outputs);
-            for_pixels(place, column, [&](long y, long x, long to) __attribute__((always_inline)) {
-                for (long half = 0; half < COLUMNS / LANES; ++half) {
-                    const Floats* corner = outputs[half] + 2 * y * M + 2 * x;
-                    Floats window[] = {corner[0], corner[1], corner[M], corner[M + 1]};
-                    Floats value = write_largest(window, to + half * LANES);
-                    found.note(half, value, value);
-                }
-            });
+            if constexpr (ACROSS) {
+                for (long half = 0; half < HALVES; ++half)
+                    for (long i = 0; i < M * M; ++i)
+                        image[half * pixels + (place.row * M + i / M) * side + place.column * M + i % M] =
+                            outputs[half][i];
+                if (place.row + 1 == s.down && place.column + 1 == s.across)
+                    pool(image.data(), pixels, side, {s, first + patch + 1 - s.per_image()}, column, &found);
+            } else {
+                pool(outputs[0], pixels, side, place, column, &found);
+            }
         }
         found.add_to(totals + column, s.channels_out);
+    }
+
+    // outputs: for each LANES channels so many pixels, with rows of `side`; place: of the first
+    inline void pool(const Floats* outputs, long pixels, long side, const Place& place, long column,
+                     Totals* found) const {
+        for_pixels(place, column, [&](long y, long x, long to) __attribute__((always_inline)) {
+            for (long half = 0; half < HALVES; ++half) {
+                const Floats* corner = outputs + half * pixels + 2 * y * side + 2 * x;
+                Floats window[] = {corner[0], corner[1], corner[side], corner[side + 1]};
+                Floats value = write_largest(window, to + half * LANES);
+                found->note(half, value, value);
+            }
+        });
     }
 
     // Gives it as the next layer will see it
@@ -201,17 +222,19 @@ template <class W, class T> struct Pooled {
     }
 
     __attribute__((always_inline)) void ask_for(const Place& place, long column) const {
+        if (ACROSS && (place.row || place.column)) return;
         for_pixels(place, column, [this](long, long, long to) __attribute__((always_inline)) {
             prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0, 0, 1);
             prefetch<1>(places + to, 1, COLUMNS, 0, 0, 1);
         });
     }
 
-    // Calls work(row and column in the pooled patch, where in the result) for the pixels that lie within the map
+    // Calls work(row and column in what is pooled at once, where in the result) for the pixels that lie within the map
     template <class Work>
     __attribute__((always_inline)) inline void for_pixels(const Place& place, long column, Work work) const {
-        long top = place.row * HALF, left = place.column * HALF, height = s.out_height / 2, width = s.out_width / 2;
-        long rows = std::min<long>(HALF, height - top), columns = std::min<long>(HALF, width - left);
+        long height = s.out_height / 2, width = s.out_width / 2, top = place.row * M / 2, left = place.column * M / 2;
+        long rows = ACROSS ? height : std::min<long>(M / 2, height - top);
+        long columns = ACROSS ? width : std::min<long>(M / 2, width - left);
         for (long y = 0; y < rows; ++y) {
             long to = ((place.image * height + top + y) * width + left) * s.channels_out + column;
             for (long x = 0; x < columns; ++x, to += s.channels_out) work(y, x, to);

@@ -98,7 +98,7 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         channels_out = len(weight)
         pooled, places = kernels.pooled_like(images, channels_out), kernels.places_like(images, channels_out)
         sums = zero_sums(channels_out)
-        side = winograd.patch_side((2 * pooled.shape[2], 2 * pooled.shape[3]), images.dtype, pooled=True)
+        side = winograd.patch_side((2 * pooled.shape[2], 2 * pooled.shape[3]), images.dtype)
         filters = winograd.transformed(weight, images.dtype, side=side)
         winograd.convolve_and_pool(images, filters, side, pooled, places, sums)
         of_batch = statistics(norm, sums, num_pixels(pooled))
