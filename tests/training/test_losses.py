@@ -12,10 +12,11 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "store_losses.py"
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text("utf-8"))
 
-TOLERANCE = (5e-3,) * 6 + (1e-2,) * 4
+TOLERANCE = (2e-3,) * 5 + (5e-2,) * 5
 """Relative, of each step. Another CPU, number of threads or version of torch adds in another order, which every step of
-training magnifies (0.4 % in the ninth step of Muon between one thread and two); a wrong rate, decay, initialisation
-or augmentation moves a loss by several per cent."""
+training magnifies: images that differ by 1e-7 move the first five losses of Muon's recipes by up to 0.07 %, the tenth
+by up to 4 %. A rate that is larger by a tenth moves the fourth by 0.5 %, another augmentation the second by 0.5 to 1 %.
+"""
 
 
 @pytest.fixture(scope="module")

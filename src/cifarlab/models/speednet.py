@@ -65,8 +65,12 @@ class SpeedNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to logits (N, classes)."""
         x = self.group3(self.group2(self.group1(self.whitened(images))))
-        logits: Tensor = self.head(x.amax((2, 3))) * LOGIT_SCALE
+        logits: Tensor = self.head(self.largest(x)) * LOGIT_SCALE
         return logits
+
+    def largest(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the largest value of each channel, (N, C)."""
+        return x.amax((2, 3))
 
     def whitened(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 24, H - 1, W - 1)."""
