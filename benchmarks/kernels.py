@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cifarlab.kernels import strided, winograd
-from cifarlab.kernels.pool_norm_gelu import PoolNormGelu, norm_add_gelu
+from cifarlab.kernels.pool_norm_gelu import norm_add_gelu, pool_norm_gelu
 from cifarlab.kernels.weight_gradient import weight_gradient
 from cifarlab.models.speednet import Norm
 from cifarlab.recipe import RuntimeSpec
@@ -120,7 +120,7 @@ def compare_tail(num: int, channels: int, side: int, pool: bool, rounds: int) ->
     upstream = maps(num, channels, side // 2 if pool else side, side // 2 if pool else side)
 
     def ours() -> object:
-        return torch.autograd.grad(PoolNormGelu.apply(x, norm.bias, norm, pool), (x, norm.bias), upstream)
+        return torch.autograd.grad(pool_norm_gelu(x, norm, pool=pool), (x, norm.bias), upstream)
 
     def torchs() -> object:
         output = F.gelu(norm(F.max_pool2d(x, 2) if pool else x))

@@ -25,8 +25,8 @@ OUTPUTS = {2: 2, 3: 3, 4: 4, HALVING: 4, DOUBLING: 8}
 """Of a patch, per side."""
 FILTERS = {2: 16, 3: 25, 4: 36, HALVING: 36, DOUBLING: 36}
 """Numbers that the 3×3 taps of a filter become."""
-UNUSED = {torch.float32: 1, torch.bfloat16: 2}
-"""Channels behind the filters' own, a word of 32 bits; winograd_filters.h says why."""
+UNUSED = {torch.float32: 0, torch.bfloat16: 2}
+"""Channels behind the filters' own; winograd_filters.h says why."""
 SMALLEST_PIXELS = 4
 """Of the output map: a single pixel is one product of 16."""
 

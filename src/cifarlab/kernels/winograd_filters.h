@@ -1,6 +1,5 @@
 // Filters as winograd.cpp wants them: [channels_out / 32][FILTERS^2][channels][32] numbers, in bf16 as words of two
-// channels; behind each [channels][32] there is a word per channel_out unused. Sixteen channels_out are transformed at
-// once.
+// channels, of which one more per channel_out is unused. Sixteen channels_out are transformed at once.
 
 #pragma once
 
@@ -28,10 +27,10 @@ template <> struct Words16<bf16> {
 };
 #endif
 
-// From one number of filters to the next one; cache lines more than there are, or all numbers would lie in the same
-// places of the caches
+// From one number of filters to the next one; in bf16, where filters are transformed in every step, cache lines more than
+// there are, or all numbers would lie in the same places of the caches
 template <class T> constexpr long matrix_words(long channels) {
-    return (channels / Words16<T>::PACKED + 1) * COLUMNS;
+    return (channels / Words16<T>::PACKED + Words16<T>::PACKED - 1) * COLUMNS;
 }
 
 // Writes the words of PACKED channels, whose taps load(channel, tap) gives; the numbers are `apart`, and so are the
