@@ -79,7 +79,8 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const fl
 
 }  // namespace
 
-// Maps (n, p, c); d and passed (n, p, c / 16) may be null. scale a, shift b, and of_gradient k, of_x l, constant m as batch_norm.cpp has them.
+// Maps (n, p, c); d and passed (n, p, c / 16) may be null. scale a, shift b, and of_gradient k, of_x l, constant m as
+// batch_norm.cpp has them.
 #define EXPORT(T)                                                                                                  \
     extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu,  \
                                T* y, uint16_t* passed) {                                                           \

@@ -151,21 +151,22 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
 // kind: 2, in bf16 also 3 or 4: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and
 // its gradient. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them; bias (o), o a
 // multiple of 32, and added (n, p, q, o), may be null; apart 2: only every second row and column of it is there; the
-// gate's x like the result, passed (n, p, q, o / 16). result: (n, p, q, o), or half the sides if pooled. sums: to these the results and
-// their squares, or their products with the gate's x, are added, per channel; may be null unless pooled.
-#define EXPORT(T)                                                                                                  \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart,            \
-                                 const T* gate_x, const uint16_t* passed, long kind, long n, long h, long w,       \
-                                 long c, long p, long q, long o, T* y, double* sums) {                             \
-        Gate<T> gate{gate_x, passed};                                                                              \
-        by_kind<T>(kind, [&](auto k) {                                                                             \
-            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, gate, {n, h, w, c, p, q, o}, y, sums);                 \
-        });                                                                                                        \
-    }                                                                                                              \
-    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,    \
-                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {               \
-        by_kind<T>(kind,                                                                                           \
-                   [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); }); \
+// gate's x like the result, passed (n, p, q, o / 16). result: (n, p, q, o), or half the sides if pooled. sums: to these
+// the results and their squares, or their products with the gate's x, are added, per channel; may be null unless
+// pooled.
+#define EXPORT(T)                                                                                                    \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart,              \
+                                 const T* gate_x, const uint16_t* passed, long kind, long n, long h, long w, long c, \
+                                 long p, long q, long o, T* y, double* sums) {                                       \
+        Gate<T> gate{gate_x, passed};                                                                                \
+        by_kind<T>(kind, [&](auto k) {                                                                               \
+            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, gate, {n, h, w, c, p, q, o}, y, sums);             \
+        });                                                                                                          \
+    }                                                                                                                \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,      \
+                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                 \
+        by_kind<T>(kind,                                                                                             \
+                   [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); });   \
     }
 
 EXPORT(float)

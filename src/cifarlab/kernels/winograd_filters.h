@@ -27,8 +27,8 @@ template <> struct Words16<bf16> {
 };
 #endif
 
-// From one number of filters to the next one; in bf16, where filters are transformed in every step, cache lines more than
-// there are, or all numbers would lie in the same places of the caches
+// From one number of filters to the next one; in bf16, where filters are transformed in every step, cache lines more
+// than there are, or all numbers would lie in the same places of the caches
 template <class T> constexpr long matrix_words(long channels) {
     return (channels / Words16<T>::PACKED + Words16<T>::PACKED - 1) * COLUMNS;
 }

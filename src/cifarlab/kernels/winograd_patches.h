@@ -101,8 +101,8 @@ template <class T> struct Added {
     }
 };
 
-// Of a gradient for what a norm of x and ReLU have made: it ends where ReLU let nothing pass, as one bit per number says.
-// The sums are then those of the gradient, and of the gradient * x. Without x there is none.
+// Of a gradient for what a norm of x and ReLU have made: it ends where ReLU let nothing pass, as one bit per number
+// says. The sums are then those of the gradient, and of the gradient * x. Without x there is none.
 template <class T> struct Gate {
     const T* x;
     const uint16_t* passed;

@@ -85,8 +85,8 @@ public:
         }
     }
 
-    // What this block adds to the sums of a tile; `fresh`: there are none yet. Meanwhile asks for what comes next: it is
-    // the tile after `done` of `tiles`
+    // What this block adds to the sums of a tile; `fresh`: there are none yet. Meanwhile asks for what comes next: it
+    // is the tile after `done` of `tiles`
     void add_to(float* tile, long row, long column, bool fresh, Ahead* ahead, long done, long tiles) const {
         for (long half = 0; half < std::min<long>(LANES, shape.channels - row); half += ROWS) {
             alignas(64) float found[FILTERS][ROWS * COLUMNS];
@@ -239,7 +239,7 @@ template <class W> void weight_gradient(const bf16* values, const bf16* gradient
     s.outputs = W::OUTPUTS, s.numbers = W::NUMBERS;
     Division division(s);
     Buffer sums(division.of_terms * s.size());
-#pragma omp parallel num_threads(division.of_terms * division.of_columns)
+#pragma omp parallel num_threads(division.of_terms* division.of_columns)
     {
         // the system may have given fewer threads: each takes several parts
         long parts = division.of_terms * division.of_columns;
