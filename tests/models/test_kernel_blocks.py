@@ -96,8 +96,8 @@ def a_resnet() -> KernelResNet:
     return model
 
 
-def ends_in_blocks(model: KernelResNet) -> bool:
-    images = draw(4, 3, 16, 16).float()
+def ends_in_blocks(model: KernelResNet, num: int = 4) -> bool:
+    images = draw(num, 3, 16, 16).float()
     with torch.autocast("cpu", torch.bfloat16):
         maps = model.last_maps(model.first_maps(images))
     return type(maps.grad_fn).__name__ == "BasicBlocksBackward"
@@ -115,3 +115,9 @@ def test_what_does_not_learn_goes_block_by_block() -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     assert not any(map(ends_in_blocks, (frozen, answering, forgetful)))
+
+
+def test_a_single_image_goes_block_by_block_and_a_single_pixel_is_an_error() -> None:
+    assert not ends_in_blocks(a_resnet(), num=1)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="more than 1 value"):
+        a_resnet()(draw(1, 3, 8, 8).float())

@@ -67,7 +67,9 @@ class KernelResNet(ResNet):
         """As ResNet."""
         blocks = [block for layer in (self.layer1, self.layer2, self.layer3, self.layer4) for block in layer]
         trained = [block for block in blocks if isinstance(block, BasicBlock) and _trains_by_kernels(block)]
-        return basic_blocks(x, trained) if _takes(x) and len(trained) == len(blocks) else super().last_maps(x)
+        # of a single image a map may be a single pixel, which has no variance
+        by_kernels = len(trained) == len(blocks) and len(x) > 1 and _takes(x)
+        return basic_blocks(x, trained) if by_kernels else super().last_maps(x)
 
 
 class KernelBasicBlock(BasicBlock):

@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
 
     def _move_by_kernels(self, filters: list[Tensor], lr: float) -> None:
-        """The same for filters in a quarter of the passes over memory."""
+        """The same for filters, in two passes over memory around the iteration."""
         for places in _of_one_shape(filters):
             same = [filters[place] for place in places]
             directions = torch.empty(len(same), len(same[0]), same[0][0].numel(), dtype=self.dtype)
