@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.norm_relu import affine, none_passed, norm_relu
+from cifarlab.kernels.norm_relu import affine, norm_relu, passed_like
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -75,7 +75,7 @@ def test_what_passes_relu_is_kept_as_one_bit_each(dtype: torch.dtype, with_short
     x, added = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype)
     norm = a_norm(48)
     of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), batch_norm.num_pixels(x))
-    passed = none_passed(x)
+    passed = passed_like(x)
     output = affine(x, of_batch, added if with_shortcut else None, relu=True, passed=passed)
     bits = passed[..., None] >> torch.arange(16, dtype=torch.int16) & 1
     assert torch.equal(bits.flatten(3).permute(0, 3, 1, 2) == 1, output > 0)

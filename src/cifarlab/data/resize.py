@@ -19,6 +19,7 @@ def resize(images: Tensor, size: int) -> Tensor:
     """
     if images.shape[-2:] == (size, size):
         return images
+    # autocast would round the products to bf16
     if size < images.shape[-1] and images.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
         rows, columns = (_shrinking(length, size) for length in images.shape[-2:])
         return rows @ images.contiguous() @ columns.T

@@ -67,7 +67,7 @@ def trains(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     )
 
 
-def call(name: str, first: Tensor, *others: Tensor | int) -> None:
+def call(name: str, first: Tensor, *others: Tensor | int | None) -> None:
     """The kernel of this name for the type of the first tensor."""
     library.call(f"{name}_{SUFFIX[first.dtype]}", first, *others)
 

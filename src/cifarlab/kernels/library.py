@@ -56,8 +56,11 @@ def has(name: str) -> bool:
     return _library is not None and hasattr(_library, name)
 
 
-def call(name: str, *arguments: torch.Tensor | float) -> None:
-    """Run a kernel. Of tensors it gets the addresses alone: their layout and type have to be what it expects."""
+def call(name: str, *arguments: torch.Tensor | float | None) -> None:
+    """Run a kernel. Of tensors it gets the addresses alone: their layout and type have to be what it expects.
+
+    None: a null pointer.
+    """
     function = getattr(_library, name)
     function.restype = None
     function(*map(_argument, arguments))
@@ -100,9 +103,9 @@ def _run(command: Sequence[str], folder: str) -> None:
         raise MachineError(f"The CPU kernels are not there: {command[0]} failed.\n{text}") from error
 
 
-def _argument(value: torch.Tensor | float) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:
-    if isinstance(value, torch.Tensor):
-        return ctypes.c_void_p(value.data_ptr())
+def _argument(value: torch.Tensor | float | None) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:
+    if value is None or isinstance(value, torch.Tensor):
+        return ctypes.c_void_p(None if value is None else value.data_ptr())
     return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_long(value)
 
 

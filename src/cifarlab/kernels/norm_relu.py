@@ -86,12 +86,12 @@ def affine(
     """
     output = torch.empty_like(x)
     how = of_batch.scale, of_batch.shift, int(relu)
-    call("affine", x, _or_null(added), num_pixels(x), x.shape[1], *how, output, _or_null(passed))
+    call("affine", x, added, num_pixels(x), x.shape[1], *how, output, passed)
     return output
 
 
-def none_passed(x: Tensor) -> Tensor:
-    """For `affine` to fill."""
+def passed_like(x: Tensor) -> Tensor:
+    """Empty, for the bits of x."""
     num, height, width, channels = sizes(x)
     return torch.empty(num, height, width, channels // LANES, dtype=torch.int16)
 
@@ -111,7 +111,3 @@ def added_gradient(gradient: Tensor, x: Tensor, output: Tensor, sums: Tensor) ->
     inner = torch.empty_like(x)
     call("added_gradient", gradient, x, output, num, height * width, channels, inner, sums)
     return inner
-
-
-def _or_null(values: Tensor | None) -> Tensor | int:
-    return 0 if values is None else values

@@ -125,7 +125,7 @@ def gelu_gradient(
     inner, sums = torch.empty_like(pooled), zero_sums(pooled.shape[1])
     gradient = _in_order(gradient.to(pooled.dtype))
     num, height, width, channels = sizes(pooled)
-    maps = gradient, pooled, 0 if added is None else added
+    maps = gradient, pooled, added
     affine = of_batch.scale, of_batch.shift
     call("gelu_gradient_and_sums", *maps, num, height * width, channels, *affine, inner, sums)
     return inner, batch_norm.gradient(of_batch, sums, num * height * width)
@@ -149,7 +149,7 @@ def gelu_of_affine(
     if pool:
         call("pool_and_gelu_of_affine", x, num, height, width, channels, scale, shift, output)
     else:
-        call("gelu_of_affine", x, 0 if added is None else added, num * height * width, channels, scale, shift, output)
+        call("gelu_of_affine", x, added, num * height * width, channels, scale, shift, output)
     return output
 
 

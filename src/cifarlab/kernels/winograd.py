@@ -99,9 +99,9 @@ def convolve(
     are added, or behind a gate those of its products with the gate's x.
     """
     result = _empty(images, filters.shape[0] * COLUMNS, size)
-    more = _or_null(bias), *_added(added, size), *_gate(gate), side
+    more = bias, *_added(added, size), *_gate(gate), side
     sizes = *_sizes(images), *size, result.shape[1]
-    library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, *more, *sizes, result, _or_null(sums))
+    library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, *more, *sizes, result, sums)
     return result
 
 
@@ -124,7 +124,7 @@ def convolve_by(
         return convolve(images, filters, size, side=side, added=added, gate=gate, sums=sums)
     result = _empty(images, channels_out, size)
     how = _taps(weight), int(turned), *_added(added, size), *_gate(gate), side
-    library.call("winograd_by_columns", images, *how, *_sizes(images), *size, channels_out, result, _or_null(sums))
+    library.call("winograd_by_columns", images, *how, *_sizes(images), *size, channels_out, result, sums)
     return result
 
 
@@ -152,14 +152,10 @@ def _sizes(images: Tensor) -> tuple[int, int, int, int]:
     return num, height, width, channels
 
 
-def _added(added: Tensor | None, size: Sequence[int]) -> tuple[Tensor | int, int]:
+def _added(added: Tensor | None, size: Sequence[int]) -> tuple[Tensor | None, int]:
     """And how far apart the pixels are that it is added to."""
-    return (0, 1) if added is None else (added, 1 if added.shape[2:] == torch.Size(size) else 2)
+    return added, 1 if added is None or added.shape[2:] == torch.Size(size) else 2
 
 
-def _gate(gate: Gate | None) -> tuple[Tensor | int, ...]:
-    return gate or (0, 0)
-
-
-def _or_null(values: Tensor | None) -> Tensor | int:
-    return 0 if values is None else values
+def _gate(gate: Gate | None) -> tuple[Tensor | None, Tensor | None]:
+    return gate or (None, None)

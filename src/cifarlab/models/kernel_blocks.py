@@ -15,10 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import batch_norm
 from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, sums_of, zero_sums
-from cifarlab.kernels.norm_relu import added_gradient, affine, gradient_sums, none_passed
+from cifarlab.kernels.norm_relu import added_gradient, affine, gradient_sums, passed_like
 from cifarlab.kernels.weight_gradient import weight_gradient
 from cifarlab.kernels.winograd import Gate
-from cifarlab.models.kernel_conv import convolve, images_gradient, in_order
+from cifarlab.models.kernel_conv import convolve, images_gradient, in_order, out_size
 from cifarlab.models.resnet import BasicBlock
 
 
@@ -111,14 +111,13 @@ def pass_forward(block: BasicBlock, x: Tensor) -> Passed:
 def conv_normed(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Normed:
     """A 3×3 convolution."""
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
-    size = (-(-images.shape[2] // stride), -(-images.shape[3] // stride))
-    x = convolve(images, conv.weight, stride, size, sums=sums)
+    x = convolve(images, conv.weight, stride, out_size(images, stride), sums=sums)
     return Normed(images, conv.weight, x, statistics(norm, sums, num_pixels(x)))
 
 
 def relu(normed: Normed, added: Tensor | None = None) -> tuple[Tensor, Gate]:
     """Of the norm and what is added to it; and the gate for the gradient."""
-    gate = Gate(normed.x, none_passed(normed.x))
+    gate = Gate(normed.x, passed_like(normed.x))
     return affine(normed.x, normed.of_batch, added, relu=True, passed=gate.passed), gate
 
 

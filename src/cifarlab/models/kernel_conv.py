@@ -23,6 +23,11 @@ def fits(conv: nn.Module) -> bool:
     return weight_gradient.fits(conv) and (halves or winograd.fits(conv, torch.bfloat16))
 
 
+def out_size(images: Tensor, stride: int) -> Size:
+    """The sides of what a 3×3 convolution with padding 1 makes of (N, C, H, W)."""
+    return -(-images.shape[2] // stride), -(-images.shape[3] // stride)
+
+
 def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Tensor | None = None) -> Tensor:
     """Map bf16 images (N, C, H, W) to (N, channels_out, *size) with padding 1; weight (channels_out, C, 3, 3), float32.
 
@@ -76,8 +81,7 @@ class Conv3x3Beside(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """As conv3x3_beside."""
         ctx.save_for_backward(images, weight)
-        height, width = images.shape[2:]
-        return convolve(images, weight, 1, (height, width), sums=sums), images.view_as(images)
+        return convolve(images, weight, 1, out_size(images, 1), sums=sums), images.view_as(images)
 
     @staticmethod
     @once_differentiable

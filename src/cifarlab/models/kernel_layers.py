@@ -12,7 +12,7 @@ from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
 from cifarlab.models import kernel_conv
 from cifarlab.models.kernel_blocks import basic_blocks, layers
-from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
+from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu, out_size
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
 from cifarlab.models.small_maps import is_bf16, is_plain
@@ -102,7 +102,7 @@ def convolved(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tens
     if not (type(conv) is KernelConv2d and _takes(x) and trains(norm)):
         return conv(x), None
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
-    return conv3x3(x.bfloat16(), conv.weight, stride, _size(x, stride), sums=sums), sums
+    return conv3x3(x.bfloat16(), conv.weight, stride, out_size(x, stride), sums=sums), sums
 
 
 def convolved_beside(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -122,7 +122,7 @@ class KernelConv2d(nn.Conv2d):
         if not _takes(input):
             return super().forward(input)
         stride = self.stride[0]
-        return conv3x3(input.bfloat16(), self.weight, stride, _size(input, stride))
+        return conv3x3(input.bfloat16(), self.weight, stride, out_size(input, stride))
 
 
 class KernelPooledConv2d(PooledConv2d):
@@ -218,16 +218,11 @@ def _answers(input: Tensor, size: tuple[int, int]) -> bool:
     return plain and in_order and size[0] * size[1] >= winograd.SMALLEST_PIXELS
 
 
-def _size(x: Tensor, stride: int) -> tuple[int, int]:
-    return -(-x.shape[2] // stride), -(-x.shape[3] // stride)
-
-
 def _trains_by_kernels(block: BasicBlock) -> bool:
     """Whether all of its weights and running statistics learn, and its convolutions have kernels."""
-    learns = all(weight.requires_grad for weight in block.parameters()) and all(
-        trains(norm) for _, norm in layers(block)
-    )
-    return learns and type(block.conv1) is KernelConv2d and type(block.conv2) is KernelConv2d
+    learns = all(weight.requires_grad for weight in block.parameters())
+    by_kernels = type(block.conv1) is KernelConv2d and type(block.conv2) is KernelConv2d
+    return learns and by_kernels and all(trains(norm) for _, norm in layers(block))
 
 
 def _takes(input: Tensor) -> bool:
