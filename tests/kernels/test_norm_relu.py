@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.norm_relu import affine, norm_relu, passed_like
+from cifarlab.kernels.norm_relu import affine, means_gradient, norm_relu, passed_like
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -76,10 +76,32 @@ def test_what_passes_relu_is_kept_as_one_bit_each(dtype: torch.dtype, with_short
     norm = a_norm(48)
     of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), batch_norm.num_pixels(x))
     passed = passed_like(x)
-    output = affine(x, of_batch, added if with_shortcut else None, relu=True, passed=passed)
+    output = affine(x, of_batch, added if with_shortcut else None, passed=passed)
     bits = passed[..., None] >> torch.arange(16, dtype=torch.int16) & 1
     assert torch.equal(bits.flatten(3).permute(0, 3, 1, 2) == 1, output > 0)
     assert 0.2 < bits.double().mean() < 0.8
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_what_is_added_may_be_normed_as_well(dtype: torch.dtype) -> None:
+    x, added, norms = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype), [a_norm(48) for _ in range(2)]
+    theirs = copy.deepcopy(norms)
+    of_batch, of_added = (
+        batch_norm.statistics(norm, batch_norm.sums_of(values), batch_norm.num_pixels(values))
+        for norm, values in zip(norms, (x, added), strict=True)
+    )
+    exact = F.relu(theirs[0].double()(x.double()) + theirs[1].double()(added.double()))
+    assert_close(affine(x, of_batch, added, of_added=of_added), exact, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_gradient_of_means_ends_at_relu_and_is_added_up(dtype: torch.dtype) -> None:
+    x, output = draw(3, 48, 5, 4, dtype=dtype), F.relu(draw(3, 48, 5, 4, dtype=dtype))
+    gradient, sums = draw(3, 48, 1, 1, dtype=dtype).flatten(1), torch.full((2, 48), 5.0, dtype=torch.float64)
+    found = means_gradient(gradient, x, output, sums)
+    exact = torch.where(output > 0, gradient.double()[:, :, None, None] / 20, 0.0)
+    assert_close(found, exact, dtype)
+    assert_close(sums - 5, torch.stack([exact.sum((0, 2, 3)), (exact * x).sum((0, 2, 3))]), dtype)
 
 
 def test_sums_that_are_known_are_taken() -> None:

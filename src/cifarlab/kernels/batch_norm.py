@@ -23,27 +23,10 @@ LANES = 16
 
 
 class Statistics(NamedTuple):
-    """Of a batch, C each: mean and r in float64, and in float32 what makes the norm scale · x + shift."""
+    """Of a batch: mean and r, float64 (2, C), and the scale and shift that make the norm of x, float32 (2, C)."""
 
-    mean: Tensor
-    r: Tensor
-    scale: Tensor
-    shift: Tensor
-
-
-class Gradient(NamedTuple):
-    """For the norm's weight and bias, C each, and dx as scale · g + of_x · x + constant; float32."""
-
-    weight: Tensor
-    bias: Tensor
-    scale: Tensor
-    of_x: Tensor
-    constant: Tensor
-
-    @property
-    def linear(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What dx is made with."""
-        return self.scale, self.of_x, self.constant
+    moments: Tensor
+    affine: Tensor
 
 
 def fits(x: Tensor) -> bool:
@@ -100,23 +83,25 @@ def statistics(norm: nn.BatchNorm2d, sums: Tensor, num: int) -> Statistics:
     """Of `num` values per channel. Moves the running statistics towards those of the batch, as batch norm does."""
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     assert norm.num_batches_tracked is not None
-    of_batch = Statistics(*torch.empty_like(sums), *torch.empty(sums.shape))
+    of_batch = Statistics(torch.empty_like(sums), torch.empty(sums.shape))
     running = float(norm.momentum), norm.eps, norm.running_mean, norm.running_var
     library.call("batch_statistics", sums, num, sums.shape[1], norm.weight, norm.bias, *running, *of_batch)
     norm.num_batches_tracked.add_(1)
     return of_batch
 
 
-def gradient(of_batch: Statistics, sums: Tensor, num: int) -> Gradient:
-    """From the sums of g and of g · x."""
-    weight, bias, of_x, constant = torch.empty(4, sums.shape[1])
-    mean, r, scale, _ = of_batch
-    library.call("batch_gradient", sums, num, sums.shape[1], mean, r, scale, weight, bias, of_x, constant)
-    return Gradient(weight, bias, scale, of_x, constant)
+def norm_gradient(
+    inner: Tensor, x: Tensor, of_batch: Statistics, sums: Tensor, *, in_place: bool = False
+) -> tuple[Tensor, Tensor]:
+    """dx from g, x and the sums of g and of g · x; and what the norm's weight and bias gain, float32 (2, C).
+
+    in_place: dx replaces g, which saves memory that would have to be fetched.
+    """
+    result, weights = inner if in_place else torch.empty_like(x), weights_like(sums)
+    call("norm_gradient", inner, x, num_pixels(x), x.shape[1], sums, *of_batch, weights, result)
+    return result, weights
 
 
-def norm_gradient(inner: Tensor, x: Tensor, linear: tuple[Tensor, ...]) -> Tensor:
-    """dx from g and x, and the three numbers per channel of `Gradient.linear`."""
-    result = torch.empty_like(x)
-    call("norm_gradient", inner, x, num_pixels(x), x.shape[1], *linear, result)
-    return result
+def weights_like(sums: Tensor) -> Tensor:
+    """Empty, for what the norm's weight and bias gain."""
+    return torch.empty(sums.shape)

@@ -1,39 +1,61 @@
 // Batch norm, a shortcut to add, and ReLU or not in one pass over memory, for maps stored as (N, H, W, C); see
 // batch_norm.py.
 
-#include "lanes.h"
+#include "batch_norm.h"
 #include "sums.h"
 
 #include <cmath>
 
 namespace {
 
-// y = scale * x + shift + added, with `relu` at least 0. passed: one bit per number, whether it is above 0; may be null
+// In front of a sum: scale * x + shift, or x itself where these are null
+template <class T> struct Affine {
+    const T* x;
+    const float* affine;
+    long channels;
+
+    inline Floats at(long place, long c) const {
+        return affine ? load(x + place) * load(affine + c) + load(affine + channels + c) : load(x + place);
+    }
+};
+
+// y = x + added, or 0 where that is larger. passed: one bit per number, whether it is above 0; may be null
 template <class T>
-void affine(const T* x, const T* added, long pixels, long channels, const float* scale, const float* shift, bool relu,
-            T* y, uint16_t* passed) {
-    Floats low = Floats{} - (relu ? 0.f : HUGE_VALF);
+void affine(const Affine<T>& x, const Affine<T>& added, long pixels, long channels, T* y, uint16_t* passed) {
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
-            Floats value = load(x + at) * load(scale + c) + load(shift + c);
-            if (added) value += load(added + at);
-            store(y + at, value < low ? low : value);  // what is no number stays none
+            Floats value = x.at(at, c);
+            if (added.x) value += added.at(at, c);
+            store(y + at, value < 0.f ? Floats{} : value);  // what is no number stays none
             if (passed) passed[at / LANES] = above_0(value);
         }
 }
 
+// Of a map, or of the means over each image's pixels
+template <class T> struct OfMaps {
+    const T* gradient;
+    long channels;
+    inline Floats at(long, long pixel, long c) const { return load(gradient + pixel * channels + c); }
+};
+template <class T> struct OfMeans {
+    const T* gradient;
+    long channels;
+    float by;
+    inline Floats at(long image, long, long c) const { return by * load(gradient + image * channels + c); }
+};
+
 // Adds up gradient and gradient * x per channel, both where y is above 0, and writes this gradient
-template <class T>
-void added_gradient(const T* gradient, const T* x, const T* y, long images, long pixels, long channels, T* inner,
+template <class T, class Gradient>
+void added_gradient(Gradient gradient, const T* x, const T* y, long images, long pixels, long channels, T* inner,
                     double* total) {
-    sum_over_images(images, channels, total, [=](long image, float* sum) {
+    sum_over_images(images, 2 * channels, total, [=](long image, float* sum) {
         for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
             for (long c = 0; c < channels; c += LANES) {
                 long at = pixel * channels + c;
-                Floats value = load(y + at) > 0.f ? load(gradient + at) : Floats{};
-                store(inner + at, value);
+                store(inner + at, load(y + at) > 0.f ? gradient.at(image, pixel, c) : Floats{});
+                Floats value = load(inner + at);
                 add(sum + c, value);
                 add(sum + channels + c, value * load(x + at));
             }
@@ -43,18 +65,19 @@ void added_gradient(const T* gradient, const T* x, const T* y, long images, long
 // The gradient where scale * x + shift is above 0 or, without `relu`, all of it
 template <class T> struct Inner {
     const T *gradient, *x;
-    const float *scale, *shift;
+    const float* affine;
+    long channels;
     bool relu;
 
     inline Floats at(long place, long c, Floats of_x) const {
         Floats value = load(gradient + place);
-        return !relu ? value : of_x * load(scale + c) + load(shift + c) > 0.f ? value : Floats{};
+        return !relu ? value : of_x * load(affine + c) + load(affine + channels + c) > 0.f ? value : Floats{};
     }
 };
 
 // The same where nothing was added, so that y need not be read, nor anything written
 template <class T> void gradient_sums(const Inner<T>& inner, long images, long pixels, long channels, double* total) {
-    sum_over_images(images, channels, total, [=](long image, float* sum) {
+    sum_over_images(images, 2 * channels, total, [=](long image, float* sum) {
         for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
             for (long c = 0; c < channels; c += LANES) {
                 long at = pixel * channels + c;
@@ -66,37 +89,41 @@ template <class T> void gradient_sums(const Inner<T>& inner, long images, long p
 }
 
 template <class T>
-void affine_gradient(const Inner<T>& inner, long pixels, long channels, const float* of_gradient, const float* of_x,
-                     const float* constant, T* result) {
+void affine_gradient(const Inner<T>& inner, long pixels, long channels, const Linear& linear, T* result) {
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
             Floats x = load(inner.x + at);
-            store(result + at, load(of_gradient + c) * inner.at(at, c, x) + load(of_x + c) * x + load(constant + c));
+            store(result + at, linear.at(c, inner.at(at, c, x), x));
         }
 }
 
 }  // namespace
 
-// Maps (n, p, c); d and passed (n, p, c / 16) may be null. scale a, shift b, and of_gradient k, of_x l, constant m as
-// batch_norm.cpp has them.
-#define EXPORT(T)                                                                                                  \
-    extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu,  \
-                               T* y, uint16_t* passed) {                                                           \
-        affine(x, d, p, c, a, b, relu != 0, y, passed);                                                            \
-    }                                                                                                              \
-    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,           \
-                                       double* total) {                                                            \
-        added_gradient(g, x, y, n, p, c, z, total);                                                                \
-    }                                                                                                              \
-    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, const float* b, long relu, long n,   \
-                                      long p, long c, double* total) {                                             \
-        gradient_sums<T>({g, x, a, b, relu != 0}, n, p, c, total);                                                 \
-    }                                                                                                              \
-    extern "C" void affine_gradient_##T(const T* g, const T* x, const float* a, const float* b, long relu, long p, \
-                                        long c, const float* k, const float* l, const float* m, T* y) {            \
-        affine_gradient<T>({g, x, a, b, relu != 0}, p, c, k, l, m, y);                                             \
+// Maps (n, p, c); d and passed (n, p, c / 16) may be null. affine a, and of d b, which may be null; sums, moments
+// and weights as batch_norm.h has them. g: for means_gradient (n, c).
+#define EXPORT(T)                                                                                                \
+    extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, T* y,     \
+                               uint16_t* passed) {                                                               \
+        affine<T>({x, a, c}, {d, b, c}, p, c, y, passed);                                                        \
+    }                                                                                                            \
+    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,         \
+                                       double* total) {                                                          \
+        added_gradient(OfMaps<T>{g, c}, x, y, n, p, c, z, total);                                                \
+    }                                                                                                            \
+    extern "C" void means_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,         \
+                                       double* total) {                                                          \
+        added_gradient(OfMeans<T>{g, c, 1.f / p}, x, y, n, p, c, z, total);                                      \
+    }                                                                                                            \
+    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, long relu, long n, long p, long c, \
+                                      double* total) {                                                           \
+        gradient_sums<T>({g, x, a, c, relu != 0}, n, p, c, total);                                               \
+    }                                                                                                            \
+    extern "C" void affine_gradient_##T(const T* g, const T* x, long relu, long p, long c, const double* sums,   \
+                                        const double* moments, const float* a, float* weights, T* y) {           \
+        Linear linear({sums, moments, a, weights}, p, c);                                                        \
+        affine_gradient<T>({g, x, a, c, relu != 0}, p, c, linear, y);                                            \
     }
 
 EXPORT(float)

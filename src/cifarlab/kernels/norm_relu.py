@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.batch_norm import LANES, Statistics, call, num_pixels, sizes, zero_sums
+from cifarlab.kernels.batch_norm import LANES, Statistics, call, num_pixels, sizes, weights_like, zero_sums
 
 
 def norm_relu(x: Tensor, norm: nn.Module, added: Tensor | None = None, *, sums: Tensor | None = None) -> Tensor:
@@ -37,7 +37,7 @@ class NormRelu(torch.autograd.Function):
         """x (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
         ctx.save_for_backward(x, *of_batch)
-        return affine(x, of_batch, relu=True)
+        return affine(x, of_batch)
 
     @staticmethod
     @once_differentiable
@@ -47,10 +47,9 @@ class NormRelu(torch.autograd.Function):
         of_batch = Statistics(*saved)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         sums = gradient_sums(gradient, x, of_batch, relu=True)
-        found, result = batch_norm.gradient(of_batch, sums, num_pixels(x)), torch.empty_like(x)
-        inner = gradient, x, of_batch.scale, of_batch.shift, 1
-        call("affine_gradient", *inner, num_pixels(x), x.shape[1], *found.linear, result)
-        return result, found.weight, found.bias, None, None
+        result, weights = torch.empty_like(x), weights_like(sums)
+        call("affine_gradient", gradient, x, 1, num_pixels(x), x.shape[1], sums, *of_batch, weights, result)
+        return result, weights[0], weights[1], None, None
 
 
 class NormAddRelu(torch.autograd.Function):
@@ -62,7 +61,7 @@ class NormAddRelu(torch.autograd.Function):
     ) -> Tensor:
         """x and added (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
-        output = affine(x, of_batch, added, relu=True)
+        output = affine(x, of_batch, added)
         ctx.save_for_backward(x, output, *of_batch)
         return output
 
@@ -73,20 +72,25 @@ class NormAddRelu(torch.autograd.Function):
         x, output, *of_batch = ctx.saved_tensors
         gradient, sums = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last), zero_sums(x.shape[1])
         inner = added_gradient(gradient, x, output, sums)
-        found = batch_norm.gradient(Statistics(*of_batch), sums, num_pixels(x))
-        return batch_norm.norm_gradient(inner, x, found.linear), inner, found.weight, found.bias, None, None
+        result, weights = batch_norm.norm_gradient(inner, x, Statistics(*of_batch), sums)
+        return result, inner, weights[0], weights[1], None, None
 
 
 def affine(
-    x: Tensor, of_batch: Statistics, added: Tensor | None = None, *, relu: bool, passed: Tensor | None = None
+    x: Tensor,
+    of_batch: Statistics,
+    added: Tensor | None = None,
+    *,
+    of_added: Statistics | None = None,
+    passed: Tensor | None = None,
 ) -> Tensor:
-    """scale · x + shift + added, with `relu` at least 0.
+    """ReLU(scale · x + shift + added), where added may have a scale and shift of its own.
 
     passed: int16 (N, H, W, C / 16), which gets one bit for each number, whether it is above 0.
     """
     output = torch.empty_like(x)
-    how = of_batch.scale, of_batch.shift, int(relu)
-    call("affine", x, added, num_pixels(x), x.shape[1], *how, output, passed)
+    by_added = None if of_added is None else of_added.affine
+    call("affine", x, added, num_pixels(x), x.shape[1], of_batch.affine, by_added, output, passed)
     return output
 
 
@@ -100,14 +104,22 @@ def gradient_sums(gradient: Tensor, x: Tensor, of_batch: Statistics, *, relu: bo
     """The sums that the norm's gradient needs, of the gradient in front of ReLU or, without `relu`, of all of it."""
     num, height, width, channels = sizes(x)
     sums = zero_sums(channels)
-    inner = gradient, x, of_batch.scale, of_batch.shift, int(relu)
-    call("gradient_sums", *inner, num, height * width, channels, sums)
+    call("gradient_sums", gradient, x, of_batch.affine, int(relu), num, height * width, channels, sums)
     return sums
 
 
 def added_gradient(gradient: Tensor, x: Tensor, output: Tensor, sums: Tensor) -> Tensor:
     """The gradient in front of ReLU where something was added; to `sums` are added those that the norm's needs."""
+    return _added_gradient("added_gradient", gradient, x, output, sums)
+
+
+def means_gradient(gradient: Tensor, x: Tensor, output: Tensor, sums: Tensor) -> Tensor:
+    """The same from the gradient of the means over each image's pixels, (N, C)."""
+    return _added_gradient("means_gradient", gradient, x, output, sums)
+
+
+def _added_gradient(name: str, gradient: Tensor, x: Tensor, output: Tensor, sums: Tensor) -> Tensor:
     num, height, width, channels = sizes(x)
     inner = torch.empty_like(x)
-    call("added_gradient", gradient, x, output, num, height * width, channels, inner, sums)
+    call(name, gradient, x, output, num, height * width, channels, inner, sums)
     return inner

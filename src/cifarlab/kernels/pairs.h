@@ -69,12 +69,12 @@ inline void add_transposed(const float* sums, long cores, long rows, long channe
             }
 }
 
-// result[channels_out][9][channels] of all that `shape` says is to be summed up. Each core takes its share, block after
+// result[channels_out][taps][channels] of all that `shape` says is to be summed up. Each core takes its share, block after
 // block, and has sums of its own: cores may be far from each other, and what one has written is then slow to read for
 // another.
 template <class Block, class Shape>
 void sum_in_blocks(const bf16* values, const bf16* gradients, const Shape& shape, float* result) {
-    long rows = 9 * shape.channels, size = rows * shape.channels_out;
+    long rows = shape.taps() * shape.channels, size = rows * shape.channels_out;
     long most = std::max(1L, std::min({shape.all(), SUMS / size, (long)omp_get_max_threads()}));
     Buffer sums(most * size);
 #pragma omp parallel num_threads(most)

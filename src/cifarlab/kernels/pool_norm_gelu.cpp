@@ -5,6 +5,7 @@
 // formulas are those of pool_norm_gelu.py. T is float or bf16; sums are taken in float per image and then in double,
 // in an order that depends on the number of threads alone.
 
+#include "batch_norm.h"
 #include "gelu.h"
 #include "sums.h"
 
@@ -16,7 +17,7 @@ template <class T> inline Floats largest(const T* x, long row, long channels, In
 }
 
 template <class T> void sums(const T* x, long images, long pixels, long channels, double* total) {
-    sum_over_images(images, channels, total, [=](long image, float* sum) {
+    sum_over_images(images, 2 * channels, total, [=](long image, float* sum) {
         const T* map = x + image * pixels * channels;
         for (long at = 0; at < pixels * channels; at += channels)
             for (long c = 0; c < channels; c += LANES) {
@@ -31,7 +32,7 @@ template <class T>
 void pool_and_sums(const T* x, long images, long height, long width, long channels, T* pooled, uint8_t* places,
                    double* total) {
     long row = width * channels, out_row = width / 2 * channels, out_map = height / 2 * out_row;
-    sum_over_images(images, channels, total, [=](long image, float* sum) {
+    sum_over_images(images, 2 * channels, total, [=](long image, float* sum) {
         const T* map = x + image * height * row;
         for (long y = 0; y < height / 2; ++y)
             for (long at = 0; at < out_row; at += channels) {
@@ -52,21 +53,20 @@ void pool_and_sums(const T* x, long images, long height, long width, long channe
 
 // y = gelu(scale * x + shift + added)
 template <class T>
-void gelu_of_affine(const T* x, const T* added, long pixels, long channels, const float* scale, const float* shift,
-                    T* y) {
+void gelu_of_affine(const T* x, const T* added, long pixels, long channels, const float* affine, T* y) {
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
-            Floats value = load(x + at) * load(scale + c) + load(shift + c);
+            Floats value = load(x + at) * load(affine + c) + load(affine + channels + c);
             if (added) value += load(added + at);
             store(y + at, gelu(value));
         }
 }
 
 template <class T>
-void pool_and_gelu_of_affine(const T* x, long images, long height, long width, long channels, const float* scale,
-                             const float* shift, T* y) {
+void pool_and_gelu_of_affine(const T* x, long images, long height, long width, long channels, const float* affine,
+                             T* y) {
     long row = width * channels, out_row = width / 2 * channels;
 #pragma omp parallel for schedule(static)
     for (long line = 0; line < images * (height / 2); ++line)
@@ -76,20 +76,20 @@ void pool_and_gelu_of_affine(const T* x, long images, long height, long width, l
             for (long c = 0; c < channels; c += LANES) {
                 Ints place;
                 Floats value = largest(window + c, row, channels, &place);
-                store(y + line * out_row + at + c, gelu(value * load(scale + c) + load(shift + c)));
+                store(y + line * out_row + at + c, gelu(value * load(affine + c) + load(affine + channels + c)));
             }
         }
 }
 
 template <class T>
 void gelu_gradient_and_sums(const T* gradient, const T* x, const T* added, long images, long pixels, long channels,
-                            const float* scale, const float* shift, T* of_affine, double* total) {
-    sum_over_images(images, channels, total, [=](long image, float* sum) {
+                            const float* affine, T* of_affine, double* total) {
+    sum_over_images(images, 2 * channels, total, [=](long image, float* sum) {
         for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
             for (long c = 0; c < channels; c += LANES) {
                 long at = pixel * channels + c;
                 Floats value = load(x + at);
-                Floats inner = value * load(scale + c) + load(shift + c);
+                Floats inner = value * load(affine + c) + load(affine + channels + c);
                 if (added) inner += load(added + at);
                 Floats slope = load(gradient + at) * gelu_slope(inner);
                 store(of_affine + at, slope);
@@ -100,21 +100,18 @@ void gelu_gradient_and_sums(const T* gradient, const T* x, const T* added, long 
 }
 
 template <class T>
-void norm_gradient(const T* of_affine, const T* x, long pixels, long channels, const float* of_gradient,
-                   const float* of_x, const float* constant, T* result) {
+void norm_gradient(const T* of_affine, const T* x, long pixels, long channels, const Linear& linear, T* result) {
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
-            store(result + at,
-                  load(of_gradient + c) * load(of_affine + at) + load(of_x + c) * load(x + at) + load(constant + c));
+            store(result + at, linear.at(c, load(of_affine + at), load(x + at)));
         }
 }
 
 template <class T>
 void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* places, long images, long height, long width,
-                            long channels, const float* of_gradient, const float* of_x, const float* constant,
-                            T* result) {
+                            long channels, const Linear& linear, T* result) {
     long row = width * channels, out_row = width / 2 * channels;
 #pragma omp parallel for schedule(static)
     for (long line = 0; line < images * (height / 2); ++line)
@@ -122,8 +119,7 @@ void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* place
             T* window = result + 2 * line * row + 2 * at;
             for (long c = 0; c < channels; c += LANES) {
                 long from = line * out_row + at + c;
-                Floats value = load(of_gradient + c) * load(of_affine + from) + load(of_x + c) * load(x + from) +
-                               load(constant + c);
+                Floats value = linear.at(c, load(of_affine + from), load(x + from));
                 Bytes bytes;
                 std::memcpy(&bytes, places + from, sizeof bytes);
                 Ints place = __builtin_convertvector(bytes, Ints);
@@ -137,29 +133,30 @@ void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* place
 
 }  // namespace
 
-#define EXPORT(T)                                                                                                      \
-    extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); }           \
-    extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) {   \
-        pool_and_sums(x, n, h, w, c, y, k, total);                                                                     \
-    }                                                                                                                  \
-    extern "C" void gelu_of_affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, T* y) { \
-        gelu_of_affine(x, d, p, c, a, b, y);                                                                           \
-    }                                                                                                                  \
-    extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a,            \
-                                                const float* b, T* y) {                                                \
-        pool_and_gelu_of_affine(x, n, h, w, c, a, b, y);                                                               \
-    }                                                                                                                  \
-    extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, const T* d, long n, long p, long c,             \
-                                               const float* a, const float* b, T* z, double* total) {                  \
-        gelu_gradient_and_sums(g, x, d, n, p, c, a, b, z, total);                                                      \
-    }                                                                                                                  \
-    extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const float* k, const float* l,          \
-                                      const float* m, T* y) {                                                          \
-        norm_gradient(z, x, p, c, k, l, m, y);                                                                         \
-    }                                                                                                                  \
-    extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w,       \
-                                               long c, const float* k, const float* l, const float* m, T* y) {         \
-        norm_and_pool_gradient(z, x, i, n, h, w, c, k, l, m, y);                                                       \
+#define EXPORT(T)                                                                                                    \
+    extern "C" void sums_##T(const T* x, long n, long p, long c, double* total) { sums(x, n, p, c, total); }         \
+    extern "C" void pool_and_sums_##T(const T* x, long n, long h, long w, long c, T* y, uint8_t* k, double* total) { \
+        pool_and_sums(x, n, h, w, c, y, k, total);                                                                   \
+    }                                                                                                                \
+    extern "C" void gelu_of_affine_##T(const T* x, const T* d, long p, long c, const float* a, T* y) {               \
+        gelu_of_affine(x, d, p, c, a, y);                                                                            \
+    }                                                                                                                \
+    extern "C" void pool_and_gelu_of_affine_##T(const T* x, long n, long h, long w, long c, const float* a, T* y) {  \
+        pool_and_gelu_of_affine(x, n, h, w, c, a, y);                                                                \
+    }                                                                                                                \
+    extern "C" void gelu_gradient_and_sums_##T(const T* g, const T* x, const T* d, long n, long p, long c,           \
+                                               const float* a, T* z, double* total) {                                \
+        gelu_gradient_and_sums(g, x, d, n, p, c, a, z, total);                                                       \
+    }                                                                                                                \
+    extern "C" void norm_gradient_##T(const T* z, const T* x, long p, long c, const double* sums,                    \
+                                      const double* moments, const float* a, float* weights, T* y) {                 \
+        norm_gradient(z, x, p, c, Linear({sums, moments, a, weights}, p, c), y);                                     \
+    }                                                                                                                \
+    extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w,     \
+                                               long c, const double* sums, const double* moments, const float* a,    \
+                                               float* weights, T* y) {                                               \
+        Linear linear({sums, moments, a, weights}, n * (h / 2) * (w / 2), c);                                        \
+        norm_and_pool_gradient(z, x, i, n, h, w, c, linear, y);                                                      \
     }
 
 EXPORT(float)

@@ -12,13 +12,13 @@ from torch.autograd.function import once_differentiable
 from cifarlab.kernels import batch_norm
 from cifarlab.kernels.batch_norm import (
     LANES,
-    Gradient,
     Statistics,
     call,
     num_pixels,
     sizes,
     statistics,
     sums_of,
+    weights_like,
     zero_sums,
 )
 
@@ -36,7 +36,7 @@ def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool, sums: Tensor | Non
     has_gradient = x.requires_grad and torch.is_grad_enabled()
     if not _fits(x, pool=pool) or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
         return F.gelu(norm(F.max_pool2d(x, 2) if pool else x))
-    return gelu_of_affine(x, *_running_affine(norm, x.shape[1]), pool=pool)
+    return gelu_of_affine(x, _running_affine(norm, x.shape[1]), pool=pool)
 
 
 def norm_add_gelu(x: Tensor, norm: nn.Module, added: Tensor, *, sums: Tensor | None = None) -> Tensor:
@@ -51,7 +51,7 @@ def norm_add_gelu(x: Tensor, norm: nn.Module, added: Tensor, *, sums: Tensor | N
         return output
     if not alike or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
         return F.gelu(norm(x) + added)
-    return gelu_of_affine(x, *_running_affine(norm, x.shape[1]), added=_in_order(added))
+    return gelu_of_affine(x, _running_affine(norm, x.shape[1]), added=_in_order(added))
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def gelu(x: Tensor) -> Tensor:
     if x.requires_grad or not batch_norm.known(x) or x.numel() % LANES:
         return F.gelu(x)
     output = torch.empty_like(x)
-    call("gelu_of_affine", x, 0, x.numel() // LANES, LANES, torch.ones(LANES), torch.zeros(LANES), output)
+    call("gelu_of_affine", x, 0, x.numel() // LANES, LANES, _identity(LANES), output)
     return output
 
 
@@ -78,20 +78,19 @@ class PoolNormGelu(torch.autograd.Function):
         of_batch = statistics(norm, sums, num_pixels(pooled))
         ctx.save_for_backward(pooled, places, *of_batch)
         ctx.pool = pool
-        return gelu_of_affine(pooled, of_batch.scale, of_batch.shift)
+        return gelu_of_affine(pooled, of_batch.affine)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """The gradients for x and bias."""
         pooled, places, *of_batch = ctx.saved_tensors
-        inner, found = gelu_gradient(gradient, pooled, Statistics(*of_batch))
-        for_x = (
-            pool_gradient(inner, pooled, places, found)
-            if ctx.pool
-            else batch_norm.norm_gradient(inner, pooled, found.linear)
+        inner, sums = gelu_gradient(gradient, pooled, Statistics(*of_batch))
+        how = Statistics(*of_batch), sums
+        for_x, weights = (
+            pool_gradient(inner, pooled, places, *how) if ctx.pool else batch_norm.norm_gradient(inner, pooled, *how)
         )
-        return for_x, found.bias, None, None, None
+        return for_x, weights[1], None, None, None
 
 
 class NormAddGelu(torch.autograd.Function):
@@ -102,15 +101,16 @@ class NormAddGelu(torch.autograd.Function):
         """x and added (N, C, H, W), bias (C), sums float64 (2, C)."""
         of_batch = statistics(norm, sums_of(x) if sums is None else sums, num_pixels(x))
         ctx.save_for_backward(x, added, *of_batch)
-        return gelu_of_affine(x, of_batch.scale, of_batch.shift, added=added)
+        return gelu_of_affine(x, of_batch.affine, added=added)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """The gradients for x, added and bias."""
         x, added, *of_batch = ctx.saved_tensors
-        inner, found = gelu_gradient(gradient, x, Statistics(*of_batch), added=added)
-        return batch_norm.norm_gradient(inner, x, found.linear), inner, found.bias, None, None
+        inner, sums = gelu_gradient(gradient, x, Statistics(*of_batch), added=added)
+        for_x, weights = batch_norm.norm_gradient(inner, x, Statistics(*of_batch), sums)
+        return for_x, inner, weights[1], None, None
 
 
 def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
@@ -120,36 +120,36 @@ def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> No
 
 def gelu_gradient(
     gradient: Tensor, pooled: Tensor, of_batch: Statistics, *, added: Tensor | None = None
-) -> tuple[Tensor, Gradient]:
-    """Back through GELU: the inner gradient g, and what the norm makes of it."""
+) -> tuple[Tensor, Tensor]:
+    """Back through GELU: the inner gradient g, and the sums that the norm's gradient needs."""
     inner, sums = torch.empty_like(pooled), zero_sums(pooled.shape[1])
     gradient = _in_order(gradient.to(pooled.dtype))
     num, height, width, channels = sizes(pooled)
     maps = gradient, pooled, added
-    affine = of_batch.scale, of_batch.shift
-    call("gelu_gradient_and_sums", *maps, num, height * width, channels, *affine, inner, sums)
-    return inner, batch_norm.gradient(of_batch, sums, num * height * width)
+    call("gelu_gradient_and_sums", *maps, num, height * width, channels, of_batch.affine, inner, sums)
+    return inner, sums
 
 
-def pool_gradient(inner: Tensor, pooled: Tensor, places: Tensor, found: Gradient) -> Tensor:
-    """Back through the norm and the pool: zero wherever the pool did not find its value."""
+def pool_gradient(
+    inner: Tensor, pooled: Tensor, places: Tensor, of_batch: Statistics, sums: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Back through the norm and the pool: zero wherever the pool did not find its value; and as norm_gradient."""
     num, height, width, channels = sizes(pooled)
     shape = (num, channels, 2 * height, 2 * width)
     result = torch.empty(shape, dtype=pooled.dtype, memory_format=torch.channels_last)
-    call("norm_and_pool_gradient", inner, pooled, places, *sizes(result), *found.linear, result)
-    return result
+    weights = weights_like(sums)
+    call("norm_and_pool_gradient", inner, pooled, places, *sizes(result), sums, *of_batch, weights, result)
+    return result, weights
 
 
-def gelu_of_affine(
-    x: Tensor, scale: Tensor, shift: Tensor, *, pool: bool = False, added: Tensor | None = None
-) -> Tensor:
-    """GELU(scale · x + shift), of x pooled before, or with something added."""
+def gelu_of_affine(x: Tensor, affine: Tensor, *, pool: bool = False, added: Tensor | None = None) -> Tensor:
+    """GELU(scale · x + shift), of x pooled before, or with something added; affine: scale and shift, float32 (2, C)."""
     output = pooled_like(x) if pool else torch.empty_like(x)
     num, height, width, channels = sizes(x)
     if pool:
-        call("pool_and_gelu_of_affine", x, num, height, width, channels, scale, shift, output)
+        call("pool_and_gelu_of_affine", x, num, height, width, channels, affine, output)
     else:
-        call("gelu_of_affine", x, added, num * height * width, channels, scale, shift, output)
+        call("gelu_of_affine", x, added, num * height * width, channels, affine, output)
     return output
 
 
@@ -174,10 +174,14 @@ def _fits(x: Tensor, *, pool: bool) -> bool:
     return batch_norm.fits(x) and (not pool or (even and num_pixels(x) > 4))
 
 
-def _running_affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
+def _running_affine(norm: nn.Module, channels: int) -> Tensor:
     """The scale and shift of a norm in evaluation mode."""
     if not isinstance(norm, nn.BatchNorm2d):
-        return torch.ones(channels), torch.zeros(channels)
+        return _identity(channels)
     assert norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
-    return scale.float(), (norm.bias.double() - norm.running_mean * scale).float()
+    return torch.stack([scale, norm.bias - norm.running_mean * scale]).float()
+
+
+def _identity(channels: int) -> Tensor:
+    return torch.stack([torch.ones(channels), torch.zeros(channels)])

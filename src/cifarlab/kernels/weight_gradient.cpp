@@ -1,5 +1,5 @@
-// The gradient for the filters of a 3x3 convolution in bf16: for each tap, the sum over all pixels of the products of
-// the neighbour's values and the pixel's gradients.
+// The gradient for the filters of a 3x3 or 1x1 convolution in bf16: for each tap, the sum over all pixels of the
+// products of the neighbour's values and the pixel's gradients.
 //
 // AVX-512 multiplies bf16 in pairs of terms. The pairs here are the same pixel of two images, so that a tap's
 // neighbours are pairs as well: values and gradients are interleaved once per block of images, and pixels whose
@@ -18,17 +18,25 @@
 
 namespace {
 
-struct Shape {
-    long images, height, width, channels, out_height, out_width, channels_out, stride;
+// Maps of values, of which every `step`-th pixel of every `step`-th row is wanted: height * width of them
+struct Maps {
+    long height, width, step;
+};
 
+struct Shape {
+    long images, height, width, channels, out_height, out_width, channels_out, stride, side;
+    Maps from;
+
+    long taps() const { return side * side; }
     long pixels() const { return height * width; }
     long out_pixels() const { return out_height * out_width; }
     long value_map() const { return pixels() * channels; }
+    long from_map() const { return from.height * from.width * channels; }
     long gradient_map() const { return out_pixels() * channels_out; }
     // pairs of images
     long all() const { return (images + 1) / 2; }
     long in_block() const {
-        return std::min(all(), ::in_block(value_map() + gradient_map(), 9 * channels * channels_out));
+        return std::min(all(), ::in_block(value_map() + gradient_map(), taps() * channels * channels_out));
     }
 };
 
@@ -37,7 +45,7 @@ struct Shape {
 class Block {
 public:
     explicit Block(const Shape& shape)
-        : shape(shape), zeros(std::max(shape.value_map(), shape.gradient_map())),
+        : shape(shape), zeros(std::max(shape.from_map(), shape.gradient_map())),
           values(shape.in_block() * shape.value_map()),
           gradients(shape.in_block() * shape.gradient_map()) {}
 
@@ -46,26 +54,28 @@ public:
         for (long pair = 0; pair < pairs; ++pair) {
             long one = 2 * (first + pair);
             bool has_other = one + 1 < shape.images;
-            const bf16* value = all_values + one * shape.value_map();
+            const bf16* value = all_values + one * shape.from_map();
             const bf16* gradient = all_gradients + one * shape.gradient_map();
-            load_values(value, has_other ? value + shape.value_map() : zeros.data(), pair);
+            load_values(value, has_other ? value + shape.from_map() : zeros.data(), pair);
             load_gradients(gradient, has_other ? gradient + shape.gradient_map() : zeros.data(), pair);
         }
     }
 
-    // sums: [3][3][channels][channels_out]; meanwhile asks for the pairs that come next
+    // sums: [side][side][channels][channels_out]; meanwhile asks for the pairs that come next
     void add_to(float* sums, const bf16* all_values, const bf16* all_gradients, long next, long end) const {
-        long part = 0, parts = 9 * (shape.channels_out / COLUMNS), num = std::min(2 * end, shape.images) - 2 * next;
-        for (long tap = 0; tap < 9; ++tap)
+        long part = 0, parts = shape.taps() * (shape.channels_out / COLUMNS);
+        long num = std::min(2 * end, shape.images) - 2 * next;
+        for (long tap = 0; tap < shape.taps(); ++tap)
             for (long column = 0; column < shape.channels_out; column += COLUMNS, ++part) {
-                prefetch(all_values + 2 * next * shape.value_map(), num * shape.value_map() * 2, part, parts);
+                prefetch(all_values + 2 * next * shape.from_map(), num * shape.from_map() * 2, part, parts);
                 prefetch(all_gradients + 2 * next * shape.gradient_map(), num * shape.gradient_map() * 2, part, parts);
                 for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
                     float* to = sums + (tap * shape.channels + row) * shape.channels_out + column;
+                    long below = tap / shape.side - shape.side / 2, right = tap % shape.side - shape.side / 2;
                     if (rows_at(row, shape.channels) == 12)
-                        multiply<12>(tap / 3 - 1, tap % 3 - 1, row, column, to);
+                        multiply<12>(below, right, row, column, to);
                     else
-                        multiply<8>(tap / 3 - 1, tap % 3 - 1, row, column, to);
+                        multiply<8>(below, right, row, column, to);
                 }
             }
     }
@@ -79,15 +89,20 @@ private:
     void load_values(const bf16* one, const bf16* other, long pair) {
         for (long row = 0; row < shape.channels; row += rows_at(row, shape.channels)) {
             long rows = rows_at(row, shape.channels);
-            for (long pixel = 0; pixel < shape.pixels(); ++pixel)
+            for (long pixel = 0; pixel < shape.pixels(); ++pixel) {
+                long from = place(pixel) * shape.channels + row;
+                uint32_t* to = values.words + row * shape.pixels() * pairs + (pixel * pairs + pair) * rows;
                 for (long k = 0; k < rows; k += 4) {
-                    long from = pixel * shape.channels + row + k;
-                    __m128i low = _mm_loadl_epi64((const __m128i*)(one + from));
-                    __m128i high = _mm_loadl_epi64((const __m128i*)(other + from));
-                    uint32_t* to = values.words + row * shape.pixels() * pairs + (pixel * pairs + pair) * rows + k;
-                    _mm_storeu_si128((__m128i*)to, _mm_unpacklo_epi16(low, high));
+                    __m128i low = _mm_loadl_epi64((const __m128i*)(one + from + k));
+                    __m128i high = _mm_loadl_epi64((const __m128i*)(other + from + k));
+                    _mm_storeu_si128((__m128i*)(to + k), _mm_unpacklo_epi16(low, high));
                 }
+            }
         }
+    }
+
+    long place(long pixel) const {
+        return (pixel / shape.width * shape.from.width + pixel % shape.width) * shape.from.step;
     }
 
     void load_gradients(const bf16* one, const bf16* other, long pair) {
@@ -124,11 +139,14 @@ private:
 }  // namespace
 
 // values (images, height, width, channels), gradients (images, out_height, out_width, channels_out); channels is a
-// multiple of 8, channels_out one of 32. result: (channels_out, 3, 3, channels), as channels-last filters are stored.
+// multiple of 8, channels_out one of 32; side: of the filters, 3 or 1. result: (channels_out, side, side, channels), as
+// channels-last filters are stored.
 extern "C" void weight_gradient(const bf16* values, const bf16* gradients, long images, long height, long width,
                                 long channels, long out_height, long out_width, long channels_out, long stride,
-                                float* result) {
-    Shape shape{images, height, width, channels, out_height, out_width, channels_out, stride};
+                                long side, float* result) {
+    Shape shape{images, height, width, channels, out_height, out_width, channels_out, stride, side, {height, width, 1}};
+    if (side == 1)
+        shape.height = out_height, shape.width = out_width, shape.stride = 1, shape.from = {height, width, stride};
     sum_in_blocks<Block>(values, gradients, shape, result);
 }
 

@@ -8,7 +8,7 @@ winograd.py needs fewer products.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
     Where fewer products are quicker, with an error of up to 1.1e-2 of the result's norm instead of 1e-6.
     """
     num, channels, height, width = images.shape
-    channels_out, *size = gradient.shape[1:]
+    channels_out, size = gradient.shape[1], (gradient.shape[2], gradient.shape[3])
     result = torch.empty(channels_out, channels, 3, 3, memory_format=torch.channels_last)
     sizes = num, height, width, channels, *size, channels_out
     side = patch_side(size, images.dtype)
@@ -42,10 +42,11 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int) -> Tensor:
     elif stride == 2 and strided.fits(channels, channels_out, size):
         library.call("winograd_weight_gradient", images, gradient, HALVING, *sizes, result)
     else:
-        library.call(KERNEL, images, gradient, *sizes, stride, result)
+        library.call(KERNEL, images, gradient, *sizes, stride, 3, result)
     return result
 
 
-def _is_quicker_by_patches(size: Sequence[int], side: int) -> bool:
+@cache
+def _is_quicker_by_patches(size: tuple[int, int], side: int) -> bool:
     """Whether patches need less than two thirds of the products with neighbours inside; those of 2×2 never do."""
     return 3 * num_products(size, side) < 2 * math.prod(3 * length - 2 for length in size)

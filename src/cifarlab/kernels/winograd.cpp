@@ -68,22 +68,6 @@ template <class W, class T, class Write> struct Blocks {
     }
 };
 
-// Adds up the sums that batch norm needs, which each core has for itself
-class Adding {
-public:
-    Adding(double* sums, long channels_out)
-        : sums(sums), num(2 * channels_out), totals(sums ? omp_get_max_threads() * num : 0, 0.0) {}
-    ~Adding() {
-        for (size_t i = 0; i < totals.size(); ++i) sums[i % num] += totals[i];
-    }
-    double* mine() { return sums ? totals.data() + omp_get_thread_num() * num : nullptr; }
-
-private:
-    double* sums;
-    long num;
-    std::vector<double> totals;
-};
-
 // Each core takes some blocks
 template <class W, class T, class Write>
 void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, double* sums_of_all) {
@@ -132,11 +116,15 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
     }
 }
 
+// By filters that are not transformed yet
 template <class W, class T>
-void convolve_plainly(const T* images, const uint32_t* filters, const float* bias, Added<T> added, Gate<T> gate,
-                      const Shape& shape, T* result, double* sums) {
-    Shape s = shape.in_patches<W>();
-    convolve<W>(images, filters, s, Plainly<W, T>{s, bias, added, gate, result}, sums);
+void convolve_by(const T* images, const Filters& filters, const Shape& s, Plainly<W, T> write, double* sums) {
+    // with a stride patches become more numbers than filters do, and columns do not pay
+    if (W::NUMBERS == W::FILTERS && s.channels_out > s.patches())
+        return convolve_by_columns(images, filters, s, write, sums);
+    Buffer transformed(s.channels_out / COLUMNS * Blocks<W, T, Plainly<W, T>>::FILTERS * matrix_words<T>(s.channels));
+    transform_all<W, T>(filters, transformed.words);
+    convolve<W>(images, transformed.words, s, write, sums);
 }
 
 template <class W, class T>
@@ -148,41 +136,40 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
 
 }  // namespace
 
-// kind: 2, in bf16 also 3 or 4: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and
-// its gradient. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them; bias (o), o a
-// multiple of 32, and added (n, p, q, o), may be null; apart 2: only every second row and column of it is there; the
-// gate's x like the result, passed (n, p, q, o / 16). result: (n, p, q, o), or half the sides if pooled. sums: to these
-// the results and their squares, or their products with the gate's x, are added, per channel; may be null unless
-// pooled.
-#define EXPORT(T)                                                                                                    \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, const T* d, long apart,              \
-                                 const T* gate_x, const uint16_t* passed, long kind, long n, long h, long w, long c, \
-                                 long p, long q, long o, T* y, double* sums) {                                       \
-        Gate<T> gate{gate_x, passed};                                                                                \
-        by_kind<T>(kind, [&](auto k) {                                                                               \
-            convolve_plainly<decltype(k), T>(x, f, b, {d, apart}, gate, {n, h, w, c, p, q, o}, y, sums);             \
-        });                                                                                                          \
-    }                                                                                                                \
-    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,      \
-                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                 \
-        by_kind<T>(kind,                                                                                             \
-                   [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); });   \
+// kind: 2, in bf16 also 3 or 4: the outputs per side of a patch; HALVING, DOUBLING: with stride 2, and its gradient.
+// images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them, o a multiple of 32. result:
+// (n, p, q, o), or half the sides if pooled. bias (o) may be null. sums: to these the results and their squares are
+// added, per channel.
+#define EXPORT(T)                                                                                                  \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long kind, long n, long h, long w, \
+                                 long c, long p, long q, long o, T* y) {                                           \
+        by_kind<T>(kind, [&](auto k) {                                                                             \
+            using W = decltype(k);                                                                                 \
+            Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();                                                  \
+            convolve<W>(x, f, s, Plainly<W, T>{s, b, {nullptr, 1}, {nullptr, nullptr}, y}, nullptr);               \
+        });                                                                                                        \
+    }                                                                                                              \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,    \
+                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {               \
+        by_kind<T>(kind,                                                                                           \
+                   [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); }); \
     }
 
 EXPORT(float)
 #ifdef WITH_BF16
 EXPORT(bf16)
 
-// taps: (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient
-extern "C" void winograd_by_columns(const bf16* x, const float* taps, long turned, const bf16* d, long apart,
-                                    const bf16* gate_x, const uint16_t* passed, long kind, long n, long h, long w,
-                                    long c, long p, long q, long o, bf16* y, double* sums) {
-    Gate<bf16> gate{gate_x, passed};
+// The same by taps (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient. added (n, p, q, o), with apart 2 only every
+// second row and column of it is there; the gate's x like the result, passed (n, p, q, o / 16); both may be null.
+// Behind a gate the sums are those of the results, and of their products with its x; they may be null.
+extern "C" void winograd_by(const bf16* x, const float* taps, long turned, const bf16* added, long apart,
+                            const bf16* gate_x, const uint16_t* passed, long kind, long n, long h, long w, long c,
+                            long p, long q, long o, bf16* y, double* sums) {
     by_kind<bf16>(kind, [&](auto k) {
         using W = decltype(k);
         Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();
-        Plainly<W, bf16> write{s, nullptr, {d, apart}, gate, y};
-        convolve_by_columns(x, Filters{taps, c, o, turned != 0}, s, write, sums);
+        Plainly<W, bf16> write{s, nullptr, {added, apart}, {gate_x, passed}, y};
+        convolve_by(x, Filters{taps, c, o, turned != 0}, s, write, sums);
     });
 }
 #endif

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -50,7 +51,8 @@ def fits(conv: nn.Module, dtype: torch.dtype) -> bool:
     return plain and sizes and library.has(f"winograd_{SUFFIX[dtype]}")
 
 
-def patch_side(size: Sequence[int], dtype: torch.dtype) -> int:
+@cache
+def patch_side(size: tuple[int, int], dtype: torch.dtype) -> int:
     """Outputs per side of a patch: in bf16 what needs the fewest products for a map of this size, in float32 always 2.
 
     Of two that need the same it is the one with an even side, within whose patches a pool's windows lie.
@@ -68,40 +70,27 @@ def num_patches(size: Sequence[int], side: int) -> int:
     return math.prod(-(-length // OUTPUTS[side]) for length in size)
 
 
-def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2, turned: bool = False) -> Tensor:
-    """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them.
+def transformed(weight: Tensor, dtype: torch.dtype, *, side: int = 2) -> Tensor:
+    """The filters (channels_out, C, 3, 3), float32, as `convolve` wants them for patches of this side.
 
-    That is (channels_out / 32, numbers, C + UNUSED, 32). side: of the patches, HALVING or DOUBLING. turned: by half a
-    turn and from channels_out to C, as the gradient for the images wants them.
+    That is (channels_out / 32, numbers, C + UNUSED, 32).
     """
-    channels_out, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
+    channels_out, channels = weight.shape[:2]
     result = torch.empty(channels_out // COLUMNS, FILTERS[side], channels + UNUSED[dtype], COLUMNS, dtype=dtype)
-    library.call(f"winograd_filters_{SUFFIX[dtype]}", _taps(weight), int(turned), side, channels, channels_out, result)
+    library.call(f"winograd_filters_{SUFFIX[dtype]}", _taps(weight), side, channels, channels_out, result)
     return result
 
 
 def convolve(
-    images: Tensor,
-    filters: Tensor,
-    size: Sequence[int],
-    *,
-    side: int = 2,
-    bias: Tensor | None = None,
-    added: Tensor | None = None,
-    gate: Gate | None = None,
-    sums: Tensor | None = None,
+    images: Tensor, filters: Tensor, size: Sequence[int], *, side: int = 2, bias: Tensor | None = None
 ) -> Tensor:
     """Map channels-last (N, C, H, W) to (N, channels_out, *size): stride 1, padding 1 or as much as `size` asks for.
 
-    filters: of the type of the images, for patches of this side; HALVING and DOUBLING: with stride 2. bias: float32
-    (channels_out). added: like the result, to be added to it, or with half its sides, rounded up, to be added to every
-    second pixel of every second row. sums: float64 (2, channels_out), to which those of the result and of its squares
-    are added, or behind a gate those of its products with the gate's x.
+    filters: of the type of the images, for patches of this side; bias: float32 (channels_out).
     """
     result = _empty(images, filters.shape[0] * COLUMNS, size)
-    more = bias, *_added(added, size), *_gate(gate), side
     sizes = *_sizes(images), *size, result.shape[1]
-    library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, *more, *sizes, result, sums)
+    library.call(f"winograd_{SUFFIX[images.dtype]}", images, filters, bias, side, *sizes, result)
     return result
 
 
@@ -116,15 +105,16 @@ def convolve_by(
     gate: Gate | None = None,
     sums: Tensor | None = None,
 ) -> Tensor:
-    """The same in bf16 by weight (channels_out, C, 3, 3), float32, or by its turned filters, from channels_out to C."""
-    channels_out = weight.shape[1] if turned else len(weight)
-    strided = side in (HALVING, DOUBLING)  # whose patches become more numbers than filters do
-    if strided or channels_out <= len(images) * num_patches(size, side):
-        filters = transformed(weight, images.dtype, side=side, turned=turned)
-        return convolve(images, filters, size, side=side, added=added, gate=gate, sums=sums)
-    result = _empty(images, channels_out, size)
+    """The same in bf16 by weight (channels_out, C, 3, 3), float32; side: of the patches, HALVING or DOUBLING.
+
+    turned: by the filters turned by half a turn and from channels_out to C, as the gradient for the images wants them.
+    added: like the result, to be added to it, or with half its sides, rounded up, to be added to every second pixel of
+    every second row. sums: float64 (2, channels_out), to which those of the result and of its squares are added, or
+    behind a gate those of its products with the gate's x.
+    """
+    result = _empty(images, weight.shape[1] if turned else len(weight), size)
     how = _taps(weight), int(turned), *_added(added, size), *_gate(gate), side
-    library.call("winograd_by_columns", images, *how, *_sizes(images), *size, channels_out, result, sums)
+    library.call("winograd_by", images, *how, *_sizes(images), *size, result.shape[1], result, sums)
     return result
 
 

@@ -95,4 +95,13 @@ struct Filters {
     }
 };
 
+// All of them
+template <class W, class T> void transform_all(const Filters& filters, uint32_t* result) {
+    long of_columns = W::FILTERS * W::FILTERS * matrix_words<T>(filters.channels);
+#pragma omp parallel for collapse(2) schedule(static)
+    for (long out = 0; out < filters.channels_out; out += LANES)
+        for (long channel = 0; channel < filters.channels; channel += LANES)
+            filters.transform<W, T>(out, channel, result + out / COLUMNS * of_columns);
+}
+
 }  // namespace

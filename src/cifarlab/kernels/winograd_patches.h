@@ -3,6 +3,7 @@
 #pragma once
 
 #include "prefetch.h"
+#include "totals.h"
 #include "winograd.h"
 #include "winograd_products.h"
 
@@ -73,20 +74,6 @@ inline void transform_back(const float* sums, long step, Floats (*outputs)[W::OU
             W::outputs, [sums, step, c](int k) { return load(sums + k * step + c); },
             [outputs, c](int i, Floats output) { outputs[c / LANES][i] = output; });
 }
-
-// Adds up what batch norm needs: sums of values and of values * others for COLUMNS channels
-struct Totals {
-    Floats total[COLUMNS / LANES] = {}, products[COLUMNS / LANES] = {};
-
-    inline void note(long half, Floats value, Floats other) { total[half] += value, products[half] += value * other; }
-
-    void add_to(double* sums, long channels_out) const {
-        for (long c = 0; c < COLUMNS; ++c) {
-            sums[c] += total[c / LANES][c % LANES];
-            sums[channels_out + c] += products[c / LANES][c % LANES];
-        }
-    }
-};
 
 // A map like the result to be added to it or, with `apart` 2, to every second pixel of every second row; may be null
 template <class T> struct Added {

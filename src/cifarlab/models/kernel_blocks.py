@@ -1,4 +1,4 @@
-"""A ResNet's basic blocks in training as one operation in bf16, so that each kernel leaves what the next one needs.
+"""A ResNet's basic blocks in training, forwards and back in bf16, where each kernel leaves what the next one needs.
 
 A convolution adds up what the norm behind it needs. The gradient for what a norm and ReLU have made passes through ReLU
 while it is written, and is added up for the norm on the way.
@@ -6,24 +6,32 @@ while it is written, and is added up for the norm on the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from cifarlab.kernels import batch_norm
-from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, sums_of, zero_sums
-from cifarlab.kernels.norm_relu import added_gradient, affine, gradient_sums, passed_like
+from cifarlab.kernels import batch_norm, pixels
+from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, zero_sums
+from cifarlab.kernels.norm_relu import affine, gradient_sums, passed_like
 from cifarlab.kernels.weight_gradient import weight_gradient
 from cifarlab.kernels.winograd import Gate
-from cifarlab.models.kernel_conv import convolve, images_gradient, in_order, out_size
+from cifarlab.models.kernel_conv import convolve, images_gradient, out_size
 from cifarlab.models.resnet import BasicBlock
 
 
+class Layer(NamedTuple):
+    """A convolution and the norm behind it."""
+
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+
+    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What learns."""
+        return self.conv.weight, self.norm.weight, self.norm.bias
+
+
 class Normed(NamedTuple):
-    """What a convolution has made of some pixels or images, its filters, and the statistics of the norm behind it."""
+    """What a convolution has made of some images, its filters, and the statistics of the norm behind it."""
 
     images: Tensor
     weight: Tensor
@@ -43,69 +51,24 @@ class Passed(NamedTuple):
     stride: int
 
 
-def basic_blocks(x: Tensor, blocks: Sequence[BasicBlock]) -> Tensor:
-    """Map (N, C, H, W) through blocks in training, whose 3×3 convolutions all have kernels; bf16."""
-    x = x.bfloat16().contiguous(memory_format=torch.channels_last)
-    output: Tensor = BasicBlocks.apply(x, blocks, *(weight for block in blocks for weight in parameters(block)))
-    return output
-
-
-def parameters(block: BasicBlock) -> Iterator[Tensor]:
-    """The filters, the norm's weight and its bias, for each convolution of a block."""
-    for conv, norm in layers(block):
-        yield from (conv.weight, norm.weight, norm.bias)
-
-
-def layers(block: BasicBlock) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """The two convolutions of a block and, where it has one, that of its shortcut, each with its norm."""
-    pairs = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+def layers(block: BasicBlock) -> list[Layer]:
+    """The two 3×3 convolutions of a block and, where it has one, the 1×1 convolution of its shortcut."""
+    found = [Layer(block.conv1, block.bn1), Layer(block.conv2, block.bn2)]
     if isinstance(block.downsample, nn.Sequential):
         conv, norm = block.downsample
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        pairs.append((conv, norm))
-    return pairs
+        found.append(Layer(conv, norm))
+    return found
 
 
-class BasicBlocks(torch.autograd.Function):
-    """Blocks one after the other, and back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: Sequence[BasicBlock], *weights: Tensor) -> Tensor:
-        """As basic_blocks; weights: the parameters of all blocks, which gain the gradients."""
-        ctx.passed = []
-        for block in blocks:
-            ctx.passed.append(pass_forward(block, x))
-            x = ctx.passed[-1].output
-        return x.view_as(x)  # which knows this function; what is kept must not, or neither would ever be freed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients for x and weights."""
-        if not ctx.passed:
-            raise RuntimeError("The gradients of these blocks were asked for twice; they are kept for one time.")
-        for_weights: list[Tensor] = []
-        last: Passed = ctx.passed[-1]
-        sums = zero_sums(last.output.shape[1])
-        gradient = added_gradient(in_order(gradient), last.second.x, last.output, sums)
-        while ctx.passed:  # memory of a block that is done is free for the next
-            block: Passed = ctx.passed.pop()
-            before: Gate | None = ctx.passed[-1].last if ctx.passed else None
-            gradient, of_block, sums = pass_back(block, gradient, sums, before)
-            for_weights = of_block + for_weights
-        return gradient, None, *for_weights
-
-
-def pass_forward(block: BasicBlock, x: Tensor) -> Passed:
-    """What a block makes of x (N, C, H, W)."""
-    (conv1, norm1), (conv2, norm2), *shortcut = layers(block)
-    stride = conv1.stride[0]
-    first = conv_normed(x, conv1, norm1)
+def pass_forward(block: list[Layer], x: Tensor) -> Passed:
+    """What a block makes of x (N, C, H, W), bf16."""
+    first = conv_normed(x, *block[0])
     x_middle, middle = relu(first)
-    second = conv_normed(x_middle, conv2, norm2)
-    projected = pixels_normed(x, *shortcut[0]) if shortcut else None
-    output, last = relu(second, x if projected is None else affine(projected.x, projected.of_batch, relu=False))
-    return Passed(first, middle, second, last, projected, output, stride)
+    second = conv_normed(x_middle, *block[1])
+    shortcut = pixels_normed(x, *block[2]) if len(block) > 2 else None
+    output, last = relu(second, x if shortcut is None else shortcut)
+    return Passed(first, middle, second, last, shortcut, output, block[0].conv.stride[0])
 
 
 def conv_normed(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Normed:
@@ -115,19 +78,18 @@ def conv_normed(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Normed
     return Normed(images, conv.weight, x, statistics(norm, sums, num_pixels(x)))
 
 
-def relu(normed: Normed, added: Tensor | None = None) -> tuple[Tensor, Gate]:
+def relu(normed: Normed, added: Tensor | Normed | None = None) -> tuple[Tensor, Gate]:
     """Of the norm and what is added to it; and the gate for the gradient."""
     gate = Gate(normed.x, passed_like(normed.x))
-    return affine(normed.x, normed.of_batch, added, relu=True, passed=gate.passed), gate
+    other, of_other = (added.x, added.of_batch) if isinstance(added, Normed) else (added, None)
+    return affine(normed.x, normed.of_batch, other, of_added=of_other, passed=gate.passed), gate
 
 
 def pixels_normed(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Normed:
-    """A 1×1 convolution, as the product of every `stride`-th pixel (N·H·W, C) and filters (channels_out, C) in bf16."""
-    stride = conv.stride[0]
-    pixels, filters = images.permute(0, 2, 3, 1)[:, ::stride, ::stride], conv.weight.flatten(1).bfloat16()
-    rows = pixels.reshape(-1, pixels.shape[3])
-    x = (rows @ filters.t()).view(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
-    return Normed(rows, filters, x, statistics(norm, sums_of(x), num_pixels(x)))
+    """A 1×1 convolution."""
+    sums = zero_sums(conv.out_channels)
+    x = pixels.convolve(images, conv.weight, conv.stride[0], sums=sums)
+    return Normed(images, conv.weight, x, statistics(norm, sums, num_pixels(x)))
 
 
 def pass_back(
@@ -142,9 +104,11 @@ def pass_back(
     sums_first = zero_sums(len(first.weight))
     of_middle = images_gradient(second.images, second.weight, of_second, 1, gate=block.middle, sums=sums_first)
     for_conv2 = weight_gradient(second.images, of_second, 1)
-    of_first, *for_first = norm_gradient(first, of_middle, sums_first)
+    of_first, *for_first = norm_gradient(first, of_middle, sums_first, in_place=True)
     for_conv1 = weight_gradient(first.images, of_first, block.stride)
-    of_shortcut, *for_shortcut = (gradient,) if block.shortcut is None else pixels_gradient(block.shortcut, gradient)
+    of_shortcut, *for_shortcut = (
+        (gradient,) if block.shortcut is None else pixels_gradient(block.shortcut, gradient, block.stride)
+    )
     sums_before = zero_sums(first.images.shape[1])
     of_images = images_gradient(
         first.images, first.weight, of_first, block.stride, added=of_shortcut, gate=before, sums=sums_before
@@ -152,18 +116,17 @@ def pass_back(
     return of_images, [for_conv1, *for_first, for_conv2, *for_second, *for_shortcut], sums_before
 
 
-def norm_gradient(normed: Normed, gradient: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def norm_gradient(
+    normed: Normed, gradient: Tensor, sums: Tensor, *, in_place: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """For what the norm was given, its weight and its bias, from the gradient behind it and the sums of that."""
-    found = batch_norm.gradient(normed.of_batch, sums, num_pixels(normed.x))
-    return batch_norm.norm_gradient(gradient, normed.x, found.linear), found.weight, found.bias
+    found, weights = batch_norm.norm_gradient(gradient, normed.x, normed.of_batch, sums, in_place=in_place)
+    return found, weights[0], weights[1]
 
 
-def pixels_gradient(normed: Normed, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For the pixels of a 1×1 convolution, as a map, its filters, and its norm's weight and bias."""
+def pixels_gradient(normed: Normed, gradient: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For the pixels that a 1×1 convolution has taken, as a map, its filters, and its norm's weight and bias."""
     sums = gradient_sums(gradient, normed.x, normed.of_batch, relu=False)
-    of_x, for_scale, for_shift = norm_gradient(normed, gradient, sums)
-    rows = of_x.permute(0, 2, 3, 1).reshape(len(normed.images), -1)
-    for_filters = (rows.t() @ normed.images).float()[:, :, None, None]
-    num, _, height, width = of_x.shape
-    of_pixels = (rows @ normed.weight).view(num, height, width, -1).permute(0, 3, 1, 2)
-    return of_pixels, for_filters, for_scale, for_shift
+    of_x, for_scale, for_shift = norm_gradient(normed, gradient, sums, in_place=True)
+    for_filters = pixels.weight_gradient(normed.images, of_x, stride)
+    return pixels.images_gradient(normed.weight, of_x), for_filters, for_scale, for_shift

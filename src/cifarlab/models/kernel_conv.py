@@ -107,17 +107,17 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         winograd.convolve_and_pool(images, filters, side, pooled, places, sums)
         of_batch = statistics(norm, sums, num_pixels(pooled))
         ctx.save_for_backward(images, weight, pooled, places, *of_batch)
-        return kernels.gelu_of_affine(pooled, of_batch.scale, of_batch.shift)
+        return kernels.gelu_of_affine(pooled, of_batch.affine)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         """The gradients for images, weight and bias."""
         images, weight, pooled, places, *of_batch = ctx.saved_tensors
-        inner, found = kernels.gelu_gradient(gradient, pooled, Statistics(*of_batch))
-        gradient = kernels.pool_gradient(inner, pooled, places, found)
+        inner, sums = kernels.gelu_gradient(gradient, pooled, Statistics(*of_batch))
+        gradient, weights = kernels.pool_gradient(inner, pooled, places, Statistics(*of_batch), sums)
         for_images = images_gradient(images, weight, gradient, 1) if ctx.needs_input_grad[0] else None
-        return for_images, weight_gradient.weight_gradient(images, gradient, 1), found.bias, None
+        return for_images, weight_gradient.weight_gradient(images, gradient, 1), weights[1], None
 
 
 def convolve(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Tensor | None) -> Tensor:

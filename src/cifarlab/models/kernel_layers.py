@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels import whiten, winograd
+from cifarlab.kernels import pixels, stem, whiten, winograd
 from cifarlab.kernels.batch_norm import trains, zero_sums
 from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
-from cifarlab.models import kernel_conv
-from cifarlab.models.kernel_blocks import basic_blocks, layers
+from cifarlab.models import kernel_conv, kernel_resnet
+from cifarlab.models.kernel_blocks import Layer, layers
 from cifarlab.models.kernel_conv import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu, out_size
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -57,19 +57,23 @@ class KernelResidualGroup(ResidualGroup):
 
 
 class KernelResNet(ResNet):
-    """A ResNet whose first norm and ReLU are one operation, as are all its basic blocks together."""
+    """A ResNet whose first norm and ReLU are one operation, or with basic blocks all in front of the last layer."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """As ResNet."""
+        blocks = [block for layer in (self.layer1, self.layer2, self.layer3, self.layer4) for block in layer]
+        trained = [layers(block) for block in blocks if isinstance(block, BasicBlock) and _trains_by_kernels(block)]
+        # of a single image a map may be a single pixel, which has no variance
+        if len(trained) < len(blocks) or len(images) < 2 or not _takes(images):
+            return super().features(images)
+        first = Layer(self.conv1, self.bn1)
+        if isinstance(self.maxpool, nn.Identity) and _learns(first) and stem.fits(images, self.conv1):
+            return kernel_resnet.features(images, first, trained)
+        return kernel_resnet.features(self.maxpool(self.first_maps(images)), None, trained)
 
     def first_maps(self, images: Tensor) -> Tensor:
         """As ResNet."""
         return norm_relu(self.conv1(images), self.bn1)
-
-    def last_maps(self, x: Tensor) -> Tensor:
-        """As ResNet."""
-        blocks = [block for layer in (self.layer1, self.layer2, self.layer3, self.layer4) for block in layer]
-        trained = [block for block in blocks if isinstance(block, BasicBlock) and _trains_by_kernels(block)]
-        # of a single image a map may be a single pixel, which has no variance
-        by_kernels = len(trained) == len(blocks) and len(x) > 1 and _takes(x)
-        return basic_blocks(x, trained) if by_kernels else super().last_maps(x)
 
 
 class KernelBasicBlock(BasicBlock):
@@ -220,9 +224,15 @@ def _answers(input: Tensor, size: tuple[int, int]) -> bool:
 
 def _trains_by_kernels(block: BasicBlock) -> bool:
     """Whether all of its weights and running statistics learn, and its convolutions have kernels."""
-    learns = all(weight.requires_grad for weight in block.parameters())
-    by_kernels = type(block.conv1) is KernelConv2d and type(block.conv2) is KernelConv2d
-    return learns and by_kernels and all(trains(norm) for _, norm in layers(block))
+    first, second, *shortcut = layers(block)
+    by_kernels = type(first.conv) is KernelConv2d and type(second.conv) is KernelConv2d
+    return (
+        by_kernels and all(pixels.fits(conv) for conv, _ in shortcut) and all(map(_learns, (first, second, *shortcut)))
+    )
+
+
+def _learns(layer: Layer) -> bool:
+    return trains(layer.norm) and all(weight.requires_grad for weight in layer.weights())
 
 
 def _takes(input: Tensor) -> bool:

@@ -103,18 +103,18 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to logits (N, classes)."""
-        x = self.last_maps(self.maxpool(self.first_maps(images)))
-        logits: Tensor = self.fc(x.mean((2, 3)))
+        logits: Tensor = self.fc(self.features(images))
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to the means of the last group's maps, (N, channels_out)."""
+        x = self.maxpool(self.first_maps(images))
+        maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return maps.mean((2, 3))
 
     def first_maps(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to the first layer's (N, channels, H', W')."""
         return F.relu(self.bn1(self.conv1(images)), inplace=True)
-
-    def last_maps(self, x: Tensor) -> Tensor:
-        """Map those to the last group's (N, channels_out, H", W")."""
-        maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return maps
 
 
 def resnet(depth: Literal[18, 34, 50, 101, 152]) -> Build:
