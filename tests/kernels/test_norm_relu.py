@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.norm_relu import affine, means_gradient, norm_relu, passed_like
+from cifarlab.kernels.norm_relu import means_gradient, norm_relu, passed_like, rectified
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -76,22 +76,25 @@ def test_what_passes_relu_is_kept_as_one_bit_each(dtype: torch.dtype, with_short
     norm = a_norm(48)
     of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), batch_norm.num_pixels(x))
     passed = passed_like(x)
-    output = affine(x, of_batch, added if with_shortcut else None, passed=passed)
+    output = rectified(x, of_batch.affine, added if with_shortcut else None, passed=passed)
     bits = passed[..., None] >> torch.arange(16, dtype=torch.int16) & 1
     assert torch.equal(bits.flatten(3).permute(0, 3, 1, 2) == 1, output > 0)
     assert 0.2 < bits.double().mean() < 0.8
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_what_is_added_may_be_normed_as_well(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("relu_added", [False, True])
+def test_what_is_added_may_be_normed_as_well(dtype: torch.dtype, relu_added: bool) -> None:
     x, added, norms = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype), [a_norm(48) for _ in range(2)]
     theirs = copy.deepcopy(norms)
     of_batch, of_added = (
         batch_norm.statistics(norm, batch_norm.sums_of(values), batch_norm.num_pixels(values))
         for norm, values in zip(norms, (x, added), strict=True)
     )
-    exact = F.relu(theirs[0].double()(x.double()) + theirs[1].double()(added.double()))
-    assert_close(affine(x, of_batch, added, of_added=of_added), exact, dtype)
+    of_x, other = (norm.double()(values.double()) for norm, values in zip(theirs, (x, added), strict=True))
+    exact = F.relu(of_x + (F.relu(other) if relu_added else other))
+    found = rectified(x, of_batch.affine, added, of_added=of_added.affine, relu_added=relu_added)
+    assert_close(found, exact, dtype)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -85,6 +85,23 @@ def test_with_fewer_products_it_is_the_same_up_to_their_rounding(
     assert 1e-4 < (found - expected).norm() / expected.norm() < error  # 1e-4: the other kernel is not what is tested
 
 
+@pytest.mark.parametrize("num", [1, 7, 40])
+@pytest.mark.parametrize(("channels", "channels_out"), [(32, 32), (48, 96)])
+@pytest.mark.parametrize(
+    ("size", "error"), [((6, 6), 9e-3), ((8, 8), 1.6e-2), ((7, 8), 1.6e-2), ((5, 5), 9e-3), ((2, 2), 3e-3)]
+)
+def test_of_images_in_front_of_a_norm_and_relu(
+    num: int, channels: int, channels_out: int, size: tuple[int, int], error: float
+) -> None:
+    x, gradient = draw(num, channels, *size), draw(num, channels_out, *size)
+    affine = torch.randn(2, channels, generator=GENERATOR)
+    affine[1].abs_()  # zeros around the map would become more than zeros
+    scale, shift = affine.double()[:, :, None, None]
+    expected = exact(torch.relu(x * scale + shift), gradient, 1)
+    found = weight_gradient(x, gradient, 1, affine=affine)
+    assert (found - expected).norm() / expected.norm() < error
+
+
 @pytest.mark.parametrize("channels", [24, 128])
 @pytest.mark.parametrize("side", [2, 7])
 def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of_threads(

@@ -154,6 +154,52 @@ def test_through_a_gate_and_the_sums(side: int, turned: bool, num: int, channels
     assert torch.allclose(sums - 5, expected, rtol=5e-3, atol=2)  # of values before they are rounded
 
 
+def scale_and_shift(channels: int) -> Tensor:
+    """Of a norm; zeros around a map would become more than zeros, and one channel is constant."""
+    affine = draw(2, channels)
+    affine[0, 3] = 0
+    affine[1].abs_()
+    return affine
+
+
+def rectified(x: Tensor, affine: Tensor) -> Tensor:
+    return F.relu(x * affine[0, :, None, None] + affine[1, :, None, None])
+
+
+@pytest.mark.parametrize("side", [2, 3, 4])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("num", "size"), [(9, (8, 6)), (9, (5, 7)), (1, (3, 2))])  # the last one goes by columns
+def test_of_images_in_front_of_a_norm_and_relu(side: int, turned: bool, num: int, size: tuple[int, int]) -> None:
+    needs(torch.bfloat16)
+    x, weight, affine = maps(num, 48, *size, dtype=torch.bfloat16), draw(64, 48, 3, 3), scale_and_shift(48)
+    exact = torch.conv2d(rectified(x.double(), affine.double()), weight.double(), padding=1)
+    given = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last) if turned else weight
+    found = convolve_by(x, given, size, side=side, affine=affine, turned=turned)
+    assert distance(found, exact) < TOLERANCE[torch.bfloat16, side]
+
+
+def test_of_such_images_what_is_no_number_stays_none() -> None:
+    needs(torch.bfloat16)
+    x = maps(2, 32, 8, 8, dtype=torch.bfloat16)
+    x[1, 5, 0, 0] = torch.nan
+    found = convolve_by(x, draw(32, 32, 3, 3), (8, 8), side=4, affine=scale_and_shift(32))
+    assert found[0].isfinite().all() and found[1, :, :2, :2].isnan().all()
+
+
+@pytest.mark.parametrize("side", [2, 4, HALVING])
+def test_a_gate_may_be_the_scale_and_shift_of_a_norm(side: int) -> None:
+    needs(torch.bfloat16)
+    images, weight, affine = maps(5, 32, 16, 12, dtype=torch.bfloat16), draw(64, 32, 3, 3), scale_and_shift(64)
+    size = (8, 6) if side == HALVING else (16, 12)
+    x = maps(5, 64, *size, dtype=torch.bfloat16)
+    passes = (rectified(x.double(), affine.double()) > 0).permute(0, 2, 3, 1).unflatten(3, (4, 16))
+    passed = (passes.long() << torch.arange(16)).sum(-1).to(torch.int16)
+    found, expected = (torch.zeros(2, 64, dtype=torch.float64) for _ in range(2))
+    one = convolve_by(images, weight, size, side=side, gate=Gate(x, None, affine), sums=found)
+    other = convolve_by(images, weight, size, side=side, gate=Gate(x, passed), sums=expected)
+    assert torch.equal(one, other) and torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("side", [2, 3, 4])
 @pytest.mark.parametrize(("num", "size"), [(1, (4, 4)), (3, (4, 4)), (13, (3, 5)), (67, (2, 3)), (67, (8, 9))])
 def test_by_patches_or_columns_it_is_the_same_as_by_transformed_filters(

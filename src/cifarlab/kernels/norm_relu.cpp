@@ -19,16 +19,20 @@ template <class T> struct Affine {
     }
 };
 
-// y = x + added, or 0 where that is larger. passed: one bit per number, whether it is above 0; may be null
+inline Floats at_least(Floats low, Floats x) { return x < low ? low : x; }  // what is no number stays none
+
+// y = x + added, or 0 where that is larger, and so is what is added where `low` is 0. passed: one bit per number,
+// whether it is above 0; may be null
 template <class T>
-void affine(const Affine<T>& x, const Affine<T>& added, long pixels, long channels, T* y, uint16_t* passed) {
+void rectified(const Affine<T>& x, const Affine<T>& added, Floats low, long pixels, long channels, T* y,
+               uint16_t* passed) {
 #pragma omp parallel for schedule(static)
     for (long pixel = 0; pixel < pixels; ++pixel)
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
             Floats value = x.at(at, c);
-            if (added.x) value += added.at(at, c);
-            store(y + at, value < 0.f ? Floats{} : value);  // what is no number stays none
+            if (added.x) value += at_least(low, added.at(at, c));
+            store(y + at, at_least(Floats{}, value));
             if (passed) passed[at / LANES] = above_0(value);
         }
 }
@@ -101,29 +105,29 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const Li
 
 }  // namespace
 
-// Maps (n, p, c); d and passed (n, p, c / 16) may be null. affine a, and of d b, which may be null; sums, moments
-// and weights as batch_norm.h has them. g: for means_gradient (n, c).
-#define EXPORT(T)                                                                                                \
-    extern "C" void affine_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, T* y,     \
-                               uint16_t* passed) {                                                               \
-        affine<T>({x, a, c}, {d, b, c}, p, c, y, passed);                                                        \
-    }                                                                                                            \
-    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,         \
-                                       double* total) {                                                          \
-        added_gradient(OfMaps<T>{g, c}, x, y, n, p, c, z, total);                                                \
-    }                                                                                                            \
-    extern "C" void means_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,         \
-                                       double* total) {                                                          \
-        added_gradient(OfMeans<T>{g, c, 1.f / p}, x, y, n, p, c, z, total);                                      \
-    }                                                                                                            \
-    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, long relu, long n, long p, long c, \
-                                      double* total) {                                                           \
-        gradient_sums<T>({g, x, a, c, relu != 0}, n, p, c, total);                                               \
-    }                                                                                                            \
-    extern "C" void affine_gradient_##T(const T* g, const T* x, long relu, long p, long c, const double* sums,   \
-                                        const double* moments, const float* a, float* weights, T* y) {           \
-        Linear linear({sums, moments, a, weights}, p, c);                                                        \
-        affine_gradient<T>({g, x, a, c, relu != 0}, p, c, linear, y);                                            \
+// Maps (n, p, c); d and passed (n, p, c / 16) may be null. affine a, and of d b, which may be null; relu: of d as well;
+// sums, moments and weights as batch_norm.h has them. g: for means_gradient (n, c).
+#define EXPORT(T)                                                                                                    \
+    extern "C" void rectified_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu, \
+                                  T* y, uint16_t* passed) {                                                          \
+        rectified<T>({x, a, c}, {d, b, c}, Floats{} - (relu ? 0.f : HUGE_VALF), p, c, y, passed);                    \
+    }                                                                                                                \
+    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,             \
+                                       double* total) {                                                              \
+        added_gradient(OfMaps<T>{g, c}, x, y, n, p, c, z, total);                                                    \
+    }                                                                                                                \
+    extern "C" void means_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,             \
+                                       double* total) {                                                              \
+        added_gradient(OfMeans<T>{g, c, 1.f / p}, x, y, n, p, c, z, total);                                          \
+    }                                                                                                                \
+    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, long relu, long n, long p, long c,     \
+                                      double* total) {                                                               \
+        gradient_sums<T>({g, x, a, c, relu != 0}, n, p, c, total);                                                   \
+    }                                                                                                                \
+    extern "C" void affine_gradient_##T(const T* g, const T* x, long relu, long p, long c, const double* sums,       \
+                                        const double* moments, const float* a, float* weights, T* y) {               \
+        Linear linear({sums, moments, a, weights}, p, c);                                                            \
+        affine_gradient<T>({g, x, a, c, relu != 0}, p, c, linear, y);                                                \
     }
 
 EXPORT(float)

@@ -37,7 +37,7 @@ class NormRelu(torch.autograd.Function):
         """x (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
         ctx.save_for_backward(x, *of_batch)
-        return affine(x, of_batch)
+        return rectified(x, of_batch.affine)
 
     @staticmethod
     @once_differentiable
@@ -61,7 +61,7 @@ class NormAddRelu(torch.autograd.Function):
     ) -> Tensor:
         """x and added (N, C, H, W), weight and bias (C), sums float64 (2, C)."""
         of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x) if sums is None else sums, num_pixels(x))
-        output = affine(x, of_batch, added)
+        output = rectified(x, of_batch.affine, added)
         ctx.save_for_backward(x, output, *of_batch)
         return output
 
@@ -76,21 +76,22 @@ class NormAddRelu(torch.autograd.Function):
         return result, inner, weights[0], weights[1], None, None
 
 
-def affine(
+def rectified(
     x: Tensor,
-    of_batch: Statistics,
+    affine: Tensor,
     added: Tensor | None = None,
     *,
-    of_added: Statistics | None = None,
+    of_added: Tensor | None = None,
+    relu_added: bool = False,
     passed: Tensor | None = None,
 ) -> Tensor:
-    """ReLU(scale · x + shift + added), where added may have a scale and shift of its own.
+    """ReLU(scale · x + shift + added) by scale and shift, float32 (2, C).
 
+    of_added: those of what is added, which with relu_added passes through ReLU as well.
     passed: int16 (N, H, W, C / 16), which gets one bit for each number, whether it is above 0.
     """
     output = torch.empty_like(x)
-    by_added = None if of_added is None else of_added.affine
-    call("affine", x, added, num_pixels(x), x.shape[1], of_batch.affine, by_added, output, passed)
+    call("rectified", x, added, num_pixels(x), x.shape[1], affine, of_added, int(relu_added), output, passed)
     return output
 
 

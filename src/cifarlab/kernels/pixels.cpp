@@ -2,11 +2,10 @@
 //
 // With a stride only the pixels that are wanted are read. They come in blocks that stay in a core's own caches.
 
-#include "lanes.h"
-
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 
 #include "buffer.h"
+#include "lanes.h"
 #include "prefetch.h"
 #include "totals.h"
 #include "winograd_products.h"

@@ -22,14 +22,14 @@ constexpr long in_block(int numbers) { return numbers == 4 ? 64 : numbers == 5 ?
 template <class W, class T, class Write> struct Blocks {
     static constexpr long MATRICES = W::NUMBERS * W::NUMBERS, FILTERS = W::FILTERS * W::FILTERS;
     static constexpr long PACKED = Words16<T>::PACKED;
-    const T* images;
+    Images<T> images;
     const Shape& s;
     Write write;
     long size, values_apart = 0, sums_apart = 0;
 
     // At most so many patches in a block, and as many as give all cores as much to do; `kept`: how many rows of values
     // have to fit
-    Blocks(const T* images, const Shape& s, Write write, long most, long cores, long kept)
+    Blocks(const Images<T>& images, const Shape& s, Write write, long most, long cores, long kept)
         : images(images), s(s), write(write), size(even(s.patches(), most, cores)) {
         if constexpr (Write::ACROSS) size = (size + s.per_image() - 1) / s.per_image() * s.per_image();
         auto whole = [](long rows) { return (rows + ROWS - 1) / ROWS * ROWS; };
@@ -54,7 +54,7 @@ template <class W, class T, class Write> struct Blocks {
         long num = in_block_at(first);
         Place asked(s, first);
         Ahead ahead;
-        if (next < s.patches()) note_rows<W>(images, s, next, in_block_at(next), &ahead);
+        if (next < s.patches()) note_rows<W>(images.maps, s, next, in_block_at(next), &ahead);
         for (long k = 0; k < MATRICES; ++k) {
             for (long i = k * num / MATRICES; i < (k + 1) * num / MATRICES; ++i, asked.step(s))
                 write.ask_for(asked, column);
@@ -69,8 +69,8 @@ template <class W, class T, class Write> struct Blocks {
 };
 
 // Each core takes some blocks
-template <class W, class T, class Write>
-void convolve(const T* images, const uint32_t* filters, const Shape& s, Write write, double* sums_of_all) {
+template <class W, bool RECTIFIED, class T, class Write>
+void convolve(const Images<T>& images, const uint32_t* filters, const Shape& s, Write write, double* sums_of_all) {
     Blocks<W, T, Write> blocks(images, s, write, in_block(W::NUMBERS), omp_get_max_threads(), 0);
     Adding adding(sums_of_all, s.channels_out);
 #pragma omp parallel
@@ -80,8 +80,8 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
         std::vector<T> zeros(s.channels, T{});
 #pragma omp for schedule(static)
         for (long first = 0; first < s.patches(); first += blocks.size) {
-            transform<W>(images, s, first, blocks.in_block_at(first), zeros.data(), (T*)values.words,
-                         blocks.values_apart);
+            transform<W, RECTIFIED>(images, s, first, blocks.in_block_at(first), zeros.data(), (T*)values.words,
+                                    blocks.values_apart);
             for (long column = 0; column < s.channels_out; column += COLUMNS)
                 blocks.multiply((const T*)values.words, filters + column / COLUMNS * blocks.column_words(), first,
                                 column, column + COLUMNS < s.channels_out ? s.patches() : first + blocks.size,
@@ -92,8 +92,8 @@ void convolve(const T* images, const uint32_t* filters, const Shape& s, Write wr
 
 // The same where there are more filters than patches: each core takes some columns, for which it transforms the filters
 // when it needs them
-template <class W, class T>
-void convolve_by_columns(const T* images, const Filters& filters, const Shape& s, Plainly<W, T> write,
+template <class W, bool RECTIFIED, class T>
+void convolve_by_columns(const Images<T>& images, const Filters& filters, const Shape& s, Plainly<W, T> write,
                          double* sums_of_all) {
     Blocks<W, T, Plainly<W, T>> blocks(images, s, write, 2 * in_block(W::NUMBERS), 1, s.patches() + ROWS);
     Adding adding(sums_of_all, s.channels_out);
@@ -103,7 +103,7 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
             of_column(blocks.column_words());
         std::memset(values.words, 0, blocks.values_words() * sizeof(uint32_t));
         std::vector<T> zeros(s.channels, T{});
-        transform<W>(images, s, 0, s.patches(), zeros.data(), (T*)values.words, blocks.values_apart);
+        transform<W, RECTIFIED>(images, s, 0, s.patches(), zeros.data(), (T*)values.words, blocks.values_apart);
 #pragma omp for schedule(static)
         for (long column = 0; column < s.channels_out; column += COLUMNS) {
             for (long out = column; out < column + COLUMNS; out += LANES)
@@ -117,21 +117,21 @@ void convolve_by_columns(const T* images, const Filters& filters, const Shape& s
 }
 
 // By filters that are not transformed yet
-template <class W, class T>
-void convolve_by(const T* images, const Filters& filters, const Shape& s, Plainly<W, T> write, double* sums) {
+template <class W, bool RECTIFIED, class T>
+void convolve_by(const Images<T>& images, const Filters& filters, const Shape& s, Plainly<W, T> write, double* sums) {
     // with a stride patches become more numbers than filters do, and columns do not pay
     if (W::NUMBERS == W::FILTERS && s.channels_out > s.patches())
-        return convolve_by_columns(images, filters, s, write, sums);
+        return convolve_by_columns<W, RECTIFIED>(images, filters, s, write, sums);
     Buffer transformed(s.channels_out / COLUMNS * Blocks<W, T, Plainly<W, T>>::FILTERS * matrix_words<T>(s.channels));
     transform_all<W, T>(filters, transformed.words);
-    convolve<W>(images, transformed.words, s, write, sums);
+    convolve<W, RECTIFIED>(images, transformed.words, s, write, sums);
 }
 
 template <class W, class T>
 void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& shape, T* result, uint8_t* places,
                        double* sums) {
     Shape s = shape.in_patches<W>();
-    convolve<W>(images, filters, s, Pooled<W, T>{s, result, places}, sums);
+    convolve<W, false>(Images<T>{images, nullptr}, filters, s, Pooled<W, T>{s, result, places}, sums);
 }
 
 }  // namespace
@@ -146,7 +146,7 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
         by_kind<T>(kind, [&](auto k) {                                                                             \
             using W = decltype(k);                                                                                 \
             Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();                                                  \
-            convolve<W>(x, f, s, Plainly<W, T>{s, b, {nullptr, 1}, {nullptr, nullptr}, y}, nullptr);               \
+            convolve<W, false>(Images<T>{x, nullptr}, f, s, Plainly<W, T>{s, b, {nullptr, 1}, {}, y}, nullptr);    \
         });                                                                                                        \
     }                                                                                                              \
     extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,    \
@@ -159,17 +159,21 @@ EXPORT(float)
 #ifdef WITH_BF16
 EXPORT(bf16)
 
-// The same by taps (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient. added (n, p, q, o), with apart 2 only every
-// second row and column of it is there; the gate's x like the result, passed (n, p, q, o / 16); both may be null.
-// Behind a gate the sums are those of the results, and of their products with its x; they may be null.
-extern "C" void winograd_by(const bf16* x, const float* taps, long turned, const bf16* added, long apart,
-                            const bf16* gate_x, const uint16_t* passed, long kind, long n, long h, long w, long c,
-                            long p, long q, long o, bf16* y, double* sums) {
+// The same by taps (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient. affine: with stride 1, of a norm that x is
+// in front of, with ReLU. added (n, p, q, o); with apart 2 only every second row and column of it is there. The gate's
+// x is like the result, passed (n, p, q, o / 16). All of these, and the sums, may be null. Behind a gate the sums are
+// those of the results, and of their products with its x.
+extern "C" void winograd_by(const bf16* x, const float* affine, const float* taps, long turned, const bf16* added,
+                            long apart, const bf16* gate_x, const uint16_t* passed, const float* gate_affine, long kind,
+                            long n, long h, long w, long c, long p, long q, long o, bf16* y, double* sums) {
     by_kind<bf16>(kind, [&](auto k) {
         using W = decltype(k);
         Shape s = Shape{n, h, w, c, p, q, o}.in_patches<W>();
-        Plainly<W, bf16> write{s, nullptr, {added, apart}, {gate_x, passed}, y};
-        convolve_by(x, Filters{taps, c, o, turned != 0}, s, write, sums);
+        Plainly<W, bf16> write{s, nullptr, {added, apart}, {gate_x, passed, gate_affine}, y};
+        Filters filters{taps, c, o, turned != 0};
+        if constexpr (W::NUMBERS == W::FILTERS)
+            if (affine) return convolve_by<W, true>(Images<bf16>{x, affine}, filters, s, write, sums);
+        convolve_by<W, false>(Images<bf16>{x, nullptr}, filters, s, write, sums);
     });
 }
 #endif

@@ -199,6 +199,26 @@ inline void find_square(const T* image, long top, long left, long height, long w
     }
 }
 
+// 16 channels of pixels as they are or, RECTIFIED, what ReLU makes of a norm of them; zero outside of the image
+template <bool RECTIFIED> struct Loaded {
+    Floats scale, shift;
+
+    Loaded(const float* affine, long channels, long c) {
+        if constexpr (RECTIFIED) scale = load(affine + c), shift = load(affine + channels + c);
+    }
+
+    inline Floats of(Floats x, bool inside) const {
+        if constexpr (!RECTIFIED) return x;
+        Floats zero = {}, value = x * scale + shift;
+#if defined(__AVX512F__)
+        // what is no number stays none
+        return (Floats)_mm512_maskz_max_ps(-(int)inside, (__m512)zero, (__m512)value);
+#else
+        return inside && !(value < 0.f) ? value : zero;
+#endif
+    }
+};
+
 // In two dimensions: IN x IN numbers, which load(i) gives, to OUT x OUT, which store(i, number) takes; first all
 // columns, then all rows. Unrolled as a whole, so that what is between stays in registers where there are enough.
 template <int IN, int OUT, class Along, class Load, class Store>

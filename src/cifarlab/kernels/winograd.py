@@ -35,11 +35,13 @@ SMALLEST_PIXELS = 4
 class Gate(NamedTuple):
     """What a gradient meets behind ReLU of a norm of x: there it ends where ReLU let nothing pass.
 
-    x: (N, C, H, W), like the gradient. passed: int16 (N, H, W, C / 16), one bit for each number, from the lowest on.
+    x: (N, C, H, W), like the gradient. passed: int16 (N, H, W, C / 16), one bit for each number, from the lowest on; or
+    None, and affine the scale and shift of x that say the same, float32 (2, C).
     """
 
     x: Tensor
-    passed: Tensor
+    passed: Tensor | None
+    affine: Tensor | None = None
 
 
 def fits(conv: nn.Module, dtype: torch.dtype) -> bool:
@@ -100,6 +102,7 @@ def convolve_by(
     size: Sequence[int],
     *,
     side: int,
+    affine: Tensor | None = None,
     turned: bool = False,
     added: Tensor | None = None,
     gate: Gate | None = None,
@@ -107,6 +110,7 @@ def convolve_by(
 ) -> Tensor:
     """The same in bf16 by weight (channels_out, C, 3, 3), float32; side: of the patches, HALVING or DOUBLING.
 
+    affine: scale and shift, float32 (2, C), of a norm that the images are in front of, and ReLU behind it; stride 1.
     turned: by the filters turned by half a turn and from channels_out to C, as the gradient for the images wants them.
     added: like the result, to be added to it, or with half its sides, rounded up, to be added to every second pixel of
     every second row. sums: float64 (2, channels_out), to which those of the result and of its squares are added, or
@@ -114,7 +118,7 @@ def convolve_by(
     """
     result = _empty(images, weight.shape[1] if turned else len(weight), size)
     how = _taps(weight), int(turned), *_added(added, size), *_gate(gate), side
-    library.call("winograd_by", images, *how, *_sizes(images), *size, result.shape[1], result, sums)
+    library.call("winograd_by", images, affine, *how, *_sizes(images), *size, result.shape[1], result, sums)
     return result
 
 
@@ -147,5 +151,5 @@ def _added(added: Tensor | None, size: Sequence[int]) -> tuple[Tensor | None, in
     return added, 1 if added is None or added.shape[2:] == torch.Size(size) else 2
 
 
-def _gate(gate: Gate | None) -> tuple[Tensor | None, Tensor | None]:
-    return gate or (None, None)
+def _gate(gate: Gate | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    return gate or (None, None, None)

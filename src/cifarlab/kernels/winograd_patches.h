@@ -40,19 +40,27 @@ struct Place {
     }
 };
 
+// Images, or what is in front of a norm, which `affine` is the scale and shift of, and ReLU
+template <class T> struct Images {
+    const T* maps;
+    const float* affine;
+};
+
 // values[NUMBERS^2][..][channels] of `num` patches; the matrices are `apart`
-template <class W, class T>
-void transform(const T* images, const Shape& s, long first, long num, const T* zeros, T* values, long apart) {
+template <class W, bool RECTIFIED, class T>
+void transform(const Images<T>& images, const Shape& s, long first, long num, const T* zeros, T* values, long apart) {
     const T* pixels[W::SIDE * W::SIDE];
     Place place(s, first);
     for (long patch = 0; patch < num; ++patch, place.step(s)) {
-        find_square<W::SIDE>(images + place.image * s.height * s.width * s.channels, place.row * W::STEP - W::BEFORE,
-                             place.column * W::STEP - W::BEFORE, s.height, s.width, s.channels, zeros, pixels);
+        find_square<W::SIDE>(images.maps + place.image * s.height * s.width * s.channels,
+                             place.row * W::STEP - W::BEFORE, place.column * W::STEP - W::BEFORE, s.height, s.width,
+                             s.channels, zeros, pixels);
         for (long i = 0; i < s.channels; i += LANES) {
             long c = std::min(i, s.channels - LANES);  // the last ones overlap where 16 do not divide the channels
             T* to = values + patch * s.channels + c;
+            Loaded<RECTIFIED> loaded(images.affine, s.channels, c);
             in_square<W::SIDE, W::NUMBERS>(
-                W::values, [&pixels, c](int k) { return load(pixels[k] + c); },
+                W::values, [&](int k) { return loaded.of(load(pixels[k] + c), pixels[k] != zeros); },
                 [to, apart](int k, Floats number) { store(to + k * apart, number); });
         }
     }
@@ -89,13 +97,17 @@ template <class T> struct Added {
 };
 
 // Of a gradient for what a norm of x and ReLU have made: it ends where ReLU let nothing pass, as one bit per number
-// says. The sums are then those of the gradient, and of the gradient * x. Without x there is none.
+// says or, where these are null, the norm's scale and shift. The sums are then those of the gradient, and of the
+// gradient * x. Without x there is none.
 template <class T> struct Gate {
     const T* x;
     const uint16_t* passed;
+    const float* affine;
 
-    inline Floats pass(Floats value, long to) const {
-        return (Floats)_mm512_maskz_mov_ps(passed[to / LANES], (__m512)value);
+    // here: x at `to`, for 16 channels from c on
+    inline Floats pass(Floats value, Floats here, long to, long c, long channels) const {
+        uint16_t bits = passed ? passed[to / LANES] : above_0(here * load(affine + c) + load(affine + channels + c));
+        return (Floats)_mm512_maskz_mov_ps(bits, (__m512)value);
     }
 };
 
@@ -122,8 +134,11 @@ template <class W, class T> struct Plainly {
                 for (long half = 0; half < 2; ++half) {
                     if (more) two[half] += load(more + half * LANES);
                     Floats other = two[half];
-                    if (gate.x) other = load(gate.x + to + half * LANES);
-                    if (gate.x) two[half] = gate.pass(two[half], to + half * LANES);
+                    if (gate.x) {
+                        other = load(gate.x + to + half * LANES);
+                        two[half] =
+                            gate.pass(two[half], other, to + half * LANES, column + half * LANES, s.channels_out);
+                    }
                     if (totals) found.note(half, two[half], other);
                 }
                 store_two(result + to, two[0], two[1]);
@@ -137,7 +152,7 @@ template <class W, class T> struct Plainly {
             prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0, 0, 1);
             if (more) prefetch<0>(more, 1, COLUMNS * sizeof(T), 0, 0, 1);
             if (gate.x) prefetch<0>(gate.x + to, 1, COLUMNS * sizeof(T), 0, 0, 1);
-            if (gate.x) prefetch<0>(gate.passed + to / LANES, 1, COLUMNS / LANES * sizeof(uint16_t), 0, 0, 1);
+            if (gate.passed) prefetch<0>(gate.passed + to / LANES, 1, COLUMNS / LANES * sizeof(uint16_t), 0, 0, 1);
         });
     }
 

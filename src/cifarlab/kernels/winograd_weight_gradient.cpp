@@ -75,12 +75,14 @@ public:
           values(MATRICES * (most * shape.rows() + LANES)), gradients(MATRICES * (most * part.columns() + LANES)) {}
 
     // Not inlined: beside it compilers lose the registers of `multiply`, which then takes twice as long
-    __attribute__((noinline)) void load(const bf16* all_values, const bf16* all_gradients, long first, long last) {
+    template <bool RECTIFIED>
+    __attribute__((noinline)) void load(const bf16* all_values, const float* affine, const bf16* all_gradients,
+                                        long first, long last) {
         terms = last - first;
         for (long term = 0; term < terms; ++term) {
             long pair = (first + term) / shape.patches(), patch = (first + term) % shape.patches();
             long images[] = {2 * pair, 2 * pair + 1 < shape.images ? 2 * pair + 1 : -1};
-            load_values(all_values, images, patch, term);
+            load_values<RECTIFIED>(all_values, affine, images, patch, term);
             load_gradients(all_gradients, images, patch, term);
         }
     }
@@ -132,15 +134,21 @@ private:
         sums.store(to);
     }
 
-    void load_values(const bf16* maps, const long* images, long patch, long term) {
+    template <bool RECTIFIED>
+    void load_values(const bf16* maps, const float* affine, const long* images, long patch, long term) {
         const bf16* pixels[2][W::SIDE * W::SIDE];
         long top = patch / shape.across() * W::STEP - W::BEFORE, left = patch % shape.across() * W::STEP - W::BEFORE;
         for (int i = 0; i < 2; ++i)  // an image that is not there has no rows
             find_square<W::SIDE>(maps + images[i] * shape.value_map(), top, left, images[i] < 0 ? 0 : shape.height,
                                  shape.width, shape.channels, zeros.data(), pixels[i]);
-        for (long c = 0; c < shape.channels; c += LANES)
-            write_pairs<W::SIDE>(pixels[0], pixels[1], c, std::min<long>(shape.channels - c, LANES), W::values,
-                                 values_apart(), values.words + c * terms + term * LANES);
+        for (long c = 0; c < shape.channels; c += LANES) {
+            long some = std::min<long>(shape.channels - c, LANES);
+            Loaded<RECTIFIED> loaded(affine, shape.channels, c);
+            auto load = [&](int i, int k) {
+                return loaded.of(load_some(pixels[i][k] + c, some), pixels[i][k] != zeros.data());
+            };
+            write_pairs<W::SIDE>(load, W::values, values_apart(), values.words + c * terms + term * LANES);
+        }
     }
 
     void load_gradients(const bf16* maps, const long* images, long patch, long term) {
@@ -151,20 +159,18 @@ private:
                                     images[i] < 0 ? 0 : shape.out_height, shape.out_width, shape.channels_out,
                                     zeros.data(), pixels[i]);
         for (long c = 0; c < part.columns(); c += LANES)
-            write_pairs<W::OUTPUTS>(pixels[0], pixels[1], part.first + c, LANES, W::gradients, gradients_apart(),
+            write_pairs<W::OUTPUTS>([&](int i, int k) { return ::load(pixels[i][k] + part.first + c); }, W::gradients,
+                                    gradients_apart(),
                                     gradients.words + c / COLUMNS * COLUMNS * terms + term * COLUMNS + c % COLUMNS);
     }
 
-    // The numbers of IN x IN pixels of two images, for up to 16 channels
-    template <int IN, class Along>
-    static inline void write_pairs(const bf16* const* one, const bf16* const* other, long c, long channels, Along along,
-                                   long apart, uint32_t* to) {
+    // The numbers of IN x IN pixels of two images, which load(image, pixel) gives for 16 channels
+    template <int IN, class Load, class Along>
+    __attribute__((always_inline)) static inline void write_pairs(Load load, Along along, long apart, uint32_t* to) {
         Floats first[MATRICES];
+        in_square<IN, N>(along, [&](int k) { return load(0, k); }, [&](int k, Floats number) { first[k] = number; });
         in_square<IN, N>(
-            along, [&](int k) { return load_some(one[k] + c, channels); },
-            [&](int k, Floats number) { first[k] = number; });
-        in_square<IN, N>(
-            along, [&](int k) { return load_some(other[k] + c, channels); },
+            along, [&](int k) { return load(1, k); },
             [&](int k, Floats number) { _mm512_store_si512(to + k * apart, paired(first[k], number)); });
     }
 };
@@ -211,8 +217,8 @@ void note_rows(const bf16* values, const bf16* gradients, const Shape& s, long f
 
 // What one core does; its sums are [32 columns][16 rows][9][16][32]
 template <class W>
-void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Part& part, bool alone, float* sums,
-            float* result) {
+void sum_up(const bf16* values, const float* affine, const bf16* gradients, const Shape& s, const Part& part,
+            bool alone, float* sums, float* result) {
     long words = s.numbers * s.numbers * (s.rows() + part.columns()), num = part.end - part.start;
     // sums of so many numbers per patch are worth leaving the second cache for
     long at_once = in_block(words / (W::NUMBERS > 6 ? 4 : 1), s.size()), blocks = (num + at_once - 1) / at_once;
@@ -221,7 +227,10 @@ void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Par
     alignas(64) float tile_alone[TILE];
     Ahead ahead;
     for (long i = 0; i < blocks; ++i) {
-        block.load(values, gradients, first_of(i), first_of(i + 1));
+        if (affine)
+            block.template load<true>(values, affine, gradients, first_of(i), first_of(i + 1));
+        else
+            block.template load<false>(values, nullptr, gradients, first_of(i), first_of(i + 1));
         ahead.clear();
         if (i + 1 < blocks) note_rows<W>(values, gradients, s, first_of(i + 1), first_of(i + 2), &ahead);
         long done = 0, tiles = part.columns() / COLUMNS * s.row_tiles();
@@ -235,7 +244,8 @@ void sum_up(const bf16* values, const bf16* gradients, const Shape& s, const Par
     }
 }
 
-template <class W> void weight_gradient(const bf16* values, const bf16* gradients, Shape s, float* result) {
+template <class W>
+void weight_gradient(const bf16* values, const float* affine, const bf16* gradients, Shape s, float* result) {
     s.outputs = W::OUTPUTS, s.numbers = W::NUMBERS;
     Division division(s);
     Buffer sums(division.of_terms * s.size());
@@ -244,7 +254,7 @@ template <class W> void weight_gradient(const bf16* values, const bf16* gradient
         // the system may have given fewer threads: each takes several parts
         long parts = division.of_terms * division.of_columns;
         for (long i = omp_get_thread_num(); i < parts; i += omp_get_num_threads())
-            sum_up<W>(values, gradients, s, division.of(i, s), division.of_terms == 1,
+            sum_up<W>(values, affine, gradients, s, division.of(i, s), division.of_terms == 1,
                       (float*)sums.words + i % division.of_terms * s.size(), result);
         if (division.of_terms > 1) {
 #pragma omp barrier
@@ -256,13 +266,14 @@ template <class W> void weight_gradient(const bf16* values, const bf16* gradient
 }  // namespace
 
 // As weight_gradient in weight_gradient.cpp; kind: 3 or 4, the outputs per side of a patch with stride 1, or HALVING.
-extern "C" void winograd_weight_gradient(const bf16* values, const bf16* gradients, long kind, long images, long height,
-                                         long width, long channels, long out_height, long out_width, long channels_out,
-                                         float* result) {
+// With affine, which may be null, the values are what ReLU makes of a norm of these, with a multiple of 16 channels.
+extern "C" void winograd_weight_gradient(const bf16* values, const float* affine, const bf16* gradients, long kind,
+                                         long images, long height, long width, long channels, long out_height,
+                                         long out_width, long channels_out, float* result) {
     Shape shape{images, height, width, channels, out_height, out_width, channels_out};
     by_kind<bf16>(kind, [&](auto k) {
         if constexpr (decltype(k)::NUMBERS > 4 && decltype(k)::BEFORE == 1)
-            weight_gradient<decltype(k)>(values, gradients, shape, result);
+            weight_gradient<decltype(k)>(values, affine, gradients, shape, result);
     });
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm, pixels
 from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, zero_sums
-from cifarlab.kernels.norm_relu import affine, gradient_sums, passed_like
+from cifarlab.kernels.norm_relu import gradient_sums, passed_like, rectified
 from cifarlab.kernels.weight_gradient import weight_gradient
 from cifarlab.kernels.winograd import Gate
 from cifarlab.models.kernel_conv import convolve, images_gradient, out_size
@@ -31,19 +31,22 @@ class Layer(NamedTuple):
 
 
 class Normed(NamedTuple):
-    """What a convolution has made of some images, its filters, and the statistics of the norm behind it."""
+    """What a convolution has made of some images, its filters, and the statistics of the norm behind it.
+
+    affine: the scale and shift of a norm that the images are in front of, with ReLU behind it.
+    """
 
     images: Tensor
+    affine: Tensor | None
     weight: Tensor
     x: Tensor
     of_batch: Statistics
 
 
 class Passed(NamedTuple):
-    """What a block has made on the way forward, and the gates in front of its middle and its output on the way back."""
+    """What a block has made on the way forward, and the gate in front of its output on the way back."""
 
     first: Normed
-    middle: Gate
     second: Normed
     last: Gate
     shortcut: Normed | None
@@ -61,35 +64,36 @@ def layers(block: BasicBlock) -> list[Layer]:
     return found
 
 
-def pass_forward(block: list[Layer], x: Tensor) -> Passed:
-    """What a block makes of x (N, C, H, W), bf16."""
-    first = conv_normed(x, *block[0])
-    x_middle, middle = relu(first)
-    second = conv_normed(x_middle, *block[1])
-    shortcut = pixels_normed(x, *block[2]) if len(block) > 2 else None
-    output, last = relu(second, x if shortcut is None else shortcut)
-    return Passed(first, middle, second, last, shortcut, output, block[0].conv.stride[0])
+def pass_forward(block: list[Layer], x: Tensor, affine: Tensor | None = None) -> Passed:
+    """What a block makes of x (N, C, H, W), bf16; affine: of a norm that x is in front of, without a projection."""
+    first = conv_normed(x, affine, block[0])
+    second = conv_normed(first.x, first.of_batch.affine, block[1])
+    shortcut = pixels_normed(x, block[2]) if len(block) > 2 else None
+    added, of_added = (x, affine) if shortcut is None else (shortcut.x, shortcut.of_batch.affine)
+    passed, of_second = passed_like(second.x), second.of_batch.affine
+    output = rectified(second.x, of_second, added, of_added=of_added, relu_added=affine is not None, passed=passed)
+    return Passed(first, second, Gate(second.x, passed), shortcut, output, block[0].conv.stride[0])
 
 
-def conv_normed(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Normed:
+def conv_normed(images: Tensor, affine: Tensor | None, layer: Layer) -> Normed:
     """A 3×3 convolution."""
+    conv, norm = layer
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
-    x = convolve(images, conv.weight, stride, out_size(images, stride), sums=sums)
-    return Normed(images, conv.weight, x, statistics(norm, sums, num_pixels(x)))
+    x = convolve(images, conv.weight, stride, out_size(images, stride), affine=affine, sums=sums)
+    return Normed(images, affine, conv.weight, x, statistics(norm, sums, num_pixels(x)))
 
 
-def relu(normed: Normed, added: Tensor | Normed | None = None) -> tuple[Tensor, Gate]:
-    """Of the norm and what is added to it; and the gate for the gradient."""
-    gate = Gate(normed.x, passed_like(normed.x))
-    other, of_other = (added.x, added.of_batch) if isinstance(added, Normed) else (added, None)
-    return affine(normed.x, normed.of_batch, other, of_added=of_other, passed=gate.passed), gate
-
-
-def pixels_normed(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Normed:
+def pixels_normed(images: Tensor, layer: Layer) -> Normed:
     """A 1×1 convolution."""
+    conv, norm = layer
     sums = zero_sums(conv.out_channels)
     x = pixels.convolve(images, conv.weight, conv.stride[0], sums=sums)
-    return Normed(images, conv.weight, x, statistics(norm, sums, num_pixels(x)))
+    return Normed(images, None, conv.weight, x, statistics(norm, sums, num_pixels(x)))
+
+
+def gate_of(normed: Normed) -> Gate:
+    """That the gradient meets behind the norm and ReLU."""
+    return Gate(normed.x, None, normed.of_batch.affine)
 
 
 def pass_back(
@@ -102,10 +106,10 @@ def pass_back(
     first, second = block.first, block.second
     of_second, *for_second = norm_gradient(second, gradient, sums)
     sums_first = zero_sums(len(first.weight))
-    of_middle = images_gradient(second.images, second.weight, of_second, 1, gate=block.middle, sums=sums_first)
-    for_conv2 = weight_gradient(second.images, of_second, 1)
+    of_middle = images_gradient(first.x, second.weight, of_second, 1, gate=gate_of(first), sums=sums_first)
+    for_conv2 = weight_gradient(second.images, of_second, 1, affine=second.affine)
     of_first, *for_first = norm_gradient(first, of_middle, sums_first, in_place=True)
-    for_conv1 = weight_gradient(first.images, of_first, block.stride)
+    for_conv1 = weight_gradient(first.images, of_first, block.stride, affine=first.affine)
     of_shortcut, *for_shortcut = (
         (gradient,) if block.shortcut is None else pixels_gradient(block.shortcut, gradient, block.stride)
     )

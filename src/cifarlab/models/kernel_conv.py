@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from cifarlab.kernels import pool_norm_gelu as kernels
 from cifarlab.kernels import strided, weight_gradient, winograd
 from cifarlab.kernels.batch_norm import LANES, Statistics, num_pixels, statistics, sums_of, zero_sums
+from cifarlab.kernels.norm_relu import rectified
 from cifarlab.kernels.winograd import Gate
 
 Size = tuple[int, int]
@@ -120,13 +121,16 @@ class Conv3x3PoolNormGelu(torch.autograd.Function):
         return for_images, weight_gradient.weight_gradient(images, gradient, 1), weights[1], None
 
 
-def convolve(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Tensor | None) -> Tensor:
-    """As conv3x3, without its gradients."""
+def convolve(
+    images: Tensor, weight: Tensor, stride: int, size: Size, *, affine: Tensor | None = None, sums: Tensor | None
+) -> Tensor:
+    """As conv3x3, without its gradients; affine: as winograd.convolve_by."""
     if stride == 2 and strided.fits(images.shape[1], len(weight), size):
         return strided.convolve(images, weight, sums=sums)
     if stride == 1 and size[0] * size[1] >= winograd.SMALLEST_PIXELS:
         side = winograd.patch_side(size, images.dtype)
-        return winograd.convolve_by(images, weight, size, side=side, sums=sums)
+        return winograd.convolve_by(images, weight, size, side=side, affine=affine, sums=sums)
+    images = images if affine is None else rectified(images, affine)
     output = F.conv2d(images, weight.bfloat16(), stride=stride, padding=1)
     if sums is not None:
         sums += sums_of(output.contiguous(memory_format=torch.channels_last))
@@ -165,8 +169,12 @@ def images_gradient(
 
 def _through(gate: Gate, gradient: Tensor, sums: Tensor | None) -> Tensor:
     """As winograd.convolve does it."""
-    bits = gate.passed[..., None] >> torch.arange(LANES, dtype=torch.int16) & 1
-    gradient = in_order(gradient * bits.flatten(3).permute(0, 3, 1, 2))
+    if gate.passed is None:
+        assert gate.affine is not None
+        gradient = in_order(gradient * (rectified(gate.x, gate.affine) > 0))
+    else:
+        bits = gate.passed[..., None] >> torch.arange(LANES, dtype=torch.int16) & 1
+        gradient = in_order(gradient * bits.flatten(3).permute(0, 3, 1, 2))
     if sums is not None:
         sums += torch.stack([gradient.double(), gradient.double() * gate.x]).sum((1, 3, 4))
     return gradient

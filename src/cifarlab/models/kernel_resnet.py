@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,9 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import stem
 from cifarlab.kernels.batch_norm import num_pixels, statistics, zero_sums
-from cifarlab.kernels.norm_relu import means_gradient
+from cifarlab.kernels.norm_relu import means_gradient, rectified
 from cifarlab.kernels.winograd import Gate
-from cifarlab.models.kernel_blocks import Layer, Normed, Passed, pass_back, pass_forward, relu
+from cifarlab.models.kernel_blocks import Layer, Normed, Passed, gate_of, pass_back, pass_forward
 
 
 def features(x: Tensor, first: Layer | None, blocks: Sequence[list[Layer]]) -> Tensor:
@@ -30,25 +30,21 @@ def features(x: Tensor, first: Layer | None, blocks: Sequence[list[Layer]]) -> T
     return means
 
 
-class PassedStem(NamedTuple):
-    """What the first layer has made of the images, and the gate behind it."""
-
-    normed: Normed
-    gate: Gate
-
-
 class Features(torch.autograd.Function):
     """The layers one after the other, and back."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, first: Layer | None, blocks: Sequence[list[Layer]], *weights: Tensor) -> Tensor:
         """As features; weights: of all layers, which gain the gradients."""
-        ctx.stem, ctx.passed = None, []
+        ctx.stem, ctx.passed, affine = None, [], None
         if first:
-            ctx.stem, x = pass_stem(first, x)
+            ctx.stem = pass_stem(first, x)
+            x, affine = ctx.stem.x, ctx.stem.of_batch.affine
+            if len(blocks[0]) > 2:  # whose shortcut takes pixels as they are
+                x, affine = rectified(x, affine), None
         for block in blocks:
-            ctx.passed.append(pass_forward(block, x))
-            x = ctx.passed[-1].output
+            ctx.passed.append(pass_forward(block, x, affine))
+            x, affine = ctx.passed[-1].output, None
         return F.avg_pool2d(x, x.shape[2:]).flatten(1)
 
     @staticmethod
@@ -63,21 +59,19 @@ class Features(torch.autograd.Function):
         gradient = means_gradient(gradient.bfloat16().contiguous(), last.second.x, last.output, sums)
         while ctx.passed:  # memory of a block that is done is free for the next
             block: Passed = ctx.passed.pop()
-            before: Gate | None = ctx.passed[-1].last if ctx.passed else ctx.stem and ctx.stem.gate
+            before: Gate | None = ctx.passed[-1].last if ctx.passed else ctx.stem and gate_of(ctx.stem)
             gradient, of_block, sums = pass_back(block, gradient, sums, before)
             for_weights = of_block + for_weights
         if ctx.stem is None:
             return gradient, None, None, *for_weights
-        return None, None, None, *stem_gradients(ctx.stem.normed, gradient, sums), *for_weights
+        return None, None, None, *stem_gradients(ctx.stem, gradient, sums), *for_weights
 
 
-def pass_stem(layer: Layer, images: Tensor) -> tuple[PassedStem, Tensor]:
-    """And what the blocks are given."""
+def pass_stem(layer: Layer, images: Tensor) -> Normed:
+    """What the blocks are given, but for the norm and ReLU."""
     sums = zero_sums(layer.conv.out_channels)
     x = stem.convolve(images, layer.conv.weight, sums=sums)
-    normed = Normed(images, layer.conv.weight, x, statistics(layer.norm, sums, num_pixels(x)))
-    output, gate = relu(normed)
-    return PassedStem(normed, gate), output
+    return Normed(images, None, layer.conv.weight, x, statistics(layer.norm, sums, num_pixels(x)))
 
 
 def stem_gradients(normed: Normed, gradient: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
