@@ -93,7 +93,12 @@ def test_it_fits_the_stem_for_small_images_that_need_no_gradient() -> None:
     assert fits(images, conv)
     assert not fits(images.clone().requires_grad_(), conv)
     assert not fits(images.double(), conv)
-    for other in (nn.Conv2d(3, 32, 7, 2, 3), nn.Conv2d(3, 24, 3, padding=1), nn.Conv2d(4, 32, 3, padding=1)):
+    for other in (
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.Conv2d(3, 32, 7, 2, 3, bias=False),
+        nn.Conv2d(3, 24, 3, padding=1, bias=False),
+        nn.Conv2d(4, 32, 3, padding=1, bias=False),
+    ):
         assert not fits(images, other)
 
 

@@ -1,4 +1,4 @@
-// Batch norm, a shortcut to add, and ReLU or not in one pass over memory, for maps stored as (N, H, W, C); see
+// Batch norm, a shortcut to add, and ReLU in one pass over memory, for maps stored as (N, H, W, C); see
 // batch_norm.py.
 
 #include "batch_norm.h"
@@ -124,10 +124,10 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const Li
                                       double* total) {                                                               \
         gradient_sums<T>({g, x, a, c, relu != 0}, n, p, c, total);                                                   \
     }                                                                                                                \
-    extern "C" void affine_gradient_##T(const T* g, const T* x, long relu, long p, long c, const double* sums,       \
+    extern "C" void affine_gradient_##T(const T* g, const T* x, long p, long c, const double* sums,                  \
                                         const double* moments, const float* a, float* weights, T* y) {               \
         Linear linear({sums, moments, a, weights}, p, c);                                                            \
-        affine_gradient<T>({g, x, a, c, relu != 0}, p, c, linear, y);                                                \
+        affine_gradient<T>({g, x, a, c, true}, p, c, linear, y);                                                     \
     }
 
 EXPORT(float)

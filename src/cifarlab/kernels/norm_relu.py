@@ -48,7 +48,7 @@ class NormRelu(torch.autograd.Function):
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         sums = gradient_sums(gradient, x, of_batch, relu=True)
         result, weights = torch.empty_like(x), weights_like(sums)
-        call("affine_gradient", gradient, x, 1, num_pixels(x), x.shape[1], sums, *of_batch, weights, result)
+        call("affine_gradient", gradient, x, num_pixels(x), x.shape[1], sums, *of_batch, weights, result)
         return result, weights[0], weights[1], None, None
 
 

@@ -7,9 +7,7 @@ from torch import Tensor, nn
 
 from cifarlab.kernels import library
 from cifarlab.kernels.batch_norm import sizes
-
-COLUMNS = 32
-"""Channels that the kernels take at once."""
+from cifarlab.kernels.winograd import COLUMNS
 
 
 def fits(conv: nn.Module) -> bool:
@@ -29,7 +27,7 @@ def convolve(images: Tensor, weight: Tensor, stride: int, *, sums: Tensor | None
 
 
 def images_gradient(weight: Tensor, gradient: Tensor) -> Tensor:
-    """What the pixels gain that were taken, from the gradient of the result: (N, C), and sides as it has."""
+    """What the pixels gain that were taken: (N, C, H', W'), from the gradient of the result, whose sides it has."""
     return _products(gradient, weight.detach().flatten(1), 1, None)
 
 

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from cifarlab.kernels import library
 from cifarlab.kernels.batch_norm import Statistics, sizes, weights_like
+from cifarlab.kernels.winograd import COLUMNS
 
 CHANNELS = 3
-COLUMNS = 32
-"""Channels_out that the kernel takes at once."""
 
 
 def fits(images: Tensor, conv: nn.Conv2d) -> bool:
     """Whether the kernels are there, for float32 images (N, 3, H, W) that need no gradient."""
-    sizes = conv.in_channels, conv.kernel_size, conv.stride, conv.padding
-    known = sizes == (CHANNELS, (3, 3), (1, 1), (1, 1)) and conv.out_channels % COLUMNS == 0
+    shape = conv.in_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation
+    known = shape == (CHANNELS, (3, 3), (1, 1), (1, 1), (1, 1)) and conv.out_channels % COLUMNS == 0
+    known = known and conv.groups == 1 and conv.bias is None
     plain = images.device.type == "cpu" and images.dtype == torch.float32 and not images.requires_grad
     return known and plain and library.has("stem")
 

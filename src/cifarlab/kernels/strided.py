@@ -45,5 +45,5 @@ def images_gradient(
     gate: Gate | None = None,
     sums: Tensor | None = None,
 ) -> Tensor:
-    """What the images, of this size, gain from the gradient of the result; added, gate, sums: as winograd.convolve."""
+    """What the images, of this size, gain from the gradient of the result; added, gate, sums: as convolve_by."""
     return convolve_by(gradient, weight, size, side=DOUBLING, turned=True, added=added, gate=gate, sums=sums)

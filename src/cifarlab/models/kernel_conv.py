@@ -149,7 +149,7 @@ def images_gradient(
 ) -> Tensor:
     """At stride 1 a convolution with the filters turned round; added: to every `stride`-th pixel.
 
-    gate, sums: as winograd.convolve.
+    gate, sums: as winograd.convolve_by.
     """
     channels, height, width = images.shape[1:]
     if stride == 2 and strided.fits(len(weight), channels, gradient.shape[2:]):
@@ -168,7 +168,7 @@ def images_gradient(
 
 
 def _through(gate: Gate, gradient: Tensor, sums: Tensor | None) -> Tensor:
-    """As winograd.convolve does it."""
+    """As winograd.convolve_by does it."""
     if gate.passed is None:
         assert gate.affine is not None
         gradient = in_order(gradient * (rectified(gate.x, gate.affine) > 0))
