@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifarlab import recipe_file
-from cifarlab.data.split import load_train_and_val
+from cifarlab.images.holdout import load_train_and_val
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import Runtime, resolve

@@ -26,8 +26,8 @@ from pathlib import Path
 import torch
 
 from cifarlab.__main__ import SPIN_COUNT
-from cifarlab.data.sources import load_images
 from cifarlab.errors import DataError, UsageError, unknown
+from cifarlab.images.sources import load_images
 
 CPU_PRELUDE = """\
 import time

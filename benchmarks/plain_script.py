@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cifarlab import models, recipe_file
-from cifarlab.data.images import Images
+from cifarlab.images.images import Images
 from cifarlab.recipe import ModelSpec, Recipe
 from cifarlab.training.train import train
 

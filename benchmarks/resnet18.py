@@ -15,7 +15,7 @@ import torch
 from torchvision import transforms
 
 from cifarlab import recipe_file
-from cifarlab.data.sources import load_images
+from cifarlab.images.sources import load_images
 from cifarlab.recipe import Recipe
 from plain_script import PlainScript, compare
 

@@ -21,7 +21,7 @@ from statistics import median
 import torch
 
 from cifarlab import recipe_file
-from cifarlab.data.sources import load_images
+from cifarlab.images.sources import load_images
 from cifarlab.recipe import Recipe, RuntimeSpec
 from cifarlab.runs import Run
 from cifarlab.runtime import num_cores, resolve

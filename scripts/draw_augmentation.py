@@ -19,9 +19,9 @@ from matplotlib import pyplot
 from PIL import Image
 from torch import Tensor
 
-from cifarlab.data import colour
-from cifarlab.data.augment import augment
-from cifarlab.data.mix import mix
+from cifarlab.batches import colour
+from cifarlab.batches.augment import augment
+from cifarlab.batches.mix import mix
 from cifarlab.recipe import AugmentationSpec
 
 MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's training images

@@ -3,7 +3,7 @@
     python scripts/make_sample.py FOLDER
 
 Each image is stored as lossless WebP, which takes 1.8 KB where PNG takes 2.25 KB. Prints the fingerprints
-to record in src/cifarlab/data/sample.py. Takes about two minutes.
+to record in src/cifarlab/images/sample.py. Takes about two minutes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from cifarlab.data.official import CIFAR10_NAMES
-from cifarlab.data.parquet import read_parquet
+from cifarlab.images.archives.official import CIFAR10_NAMES
+from cifarlab.images.tables.parquet import read_parquet
 
-TARGET = Path(__file__).parents[1] / "src" / "cifarlab" / "data" / "sample"
+TARGET = Path(__file__).parents[1] / "src" / "cifarlab" / "images" / "sample_files"
 NUM_PER_CLASS = {"train": 300, "test": 100}
 
 

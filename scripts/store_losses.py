@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from cifarlab import recipe_file
-from cifarlab.data.sources import load_images
+from cifarlab.images.sources import load_images
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import resolve

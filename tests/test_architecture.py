@@ -22,7 +22,8 @@ LINES = (
     ("recipe", "files", "kernels"),
     ("recipe_file",),
     ("runs", "runtime"),
-    ("data", "models"),
+    ("images",),
+    ("batches", "models"),
     ("checkpoint", "evaluation"),
     ("classifier", "drawing", "examples", "wording"),
     ("judge", "predict_files"),
@@ -53,6 +54,7 @@ TORCH_FREE = {
     "files",
     "recipe_file",
     "runs",
+    "images",
     "report",
 } | {
     "drawing",
@@ -91,7 +93,7 @@ class Module:
 
     @cached_property
     def name(self) -> str:
-        """Dotted, without the package: "data.images"; a package stands for its __init__."""
+        """Dotted, without the package: "images.images"; a package stands for its __init__."""
         parts = self.path.relative_to(PACKAGE).with_suffix("").parts
         return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
@@ -109,7 +111,7 @@ class Module:
         return tuple(_imports(self.tree, in_function=False, for_types_only=False))
 
     def own_imports(self) -> Iterator[tuple[str, Import]]:
-        """The package's own modules that this one imports, by dotted name, "data.images"."""
+        """The package's own modules that this one imports, by dotted name, "images.images"."""
         for item in self.imports:
             if item.module == "cifarlab" or item.module.startswith("cifarlab."):
                 yield _own_module(item), item

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from cifarlab.checkpoint import ModelCard, load_model, save_model
 from cifarlab.classifier import Classifier, inference_runtime
-from cifarlab.data.decode import decode
 from cifarlab.errors import CheckpointError, DataError
+from cifarlab.images.decode import decode
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
 from cifarlab.recipe import ModelSpec, RuntimeSpec

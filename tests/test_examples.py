@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from cifarlab import examples
-from cifarlab.data.images import Images
 from cifarlab.errors import CheckpointError
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import confusion_matrix
+from cifarlab.images.images import Images
 
 NUM_CLASSES = 5
 

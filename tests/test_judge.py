@@ -14,11 +14,11 @@ from cifarlab import judge as module
 from cifarlab import recipe_file
 from cifarlab.checkpoint import ModelCard, save_model
 from cifarlab.classifier import Classifier
-from cifarlab.data.images import Images
-from cifarlab.data.split import hold_out
 from cifarlab.errors import CheckpointError, DataError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.images.holdout import hold_out
+from cifarlab.images.images import Images
 from cifarlab.judge import judge, result_files, result_name
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model

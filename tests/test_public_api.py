@@ -20,7 +20,7 @@ PUBLIC = {
     "CifarlabError": ("errors", "CifarlabError"),
     "Classifier": ("classifier", "Classifier"),
     "Evaluation": ("evaluation.evaluate", "Evaluation"),
-    "Images": ("data.images", "Images"),
+    "Images": ("images.images", "Images"),
     "Recipe": ("recipe", "Recipe"),
     "Run": ("runs", "Run"),
     "__version__": ("version", "VERSION"),

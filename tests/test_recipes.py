@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cifarlab import recipe_file
-from cifarlab.data.images import Images
+from cifarlab.images.images import Images
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import resolve

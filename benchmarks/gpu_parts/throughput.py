@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import resnet18
-from cifarlab.data.sources import load_images
+from cifarlab.images.sources import load_images
 from gpu_parts.pieces import Piece, Record, Settings
 from plain_script import plain_images_per_second, recipe_images_per_second
 

@@ -21,9 +21,9 @@ from cifarlab.version import VERSION
 
 if TYPE_CHECKING:
     from cifarlab.classifier import Classifier
-    from cifarlab.data.images import Images
-    from cifarlab.data.sources import load_images
     from cifarlab.evaluation.evaluate import Evaluation
+    from cifarlab.images.images import Images
+    from cifarlab.images.sources import load_images
     from cifarlab.judge import judge as evaluate
     from cifarlab.training.train import train
 
@@ -46,9 +46,9 @@ __all__ = [
 _ON_FIRST_USE = {
     "Classifier": ("cifarlab.classifier", "Classifier"),
     "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
-    "Images": ("cifarlab.data.images", "Images"),
+    "Images": ("cifarlab.images.images", "Images"),
     "evaluate": ("cifarlab.judge", "judge"),
-    "load_images": ("cifarlab.data.sources", "load_images"),
+    "load_images": ("cifarlab.images.sources", "load_images"),
     "train": ("cifarlab.training.train", "train"),
 }
 

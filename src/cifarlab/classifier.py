@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cifarlab import models
+from cifarlab.batches.resize import to_network_input
 from cifarlab.checkpoint import ModelCard, load_model
-from cifarlab.data.decode import decode
-from cifarlab.data.resize import to_network_input
 from cifarlab.errors import CheckpointError, DataError, RecipeError
+from cifarlab.images.decode import decode
 from cifarlab.models import side_by_side
 from cifarlab.models.folding import fold
 from cifarlab.models.kernel_layers import use_answering_kernels

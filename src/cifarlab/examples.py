@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from cifarlab.data.images import Images
 from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import confusion_matrix
 from cifarlab.files import write_atomic
+from cifarlab.images.images import Images
 
 FIRST, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
 """How many: the first, most confident mistakes, least confident hits; most confused pairs, and of each of these."""

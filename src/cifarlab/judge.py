@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from cifarlab import examples
 from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log
-from cifarlab.data.images import Images
-from cifarlab.data.sources import load_images, splits
-from cifarlab.data.split import load_train_and_val
 from cifarlab.drawing import charts
 from cifarlab.errors import DataError, UsageError
 from cifarlab.evaluation import predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
+from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.images import Images
+from cifarlab.images.sources import load_images, splits
 from cifarlab.runs import Run
 
 SPLITS = ("train", "val", "test")

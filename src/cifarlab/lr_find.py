@@ -13,10 +13,10 @@ from typing import Any
 
 from cifarlab import runtime as runtimes
 from cifarlab.console import progress
-from cifarlab.data.split import load_train_and_val
 from cifarlab.drawing import charts
 from cifarlab.errors import UsageError
 from cifarlab.files import write_atomic
+from cifarlab.images.holdout import load_train_and_val
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.training import optimizers

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import peers
-from cifarlab.data.sources import load_images
 from cifarlab.errors import DataError, UsageError
+from cifarlab.images.sources import load_images
 from peers import PEERS, Peer, PeerRun, Replacement
 
 TABLE = """

@@ -10,7 +10,7 @@ import pytest
 import resnet18
 import time_to_accuracy
 from cifarlab import recipe_file
-from cifarlab.data.sources import load_images
+from cifarlab.images.sources import load_images
 from plain_script import PlainImages, Speeds
 from time_to_accuracy import PORT, Result
 

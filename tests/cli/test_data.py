@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from cifarlab.cli.data import app
 from cifarlab.console import log
-from cifarlab.data.images import Images
 from cifarlab.errors import DataError
+from cifarlab.images.images import Images
 
 RNG = np.random.default_rng(1)
 TRAIN = Images(
@@ -32,7 +32,7 @@ LEAKY = TRAIN.subset(np.array([0, 1, 2]))
 @pytest.fixture
 def sources(monkeypatch):
     """Stand in for the sources: cifar10 is there, `leaky` has test images of train."""
-    module = ModuleType("cifarlab.data.sources")
+    module = ModuleType("cifarlab.images.sources")
     asked = []
 
     def load_images(source, split, *, image_size=None, data_dir=None, skip_bad=False):
@@ -42,7 +42,7 @@ def sources(monkeypatch):
     module.load_images = load_images
     module.splits = lambda source, *, data_dir=None: ("train", "test")
     module.locate = lambda source, *, data_dir=None: Path("/data/cifar10") if source == "cifar10" else None
-    monkeypatch.setitem(sys.modules, "cifarlab.data.sources", module)
+    monkeypatch.setitem(sys.modules, "cifarlab.images.sources", module)
     return asked
 
 

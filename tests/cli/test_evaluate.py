@@ -13,8 +13,8 @@ from cifarlab import judge as module
 from cifarlab import recipe_file
 from cifarlab.checkpoint import ModelCard, save_model
 from cifarlab.cli.evaluate import evaluate
-from cifarlab.data.images import Images
 from cifarlab.errors import PartialError, RunInUseError, UsageError
+from cifarlab.images.images import Images
 from cifarlab.judge import result_files
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cifarlab import examples, recipe_file
-from cifarlab.data.images import Images
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import evaluate
+from cifarlab.images.images import Images
 from cifarlab.runs import Run
 
 NAMES = ("cat", "dog", "<script>alert('owl')</script> 🦉")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cifarlab.data.images import Images
 from cifarlab.drawing.grid import FRAME, GAP, INK, MARGIN, PAPER, RIGHT, WIDE_GAP, WRONG, class_grid, render_grid
+from cifarlab.images.images import Images
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(60, 200, (5, 3, 8, 6), dtype=np.uint8)  # no ink and no paper among them

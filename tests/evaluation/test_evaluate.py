@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cifarlab.data.images import Images
 from cifarlab.errors import CheckpointError, DivergedError
 from cifarlab.evaluation import evaluate as module
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.evaluation.statistics import wilson
+from cifarlab.images.images import Images
 
 
 def images(num_images: int = 40, num_classes: int = 10) -> Images:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
-from cifarlab.data.images import Images
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.evaluation.report_text import (
     classification_csv,
@@ -15,6 +14,7 @@ from cifarlab.evaluation.report_text import (
     confusion_csv,
     summary,
 )
+from cifarlab.images.images import Images
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
 PREDICTIONS = np.array([0, 0, 1, 1, 2, 2])

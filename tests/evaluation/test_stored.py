@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifarlab.data.images import Images
 from cifarlab.errors import CheckpointError
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.images.images import Images
 from cifarlab.runs import Run
 
 

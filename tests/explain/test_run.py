@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from cifarlab import examples, recipe_file
 from cifarlab.checkpoint import ModelCard, save_model
-from cifarlab.data.images import Images
 from cifarlab.explain import run as module
 from cifarlab.explain.run import PER_KIND, explain_run
+from cifarlab.images.images import Images
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
 from cifarlab.recipe import DataSpec, ModelSpec, ValidationSpec

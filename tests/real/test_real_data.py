@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from cifarlab import recipe_file
-from cifarlab.data.images import Images
-from cifarlab.data.sources import load_images
-from cifarlab.data.split import load_train_and_val
+from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.images import Images
+from cifarlab.images.sources import load_images
 from cifarlab.recipe import DataSpec, ValidationSpec
 from cifarlab.training.train import train
 

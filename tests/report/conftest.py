@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cifarlab import recipe_file
-from cifarlab.data.images import Images
 from cifarlab.evaluation.evaluate import evaluate
+from cifarlab.images.images import Images
 from cifarlab.judge import write_results
 from cifarlab.recipe import Recipe
 from cifarlab.runs import COLUMNS, Row, Run

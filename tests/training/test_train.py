@@ -13,10 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cifarlab.batches.loader import Batch
 from cifarlab.checkpoint import load_model
 from cifarlab.classifier import Classifier
-from cifarlab.data.loader import Batch
-from cifarlab.data.split import load_train_and_val
 from cifarlab.errors import (
     CheckpointError,
     DataError,
@@ -27,6 +26,7 @@ from cifarlab.errors import (
     RunInUseError,
 )
 from cifarlab.evaluation import metrics
+from cifarlab.images.holdout import load_train_and_val
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override_all, to_toml
 from cifarlab.runs import Run

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cifarlab import runtime as runtimes
 from cifarlab import wording
+from cifarlab.batches.loader import Loader
 from cifarlab.bench.subject import untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
 from cifarlab.console import log
-from cifarlab.data.loader import Loader
-from cifarlab.data.split import load_train_and_val
+from cifarlab.images.holdout import load_train_and_val
 from cifarlab.recipe import Recipe
 from cifarlab.training.step import Step
 from cifarlab.training.train import make_card, make_step

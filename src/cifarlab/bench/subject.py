@@ -9,8 +9,8 @@ import torch
 
 from cifarlab import recipe_file
 from cifarlab.checkpoint import ModelCard, save_model
-from cifarlab.data.images import Images
 from cifarlab.errors import UsageError, unknown
+from cifarlab.images.images import Images
 from cifarlab.models import MODELS, build_untrained
 from cifarlab.recipe import ModelSpec, Recipe
 from cifarlab.runs import Run

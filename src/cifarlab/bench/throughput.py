@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 
 from cifarlab import runtime as runtimes
+from cifarlab.batches.loader import Batch
 from cifarlab.bench.subject import IMAGE_SIZE, random_images, untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
-from cifarlab.data.loader import Batch
 from cifarlab.recipe import AugmentationSpec, Recipe
 from cifarlab.training import optimizers
 from cifarlab.training.loop import set_frozen

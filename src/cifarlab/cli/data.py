@@ -12,7 +12,7 @@ from cifarlab.console import log
 from cifarlab.errors import DataError
 
 if TYPE_CHECKING:
-    from cifarlab.data.images import Images
+    from cifarlab.images.images import Images
 
 SOURCES = {
     "cifar10": "60,000 colour images of 10 classes, 32 px",
@@ -30,7 +30,7 @@ app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help
 @app.command("list")
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the known data sets and where they lie on this machine; nothing is downloaded."""
-    from cifarlab.data.sources import locate
+    from cifarlab.images.sources import locate
 
     places = {name: locate(name, data_dir=data_dir) for name in SOURCES}
     if as_json:
@@ -45,7 +45,7 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Download a data set, unless it is here already, and check it."""
-    from cifarlab.data.sources import load_images, locate
+    from cifarlab.images.sources import load_images, locate
 
     images = load_images(name, "train", data_dir=data_dir)
     place = locate(name, data_dir=data_dir)
@@ -61,7 +61,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Count and hash the images of every split, and look for images that occur twice."""
-    from cifarlab.data.card import describe, to_text
+    from cifarlab.images.describe import describe, to_text
 
     card = describe(_load_all(name, data_dir, skip_bad))
     typer.echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
@@ -78,9 +78,9 @@ def show(
     """Describe a data set in short and draw examples of its classes."""
     import io
 
-    from cifarlab.data.card import describe, to_text
     from cifarlab.drawing.grid import class_grid
     from cifarlab.files import write_atomic
+    from cifarlab.images.describe import describe, to_text
 
     images = _load_all(name, data_dir, skip_bad=False)
     card = describe(images)
@@ -94,7 +94,7 @@ def show(
 
 
 def _load_all(name: str, data_dir: Path | None, skip_bad: bool) -> dict[str, Images]:
-    from cifarlab.data.sources import load_images, splits
+    from cifarlab.images.sources import load_images, splits
 
     return {
         split: load_images(name, split, data_dir=data_dir, skip_bad=skip_bad)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cifarlab.data.images import Images
 from cifarlab.drawing.fonts import font_file
+from cifarlab.images.images import Images
 
 INK, PAPER = (38, 38, 38), (255, 255, 255)
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)

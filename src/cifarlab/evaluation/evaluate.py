@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cifarlab.console import Advance, progress
-from cifarlab.data.images import Images
 from cifarlab.errors import CheckpointError, DivergedError
 from cifarlab.evaluation import calibration, metrics
 from cifarlab.evaluation.statistics import Interval, wilson
 from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
+from cifarlab.images.images import Images
 
 BLOCK = 1000
 """Images handed to the judged function at once: a memory-mapped data set is never read into memory whole."""

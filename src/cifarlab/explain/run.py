@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from cifarlab import examples
 from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log, printable
-from cifarlab.data.split import load_train_and_val
 from cifarlab.drawing.grid import render_grid
 from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
@@ -27,6 +26,7 @@ from cifarlab.explain.render import (
     png,
 )
 from cifarlab.files import write_atomic
+from cifarlab.images.holdout import load_train_and_val
 from cifarlab.models.taps import evaluation_mode, stages
 from cifarlab.runs import Run
 

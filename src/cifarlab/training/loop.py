@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab import checkpoint
+from cifarlab.batches.loader import Batch, Loader
 from cifarlab.checkpoint import ModelCard
 from cifarlab.classifier import Classifier
 from cifarlab.console import Advance, log, progress
-from cifarlab.data.images import Images
-from cifarlab.data.loader import Batch, Loader
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
 from cifarlab.files import write_atomic
+from cifarlab.images.images import Images
 from cifarlab.models import finetune
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Row, Run

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from cifarlab.data.images import Images
+from cifarlab.images.images import Images
 from cifarlab.runtime import Runtime, num_cores
 from cifarlab.version import VERSION
 

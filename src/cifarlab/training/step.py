@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab import runtime as runtimes
+from cifarlab.batches.augment import augment, normalise
+from cifarlab.batches.loader import Batch
+from cifarlab.batches.mix import Targets, mix
+from cifarlab.batches.resize import resize
 from cifarlab.checkpoint import ModelCard
-from cifarlab.data.augment import augment, normalise
-from cifarlab.data.loader import Batch
-from cifarlab.data.mix import Targets, mix
-from cifarlab.data.resize import resize
 from cifarlab.recipe import Recipe
 from cifarlab.runtime import Runtime
 

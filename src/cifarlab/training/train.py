@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from cifarlab import checkpoint, models
 from cifarlab import runtime as runtimes
+from cifarlab.batches.loader import Loader
+from cifarlab.batches.resize import to_network_input
 from cifarlab.checkpoint import ModelCard
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
-from cifarlab.data.images import Images
-from cifarlab.data.loader import Loader
-from cifarlab.data.resize import to_network_input
-from cifarlab.data.split import load_train_and_val
 from cifarlab.duration import duration_steps
 from cifarlab.errors import DataError, RecipeError
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.files import write_atomic
+from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.images import Images
 from cifarlab.judge import judge, require
 from cifarlab.models import finetune
 from cifarlab.models.kernel_layers import use_kernels

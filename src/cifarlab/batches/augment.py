@@ -1,0 +1,141 @@
+"""Random changes of a batch of training images, on the device where they are.
+
+The order is fixed: crop, flip, rotation, translation, brightness, contrast, saturation, hue, policy, cutout,
+erasing. One small draw of uniform numbers decides everything. It does not depend on the recipe, so switching
+a method on leaves the choices of the others as they were; and what happens to an image depends on its own
+column of the draw alone. Nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cifarlab.batches import colour, geometry, policy
+from cifarlab.recipe import AugmentationSpec
+
+
+class Draw(NamedTuple):
+    """Numbers in [0, 1) that decide what happens to a batch: a row per decision, a column per image."""
+
+    crop: Tensor
+    flip: Tensor
+    rotation: Tensor
+    translation: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    policy: Tensor
+    cutout: Tensor
+    erasing: Tensor
+
+
+def draw(n: int, generator: torch.Generator, device: torch.device) -> Draw:
+    """Draw for `n` images; a field has shape (N,), or (rows, N) where the method has several decisions."""
+    uniform = torch.rand((20, n), generator=generator, device=device)
+    return Draw(
+        crop=uniform[0:2],
+        flip=uniform[2],
+        rotation=uniform[3],
+        translation=uniform[4:6],
+        brightness=uniform[6],
+        contrast=uniform[7],
+        saturation=uniform[8],
+        hue=uniform[9],
+        policy=uniform[10:13],
+        cutout=uniform[13:15],
+        erasing=uniform[15:20],
+    )
+
+
+def augment(
+    pixels: Tensor,
+    spec: AugmentationSpec,
+    *,
+    generator: torch.Generator,
+    epoch: int,
+    indices: Tensor,
+    seed: int,
+    mean: Sequence[float],
+) -> Tensor:
+    """Change each image at random, as the spec says.
+
+    pixels: uint8 (N, 3, H, W). indices: int64 (N,), positions in the data set: with the epoch and the seed
+    they decide alternating flips; the generator, of the pixels' device, decides everything else. mean: colour
+    of erased boxes, in 0..1. Returns uint8, or float32 in 0..1 where the last change was one of colour or an
+    erased box.
+    """
+    chance = draw(len(pixels), generator, pixels.device)
+    mirrored = chance.flip < 0.5
+    if spec.flip == "alternating":
+        mirrored = geometry.alternating_mask(indices, epoch, seed)
+    images = _move(pixels, spec, chance, mirrored)
+    images = _recolour(images, spec, chance)
+    if spec.policy == "trivial":
+        images = policy.trivial_augment(colour.to_bytes(images), *policy.trivial_draw(chance.policy))
+    return _erase(images, spec, chance, tuple(mean))
+
+
+def normalise(
+    images: Tensor, mean: Tensor, std: Tensor, *, memory_format: torch.memory_format = torch.contiguous_format
+) -> Tensor:
+    """Subtract the mean and divide by the deviation of each channel.
+
+    images: uint8, or float in 0..1, (N, C, H, W); mean and std: float32 (C,), for 0..1. Returns float32.
+    """
+    unit = 1.0 if images.is_floating_point() else 255.0
+    centred = torch.sub(images, (mean * unit).view(-1, 1, 1))
+    return centred.mul_((1 / (std * unit)).view(-1, 1, 1)).contiguous(memory_format=memory_format)
+
+
+def _move(pixels: Tensor, spec: AugmentationSpec, chance: Draw, mirrored: Tensor) -> Tensor:
+    """Crop, flip, rotate and translate in one pass; the map is built from the result backwards."""
+    source = still = geometry.Source.identity(pixels)
+    if spec.translation > 0:
+        rows, columns = 2 * chance.translation - 1
+        down = (rows * (spec.translation * source.height)).round()
+        right = (columns * (spec.translation * source.width)).round()
+        source = source.shift(-down, -right).clip()
+    if spec.rotation > 0:
+        source = source.turn((2 * chance.rotation - 1) * spec.rotation)
+    if spec.flip != "none":
+        source = source.mirror(mirrored)
+    if spec.crop_padding > 0:
+        rows, columns = geometry.crop_offsets(chance.crop, spec.crop_padding) - spec.crop_padding
+        source = source.shift(rows, columns)
+        source = source.clip() if spec.crop_fill == "zero" else source.reflect()
+    return pixels if source is still else source.read(pixels)
+
+
+def _recolour(images: Tensor, spec: AugmentationSpec, chance: Draw) -> Tensor:
+    if spec.brightness == spec.contrast == spec.saturation == spec.hue == 0:
+        return images
+    images = colour.to_unit(images)  # a new tensor, so the rest may be done in place
+    if spec.brightness > 0:
+        factors = colour.factors_around_one(chance.brightness, spec.brightness)
+        colour.adjust_brightness(images, factors, out=images)
+    if spec.contrast > 0:
+        factors = colour.factors_around_one(chance.contrast, spec.contrast)
+        colour.adjust_contrast(images, factors, out=images)
+    if spec.saturation > 0:
+        factors = colour.factors_around_one(chance.saturation, spec.saturation)
+        colour.adjust_saturation(images, factors, out=images)
+    if spec.hue > 0:
+        images = colour.adjust_hue(images, (2 * chance.hue - 1) * spec.hue)
+    return images
+
+
+def _erase(images: Tensor, spec: AugmentationSpec, chance: Draw, mean: tuple[float, ...]) -> Tensor:
+    height, width = images.shape[2:]
+    if spec.cutout > 0:
+        row, column = chance.cutout
+        box = geometry.cutout_box(row, column, spec.cutout, height, width)
+        images = geometry.erase(colour.to_unit(images), box, mean)
+    if spec.erasing > 0:
+        box = geometry.erasing_box(chance.erasing, spec.erasing, height, width)
+        images = geometry.erase(colour.to_unit(images), box, mean)
+    return images

@@ -1,0 +1,157 @@
+"""TrivialAugment: one of fourteen operations at one of 31 strengths for each image (Müller and Hutter, 2021).
+
+The wide space of the paper, with the ranges and the 8-bit arithmetic of torchvision's TrivialAugmentWide.
+All images of a batch go through the same three passes, in which the operations that they did not draw change
+nothing. So nothing waits for values that the device has yet to compute:
+
+1. moving pixels: shear, translation and rotation are one affine map;
+2. a table of the 256 levels: brightness, contrast, posterise, solarise, autocontrast and equalise;
+3. blending with a degenerate image: saturation (with the grey image) and sharpness (with the blurred one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from cifarlab.batches.colour import grey
+from cifarlab.batches.geometry import Source
+
+OPERATIONS = (
+    "identity",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "rotate",
+    "brightness",
+    "saturation",
+    "contrast",
+    "sharpness",
+    "posterise",
+    "solarise",
+    "autocontrast",
+    "equalise",
+)
+NUM_STRENGTHS = 31
+STRONGEST_SHEAR = 0.99  # pixels per pixel
+STRONGEST_TRANSLATION = 32.0  # pixels, whatever the size of the image
+STRONGEST_ROTATION = 135.0  # degrees
+STRONGEST_FACTOR = 0.99  # of brightness, contrast, saturation and sharpness: factors from 0.01 to 1.99
+FEWEST_BITS = 2  # of posterise
+
+
+def trivial_augment(images: Tensor, operations: Tensor, strengths: Tensor, signs: Tensor) -> Tensor:
+    """Apply one operation to each image.
+
+    images: uint8 (N, 3, H, W); operations: (N,) indices into OPERATIONS; strengths: (N,) whole numbers from 0
+    to 30; signs: (N,) -1 or 1, used by the operations that have two directions.
+    """
+    drawn = {name: operations == number for number, name in enumerate(OPERATIONS)}
+    moved = _move(images, drawn, strengths, signs)
+    mapped = _map_levels(moved, drawn, strengths, signs)
+    return _blend(mapped, drawn, strengths, signs)
+
+
+def trivial_draw(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Turn (3, N) numbers in [0, 1) into operations, strengths and signs, each float32 (N,)."""
+    operation, strength, sign = uniform
+    return (
+        (operation * len(OPERATIONS)).floor(),
+        (strength * NUM_STRENGTHS).floor(),
+        1 - 2 * (sign < 0.5).float(),
+    )
+
+
+def _scaled(strengths: Tensor, strongest: float, start: float = 0) -> Tensor:
+    return torch.linspace(start, strongest, NUM_STRENGTHS, device=strengths.device)[strengths.long()]
+
+
+def _move(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    shear = _scaled(strengths, STRONGEST_SHEAR) * signs
+    shear_x, shear_y = shear * drawn["shear_x"], shear * drawn["shear_y"]
+    pixels = _scaled(strengths, STRONGEST_TRANSLATION).floor() * signs
+    radians = torch.deg2rad(_scaled(strengths, STRONGEST_ROTATION) * signs * drawn["rotate"])
+    cosine, sine = radians.cos(), radians.sin()
+    # a shear leaves the upper or left edge where it is; that edge is half an image from the centre
+    down = shear_y * (width / 2) - pixels * drawn["translate_y"]
+    right = shear_x * (height / 2) - pixels * drawn["translate_x"]
+    source = Source.identity(images).transform((cosine, shear_y + sine, down), (shear_x - sine, cosine, right))
+    return source.read(images)
+
+
+def _map_levels(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs: Tensor) -> Tensor:
+    """Send each level of each image through a chain of tables, all but one of which change nothing."""
+    flat = images.flatten(2).long()
+    levels = torch.arange(256, dtype=torch.float32, device=images.device).view(1, 1, 256)
+    levels = _stretch_around(images, levels, drawn, _scaled(strengths, STRONGEST_FACTOR) * signs)
+    levels = _posterise(levels, strengths * drawn["posterise"])
+    levels = _solarise(levels, (_scaled(strengths, 0, start=1) * 255).masked_fill(~drawn["solarise"], 256))
+    levels = torch.where(_each(drawn["autocontrast"]), _autocontrast(images, levels), levels)
+    levels = torch.where(_each(drawn["equalise"]), _equalise(flat), levels)
+    return levels.to(torch.uint8).gather(2, flat).view(images.shape)
+
+
+def _stretch_around(images: Tensor, levels: Tensor, drawn: Mapping[str, Tensor], change: Tensor) -> Tensor:
+    """Brightness scales the distance from black, contrast that from the mean grey, by 1 + `change`."""
+    change = _each(change * (drawn["brightness"] | drawn["contrast"]))
+    mean = grey(images.float()).floor_().mean((2, 3)) * drawn["contrast"].view(-1, 1)
+    return (levels * (1 + change) - mean.view(-1, 1, 1) * change).clamp_(0, 255).floor_()
+
+
+def _posterise(levels: Tensor, strengths: Tensor) -> Tensor:
+    """Keep 8 bits at strength 0, down to FEWEST_BITS at the greatest."""
+    lost_bits = (strengths * ((8 - FEWEST_BITS) / (NUM_STRENGTHS - 1))).round()
+    step = _each(lost_bits.exp2())
+    return (levels / step).floor_().mul_(step)
+
+
+def _solarise(levels: Tensor, threshold: Tensor) -> Tensor:
+    """Invert the levels from a threshold on."""
+    return torch.where(levels >= _each(threshold), 255 - levels, levels)
+
+
+def _autocontrast(images: Tensor, levels: Tensor) -> Tensor:
+    """Stretch the levels of each channel to 0..255; a channel of one level stays as it is."""
+    low, high = (bound.float().unsqueeze(-1) for bound in (images.amin((2, 3)), images.amax((2, 3))))
+    scale = ((high - low) * (1 / 255)).masked_fill_(high == low, 1)
+    return ((levels - low.masked_fill(high == low, 0)) / scale).clamp_(0, 255).floor_()
+
+
+def _equalise(flat: Tensor) -> Tensor:
+    """Spread the levels of each channel evenly, by the integer arithmetic of Pillow's ImageOps.equalize.
+
+    flat: int64 (N, C, pixels). Returns tables (N, C, 256).
+    """
+    counts = torch.zeros(*flat.shape[:2], 256, dtype=torch.float32, device=flat.device)
+    counts.scatter_add_(2, flat, counts.new_ones(1).expand_as(flat))
+    below = counts.cumsum(2) - counts
+    step = ((flat.shape[2] - counts.gather(2, flat.amax(2, keepdim=True))) / 255).floor_()
+    spread = ((below + (step / 2).floor_()) / step.clamp(min=1)).floor_().clamp_(max=255)
+    return torch.where(step == 0, torch.arange(256, device=flat.device), spread)
+
+
+def _blend(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs: Tensor) -> Tensor:
+    """Scale the distance from the grey or the blurred image by 1 + a signed share."""
+    change = _scaled(strengths, STRONGEST_FACTOR) * signs * (drawn["saturation"] | drawn["sharpness"])
+    pixels = images.float()
+    degenerate = torch.where(drawn["sharpness"].view(-1, 1, 1, 1), _blurred(images), grey(pixels).floor_())
+    # in this form a pixel that equals its degenerate stays exactly what it is, in spite of rounding
+    return pixels.addcmul_(pixels - degenerate, change.view(-1, 1, 1, 1)).clamp_(0, 255).to(torch.uint8)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Average 3 x 3 pixels with a fivefold centre, as Pillow's SMOOTH filter; the outermost pixels stay."""
+    pixels = images.to(torch.int16)
+    rows = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
+    total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * pixels[..., 1:-1, 1:-1]
+    result = images.float()
+    result[..., 1:-1, 1:-1] = (total / 13).round_()
+    return result
+
+
+def _each(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1)

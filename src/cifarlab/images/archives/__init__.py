@@ -1,0 +1,1 @@
+"""The official CIFAR archives: downloaded, verified, and read without executing anything in them."""

@@ -1,0 +1,185 @@
+"""CIFAR-10 and CIFAR-100 as published: archives of pickled or binary batches, and the folders they hold."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.errors import DataError
+from cifarlab.images.archives.official import LAYOUTS, NUM_VALUES, SIDE, Layout
+from cifarlab.images.archives.pickles import read_pickle
+from cifarlab.images.archives.tar import read_members
+from cifarlab.images.images import Images
+
+PUBLISHED = "the published pixels: the checksums agree"
+UNPROVEN = "official structure, but checksums other than the published ones"
+
+
+def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) -> Images:
+    """Read one split of an archive without unpacking it to disk.
+
+    Raises DataError when the file is cut off, damaged, or not one of the archives in `layouts`.
+    """
+    owners = {f"{layout.folder}/{name}": layout for layout in layouts for name in _files(layout, split)}
+    limits = {f"{layout.folder}/{name}": size for layout in layouts for name, size in layout.limits.items()}
+    wanted = {name: limits[name] for name in owners}
+    try:
+        members = dict(read_members(path, wanted, _max_bytes(layouts)))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(_damaged(path, error, layouts)) from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+    if not members:
+        raise DataError(f"{path} is no CIFAR archive: it has no file like {next(iter(wanted))}.")
+    layout = owners[next(iter(members))]
+    contents = {name: members.get(f"{layout.folder}/{name}", b"") for name in _files(layout, split)}
+    published = not layout.md5 and _file_md5(path) == layout.archive.md5
+    return _assemble(layout, split, contents, path, published=published)
+
+
+def read_extracted(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) -> Images:
+    """Read one split of the folder that an archive unpacks to.
+
+    Raises DataError when a file is missing, damaged, or not a regular file.
+    """
+    layout = extracted_layout(path, layouts)
+    if layout is None:
+        raise DataError(f"{path} holds no official batches.")
+    contents = {name: _read_file(path / name, layout.limits[name]) for name in _files(layout, split)}
+    return _assemble(layout, split, contents, path, published=False)
+
+
+def extracted_layout(path: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout | None:
+    """Which archive the files of this folder came from; None if from no known one."""
+    for layout in layouts:
+        batches = [name for files in layout.splits.values() for name in files]
+        if _is_there(path / layout.meta) and any(_is_there(path / name) for name in batches):
+            return layout
+    return None
+
+
+def _files(layout: Layout, split: str) -> list[str]:
+    return [*layout.splits[split], layout.meta]
+
+
+def _max_bytes(layouts: Sequence[Layout]) -> int:
+    """What an archive may unpack to: twice the largest, for headers and for files that nobody asks for."""
+    return 2 * max(sum(layout.limits.values()) for layout in layouts)
+
+
+def _file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; a folder of images may have a subfolder `train`, like CIFAR-100 a file."""
+    return path.exists() and not path.is_dir()
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file; no bytes of one that is absent."""
+    if not path.exists():
+        return b""
+    if not path.is_file():
+        raise DataError(f"{path} is not a regular file.")
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+    if len(content) > limit:
+        raise DataError(f"{path} has more than the {limit:,} bytes that an official file can have.")
+    return content
+
+
+def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin: Path, *, published: bool) -> Images:
+    if missing := [name for name, content in contents.items() if not content]:
+        raise DataError(
+            f"{origin} is incomplete: {', '.join(missing)} missing or empty.\n"
+            f"Download {layout.archive.name} again, or unpack it again."
+        )
+    class_names = _class_names(layout, contents[layout.meta], f"{origin}/{layout.meta}")
+    read = _binary_records if layout.label_bytes else _pickled_records
+    files = layout.splits[split]
+    parts = [read(layout, contents[name], n, f"{origin}/{name}") for name, n in files.items()]
+    published = published or all(
+        hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name) for name in files
+    )
+    return Images(
+        pixels=np.concatenate([pixels for pixels, _ in parts]),
+        labels=np.concatenate([labels for _, labels in parts]),
+        class_names=class_names,
+        original=True if published else None,
+        note=PUBLISHED if published else UNPROVEN,
+    )
+
+
+def _pickled_records(
+    layout: Layout, content: bytes, num_records: int, origin: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    # Per record a fine and a coarse label, a file name and its memo entry.
+    batch = read_pickle(content, origin, max_operations=5 * num_records + 1000)
+    pixels, labels = batch.get(b"data"), batch.get(layout.labels_key)
+    if not isinstance(pixels, np.ndarray) or pixels.shape != (num_records, NUM_VALUES):
+        found = f"shape {pixels.shape}" if isinstance(pixels, np.ndarray) else "no array"
+        raise DataError(f"{origin}: data must have shape ({num_records}, {NUM_VALUES}), found {found}.")
+    if not isinstance(labels, list) or len(labels) != num_records:
+        found = f"{len(labels)}" if isinstance(labels, list) else "no list"
+        raise DataError(f"{origin}: {num_records} labels are needed, found {found}.")
+    if not all(type(label) is int for label in labels):
+        raise DataError(f"{origin}: labels must be whole numbers.")
+    array = np.array(labels, np.int64)
+    return pixels.reshape(-1, 3, SIDE, SIDE), _check_labels(array, layout.num_classes, origin)
+
+
+def _binary_records(
+    layout: Layout, content: bytes, num_records: int, origin: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    width = layout.label_bytes + NUM_VALUES
+    if len(content) != num_records * width:
+        raise DataError(
+            f"{origin} has {len(content):,} bytes; {num_records:,} records of {width:,} bytes "
+            f"make {num_records * width:,}.\nDownload the archive again."
+        )
+    records = np.frombuffer(content, np.uint8).reshape(num_records, width)
+    labels = records[:, layout.label_bytes - 1].astype(np.int64)
+    pixels = records[:, layout.label_bytes :].reshape(-1, 3, SIDE, SIDE)
+    return pixels, _check_labels(labels, layout.num_classes, origin)
+
+
+def _check_labels(labels: NDArray[np.int64], num_classes: int, origin: str) -> NDArray[np.int64]:
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        record = wrong[0]
+        raise DataError(
+            f"{origin}: record {record} has the label {labels[record]}; "
+            f"there are {num_classes} classes, 0 to {num_classes - 1}."
+        )
+    return labels
+
+
+def _class_names(layout: Layout, content: bytes, origin: str) -> tuple[str, ...]:
+    if layout.label_bytes:
+        lines: object = [line for line in content.splitlines() if line.strip()]
+    else:
+        lines = read_pickle(content, origin, max_operations=1000).get(layout.names_key)
+    if not isinstance(lines, list) or len(lines) != layout.num_classes:
+        raise DataError(f"{origin} must list {layout.num_classes} class names.")
+    if not all(isinstance(line, bytes) and line.isascii() for line in lines):
+        raise DataError(f"{origin}: class names must be plain text.")
+    return tuple(line.decode("ascii").strip() for line in lines)
+
+
+def _damaged(path: Path, error: Exception, layouts: Sequence[Layout]) -> str:
+    have = path.stat().st_size
+    want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
+    sizes = f"it has {have:,} bytes" + (f", the published file {want:,}" if want else "")
+    problem = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
+    return f"{path} is {problem}: {sizes}.\nDelete it and run the command again to download it anew."

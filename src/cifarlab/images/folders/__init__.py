@@ -1,0 +1,1 @@
+"""Folders of pictures, and lists of pictures in CSV files."""

@@ -1,0 +1,29 @@
+"""The sample that ships in the package: original CIFAR-10 pixels, to try everything without a download.
+
+Of train the first 300 images of each class, 3,000 in all; of test up to 100 of each class, 972 in all
+(airplane 100, automobile 93, bird 100, cat 100, deer 92, dog 87, frog 100, horse 100, ship 100, truck 100):
+those of the first 1,017 test images. In the official order, losslessly compressed; `scripts/make_sample.py`
+makes the files.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from cifarlab.errors import DataError
+from cifarlab.images.images import Images
+from cifarlab.images.tables.parquet import read_parquet
+
+FINGERPRINTS = {
+    "train": "ede95331a090cf48f5bd1737c9106990c71b30440bcb1b848aaa528ff4568fe5",
+    "test": "e2df9111ba59ecaf12e83296525fe8f2f0ee162f73dca4074a98645bdab08256",
+}
+
+
+def load_sample(split: str) -> Images:
+    """Load train or test; raises DataError when the installed files are damaged."""
+    with resources.as_file(resources.files("cifarlab.images") / "sample_files" / f"{split}.parquet") as path:
+        images = read_parquet(path, split)
+    if images.fingerprint != FINGERPRINTS[split]:
+        raise DataError("The bundled sample is damaged. Install cifarlab again.")
+    return Images(images.pixels, images.labels, images.class_names, True, "the published pixels, bundled")

@@ -1,0 +1,1 @@
+"""Data sets whose pictures lie inside a file: parquet and array formats."""

@@ -1,0 +1,102 @@
+"""Drawing train and test, keeping them, and obeying a file of the user's."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarlab.errors import DataError
+from cifarlab.images.folders import own_split
+from cifarlab.images.folders.listing import ImageFile
+
+
+def named(*names: str) -> list[ImageFile]:
+    return [ImageFile.at(f"/data/{name}", name, name.split("/")[0], None) for name in names]
+
+
+def many(class_name: str, start: int, stop: int) -> dict[str, str]:
+    return {f"{class_name}/{number}.png": class_name for number in range(start, stop)}
+
+
+@pytest.mark.parametrize(("num_images", "num_test"), [(1, 0), (2, 1), (4, 1), (10, 2), (57, 11), (1000, 200)])
+def test_a_fifth_of_each_class_is_for_testing(num_images, num_test):
+    splits = own_split.draw(many("cat", 0, num_images) | many("dog", 0, 50), {})
+    assert Counter(split for name, split in splits.items() if name.startswith("cat"))["test"] == num_test
+    assert Counter(split for name, split in splits.items() if name.startswith("dog"))["test"] == 10
+
+
+def test_the_draw_does_not_depend_on_order_and_is_not_by_name():
+    classes = many("cat", 0, 100)
+    splits = own_split.draw(classes, {})
+    assert own_split.draw(dict(reversed(classes.items())), {}) == splits
+    in_test = [number for number in range(100) if splits[f"cat/{number}.png"] == "test"]
+    assert len(in_test) == 20 and in_test != list(range(20)) and max(in_test) > 60 and min(in_test) < 40
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+def test_images_added_later_do_not_move_the_old_ones(additions):
+    kept, total = {}, 0
+    for count in additions:
+        total += count
+        splits = own_split.draw(many("cat", 0, total), kept)
+        assert kept.items() <= splits.items()
+        kept = splits
+    assert Counter(kept.values())["test"] >= round(0.2 * total)
+
+
+def test_the_split_is_kept_and_images_that_vanish_keep_their_place(tmp_path):
+    kept = tmp_path / "splits.csv"
+    names = [f"a/{number}.png" for number in range(10)]
+    first = own_split.assign(named(*names), None, kept)
+    own_split.assign(named(*names[:3]), None, kept)
+    assert own_split.assign(named(*names), None, kept) == first
+    grown = own_split.assign(named(*names, *(f"a/more{number}.png" for number in range(10))), None, kept)
+    assert first.items() <= grown.items()
+    assert Counter(grown.values()) == {"train": 16, "test": 4}
+
+
+def test_d20_odd_names_are_kept(tmp_path):
+    names = ["a/line\nbreak.png", 'a/"quoted", <b>.png', "a/\udcff\udcfe.png", "a/😀.png", "a/ñ.png"]
+    kept = tmp_path / "splits.csv"
+    assert own_split.assign(named(*names), None, kept) == own_split.assign(named(*names), None, kept)
+    assert own_split._read(kept).keys() == set(names)
+
+
+def test_nothing_is_kept_without_a_place(tmp_path):
+    assert own_split.assign(named("a/1.png", "a/2.png"), tmp_path / "splits.csv", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_split_that_cannot_be_kept_is_said_and_used(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    splits = own_split.assign(named("a/1.png", "a/2.png"), None, tmp_path / "file" / "splits.csv")
+    assert sorted(splits.values()) == ["test", "train"]
+    assert "Cannot keep the split" in caplog.text
+
+
+def test_the_users_file_wins(tmp_path):
+    own, kept = tmp_path / "own.csv", tmp_path / "kept.csv"
+    own_split.assign(named("a/1.png", "a/2.png", "a/3.png"), None, kept)
+    own.write_text("\ufeffimage,split\na/1.png,validation\na/2.png,train\na/3.png,test\n", "utf-8")
+    expected = {"a/1.png": "val", "a/2.png": "train", "a/3.png": "test"}
+    assert own_split.assign(named("a/1.png", "a/2.png", "a/3.png"), own, kept) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,split\na/1.png,train\n", "1 pictures are not in it: a/2.png"),
+        ("image,split\na/1.png,train\na/2.png,test\na/9.png,test\n", "1 lines name no picture: a/9.png"),
+        ("image,split\na/1.png,train\na/2.png,holiday\n", "holiday"),
+        ("image,split\na/1.png,train\na/1.png,test\na/2.png,test\n", "more than once"),
+        ("file,where\na/1.png,train\n", "needs the columns image and split"),
+        ("", "not in it"),
+    ],
+)
+def test_a_users_file_that_does_not_fit(tmp_path, text, message):
+    (tmp_path / "splits.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        own_split.assign(named("a/1.png", "a/2.png"), tmp_path / "splits.csv", None)

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from cifarlab.errors import DataError, MachineError, UsageError
+from cifarlab.images import sources
+from cifarlab.images.archives.official import CIFAR10_NAMES
+from cifarlab.images.images import Images
+from cifarlab.images.sources import find, load_images, splits
+
+REAL = Path(os.environ.get("CIFARLAB_DATA") or Path(__file__).parents[3] / "shared" / "data")
+needs_real_data = pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="no CIFAR-10 in $CIFARLAB_DATA")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch) -> Path:
+    """No test sees the user's cache or data."""
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(sources, "cache_dir", lambda: cache)
+    monkeypatch.delenv("CIFARLAB_DATA", raising=False)
+    return cache
+
+
+def parquet(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = io.BytesIO()
+    Image.fromarray(np.full((32, 32, 3), 7, np.uint8)).save(target, "PNG")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"img": pa.array([{"bytes": target.getvalue()}] * 2, kind), "label": [0, 1]})
+    features = {"label": {"names": list(CIFAR10_NAMES)}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    for name in names:
+        pq.write_table(table, folder / f"{name}.parquet")
+    return folder
+
+
+def test_the_sample_needs_nothing(own_cache: Path) -> None:
+    assert len(load_images("sample", "test")) == 972
+    assert splits("sample") == ("train", "test")
+    assert not own_cache.exists()
+
+
+def test_places_are_searched_in_order(tmp_path: Path, own_cache: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CIFARLAB_DATA", str(tmp_path / "variable"))
+    assert find("cifar10") is None
+    folders = [own_cache, tmp_path / "variable", tmp_path / "argument"]
+    (tmp_path / "argument").mkdir()
+    for folder in folders:
+        parquet(folder / "cifar10", "train", "test")
+        assert find("cifar10", data_dir=tmp_path / "argument").path == folder / "cifar10"
+
+
+@pytest.mark.parametrize("kind", ["cifar10", "cifar10_binary", "cifar100", "cifar100_binary"])
+def test_a_data_set_is_found_in_every_format(kind: str, request, tmp_path: Path) -> None:
+    official = request.getfixturevalue(kind)
+    name, folder, file = official.layout.dataset, official.layout.folder, official.layout.archive.name
+    for place in ("a", "b/" + name, "c", "d/" + name, "e"):
+        (tmp_path / place).mkdir(parents=True)
+    expected = {
+        "a": ("archive", official.archive(tmp_path / "a" / file)),
+        "b": ("archive", official.archive(tmp_path / "b" / name / file)),
+        "c": ("extracted", official.extracted(tmp_path / "c" / folder)),
+        "d": ("extracted", official.extracted(tmp_path / "d" / name / folder)),
+        "e": ("extracted", official.extracted(tmp_path / "e" / name)),
+    }
+    for place, (form, path) in expected.items():
+        assert find(name, data_dir=tmp_path / place) == sources.Found(form, path)
+        assert splits(name, data_dir=tmp_path / place) == ("train", "test")
+        assert find(path) == sources.Found(form, path)
+
+
+def test_original_pixels_win_over_parquet(cifar10, tmp_path: Path) -> None:
+    parquet(tmp_path / "cifar10", "train")
+    cifar10.archive(tmp_path / "cifar10" / "cifar-10-python.tar.gz")
+    assert find("cifar10", data_dir=tmp_path).kind == "archive"
+
+
+def test_image_folders_and_csv_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "cifar10/train/cat").mkdir(parents=True)
+    (tmp_path / "list.csv").write_text("image,label\n")
+    assert find("cifar10", data_dir=tmp_path).kind == "folder"
+    assert find(str(tmp_path / "list.csv")).kind == "csv"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("folder", "read_folder"), ("csv", "read_csv")])
+def test_folders_get_every_option(kind: str, name: str, tmp_path: Path, own_cache: Path, monkeypatch) -> None:
+    calls = []
+    images = Images(np.zeros((1, 3, 8, 8), np.uint8), np.zeros(1, np.int64), ("a",))
+    monkeypatch.setattr(sources, name, lambda *a, **k: calls.append((a, k)) or images)
+    monkeypatch.setattr(sources, f"{kind}_splits", lambda path: ("train", "val"))
+    (tmp_path / "x" / "cat").mkdir(parents=True)
+    (tmp_path / "x.csv").touch()
+    path = tmp_path / ("x" if kind == "folder" else "x.csv")
+    assert load_images(path, "val", image_size=48, skip_bad=True) is images
+    assert calls == [((path, "val"), {"image_size": 48, "skip_bad": True, "cache_dir": own_cache})]
+
+
+def test_decoded_images_are_kept(tmp_path: Path, own_cache: Path, monkeypatch) -> None:
+    path = parquet(tmp_path / "p", "train", "validation", "test")
+    assert splits(path) == ("train", "val", "test")
+    assert (load_images(path, "val").pixels == 7).all()
+    monkeypatch.setattr(sources, "read_parquet", None)
+    assert (load_images(path, "val").pixels == 7).all()
+    assert len(list(own_cache.glob("decoded/*/card.json"))) == 1
+
+
+def test_an_archive_is_read_through_the_cache(cifar10, tmp_path: Path, monkeypatch) -> None:
+    path = cifar10.archive(tmp_path / "a.tar.gz")
+    read = sources.read_archive
+    monkeypatch.setattr(sources, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
+    first = load_images(path)
+    monkeypatch.setattr(sources, "read_archive", None)
+    second = load_images(path)
+    assert np.array_equal(second.pixels, cifar10.pixels["train"])
+    assert first.original is second.original is True and first.fingerprint == second.fingerprint
+
+
+def test_what_is_nowhere_is_downloaded_into_the_cache(cifar10, own_cache: Path, monkeypatch) -> None:
+    def fetch(archive, folder):
+        folder.mkdir(parents=True)
+        return cifar10.archive(folder / archive.name)
+
+    monkeypatch.setattr(sources, "download", fetch)
+    read = sources.read_archive
+    monkeypatch.setattr(sources, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
+    assert splits("cifar10") == ("train", "test")
+    assert not own_cache.exists(), "asking for the splits downloads nothing"
+    assert np.array_equal(load_images("cifar10", "test").pixels, cifar10.pixels["test"])
+    assert find("cifar10").path == own_cache / "cifar-10-python.tar.gz"
+
+
+def test_d24_a_read_only_cache_with_data_works(tmp_path: Path, monkeypatch) -> None:
+    parquet(tmp_path / "cifar10", "train", "test")
+    _refuse_to_write(monkeypatch)
+    assert len(load_images("cifar10", data_dir=tmp_path)) == 2
+
+
+def test_d25_a_read_only_cache_without_data(own_cache: Path, monkeypatch) -> None:
+    _refuse_to_write(monkeypatch)
+    with pytest.raises(MachineError) as caught:
+        load_images("cifar10")
+    assert str(own_cache) in str(caught.value) and "CIFARLAB_DATA" in str(caught.value)
+
+
+def _refuse_to_write(monkeypatch) -> None:
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+
+def test_names_and_splits_that_do_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Unknown data set 'cifar1O'\. Did you mean cifar10"):
+        load_images("cifar1O")
+    with pytest.raises(UsageError, match=r"Unknown split 'trian'\. Did you mean train"):
+        load_images("sample", "trian")
+    with pytest.raises(UsageError, match=r"sample has no val split; it has train, test"):
+        load_images("sample", "val")
+    with pytest.raises(DataError, match="There is no data at"):
+        load_images(tmp_path / "absent")
+    with pytest.raises(DataError, match="does not exist"):
+        load_images("cifar10", data_dir=tmp_path / "absent")
+
+
+def test_what_is_no_data(tmp_path: Path, caplog) -> None:
+    (tmp_path / "notes.txt").write_text("text")
+    (tmp_path / "cifar10").mkdir()
+    for path in (tmp_path / "notes.txt", tmp_path / "cifar10"):
+        with pytest.raises(DataError, match="nothing that cifarlab reads"):
+            find(path)
+    assert find("cifar10", data_dir=tmp_path) is None
+    assert "looking elsewhere" in caplog.text
+
+
+def test_a_variable_that_points_nowhere_is_said(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("CIFARLAB_DATA", str(tmp_path / "absent"))
+    assert find("cifar10") is None
+    assert "CIFARLAB_DATA is set to" in caplog.text
+
+
+def test_an_image_folder_is_not_taken_for_cifar100(tmp_path: Path) -> None:
+    for name in ("train/cat", "test/cat", "meta"):
+        (tmp_path / name).mkdir(parents=True)
+    assert find(tmp_path).kind == "folder"
+
+
+@needs_real_data
+def test_the_real_data_has_the_published_mean_and_std() -> None:
+    images = load_images("cifar10", data_dir=REAL)
+    mean, std = images.mean_and_std()
+    # The pixels may have gone through JPEG, which takes a little off the deviation.
+    assert np.allclose(mean, (0.4914, 0.4822, 0.4465), atol=0.003)
+    assert np.allclose(std, (0.2470, 0.2435, 0.2616), atol=0.003)
+    assert len(images) == 50_000 and images.counts.tolist() == [5000] * 10
+    assert images.class_names == CIFAR10_NAMES
+
+
+@needs_real_data
+def test_the_sample_has_the_pixels_of_the_real_data() -> None:
+    sample, real = load_images("sample", "test"), load_images("cifar10", "test", data_dir=REAL)
+    path = Path(sources.__file__).with_name("sample") / "test.parquet"
+    index = pq.read_table(path)["index"].to_numpy()
+    assert np.array_equal(real.labels[index], sample.labels)
+    error = real.pixels[index].astype(float) - sample.pixels
+    mean_square = max((error**2).mean(), 1e-9)
+    assert 10 * np.log10(255**2 / mean_square) > 29, "30.5 dB if the real data went through JPEG"
