@@ -322,7 +322,7 @@ def test_module_names_say_what_is_inside(module: Module) -> None:
 
 @each_module
 def test_files_are_short(module: Module) -> None:
-    assert len(module.path.read_text("utf-8").splitlines()) <= 300
+    assert len(module.path.read_text("utf-8").splitlines()) <= 400
 
 
 def test_functions_are_short() -> None:
