@@ -25,7 +25,7 @@ PUBLIC = {
     "Run": ("runs", "Run"),
     "__version__": ("version", "VERSION"),
     "evaluate": ("judge", "judge"),
-    "load_images": ("data.sources", "load_images"),
+    "load_images": ("images.sources", "load_images"),
     "load_recipe": ("recipe_file", "load"),
     "train": ("training.train", "train"),
 }

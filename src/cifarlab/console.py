@@ -45,7 +45,11 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
 
 
 def printable(text: str) -> str:
-    """Escape what could disturb a terminal: control characters, and bytes of file names that are not UTF-8."""
+    """Show text from a file as one line of visible characters; everything else appears as an escape like `\\u202e`.
+
+    Escaped are control characters, line breaks, marks that reverse the direction of text, invisible characters, and
+    bytes of file names that are not UTF-8.
+    """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
