@@ -19,6 +19,7 @@ from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.images.holdout import hold_out
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
 from cifarlab.judge import judge, result_files, result_name
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
@@ -56,27 +57,22 @@ class Shelf:
         self.ledger_when_asked: list[int] = []
         self.run: Run | None = None
 
-    def splits(self, source: str, *, data_dir: Path | None = None) -> tuple[str, ...]:
-        return tuple(self.images[source])
+    def splits(self, spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
+        return tuple(self.images[spec.source])
 
-    def load_images(
-        self,
-        source: str,
-        split: str,
-        *,
-        image_size: int | None = None,
-        data_dir: Path | None = None,
-        skip_bad: bool = False,
-    ) -> Images:
-        self.asked.append((source, split))
-        assert self.run is not None
-        self.ledger_when_asked.append(len(self.run.test_openings))
-        return self.images[source][split]
+    def open_source(self, spec: DataSpec, data_dir: Path | None = None) -> Source:
+        def read(split: str) -> Images:
+            self.asked.append((spec.source, split))
+            assert self.run is not None
+            self.ledger_when_asked.append(len(self.run.test_openings))
+            return self.images[spec.source][split]
+
+        return Source(Path(spec.source), Understanding("folder", "", self.splits(spec)), read)
 
     def load_train_and_val(
         self, data: DataSpec, validation: ValidationSpec, data_dir: Path | None = None
     ) -> tuple[Images, Images | None]:
-        train = self.load_images(data.source, "train")
+        train = self.open_source(data).load("train")
         if validation.size == 0:
             return train, None
         rest, held = hold_out(train.labels, validation.size, validation.seed)
@@ -86,7 +82,7 @@ class Shelf:
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
     found = Shelf()
-    for name in ("load_images", "splits", "load_train_and_val"):
+    for name in ("open_source", "splits", "load_train_and_val"):
         monkeypatch.setattr(module, name, getattr(found, name))
     monkeypatch.setitem(MODELS, "mean", Model(lambda spec, num_classes, size: Mean(num_classes), source="here"))
     return found

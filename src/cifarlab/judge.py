@@ -19,7 +19,8 @@ from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
-from cifarlab.images.sources import load_images, splits
+from cifarlab.images.sources import data_spec, open_source, splits
+from cifarlab.recipe import DataSpec
 from cifarlab.runs import Run
 
 SPLITS = ("train", "val", "test")
@@ -45,7 +46,7 @@ def judge(
     if split not in SPLITS:
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
     classifier = classifier or _load(run)
-    require(split, source or run.recipe.data.source, data_dir)
+    require(split, run.recipe.data if source is None else data_spec(source), data_dir)
     if split == "test":
         count = run.open_test(reason if source is None else f"{reason}, {source}")
         log.info(f"test split opened for the {_ordinal(count)} time")
@@ -53,7 +54,7 @@ def judge(
         images = _own_images(run, split, classifier, data_dir)
         _check_fingerprint(run, split, images)
     else:
-        images = load_images(source, split, image_size=classifier.card.image_size, data_dir=data_dir)
+        images = open_source(data_spec(source, image_size=classifier.card.image_size), data_dir).load(split)
     _check_classes(run, classifier, images)
     evaluation, logits = evaluate(
         classifier.logits, images, split=split, tta=tta, temperature=classifier.card.temperature
@@ -109,11 +110,11 @@ def _load(run: Run) -> Classifier:
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 
-def require(split: str, source: str, data_dir: Path | None) -> None:
+def require(split: str, data: DataSpec, data_dir: Path | None) -> None:
     """Refuse a test split that is not there, before it is trained for and before the ledger says that it was opened."""
-    if split == "test" and "test" not in (found := splits(source, data_dir=data_dir)):
+    if split == "test" and "test" not in (found := splits(data, data_dir)):
         raise DataError(
-            f"{source} has no test split. It has: {', '.join(found)}.\nTo train without a test, add --no-test."
+            f"{data.source} has no test split. It has: {', '.join(found)}.\nTo train without a test, add --no-test."
         )
 
 
@@ -121,10 +122,8 @@ def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | N
     """The split as the recipe defines it; val is held out again, by the same seed."""
     recipe = run.recipe
     if split == "test":
-        size = classifier.card.image_size
-        return load_images(
-            recipe.data.source, "test", image_size=size, data_dir=data_dir, skip_bad=recipe.data.skip_bad
-        )
+        data = recipe.data.model_copy(update={"image_size": classifier.card.image_size})
+        return open_source(data, data_dir).load("test")
     train, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
     if split == "train":
         return train

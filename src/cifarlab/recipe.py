@@ -28,6 +28,14 @@ class DataSpec(Section):
     """Side in pixels of what the network sees; unset: the stored size (folders: 32 up to 64 px, else 64)."""
     normalisation: Literal["train", "imagenet"] = "train"
     """Mean and deviation: computed from train, or the constants of ImageNet for pretrained weights."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How images that are not square become square: their centre, the whole with bars, or the whole distorted."""
+    layout: Literal["auto", "splits", "classes"] = "auto"
+    """What the folders at the top of a data set are: its splits or its classes; auto: told from their names."""
+    split_names: str = ""
+    """Folders or files that are splits under unusual names, such as "train=learn,test=check"."""
+    follow_links: bool = False
+    """Follow symbolic links that leave the data set's folder."""
     skip_bad: bool = False
     """Leave out images that cannot be read, list them in bad.jsonl, and end with exit code 8."""
 

@@ -9,13 +9,16 @@ import typing
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from cifarlab.errors import RecipeError, unknown
 from cifarlab.recipe import FORMAT, Recipe
+from cifarlab.section import Section
+
+Part = TypeVar("Part", bound=Section)
 
 SIZE_LIMIT = 2**20
 """Bytes; a larger file is no recipe."""
@@ -66,8 +69,13 @@ def from_values(values: dict[str, Any], origin: str = "recipe") -> Recipe:
     version = values.get("format", FORMAT)
     if isinstance(version, int) and version > FORMAT:
         raise RecipeError(f"{origin} has format {version}; this cifarlab reads up to {FORMAT}. Upgrade cifarlab.")
+    return section(Recipe, values, origin)
+
+
+def section(kind: type[Part], values: dict[str, Any], origin: str) -> Part:
+    """Check a recipe or one section of it, given as dicts; raises RecipeError like `from_values`."""
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         lines = [f"{origin} cannot be used:", *(f"  {problem}" for problem in _problems(error))]
         raise RecipeError("\n".join(lines)) from error

@@ -17,6 +17,8 @@ from cifarlab.cli.data import app
 from cifarlab.console import log
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
+from cifarlab.recipe import DataSpec
 
 RNG = np.random.default_rng(1)
 TRAIN = Images(
@@ -35,13 +37,16 @@ def sources(monkeypatch):
     module = ModuleType("cifarlab.images.sources")
     asked = []
 
-    def load_images(source, split, *, image_size=None, data_dir=None, skip_bad=False):
-        asked.append((source, split, data_dir, skip_bad))
-        return TRAIN if split == "train" else LEAKY if source == "leaky" else CLEAN
+    def open_source(spec, data_dir=None):
+        def read(split):
+            asked.append((spec.source, split, data_dir, spec.skip_bad))
+            return TRAIN if split == "train" else LEAKY if spec.source == "leaky" else CLEAN
 
-    module.load_images = load_images
-    module.splits = lambda source, *, data_dir=None: ("train", "test")
-    module.locate = lambda source, *, data_dir=None: Path("/data/cifar10") if source == "cifar10" else None
+        return Source(Path("/data") / spec.source, Understanding("folder", "", ("train", "test")), read)
+
+    module.data_spec = lambda source, **options: DataSpec(source=source, **options)
+    module.open_source = open_source
+    module.find = lambda spec, data_dir=None: open_source(spec, data_dir) if spec.source == "cifar10" else None
     monkeypatch.setitem(sys.modules, "cifarlab.images.sources", module)
     return asked
 

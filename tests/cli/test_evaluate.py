@@ -15,10 +15,11 @@ from cifarlab.checkpoint import ModelCard, save_model
 from cifarlab.cli.evaluate import evaluate
 from cifarlab.errors import PartialError, RunInUseError, UsageError
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
 from cifarlab.judge import result_files
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe import DataSpec, ModelSpec
 from cifarlab.runs import Run
 
 NAMES = ("red", "green", "blue")
@@ -57,8 +58,16 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Images]:
         ("new", "test"): colours([0]),
     }
     images["home", "train"] = colours([1, 1])
-    monkeypatch.setattr(module, "load_images", lambda source, split, **_: images[source, split])
-    monkeypatch.setattr(module, "splits", lambda source, **_: [split for name, split in images if name == source])
+
+    def splits(spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
+        return tuple(split for name, split in images if name == spec.source)
+
+    def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
+        understanding = Understanding("folder", "", splits(spec))
+        return Source(Path(spec.source), understanding, lambda split: images[spec.source, split])
+
+    monkeypatch.setattr(module, "open_source", open_source)
+    monkeypatch.setattr(module, "splits", splits)
     monkeypatch.setattr(
         module, "load_train_and_val", lambda data, *_: (images[data.source, "train"], images[data.source, "val"])
     )

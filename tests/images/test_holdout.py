@@ -12,6 +12,7 @@ from cifarlab.errors import DataError, UsageError
 from cifarlab.images import holdout as module
 from cifarlab.images.holdout import hold_out, largest_remainder, load_train_and_val
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
 from cifarlab.recipe import DataSpec, ValidationSpec
 
 quick = settings(max_examples=150, derandomize=True, deadline=None, database=None)
@@ -86,12 +87,12 @@ def source(monkeypatch):
     asked: list[str] = []
 
     def hold(**held: Images) -> list[str]:
-        def load(source, split, *, image_size, data_dir, skip_bad):
+        def load(split: str) -> Images:
             asked.append(split)
             return held[split]
 
-        monkeypatch.setattr(module, "load_images", load)
-        monkeypatch.setattr(module, "splits", lambda source, data_dir: tuple(held))
+        found = Source(Path("x"), Understanding("folder", "", tuple(held)), load)
+        monkeypatch.setattr(module, "open_source", lambda spec, data_dir: found)
         return asked
 
     return hold
@@ -119,11 +120,3 @@ def test_train_and_val_with_different_classes(source) -> None:
     source(train=images(20), val=images(6, ("a", "c")))
     with pytest.raises(DataError, match="different classes: b, c"):
         load_train_and_val(DataSpec(), ValidationSpec())
-
-
-def test_the_options_of_the_recipe_are_passed_on(monkeypatch) -> None:
-    calls = []
-    monkeypatch.setattr(module, "load_images", lambda *a, **k: calls.append((a, k)) or images(4))
-    data = DataSpec(source="x", image_size=48, skip_bad=True)
-    load_train_and_val(data, ValidationSpec(size=0), Path("d"))
-    assert calls == [(("x", "train"), {"image_size": 48, "data_dir": Path("d"), "skip_bad": True})]

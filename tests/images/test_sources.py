@@ -14,9 +14,10 @@ from PIL import Image
 
 from cifarlab.errors import DataError, MachineError, UsageError
 from cifarlab.images import sources
+from cifarlab.images.archives import cifar
 from cifarlab.images.archives.official import CIFAR10_NAMES
-from cifarlab.images.images import Images
-from cifarlab.images.sources import find, load_images, splits
+from cifarlab.images.source import Source, Understanding
+from cifarlab.images.sources import data_spec, load_images
 
 REAL = Path(os.environ.get("CIFARLAB_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_real_data = pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason="no CIFAR-10 in $CIFARLAB_DATA")
@@ -29,6 +30,14 @@ def own_cache(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr(sources, "cache_dir", lambda: cache)
     monkeypatch.delenv("CIFARLAB_DATA", raising=False)
     return cache
+
+
+def find(source, data_dir: Path | None = None) -> Source | None:
+    return sources.find(data_spec(source), data_dir)
+
+
+def splits(source, data_dir: Path | None = None) -> tuple[str, ...]:
+    return sources.splits(data_spec(source), data_dir)
 
 
 def parquet(folder: Path, *names: str) -> Path:
@@ -74,9 +83,10 @@ def test_a_data_set_is_found_in_every_format(kind: str, request, tmp_path: Path)
         "e": ("extracted", official.extracted(tmp_path / "e" / name)),
     }
     for place, (form, path) in expected.items():
-        assert find(name, data_dir=tmp_path / place) == sources.Found(form, path)
+        found = find(name, data_dir=tmp_path / place)
+        assert (found.kind, found.path) == (form, path)
         assert splits(name, data_dir=tmp_path / place) == ("train", "test")
-        assert find(path) == sources.Found(form, path)
+        assert (find(path).kind, find(path).path) == (form, path)
 
 
 def test_original_pixels_win_over_parquet(cifar10, tmp_path: Path) -> None:
@@ -85,41 +95,45 @@ def test_original_pixels_win_over_parquet(cifar10, tmp_path: Path) -> None:
     assert find("cifar10", data_dir=tmp_path).kind == "archive"
 
 
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
 def test_image_folders_and_csv_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "cifar10/train/cat").mkdir(parents=True)
-    (tmp_path / "list.csv").write_text("image,label\n")
+    picture(tmp_path / "cifar10/train/cat/1.png")
+    (tmp_path / "list.csv").write_text("image,label\ncifar10/train/cat/1.png,cat\n")
     assert find("cifar10", data_dir=tmp_path).kind == "folder"
     assert find(str(tmp_path / "list.csv")).kind == "csv"
 
 
-@pytest.mark.parametrize(("kind", "name"), [("folder", "read_folder"), ("csv", "read_csv")])
-def test_folders_get_every_option(kind: str, name: str, tmp_path: Path, own_cache: Path, monkeypatch) -> None:
+def test_readers_get_every_option(tmp_path: Path, own_cache: Path, monkeypatch) -> None:
     calls = []
-    images = Images(np.zeros((1, 3, 8, 8), np.uint8), np.zeros(1, np.int64), ("a",))
-    monkeypatch.setattr(sources, name, lambda *a, **k: calls.append((a, k)) or images)
-    monkeypatch.setattr(sources, f"{kind}_splits", lambda path: ("train", "val"))
-    (tmp_path / "x" / "cat").mkdir(parents=True)
+    source = Source(tmp_path / "x.csv", Understanding("csv", "", ("train",)), lambda split: None)
+    monkeypatch.setitem(sources.FILES, ".csv", lambda *arguments: calls.append(arguments) or source)
     (tmp_path / "x.csv").touch()
-    path = tmp_path / ("x" if kind == "folder" else "x.csv")
-    assert load_images(path, "val", image_size=48, skip_bad=True) is images
-    assert calls == [((path, "val"), {"image_size": 48, "skip_bad": True, "cache_dir": own_cache})]
+    spec = data_spec(tmp_path / "x.csv", image_size=48, skip_bad=True, layout="classes", fit="pad")
+    assert sources.open_source(spec) is source
+    assert calls == [(tmp_path / "x.csv", spec, own_cache)]
+    load_images(tmp_path / "x.csv", image_size=40, skip_bad=True)
+    assert (calls[1][1].image_size, calls[1][1].skip_bad) == (40, True)
 
 
 def test_decoded_images_are_kept(tmp_path: Path, own_cache: Path, monkeypatch) -> None:
     path = parquet(tmp_path / "p", "train", "validation", "test")
     assert splits(path) == ("train", "val", "test")
     assert (load_images(path, "val").pixels == 7).all()
-    monkeypatch.setattr(sources, "read_parquet", None)
+    monkeypatch.setattr("cifarlab.images.tables.parquet.read_parquet", None)
     assert (load_images(path, "val").pixels == 7).all()
     assert len(list(own_cache.glob("decoded/*/card.json"))) == 1
 
 
 def test_an_archive_is_read_through_the_cache(cifar10, tmp_path: Path, monkeypatch) -> None:
     path = cifar10.archive(tmp_path / "a.tar.gz")
-    read = sources.read_archive
-    monkeypatch.setattr(sources, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
+    read = cifar.read_archive
+    monkeypatch.setattr(cifar, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
     first = load_images(path)
-    monkeypatch.setattr(sources, "read_archive", None)
+    monkeypatch.setattr(cifar, "read_archive", None)
     second = load_images(path)
     assert np.array_equal(second.pixels, cifar10.pixels["train"])
     assert first.original is second.original is True and first.fingerprint == second.fingerprint
@@ -131,8 +145,8 @@ def test_what_is_nowhere_is_downloaded_into_the_cache(cifar10, own_cache: Path, 
         return cifar10.archive(folder / archive.name)
 
     monkeypatch.setattr(sources, "download", fetch)
-    read = sources.read_archive
-    monkeypatch.setattr(sources, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
+    read = cifar.read_archive
+    monkeypatch.setattr(cifar, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
     assert splits("cifar10") == ("train", "test")
     assert not own_cache.exists(), "asking for the splits downloads nothing"
     assert np.array_equal(load_images("cifar10", "test").pixels, cifar10.pixels["test"])
@@ -189,8 +203,8 @@ def test_a_variable_that_points_nowhere_is_said(tmp_path: Path, monkeypatch, cap
 
 
 def test_an_image_folder_is_not_taken_for_cifar100(tmp_path: Path) -> None:
-    for name in ("train/cat", "test/cat", "meta"):
-        (tmp_path / name).mkdir(parents=True)
+    for name in ("train/cat/1.png", "test/cat/1.png", "meta/1.png"):
+        picture(tmp_path / name)
     assert find(tmp_path).kind == "folder"
 
 
@@ -208,7 +222,7 @@ def test_the_real_data_has_the_published_mean_and_std() -> None:
 @needs_real_data
 def test_the_sample_has_the_pixels_of_the_real_data() -> None:
     sample, real = load_images("sample", "test"), load_images("cifar10", "test", data_dir=REAL)
-    path = Path(sources.__file__).with_name("sample") / "test.parquet"
+    path = Path(sources.__file__).with_name("sample_files") / "test.parquet"
     index = pq.read_table(path)["index"].to_numpy()
     assert np.array_equal(real.labels[index], sample.labels)
     error = real.pixels[index].astype(float) - sample.pixels

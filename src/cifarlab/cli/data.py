@@ -30,12 +30,12 @@ app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help
 @app.command("list")
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the known data sets and where they lie on this machine; nothing is downloaded."""
-    from cifarlab.images.sources import locate
+    from cifarlab.images.sources import data_spec, find
 
-    places = {name: locate(name, data_dir=data_dir) for name in SOURCES}
+    found = {name: find(data_spec(name), data_dir) for name in SOURCES}
+    places = {name: source.path if source else None for name, source in found.items()}
     if as_json:
-        found = {name: str(place) if place else None for name, place in places.items()}
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps({name: str(place) if place else None for name, place in places.items()}, indent=2))
         return
     for name, place in places.items():
         typer.echo(f"{name:10}{SOURCES[name]}")
@@ -45,11 +45,11 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Download a data set, unless it is here already, and check it."""
-    from cifarlab.images.sources import load_images, locate
+    from cifarlab.images.sources import data_spec, open_source
 
-    images = load_images(name, "train", data_dir=data_dir)
-    place = locate(name, data_dir=data_dir)
-    typer.echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {place}")
+    source = open_source(data_spec(name), data_dir)
+    images = source.load("train")
+    typer.echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {source.path}")
 
 
 @app.command()
@@ -94,12 +94,10 @@ def show(
 
 
 def _load_all(name: str, data_dir: Path | None, skip_bad: bool) -> dict[str, Images]:
-    from cifarlab.images.sources import load_images, splits
+    from cifarlab.images.sources import data_spec, open_source
 
-    return {
-        split: load_images(name, split, data_dir=data_dir, skip_bad=skip_bad)
-        for split in splits(name, data_dir=data_dir)
-    }
+    source = open_source(data_spec(name, skip_bad=skip_bad), data_dir)
+    return {split: source.load(split) for split in source.splits}
 
 
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
-from cifarlab.images.sources import load_images, splits
+from cifarlab.images.sources import open_source
 from cifarlab.recipe import DataSpec, ValidationSpec
 
 
@@ -20,13 +20,14 @@ def load_train_and_val(
 
     Raises DataError when train and val have different classes.
     """
-    train = _load(data, "train", data_dir)
+    source = open_source(data, data_dir)
+    train = source.load("train")
     if validation.size == 0:
         return train, None
-    if "val" not in splits(data.source, data_dir=data_dir):
+    if "val" not in source.splits:
         train_indices, val_indices = hold_out(train.labels, validation.size, validation.seed)
         return train.subset(train_indices), train.subset(val_indices)
-    val = _load(data, "val", data_dir)
+    val = source.load("val")
     if val.class_names != train.class_names:
         only = sorted(set(val.class_names) ^ set(train.class_names))
         raise DataError(f"train and val of {data.source} have different classes: {', '.join(only) or 'another order'}.")
@@ -68,7 +69,3 @@ def _num_val(size: int | float, num_images: int) -> int:
             "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none."
         )
     return num_val
-
-
-def _load(data: DataSpec, split: str, data_dir: Path | None) -> Images:
-    return load_images(data.source, split, image_size=data.image_size, data_dir=data_dir, skip_bad=data.skip_bad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ class Images:
     original: True when the pixels are known to be the published ones, False when known to be re-encoded,
     None when there is nothing to compare with. note: one sentence on where they came from.
     skipped: "file: reason" of every image that was left out because it could not be read.
+    names: of each image, the name by which its data set knows it (a file's path below the root), where it has one.
     """
 
     pixels: NDArray[np.uint8]
@@ -26,10 +27,12 @@ class Images:
     original: bool | None = None
     note: str = ""
     skipped: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         assert self.pixels.dtype == np.uint8 and self.pixels.ndim == 4 and self.pixels.shape[1] == 3
         assert self.labels.dtype == np.int64 and self.labels.shape == (len(self.pixels),)
+        assert self.names is None or len(self.names) == len(self.pixels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,9 +65,8 @@ class Images:
 
     def subset(self, indices: NDArray[np.int64]) -> Images:
         """The images at `indices`, in that order."""
-        return Images(
-            self.pixels[indices], self.labels[indices], self.class_names, self.original, self.note, self.skipped
-        )
+        names = None if self.names is None else tuple(self.names[index] for index in indices)
+        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices], names=names)
 
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Per-channel mean and standard deviation over all pixels, as fractions of 255.

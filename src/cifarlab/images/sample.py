@@ -9,15 +9,24 @@ makes the files.
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.parquet import read_parquet
 
 FINGERPRINTS = {
     "train": "ede95331a090cf48f5bd1737c9106990c71b30440bcb1b848aaa528ff4568fe5",
     "test": "e2df9111ba59ecaf12e83296525fe8f2f0ee162f73dca4074a98645bdab08256",
 }
+
+
+def open_sample() -> Source:
+    """The sample as a source."""
+    return Source(
+        Path("sample"), Understanding("sample", "The sample ships with cifarlab.", ("train", "test")), load_sample
+    )
 
 
 def load_sample(split: str) -> Images:

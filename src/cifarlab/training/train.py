@@ -59,7 +59,7 @@ def train(recipe: Recipe, *, out: str | Path = "runs", data_dir: Path | None = N
     Raises DataError, MachineError, DivergedError and InterruptedRunError. Images that were skipped are in bad.jsonl.
     """
     if recipe.evaluation.test:
-        require("test", recipe.data.source, data_dir)
+        require("test", recipe.data, data_dir)
     images, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
     run = Run.create(Path(out), recipe.name)
     with run.locked():

@@ -11,8 +11,26 @@ import pytest
 from PIL import Image
 
 from cifarlab.console import log
-from cifarlab.errors import DataError
-from cifarlab.images.folders.read import csv_splits, folder_splits, read_csv, read_folder
+from cifarlab.errors import DataError, UsageError
+from cifarlab.images.folders.read import open_csv, open_folder
+from cifarlab.images.images import Images
+from cifarlab.recipe import DataSpec
+
+
+def read_folder(root: Path, split: str, *, cache_dir: Path, opener=open_folder, **options) -> Images:
+    return opener(root, DataSpec(**options), cache_dir).load(split)
+
+
+def read_csv(path: Path, split: str, *, cache_dir: Path, **options) -> Images:
+    return read_folder(path, split, cache_dir=cache_dir, opener=open_csv, **options)
+
+
+def folder_splits(root: Path, opener=open_folder) -> tuple[str, ...]:
+    return opener(root, DataSpec(), root.parent / "cache").splits
+
+
+def csv_splits(path: Path) -> tuple[str, ...]:
+    return folder_splits(path, open_csv)
 
 
 @pytest.fixture
@@ -74,7 +92,7 @@ def test_names_of_splits_in_capitals_and_folders_below_classes(root, cache):
 
 def test_a_split_that_is_not_there(root, cache):
     draw(root / "train" / "a" / "1.png", 1)
-    with pytest.raises(DataError, match=r"has no val split. It has: train.*\n.*validation.size"):
+    with pytest.raises(UsageError, match=r"has no val split; it has train.*\n.*validation.size"):
         read_folder(root, "val", cache_dir=cache)
 
 

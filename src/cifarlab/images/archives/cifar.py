@@ -15,10 +15,25 @@ from cifarlab.errors import DataError
 from cifarlab.images.archives.official import LAYOUTS, NUM_VALUES, SIDE, Layout
 from cifarlab.images.archives.pickles import read_pickle
 from cifarlab.images.archives.tar import read_members
+from cifarlab.images.cache import keep_decoded
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
+from cifarlab.recipe import DataSpec
 
 PUBLISHED = "the published pixels: the checksums agree"
 UNPROVEN = "official structure, but checksums other than the published ones"
+
+
+def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """An archive as a source; decoded once, then memory-mapped from `cache_dir`."""
+    understanding = Understanding("archive", "The archive of CIFAR as it was published.", ("train", "test"))
+    return Source(path, understanding, lambda s: keep_decoded([path], [s], lambda: read_archive(path, s), cache_dir))
+
+
+def open_extracted(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """The folder that an archive unpacks to, as a source."""
+    understanding = Understanding("extracted", "The folder of CIFAR as it was published.", ("train", "test"))
+    return Source(path, understanding, lambda split: read_extracted(path, split))
 
 
 def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) -> Images:

@@ -12,10 +12,8 @@ from pathlib import Path
 from cifarlab.console import log
 from cifarlab.errors import DataError
 from cifarlab.images.folders import own_split
-from cifarlab.images.folders.listing import SUFFIXES, ImageFile, class_order, link_problem, printable, scan, some
-from cifarlab.images.folders.own_split import SPLIT_NAMES
-
-SPLITS = ("train", "val", "test")
+from cifarlab.images.folders.listing import ImageFile, class_order, link_problem, printable, scan, some
+from cifarlab.images.words import SPLIT_NAMES, SPLITS, SUFFIXES, split_of
 
 
 @dataclass(frozen=True)
@@ -35,19 +33,19 @@ def list_folder(root: Path, kept_file: Path | None) -> Listing:
     files, loose = [], []
     for name, status in found.files:
         parts = name.split("/")
-        if len(parts) < depth + 2 or (has_splits and _split(parts[0]) is None):
+        if len(parts) < depth + 2 or (has_splits and split_of(parts[0]) is None):
             loose.append(printable(name))
         else:
             files.append(ImageFile.at(f"{root}/{name}", name, printable(parts[depth]), status))
     if loose:
         log.warning("Left out, because they lie in no class folder of %s: %s.", root, some(loose))
     if has_splits:
-        split_of = {file.name: SPLIT_NAMES[file.name.split("/")[0].lower()] for file in files}
+        assigned = {file.name: SPLIT_NAMES[file.name.split("/")[0].lower()] for file in files}
     else:
-        split_of = own_split.assign(files, root / own_split.FILE_NAME, kept_file)
+        assigned = own_split.assign(files, root / own_split.FILE_NAME, kept_file)
     folders = [name.split("/") for name in found.folders if name.count("/") == depth]
-    train_folders = [parts for parts in folders if not has_splits or _split(parts[0]) == "train"]
-    return _sorted_by_split(root, files, split_of, [printable(parts[depth]) for parts in train_folders])
+    train_folders = [parts for parts in folders if not has_splits or split_of(parts[0]) == "train"]
+    return _sorted_by_split(root, files, assigned, [printable(parts[depth]) for parts in train_folders])
 
 
 def _has_split_folders(root: Path, folders: Sequence[str]) -> bool:
@@ -55,7 +53,7 @@ def _has_split_folders(root: Path, folders: Sequence[str]) -> bool:
     by_split: dict[str | None, list[str]] = defaultdict(list)
     for name in folders:
         if "/" not in name:
-            by_split[_split(name)].append(name)
+            by_split[split_of(name)].append(name)
     others = [printable(name) for name in by_split.pop(None, [])]
     if "train" not in by_split and (others or not by_split):
         _check_depth(root, folders)
@@ -72,12 +70,8 @@ def _check_depth(root: Path, folders: Sequence[str]) -> None:
     """Refuse the folder above the data set, which would be read as one class."""
     for name in folders:
         above, _, last = name.rpartition("/")
-        if above and "/" not in above and _split(last) == "train":
+        if above and "/" not in above and split_of(last) == "train":
             raise DataError(f"{root} holds a train folder one level down.\nDid you mean {root / above}?")
-
-
-def _split(folder: str) -> str | None:
-    return SPLIT_NAMES.get(folder.lower())
 
 
 def list_csv(path: Path, kept_file: Path | None) -> Listing:
@@ -120,7 +114,7 @@ def _row_problem(name: str, label: str, split: str | None) -> str:
     """Say why a row cannot be used; a file that is missing or damaged is found when it is read."""
     if not label:
         return "has no label"
-    if split is not None and _split(split) is None:
+    if split is not None and split_of(split) is None:
         return f"has the split '{printable(split)}'; allowed: {', '.join(SPLIT_NAMES)}"
     if name == "." or "\0" in name:
         return "names no picture"

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from cifarlab.console import log
 from cifarlab.errors import DataError
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"}
-"""Of files that are taken for pictures, in small letters; what they hold is decided by their bytes."""
+from cifarlab.images.words import SUFFIXES
 
 _ARCHIVE_LITTER = "__MACOSX"
 """A folder that macOS adds to its zip files; it holds no pictures."""

@@ -16,6 +16,7 @@ from cifarlab.console import log
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
 from cifarlab.images.folders.listing import ImageFile, printable, some
+from cifarlab.images.words import SPLIT_NAMES
 
 FILE_NAME = "splits.csv"
 """Columns image and split. In the cache folder it is ours; in the data set's folder the user's, and wins."""
@@ -23,9 +24,6 @@ FILE_NAME = "splits.csv"
 TEST_FRACTION = 0.2
 SEED = 0
 """Fixed: everybody who loads the same pictures gets the same test split."""
-
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What people call a split -> what it is called here."""
 
 
 def assign(files: Iterable[ImageFile], own_file: Path | None, kept_file: Path | None) -> dict[str, str]:

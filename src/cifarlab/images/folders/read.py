@@ -22,44 +22,35 @@ from cifarlab.images.folders.layouts import Listing, list_csv, list_folder
 from cifarlab.images.folders.listing import printable, some
 from cifarlab.images.images import Images
 from cifarlab.images.pixel_cache import Card, load_pixels
+from cifarlab.images.source import Source, Understanding
+from cifarlab.recipe import DataSpec
 
 
-def read_folder(
-    path: Path, split: str, *, image_size: int | None = None, skip_bad: bool = False, cache_dir: Path
-) -> Images:
-    """Load one split of a folder of pictures: decoded once, then memory-mapped from `cache_dir`.
+def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """A folder of pictures as a source: decoded once, then memory-mapped from `cache_dir`.
 
-    image_size: side in pixels; None takes 32 where the median shorter side of the training pictures is at
-    most 64 px, else 64. skip_bad: leave out what cannot be read, and list it in `skipped`.
-    Raises DataError for a split that is not there, classes that only test has, bad links, bad pictures.
+    spec.image_size: side in pixels; None takes 32 where the median shorter side of the training pictures is at
+    most 64 px, else 64. Raises DataError for classes that only test has, bad links, bad pictures.
     """
     place = _place(path, cache_dir)
-    return _read(list_folder(path, place / own_split.FILE_NAME), split, image_size, skip_bad, place)
+    return _open("folder", list_folder(path, place / own_split.FILE_NAME), spec, place)
 
 
-def read_csv(
-    path: Path, split: str, *, image_size: int | None = None, skip_bad: bool = False, cache_dir: Path
-) -> Images:
-    """Load one split of the pictures that a CSV lists; options and errors as for `read_folder`."""
+def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """The pictures that a CSV lists, as a source; options and errors as for `open_folder`."""
     place = _place(path, cache_dir)
-    return _read(list_csv(path, place / own_split.FILE_NAME), split, image_size, skip_bad, place)
+    return _open("csv", list_csv(path, place / own_split.FILE_NAME), spec, place)
 
 
-def folder_splits(path: Path) -> tuple[str, ...]:
-    """Which of train, val and test a folder has; one that names none is split into train and test."""
-    return tuple(list_folder(path, None).splits)
-
-
-def csv_splits(path: Path) -> tuple[str, ...]:
-    """Which of train, val and test a CSV has; where it names none it is split into train and test."""
-    return tuple(list_csv(path, None).splits)
+def _open(kind: str, listing: Listing, spec: DataSpec, place: Path) -> Source:
+    understanding = Understanding(kind, "", tuple(listing.splits))
+    return Source(
+        listing.source, understanding, lambda split: _read(listing, split, spec.image_size, spec.skip_bad, place)
+    )
 
 
 def _read(listing: Listing, split: str, image_size: int | None, skip_bad: bool, place: Path) -> Images:
-    files = listing.splits.get(split)
-    if files is None:
-        hint = "\nValidation pictures can be held out of train: see validation.size." if split == "val" else ""
-        raise DataError(f"{listing.source} has no {split} split. It has: {', '.join(listing.splits)}.{hint}")
+    files = listing.splits[split]
     image_size = image_size or _default_image_size(listing)
     pixels, card = load_pixels(files, listing.class_names, image_size, place, split)
     if card.skipped and not (skip_bad and card.num_images):
@@ -68,7 +59,8 @@ def _read(listing: Listing, split: str, image_size: int | None, skip_bad: bool, 
     index = {name: number for number, name in enumerate(listing.class_names)}
     labels = np.array([index[file.class_name] for file in kept], np.int64)
     skipped = tuple(f"{name}: {reason}" for name, reason in card.skipped.items())
-    images = Images(pixels, labels, listing.class_names, None, _note(listing.source, card), skipped)
+    names = tuple(file.name for file in kept)
+    images = Images(pixels, labels, listing.class_names, None, _note(listing.source, card), skipped, names)
     _warn_of_empty_classes(images, split)
     return images
 

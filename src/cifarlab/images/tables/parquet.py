@@ -22,8 +22,12 @@ from PIL import Image
 from cifarlab.console import log
 from cifarlab.errors import DataError
 from cifarlab.images.archives.official import CIFAR10_NAMES, SIDE
+from cifarlab.images.cache import keep_decoded
 from cifarlab.images.decode import decode
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source, Understanding
+from cifarlab.images.words import SPLITS
+from cifarlab.recipe import DataSpec
 
 FILE_NAME = re.compile(r"(train|test|validation|val)(?:-\d+-of-(\d+)|-.*)?\.parquet")
 IMAGE_COLUMNS = ("img", "image")
@@ -59,6 +63,24 @@ def parquet_files(path: Path) -> Files:
         if found:
             return {split: _complete(files) for split, files in found.items()}
     return {}
+
+
+def open_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """A parquet file, or a folder of them, as a source; decoded once, then memory-mapped from `cache_dir`."""
+    files = parquet_files(path)
+    every = [file for shards in files.values() for file in shards]
+    splits = tuple(split for split in SPLITS if split in files)
+
+    def read(split: str) -> Images:
+        options = [split, spec.image_size, spec.skip_bad]
+        return keep_decoded(
+            every,
+            options,
+            lambda: read_parquet(path, split, image_size=spec.image_size, skip_bad=spec.skip_bad),
+            cache_dir,
+        )
+
+    return Source(path, Understanding("parquet", "The names of the parquet files say their splits.", splits), read)
 
 
 def read_parquet(path: Path, split: str, *, image_size: int | None = None, skip_bad: bool = False) -> Images:

@@ -1,0 +1,56 @@
+"""A data set that was found and understood, before its pixels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cifarlab.errors import UsageError
+from cifarlab.images.images import Images
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """What a reader made of a path: shown by `cifarlab data show`, stored in every run that was trained on it.
+
+    kind: the format, in a word ("folder", "csv", "parquet", ...). rule: one sentence that says which rule decided what
+    the parts mean. splits: those that there are, in the order train, val, test. counts: split -> class -> pictures,
+    where that is known without decoding any; else empty. left_out: reason -> names of what is not used for that reason.
+    settled: the fields of `DataSpec` that make every later reading decide the same way, whatever else turns up.
+    """
+
+    kind: str
+    rule: str
+    splits: tuple[str, ...]
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    settled: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set on this machine: scanned once, it knows its splits; `read` loads one of them."""
+
+    path: Path
+    understanding: Understanding
+    read: Callable[[str], Images]
+
+    @property
+    def kind(self) -> str:
+        """The format, in a word."""
+        return self.understanding.kind
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Which of train, val and test there are, in this order."""
+        return self.understanding.splits
+
+    def load(self, split: str) -> Images:
+        """Load one split; raises UsageError for one that is not there, DataError for what cannot be read."""
+        if split not in self.splits:
+            raise UsageError(
+                f"{self.path} has no {split} split; it has {', '.join(self.splits)}.\n"
+                "A validation split is held out of train by validation.size."
+            )
+        return self.read(split)
