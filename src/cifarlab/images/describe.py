@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.images.folders.listing import some
+from cifarlab.console import some
 from cifarlab.images.images import Images
 
 ORIGINAL = {

@@ -27,7 +27,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import log, progress
+from cifarlab.console import log, printable, progress
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import (
     TEMPORARY_PREFIX,
@@ -38,7 +38,7 @@ from cifarlab.files import (
     write_atomic,
 )
 from cifarlab.images.decode import RULE, Decoded, decode_with_origin
-from cifarlab.images.folders.listing import ImageFile, printable
+from cifarlab.images.folders.listing import ImageFile
 
 FORMAT = 1
 """Version of the files written here; another version is decoded anew."""

@@ -1,19 +1,16 @@
-"""The picture files below a folder: what is there, what is passed over, and which links are refused."""
+"""Which pictures a data set has, in which classes and splits, before any of them is decoded."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from cifarlab.console import log
+from cifarlab.console import some
 from cifarlab.errors import DataError
-from cifarlab.images.words import SUFFIXES
-
-_ARCHIVE_LITTER = "__MACOSX"
-"""A folder that macOS adds to its zip files; it holds no pictures."""
+from cifarlab.images.words import SPLITS, SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,66 +32,43 @@ class ImageFile:
         return cls(path, name, class_name, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
-@dataclass
-class Scan:
-    """Everything below a root: picture files and folders by relative name, and the names passed over."""
+@dataclass(frozen=True)
+class Listing:
+    """A data set before decoding: its classes, and its pictures by split, sorted by class and name."""
 
-    files: list[tuple[str, os.stat_result]] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    source: Path
+    class_names: tuple[str, ...]
+    splits: dict[str, list[ImageFile]]
 
 
-def scan(root: Path) -> Scan:
-    """Walk through a folder; the result is in the order of names.
+def sorted_by_split(
+    source: Path, files: Iterable[ImageFile], split_of: Mapping[str, str], class_folders: Iterable[str]
+) -> Listing:
+    """Order pictures by class and name; the classes are those of train, empty folders among them included.
 
-    Hidden files and files without a picture's suffix are passed over with a debug note. Raises DataError when
-    the folder cannot be listed, and for symbolic links that leave the folder, dangle or run in a circle.
+    Raises DataError where there is no picture, and for classes that only another split has.
     """
-    found, refused = Scan(), list[str]()
-    real_root = os.path.realpath(root)
-    # (folder, prefix of the names in it, real paths of the folders it was reached through)
-    waiting: list[tuple[str, str, tuple[str, ...]]] = [(os.fspath(root), "", (real_root,))]
-    try:
-        while waiting:
-            folder, prefix, chain = waiting.pop()
-            for entry in os.scandir(folder):
-                name = prefix + entry.name
-                if entry.name.startswith(".") or entry.name == _ARCHIVE_LITTER:
-                    continue
-                if entry.is_symlink() and (problem := link_problem(entry.path, real_root, chain)):
-                    refused.append(f"{printable(name)} {problem}")
-                elif entry.is_dir():
-                    found.folders.append(name)
-                    waiting.append((entry.path, f"{name}/", (*chain, os.path.realpath(entry.path))))
-                elif entry.is_file() and Path(name).suffix.lower() in SUFFIXES:
-                    found.files.append((name, entry.stat()))
-                else:
-                    found.ignored.append(name)
-    except OSError as error:
-        raise DataError(f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {error.filename!r}.") from error
-    if refused:
+    by_split: dict[str, list[ImageFile]] = {split: [] for split in SPLITS}
+    for file in files:
+        by_split[split_of[file.name]].append(file)
+    splits = {split: members for split, members in by_split.items() if members}
+    if not splits:
         raise DataError(
-            f"{root} holds symbolic links that are not followed: {some(sorted(refused))}.\n"
-            "Replace them by the files they point to, or remove them."
+            f"No pictures in {source}. Looked for {', '.join(sorted(SUFFIXES))} "
+            "in train/<class>/ and test/<class>/, or in <class>/."
         )
-    if found.ignored:
-        log.debug("Passed over in %s, no pictures: %s", root, some(sorted(map(printable, found.ignored))))
-    found.files.sort(key=lambda file: file[0])
-    found.folders.sort()
-    return found
-
-
-def link_problem(path: str, real_root: str, chain: Sequence[str] = ()) -> str:
-    """Say why a link is not followed; empty when it stays inside `real_root` and runs in no circle."""
-    try:
-        target = os.path.realpath(path, strict=True)
-    except OSError:
-        return "leads nowhere or in a circle"
-    if target in chain:
-        return "leads in a circle"
-    if os.path.commonpath([target, real_root]) != real_root:
-        return f"leads out of the folder, to {printable(target)}"
-    return ""
+    used = {split: {file.class_name for file in members} for split, members in splits.items()}
+    learnt = used.get("train", set().union(*used.values()))
+    class_names = class_order(learnt | set(class_folders))
+    if foreign := class_order(set().union(*used.values()) - learnt):
+        raise DataError(
+            f"{source} has {len(foreign)} classes without a picture in train: {some(foreign)}.\n"
+            f"Train has: {some(class_order(learnt))}. Add pictures of them to train, or remove them."
+        )
+    rank = {name: number for number, name in enumerate(class_names)}
+    for members in splits.values():
+        members.sort(key=lambda file: (rank[file.class_name], file.name))
+    return Listing(source, class_names, splits)
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -103,14 +77,3 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     if all(name.isascii() and name.isdecimal() for name in unique):
         return tuple(sorted(unique, key=lambda name: (int(name), name)))
     return tuple(sorted(unique))
-
-
-def printable(name: str) -> str:
-    """A file's name as it can be shown: line breaks, control characters and stray bytes are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
-
-
-def some(items: Sequence[str], limit: int = 5) -> str:
-    """The first few of many, and how many more there are."""
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cifarlab.console import log
+from cifarlab.console import log, printable, some
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
-from cifarlab.images.folders.listing import ImageFile, printable, some
+from cifarlab.images.folders.listing import ImageFile
 from cifarlab.images.words import SPLIT_NAMES
 
 FILE_NAME = "splits.csv"

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifarlab.console import log
+from cifarlab.console import log, printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.decode import stored_size
 from cifarlab.images.folders import own_split
-from cifarlab.images.folders.layouts import Listing, list_csv, list_folder
-from cifarlab.images.folders.listing import printable, some
+from cifarlab.images.folders.csv import list_csv
+from cifarlab.images.folders.listing import Listing
+from cifarlab.images.folders.split_folders import list_folder
 from cifarlab.images.images import Images
 from cifarlab.images.pixel_cache import Card, load_pixels
 from cifarlab.images.source import Source, Understanding
