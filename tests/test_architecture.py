@@ -301,6 +301,14 @@ def test_other_programs_are_started_where_it_is_allowed(module: Module) -> None:
 
 
 @each_module
+def test_n56_text_reaches_the_terminal_through_one_place(module: Module) -> None:
+    """Class names and paths are data, which cli.output knows; rich and typer would take them for markup."""
+    calls = {ast.unparse(node.func) for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
+    if module.name not in ("cli.output", "console"):
+        assert not calls & {"print", "typer.echo", "typer.secho", "click.echo", "Console", "sys.stdout.write"}
+
+
+@each_module
 def test_no_exception_is_swallowed(module: Module) -> None:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ExceptHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -16,6 +17,8 @@ speed; alone, there is no measurable difference."""
 def main() -> None:
     """Run the command line and exit with its code."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read when torch is loaded, which is later
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a result is shown in escapes where the terminal lacks its letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run())
 
 

@@ -33,14 +33,14 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total, text="")
+        task = bar.add_task(printable(description), total=total, text="")
         yield lambda amount, text="": bar.update(task, advance=amount, text=text)
 
 
@@ -50,6 +50,8 @@ def printable(text: str) -> str:
     Escaped are control characters, line breaks, marks that reverse the direction of text, invisible characters, and
     bytes of file names that are not UTF-8.
     """
+    if text.isprintable():  # nearly always, and a hundred times as fast
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
@@ -60,6 +62,11 @@ def some(items: Sequence[str], limit: int = 5) -> str:
     """The first few of many, and how many more there are."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines, whose line breaks are ours."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def is_interactive() -> bool:

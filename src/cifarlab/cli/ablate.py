@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cifarlab import recipe_file
+from cifarlab.cli.output import Output, echo
 from cifarlab.errors import PartialError
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ def ablate(
             chosen = recipe_file.override(chosen, key, str(value))
     parts = [part.strip() for part in drop.split(",") if part.strip()]
     found = ablation.ablate(chosen, parts, seeds=seeds, out=out, data_dir=data_dir)
-    typer.echo(json.dumps(found.to_dict(), indent=2)) if as_json else _print(found)
+    echo(json.dumps(found.to_dict(), indent=2)) if as_json else _print(found)
     if found.failed:
         reasons = "; ".join(f"without {part}: {reason.splitlines()[0]}" for part, reason in found.failed.items())
         raise PartialError(f"Finished, but {len(found.failed)} of the variants failed. {reasons}")
 
 
 def _print(found: Ablation) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Output()
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     for name in ("part", "worth", "95 % interval", "p", "costs"):
         table.add_column(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarlab import recipe_file
+from cifarlab.cli.output import echo
 from cifarlab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def time_to_accuracy(
     found = train_and_time(
         chosen, target, num_seeds=seeds, split=split.value, tta_counts=tta_counts, out=out, data_dir=data_dir
     )
-    typer.echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_time_to_accuracy(found)
+    echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_time_to_accuracy(found)
 
 
 @app.command()
@@ -177,4 +178,4 @@ def _change(recipe: Recipe, assignments: list[str] | None, options: dict[str, st
 def _print(found: Benchmark, as_json: bool) -> None:
     from cifarlab.cli import tables
 
-    typer.echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_benchmark(found)
+    echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_benchmark(found)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from cifarlab.cli.output import echo
+
 
 def board(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; unset: all below --root.")] = None,
@@ -18,7 +20,7 @@ def board(
     from cifarlab import board as boards
 
     with boards.board(runs or [], root=root, port=port) as address:
-        typer.echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")
+        echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

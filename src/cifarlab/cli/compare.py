@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from cifarlab.console import printable
+from cifarlab.cli.output import Output, echo
 
 if TYPE_CHECKING:
     from cifarlab.compare.comparison import Comparison
@@ -38,11 +36,11 @@ def compare(
     if html is not None:
         _write_page(found, html)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        echo(json.dumps(found.to_dict(), indent=2))
         return
-    _print(Console(highlight=False, soft_wrap=True), found)
+    _print(Output(), found)
     if html is not None:
-        typer.echo(f"\nThe page is {html}.")
+        echo(f"\nThe page is {html}.")
 
 
 def _write_page(comparison: Comparison, path: Path) -> None:
@@ -52,14 +50,14 @@ def _write_page(comparison: Comparison, path: Path) -> None:
     write_atomic(path, comparison_page(comparison))
 
 
-def _print(console: Console, comparison: Comparison) -> None:
+def _print(console: Output, comparison: Comparison) -> None:
     console.print(_numbers(comparison))
     if comparison.differences:
         console.print()
         console.print(_differences(comparison))
     for pair in comparison.pairs:
         console.print()
-        console.print(Text(printable(comparison.conclusion(pair))))
+        console.print(comparison.conclusion(pair))
 
 
 def _numbers(comparison: Comparison) -> Table:
@@ -79,7 +77,7 @@ def _numbers(comparison: Comparison) -> Table:
 def _differences(comparison: Comparison) -> Table:
     table = _table("what differs", comparison)
     for key, texts in comparison.differences.items():
-        table.add_row(Text(key), *(Text(printable(text)) for text in texts))
+        table.add_row(key, *texts)
     return table
 
 
@@ -87,5 +85,5 @@ def _table(title: str, comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column(title, no_wrap=True)
     for entry in comparison.entries:
-        table.add_column(Text(printable(entry.label)), overflow="fold")
+        table.add_column(entry.label, overflow="fold")
     return table

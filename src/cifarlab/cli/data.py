@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import DataError
 
@@ -35,11 +36,11 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     found = {name: find(data_spec(name), data_dir) for name in SOURCES}
     places = {name: source.path if source else None for name, source in found.items()}
     if as_json:
-        typer.echo(json.dumps({name: str(place) if place else None for name, place in places.items()}, indent=2))
+        echo(json.dumps({name: str(place) if place else None for name, place in places.items()}, indent=2))
         return
     for name, place in places.items():
-        typer.echo(f"{name:10}{SOURCES[name]}")
-        typer.echo(f"{'':10}{place or f'not here; get it with: cifarlab data fetch {name}'}")
+        echo(f"{name:10}{SOURCES[name]}")
+        echo(f"{'':10}{place or f'not here; get it with: cifarlab data fetch {name}'}")
 
 
 @app.command()
@@ -49,7 +50,7 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
 
     source = open_source(data_spec(name), data_dir)
     images = source.load("train")
-    typer.echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {source.path}")
+    echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {source.path}")
 
 
 @app.command()
@@ -64,7 +65,7 @@ def verify(
     from cifarlab.images.describe import describe, to_text
 
     card = describe(_load_all(name, data_dir, skip_bad))
-    typer.echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
+    echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
     _report_warnings(name, card, strict)
 
 
@@ -84,13 +85,13 @@ def show(
 
     images = _load_all(name, data_dir, skip_bad=False)
     card = describe(images)
-    typer.echo(to_text(name, card))
+    echo(to_text(name, card))
     _report_warnings(name, card, strict=False)
     picture = io.BytesIO()
     class_grid(next(iter(images.values())), per_class).save(picture, "PNG", optimize=True)
     path = out or Path(f"{Path(name).stem}-grid.png")
     write_atomic(path, picture.getvalue())
-    typer.echo(f"examples: {path}")
+    echo(f"examples: {path}")
 
 
 def _load_all(name: str, data_dir: Path | None, skip_bad: bool) -> dict[str, Images]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab.cli.output import echo
 from cifarlab.errors import PartialError
 from cifarlab.runs import Run
 
@@ -71,11 +72,11 @@ def _print(run: Run, name: str, evaluation: Evaluation, data: str | None, as_jso
 
     files = [str(run.path / file) for file in result_files(name)]
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **evaluation.to_dict(), "files": files}, indent=2))
+        echo(json.dumps({"run": str(run.path), **evaluation.to_dict(), "files": files}, indent=2))
         return
     if data is not None:
-        typer.echo(f"These are the images of {data}, with the class names of the run.")
-    typer.echo(summary(evaluation))
-    typer.echo("\nWritten:")
+        echo(f"These are the images of {data}, with the class names of the run.")
+    echo(summary(evaluation))
+    echo("\nWritten:")
     for file in files:
-        typer.echo(f"  {file}")
+        echo(f"  {file}")

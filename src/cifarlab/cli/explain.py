@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab.cli.output import echo
 from cifarlab.console import printable
 from cifarlab.errors import DataError, PartialError, UsageError
 
@@ -63,15 +64,15 @@ def _print(explanations: list[Explanation], written: list[Path]) -> None:
 
     for explanation in explanations:
         top = ", ".join(f"{printable(label)} {100 * share:.1f} %" for label, share in explanation.prediction.top)
-        typer.echo(f"{printable(explanation.prediction.name)}: {top}")
-        typer.echo(f"  why {printable(explanation.class_name)}:")
+        echo(f"{printable(explanation.prediction.name)}: {top}")
+        echo(f"  why {printable(explanation.class_name)}:")
         for each in explanation.maps:
             scores = f"deletion {each.deletion.area:.2f}, random {each.deletion.random_area:.2f}"
-            typer.echo(f"  {map_name(each.heat_map)}: {scores}; {verdict(each, explanation.class_name)}")
+            echo(f"  {map_name(each.heat_map)}: {scores}; {verdict(each, explanation.class_name)}")
     if written:
-        typer.echo("\nWritten:")
+        echo("\nWritten:")
     for path in written:
-        typer.echo(f"  {path}")
+        echo(f"  {path}")
 
 
 def _print_json(model: Path, done: Explained, written: list[Path]) -> None:
@@ -83,7 +84,7 @@ def _print_json(model: Path, done: Explained, written: list[Path]) -> None:
         "failed": done.failures,
         "files": [str(path) for path in written],
     }
-    typer.echo(json.dumps(result, indent=2))
+    echo(json.dumps(result, indent=2))
 
 
 def _complain(done: Explained) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cifarlab import recipe_file
+from cifarlab.cli.output import echo
 
 
 def lr_find(
@@ -33,9 +34,9 @@ def lr_find(
     found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
     run = finder.write_range_test(found, chosen, out)
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **found.to_dict()}, indent=2))
+        echo(json.dumps({"run": str(run.path), **found.to_dict()}, indent=2))
         return
-    typer.echo(found.reason)
+    echo(found.reason)
     if found.suggestion is not None:
-        typer.echo(f"Suggested: --set optimizer.lr={found.suggestion:.2g}   (the recipe has {chosen.optimizer.lr:g})")
-    typer.echo(f"The loss falls fastest at {found.steepest:.2g}. The chart is {run.figures / 'lr-find.png'}.")
+        echo(f"Suggested: --set optimizer.lr={found.suggestion:.2g}   (the recipe has {chosen.optimizer.lr:g})")
+    echo(f"The loss falls fastest at {found.steepest:.2g}. The chart is {run.figures / 'lr-find.png'}.")

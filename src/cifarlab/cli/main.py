@@ -25,6 +25,7 @@ from cifarlab.cli import (
     report,
     train,
 )
+from cifarlab.cli.output import NoteFormatter, echo
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -74,7 +75,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cifarlab {VERSION}")
+        echo(f"cifarlab {VERSION}")
         raise typer.Exit
 
 
@@ -89,7 +90,7 @@ def options(
 ) -> None:
     """Train, judge and ship classifiers of small images."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(NoteFormatter("%(message)s"))
     log = logging.getLogger("cifarlab")
     log.handlers = [handler]
     log.propagate = False
@@ -98,8 +99,8 @@ def options(
 
 def _report(message: str, exit_code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"error: {message}" if exit_code != 8 else message, file=sys.stderr)
+        echo(traceback.format_exc(), err=True)
+    echo(f"error: {message}" if exit_code != 8 else message, err=True)
     return exit_code
 
 

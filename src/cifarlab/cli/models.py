@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from cifarlab.cli.output import echo
 from cifarlab.errors import UsageError, unknown
 from cifarlab.recipe import ModelSpec
 
@@ -30,12 +31,12 @@ def models(
         raise UsageError(unknown("stem", stem, STEMS))
     if name is not None:
         table = _one(ModelSpec(name=name, stem=cast(Stem, stem)), image_size)
-        typer.echo(json.dumps(table, indent=2) if as_json else _layer_text(table))
+        echo(json.dumps(table, indent=2) if as_json else _layer_text(table))
         return
     if stem != "default":
         raise UsageError("--stem needs the name of a network: cifarlab models NAME --stem cifar.")
     rows = _all(image_size)
-    typer.echo(json.dumps(rows, indent=2) if as_json else _list_text(rows, image_size))
+    echo(json.dumps(rows, indent=2) if as_json else _list_text(rows, image_size))
 
 
 def _all(image_size: int) -> list[dict[str, Any]]:

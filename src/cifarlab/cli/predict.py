@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab.cli.output import echo
 from cifarlab.console import printable
 from cifarlab.errors import DataError, PartialError
 
@@ -35,7 +36,7 @@ def predict(
     files = find_images(images)
     answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), files, top=top)
     if as_json:
-        typer.echo(json.dumps(_as_dict(model, answers), indent=2))
+        echo(json.dumps(_as_dict(model, answers), indent=2))
     else:
         _print(answers.predictions)
     if answers.failures:
@@ -48,7 +49,7 @@ def _print(predictions: list[Prediction]) -> None:
     for name, prediction in zip(names, predictions, strict=True):
         for rank, (label, probability) in enumerate(prediction.top):
             start = name if rank == 0 else ""
-            typer.echo(f"{start:<{width}}{100 * probability:>7.2f} %  {printable(label)}")
+            echo(f"{start:<{width}}{100 * probability:>7.2f} %  {printable(label)}")
 
 
 def _as_dict(model: Path, answers: Answers) -> dict[str, object]:

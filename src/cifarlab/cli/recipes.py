@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cifarlab import recipe_file
+from cifarlab.cli.output import echo
 
 
 def recipes(
@@ -14,7 +15,7 @@ def recipes(
 ) -> None:
     """List the shipped recipes, or show one complete."""
     if name is not None:
-        typer.echo(recipe_file.to_toml(recipe_file.load(name)), nl=False)
+        echo(recipe_file.to_toml(recipe_file.load(name)).rstrip("\n"))
         return
     for each in recipe_file.names():
-        typer.echo(f"{each:28}{recipe_file.load(each).description}")
+        echo(f"{each:28}{recipe_file.load(each).description}")

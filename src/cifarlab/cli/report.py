@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cifarlab.cli.output import echo
 from cifarlab.runs import Run
 
 
@@ -23,9 +24,9 @@ def report(
     from cifarlab.report.write import write_report
 
     path = write_report(_open(run), humans=humans)
-    typer.echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+    echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
     if open_it and not webbrowser.open(path.resolve().as_uri()):
-        typer.echo("No browser was found: open the file above.", err=True)
+        echo("No browser was found: open the file above.", err=True)
 
 
 def _open(path: Path) -> Run:

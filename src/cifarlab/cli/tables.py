@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
+from cifarlab.cli.output import Output
 from cifarlab.runs import Run
 from cifarlab.wording import count, duration, percent
 
@@ -20,7 +20,7 @@ BAR_CELLS = 20
 
 def print_result(run: Run) -> None:
     """Print the best validation and the test accuracy, per-class accuracy, time, and what to do next, on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Output()
     seeds = run.path / "seeds.json"
     if seeds.exists():
         _print_seeds(console, run, json.loads(seeds.read_text("utf-8")))
@@ -76,7 +76,7 @@ def _per_class(test: dict[str, Any]) -> Table:
     return table
 
 
-def _print_seeds(console: Console, run: Run, summary: dict[str, Any]) -> None:
+def _print_seeds(console: Output, run: Run, summary: dict[str, Any]) -> None:
     for name in ("val_accuracy", "test_accuracy"):
         if (spread := summary[name]) is not None:
             mean, sd = spread["mean"] * 100, spread["sd"] * 100
@@ -91,7 +91,7 @@ def _speed(run: Run) -> str:
 
 def print_benchmark(found: Benchmark) -> None:
     """Print the median, fastest and slowest round of each part, what they are, and the machine, on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Output()
     titles = ("", "median", "min", "max", "p99", "unit", "n", "warm-up")
     table = _numbers(found.subject, titles, text=("", "unit"))
     for name, timing in found.timings.items():
@@ -105,7 +105,7 @@ def print_benchmark(found: Benchmark) -> None:
 
 def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     """Print a line per seed, the mean accuracy against the target, the times, and the machine, on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Output()
     table = _numbers(found.run.name, ("seed", "training", "to target", *_ACCURACIES))
     for each in found.seeds:
         values = (each.val_accuracy, each.val_tta_accuracy, each.test_accuracy, each.test_tta_accuracy)

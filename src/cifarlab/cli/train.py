@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cifarlab import recipe_file
+from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe import Recipe
@@ -62,7 +63,7 @@ def train(
     if is_new:
         _show(run, data_dir, report=not no_report)
     if as_json:
-        typer.echo(json.dumps(result(run), indent=2))
+        echo(json.dumps(result(run), indent=2))
     else:
         tables.print_result(run)
     _mention_skipped(run)

@@ -1,0 +1,70 @@
+"""Text from files is data: it is shown, and commands nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from cifarlab.cli import main
+from cifarlab.cli.output import NoteFormatter, Output, echo
+from cifarlab.errors import DataError
+
+HOSTILE = "[bold]cat[/h] :cat: \x1b[31m\u202egpj"
+SHOWN = r"[bold]cat[/h] :cat: \x1b[31m\u202egpj"
+
+
+def test_n56_a_table_shows_its_cells_titles_and_headers_character_by_character(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = Table(title=HOSTILE, title_justify="left", box=None)
+    table.add_column(HOSTILE)
+    table.add_row(HOSTILE)
+    output = Output()
+    output.print(table)
+    output.print(f"in {HOSTILE}\nnext line")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [SHOWN, SHOWN, SHOWN, f"in {SHOWN}", "next line"]
+
+
+def test_n56_a_line_keeps_its_breaks_and_nothing_else_that_a_terminal_obeys(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    echo(f"one {HOSTILE}\ntwo\r")
+    echo("wrong \x07", err=True)
+    assert capsys.readouterr() == (f"one {SHOWN}\ntwo\\r\n", "wrong \\x07\n")
+
+
+def test_n56_notes_are_escaped_and_keep_their_lines() -> None:
+    record = logging.makeLogRecord({"msg": "%s\nrest", "args": (HOSTILE,)})
+    assert NoteFormatter("%(message)s").format(record) == f"{SHOWN}\nrest"
+
+
+def test_n56_an_error_shows_the_name_it_complains_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError(f"{HOSTILE} is damaged.")
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.run(["train"]) == 3
+    assert capsys.readouterr().err == f"error: {SHOWN} is damaged.\n"
+
+
+def test_n56_a_terminal_without_the_letters_gets_escapes(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('name = "a"\ndescription = "café"\n[model]\nname = "resnet18"\n', "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "cifarlab", "recipes", str(recipe)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'description = "caf\\xe9"' in done.stdout
