@@ -11,14 +11,14 @@ import platformdirs
 from cifarlab import recipe_file
 from cifarlab.console import log
 from cifarlab.errors import DataError, UsageError, unknown
-from cifarlab.images.archives.cifar import extracted_layout, open_archive, open_extracted
+from cifarlab.images.archives.cifar import open_archive, recognise_cifar
 from cifarlab.images.archives.download import download
 from cifarlab.images.archives.official import DATASETS, LAYOUTS
-from cifarlab.images.folders.read import open_csv, open_folder
+from cifarlab.images.folders.read import open_csv, recognise_folder
 from cifarlab.images.images import Images
 from cifarlab.images.sample import open_sample
 from cifarlab.images.source import Source
-from cifarlab.images.tables.parquet import open_parquet, parquet_files
+from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe import DataSpec
 
@@ -36,6 +36,12 @@ FILES: dict[str, Opener] = {
     ".csv": open_csv,
 }
 """Who reads a file, by the end of its name."""
+
+Recogniser = Callable[[Path, DataSpec, Path], Source | None]
+"""An opener that looks at a folder first: None when it holds another format."""
+
+FOLDERS: tuple[Recogniser, ...] = (recognise_cifar, recognise_parquet, recognise_folder)
+"""Who reads a folder: the first that knows its content. Original pixels win over re-encoded ones."""
 
 
 def load_images(
@@ -108,20 +114,12 @@ def splits(spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
 
 
 def recognise(path: Path, spec: DataSpec) -> Source | None:
-    """Tell the format of a file or folder; None if it is none. Original pixels win over re-encoded ones."""
+    """Tell the format of a file or folder; None if it is none that cifarlab reads."""
     if path.is_file():
         opener = next((opener for ending, opener in FILES.items() if path.name.endswith(ending)), None)
         return opener(path, spec, cache_dir()) if opener else None
-    for layout in LAYOUTS:
-        for folder in (path, path / layout.folder):
-            if extracted_layout(folder, [layout]):
-                return open_extracted(folder, spec, cache_dir())
-        if (path / layout.archive.name).is_file():
-            return open_archive(path / layout.archive.name, spec, cache_dir())
-    if parquet_files(path):
-        return open_parquet(path, spec, cache_dir())
-    has_folders = any(entry.is_dir() for entry in path.iterdir())
-    return open_folder(path, spec, cache_dir()) if has_folders else None
+    found = (look(path, spec, cache_dir()) for look in FOLDERS)
+    return next((source for source in found if source is not None), None)
 
 
 def cache_dir() -> Path:

@@ -36,6 +36,17 @@ def open_extracted(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     return Source(path, understanding, lambda split: read_extracted(path, split))
 
 
+def recognise_cifar(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
+    """A folder with a CIFAR archive, or with what one unpacks to, as a source; None for any other."""
+    for layout in LAYOUTS:
+        for folder in (path, path / layout.folder):
+            if extracted_layout(folder, [layout]):
+                return open_extracted(folder, spec, cache_dir)
+        if (path / layout.archive.name).is_file():
+            return open_archive(path / layout.archive.name, spec, cache_dir)
+    return None
+
+
 def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) -> Images:
     """Read one split of an archive without unpacking it to disk.
 

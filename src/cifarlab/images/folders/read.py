@@ -27,6 +27,12 @@ from cifarlab.images.source import Source, Understanding
 from cifarlab.recipe import DataSpec
 
 
+def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
+    """A folder of pictures as a source; None for one without folders."""
+    has_folders = any(entry.is_dir() for entry in path.iterdir())
+    return open_folder(path, spec, cache_dir) if has_folders else None
+
+
 def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """A folder of pictures as a source: decoded once, then memory-mapped from `cache_dir`.
 

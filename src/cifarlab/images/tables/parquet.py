@@ -65,6 +65,11 @@ def parquet_files(path: Path) -> Files:
     return {}
 
 
+def recognise_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
+    """A folder of parquet files as a source; None for one without."""
+    return open_parquet(path, spec, cache_dir) if parquet_files(path) else None
+
+
 def open_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """A parquet file, or a folder of them, as a source; decoded once, then memory-mapped from `cache_dir`."""
     files = parquet_files(path)
