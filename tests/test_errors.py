@@ -12,6 +12,7 @@ CODES = {
     "UsageError": 2,
     "RecipeError": 2,
     "DataError": 3,
+    "AmbiguousDataError": 3,
     "CheckpointError": 4,
     "MachineError": 5,
     "MissingExtraError": 5,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cifarlab import recipe_file
 from cifarlab.errors import RecipeError
 from cifarlab.recipe import NAME, ModelSpec, Recipe
+from cifarlab.section import named_columns
 
 MINIMAL: dict[str, Any] = {"name": "try", "model": {"name": "resnet18"}}
 
@@ -216,3 +217,13 @@ def test_c10_a_name_that_is_no_folder_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD_NAMES)
 def test_c10_other_names_are_taken(name: str) -> None:
     assert recipe_file.from_values(with_value("name", name)).name == name
+
+
+def test_n10_columns_are_named_by_what_they_stand_for() -> None:
+    assert named_columns(" image = my photo,label=kind, split=") == {"image": "my photo", "label": "kind", "split": ""}
+    assert named_columns("") == {}
+
+
+@pytest.mark.parametrize("text", ["photo", "image", "image=", "picture=photo", "image=a,image=b", "image=a;label=b,c"])
+def test_n10_columns_that_say_something_else(text: str) -> None:
+    assert "image=NAME, label=NAME, split=NAME" in refusal("data.columns", text)

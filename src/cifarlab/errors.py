@@ -4,6 +4,7 @@ CifarlabError                 1   a fault of ours
 ├── UsageError                2   a wrong option or argument
 │   └── RecipeError           2   a recipe that cannot be trained
 ├── DataError                 3   data missing, damaged or not what it claims to be
+│   └── AmbiguousDataError    3   data that can be understood in more than one way
 ├── CheckpointError           4   a checkpoint, model file or run folder that cannot be read
 ├── MachineError              5   disk, memory, device
 │   └── MissingExtraError     5   an optional package that is not installed
@@ -41,6 +42,10 @@ class DataError(CifarlabError):
     """Data is missing, damaged or not what it claims to be."""
 
     exit_code = 3
+
+
+class AmbiguousDataError(DataError):
+    """Data can be understood in more than one way; the message names them and what settles it."""
 
 
 class CheckpointError(CifarlabError):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
-from cifarlab.section import Fraction, NonNegative, Positive, ReferenceSpec, Section, Weights
+from cifarlab.section import Columns, Fraction, NonNegative, Positive, ReferenceSpec, Section, Weights
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
@@ -34,6 +34,8 @@ class DataSpec(Section):
     """What the folders at the top of a data set are: its splits or its classes; auto: told from their names."""
     split_names: str = ""
     """Folders or files that are splits under unusual names, such as "train=learn,test=check"."""
+    columns: Columns = ""
+    """Columns of a list or table under unusual names, such as "image=photo,label=kind"; "split=" for no split."""
     follow_links: bool = False
     """Follow symbolic links that leave the data set's folder."""
     skip_bad: bool = False

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifarlab.errors import DataError
+from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.read import open_csv
 from cifarlab.images.images import Images
 from cifarlab.recipe import DataSpec
@@ -133,3 +133,21 @@ def test_csv_that_is_not_there_or_no_text(root, cache):
     (root / "list.csv").write_bytes(np.random.default_rng(0).bytes(2000))
     with pytest.raises(DataError):
         read_csv(root / "list.csv", "train", cache_dir=cache)
+
+
+def test_n08_labels_that_look_alike(root, cache):
+    draw(root / "1.png", 1)
+    draw(root / "2.png", 2)
+    for pair in (("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("1", "1.0")):
+        path = write_csv(root, f"1.png,{pair[0]},train", f"2.png,{pair[1]},test")
+        with pytest.raises(AmbiguousDataError, match=r"names look alike: .* and .*\n.*one name") as caught:
+            read_csv(path, "train", cache_dir=cache)
+        assert all(ascii(label) in str(caught.value) for label in pair)
+
+
+def test_n10_numbers_as_labels_are_in_the_order_of_numbers(root, cache):
+    labels = ["10.0", "-1", "9.5", "9" * 5000]
+    for number in range(4):
+        draw(root / f"{number}.png", number)
+    path = write_csv(root, *(f"{number}.png,{label},train" for number, label in enumerate(labels)))
+    assert read_csv(path, "train", cache_dir=cache).class_names == ("-1", "9.5", "10.0", "9" * 5000)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from cifarlab.console import some
-from cifarlab.errors import DataError
-from cifarlab.images.words import SPLITS, SUFFIXES
+from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.words import SPLITS, SUFFIXES, look_alikes
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ def sorted_by_split(
 ) -> Listing:
     """Order pictures by class and name; the classes are those of train, empty folders among them included.
 
-    Raises DataError where there is no picture, and for classes that only another split has.
+    Raises DataError where there is no picture, and for classes that only another split has; AmbiguousDataError for
+    classes whose names look alike.
     """
     by_split: dict[str, list[ImageFile]] = {split: [] for split in SPLITS}
     for file in files:
@@ -60,6 +65,7 @@ def sorted_by_split(
     used = {split: {file.class_name for file in members} for split, members in splits.items()}
     learnt = used.get("train", set().union(*used.values()))
     class_names = class_order(learnt | set(class_folders))
+    _refuse_look_alikes(source, set(class_names).union(*used.values()))
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
             f"{source} has {len(foreign)} classes without a picture in train: {some(foreign)}.\n"
@@ -71,9 +77,21 @@ def sorted_by_split(
     return Listing(source, class_names, splits)
 
 
+def _refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:
+    """Raise AmbiguousDataError where a class may be written in two ways."""
+    if groups := look_alikes(class_names):
+        # ascii() shows the difference between an accent that is a part of its letter and one that follows it
+        shown = [" and ".join(map(ascii, group)) for group in groups]
+        raise AmbiguousDataError(
+            f"{source} has classes whose names look alike: {some(shown)}.\n"
+            "Give one class one name, or classes that differ names that do, too."
+        )
+
+
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort class names: by value when all are whole numbers, so that 10 follows 9, else by character."""
+    """Sort class names: by value when all are numbers, so that 10 follows 9, else by character."""
     unique = set(names)
-    if all(name.isascii() and name.isdecimal() for name in unique):
-        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    if all(_NUMBER.fullmatch(name) for name in unique):
+        # Decimal, because int refuses text of more than 4,300 digits and float calls long numbers equal
+        return tuple(sorted(unique, key=lambda name: (Decimal(name), name)))
     return tuple(sorted(unique))
