@@ -54,8 +54,7 @@ class Shelf:
     def __init__(self) -> None:
         self.images = {"home": {"train": images(0, 100), "test": images(1)}, "/data/new test!": {"test": images(2)}}
         self.asked: list[tuple[str, str]] = []
-        self.ledger_when_asked: list[int] = []
-        self.run: Run | None = None
+        self.unsplit: set[str] = set()
 
     def splits(self, spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
         return tuple(self.images[spec.source])
@@ -63,11 +62,10 @@ class Shelf:
     def open_source(self, spec: DataSpec, data_dir: Path | None = None) -> Source:
         def read(split: str) -> Images:
             self.asked.append((spec.source, split))
-            assert self.run is not None
-            self.ledger_when_asked.append(len(self.run.test_openings))
             return self.images[spec.source][split]
 
-        return Source(Path(spec.source), Understanding("folder", "", self.splits(spec)), read)
+        own_split = spec.source in self.unsplit
+        return Source(Path(spec.source), Understanding("folder", "", self.splits(spec), own_split=own_split), read)
 
     def load_train_and_val(
         self, data: DataSpec, validation: ValidationSpec, data_dir: Path | None = None
@@ -108,7 +106,6 @@ def run(tmp_path: Path, shelf: Shelf) -> Run:
         temperature=2.0,
     )
     save_model(run.model_file, Mean(3).state_dict(), facts)
-    shelf.run = run
     return run
 
 
@@ -134,13 +131,19 @@ def test_everything_is_left_in_the_run_folder(run: Run, shelf: Shelf, classifier
     assert not list(run.path.glob(".tmp*"))
 
 
-def test_opening_test_is_written_down_before_it_is_loaded(
-    run: Run, shelf: Shelf, classifier: Classifier, caplog: pytest.LogCaptureFixture
+def test_opening_test_is_written_down_before_the_classifier_sees_it(
+    run: Run, classifier: Classifier, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def logits(pixels: np.ndarray) -> np.ndarray:
+        seen.append(len(run.test_openings))
+        return predict(pixels)
+
+    seen, predict = list[int](), classifier.logits
+    monkeypatch.setattr(classifier, "logits", logits)
     caplog.set_level("INFO", "cifarlab")
     for _ in range(2):
         judge(run, "test", reason="curiosity", classifier=classifier)
-    assert shelf.ledger_when_asked == [1, 2]
+    assert seen == [1, 2]
     assert [entry["reason"] for entry in run.test_openings] == ["curiosity", "curiosity"]
     assert "test split opened for the 2nd time" in caplog.text
 
@@ -163,6 +166,14 @@ def test_d22_images_that_changed_are_refused(run: Run, shelf: Shelf, classifier:
         judge(run, split, reason="look", classifier=classifier)
 
 
+def test_n62_images_that_changed_are_not_an_opening(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    judge(run, "test", reason="first", classifier=classifier)
+    shelf.images["home"]["test"] = images(9)
+    with pytest.raises(DataError, match="The test images are not those"):
+        judge(run, "test", reason="second", classifier=classifier)
+    assert [entry["reason"] for entry in run.test_openings] == ["first"]
+
+
 def test_the_first_look_at_test_keeps_the_other_facts(run: Run, shelf: Shelf, classifier: Classifier) -> None:
     before = run.manifest["data"]
     judge(run, "test", reason="look", classifier=classifier)
@@ -175,7 +186,63 @@ def test_other_images_get_names_of_their_own(run: Run, shelf: Shelf, classifier:
     assert result_name("test", source) == "test-new_test_"
     assert all((run.path / file).is_file() for file in result_files("test-new_test_"))
     assert run.evaluation("test") is None and "test_fingerprint" not in run.manifest["data"]
-    assert run.test_openings[0]["reason"] == f"shift, {source}"
+    assert [(entry["reason"], entry["source"]) for entry in run.test_openings] == [("shift", source)]
+
+
+def test_n18_all_images_of_a_folder_without_splits_are_evaluated(
+    run: Run, shelf: Shelf, classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cifarlab")
+    shelf.images["new"], shelf.unsplit = {"train": images(3, 40), "test": images(4, 10)}, {"new"}
+    for split in (None, "test"):
+        found = judge(run, split, reason="shift", classifier=classifier, source="new")
+        assert (found.split, found.num_images, found.num_skipped) == ("all", 50, 0)
+    together = np.concatenate([shelf.images["new"][split].pixels for split in ("train", "test")])
+    stored = predictions.read(run.predictions_file("all-new"))
+    assert np.array_equal(stored.logits, classifier.logits(together))
+    assert "new has no splits: evaluating all of its 50 images" in caplog.text
+    assert "new opened for the 2nd time" in caplog.text
+
+
+def test_n18_other_images_with_splits_are_their_test_split_unless_another_is_named(
+    run: Run, shelf: Shelf, classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "cifarlab")
+    shelf.images["new"] = {"train": images(3, 40), "val": images(5, 8), "test": images(4, 10)}
+    assert judge(run, reason="shift", classifier=classifier, source="new").num_images == 10
+    assert "new has train, val, test: evaluating test" in caplog.text
+    assert judge(run, "val", reason="shift", classifier=classifier, source="new").num_images == 8
+    del shelf.images["new"]["test"], shelf.images["new"]["val"]
+    assert judge(run, reason="shift", classifier=classifier, source="new").split == "train"
+    assert [entry["source"] for entry in run.test_openings] == ["new"]
+    with pytest.raises(UsageError, match="has no test split"):
+        judge(run, "test", reason="shift", classifier=classifier, source="new")
+
+
+def test_n18_the_images_of_the_run_are_not_other_images(
+    run: Run, shelf: Shelf, classifier: Classifier, tmp_path: Path
+) -> None:
+    home = tmp_path / "pets"
+    home.mkdir()
+    shelf.images[str(home)], shelf.unsplit = shelf.images["home"], {str(home)}
+    run.write_recipe(recipe_file.override(run.recipe, "data.source", str(home)))
+    with pytest.raises(UsageError, match=r"was trained on.*\nLeave --data out"):
+        judge(run, reason="shift", classifier=classifier, source=str(home))
+
+
+def test_n18_an_opening_is_what_was_evaluated(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    shelf.images["fox"] = {"train": images(0, names=("cat", "fox")), "test": images(1, names=("cat", "fox"))}
+    for unsplit in (set[str](), {"fox"}):
+        shelf.unsplit = unsplit
+        with pytest.raises(DataError, match="classes of these images are not those"):
+            judge(run, reason="look", classifier=classifier, source="fox")
+    assert run.test_openings == []
+
+
+def test_n18_openings_of_other_images_are_counted_for_themselves(run: Run, shelf: Shelf) -> None:
+    sources = [None, "new", "new", None]
+    assert [run.open_test("look", source) for source in sources] == [1, 1, 2, 2]
+    assert [entry.get("source") for entry in run.test_openings] == sources
 
 
 @pytest.mark.parametrize("names", [("cat", "dog"), ("dog", "cat", "owl"), ("cat", "dog", "yak")])

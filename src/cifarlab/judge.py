@@ -19,16 +19,19 @@ from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source
 from cifarlab.images.sources import data_spec, open_source, splits
+from cifarlab.images.words import SPLITS
 from cifarlab.recipe import DataSpec
 from cifarlab.runs import Run
 
-SPLITS = ("train", "val", "test")
+ALL = "all"
+"""In place of a split: every picture of a data set that comes without splits."""
 
 
 def judge(
     run: Run,
-    split: str = "val",
+    split: str | None = None,
     *,
     reason: str = "asked for in Python",
     tta: str = "none",
@@ -38,24 +41,28 @@ def judge(
 ) -> Evaluation:
     """Evaluate a run's classifier on a split and write everything into the run folder, which the caller has locked.
 
-    Opening the test split is written into the ledger, with `reason`, before it is loaded. `source` names other
-    images of the same classes; their results get names of their own (`result_name`).
+    split: train, val or test; unset: val. `source` names other images of the same classes, whose results get names of
+    their own (`result_name`); unset, `split` is the last that they have, and where they come without splits all of them
+    are evaluated. An evaluation on test or on all of other images is an opening: it is written into the ledger, with
+    `reason`, when the images have been accepted and before the classifier sees them.
     Raises CheckpointError when the run left no classifier, DataError when the images are not those of the run,
     UsageError for a split that it does not have.
     """
-    if split not in SPLITS:
+    if split not in (None, *SPLITS):
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
     classifier = classifier or _load(run)
-    require(split, run.recipe.data if source is None else data_spec(source), data_dir)
-    if split == "test":
-        count = run.open_test(reason if source is None else f"{reason}, {source}")
-        log.info(f"test split opened for the {_ordinal(count)} time")
     if source is None:
+        split = split or "val"
         images = _own_images(run, split, classifier, data_dir)
         _check_fingerprint(run, split, images)
     else:
-        images = open_source(data_spec(source, image_size=classifier.card.image_size), data_dir).load(split)
+        split, images = _other_images(run, split, classifier, source, data_dir)
     _check_classes(run, classifier, images)
+    if split in ("test", ALL):
+        what = "test split" if source is None else source
+        log.info(f"{what} opened for the {_ordinal(run.open_test(reason, source))} time")
+    if source is None:
+        run.update_manifest(data={**run.manifest["data"], f"{split}_fingerprint": images.fingerprint})
     evaluation, logits = evaluate(
         classifier.logits, images, split=split, tta=tta, temperature=classifier.card.temperature
     )
@@ -122,6 +129,7 @@ def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | N
     """The split as the recipe defines it; val is held out again, by the same seed."""
     recipe = run.recipe
     if split == "test":
+        require(split, recipe.data, data_dir)
         data = recipe.data.model_copy(update={"image_size": classifier.card.image_size})
         return open_source(data, data_dir).load("test")
     train, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
@@ -132,13 +140,37 @@ def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | N
     return val
 
 
+def _other_images(
+    run: Run, split: str | None, classifier: Classifier, source: str, data_dir: Path | None
+) -> tuple[str, Images]:
+    """Other images, prepared as the network knows them, and which split they are."""
+    data = run.recipe.data
+    found = open_source(data_spec(source, image_size=classifier.card.image_size, fit=data.fit), data_dir)
+    if not found.understanding.own_split:
+        if split is None:
+            split = found.splits[-1]
+            log.info(f"{source} has {', '.join(found.splits)}: evaluating {split}")
+        return split, found.load(split)
+    if _is_home(found, data):
+        raise UsageError(
+            f"{source} holds the images that {run.path} was trained on, so its accuracy on all of them says little.\n"
+            "Leave --data out, and choose a part of them with --split."
+        )
+    images = found.load_all()
+    log.info(f"{source} has no splits: evaluating all of its {len(images):,} images")
+    return ALL, images
+
+
+def _is_home(found: Source, data: DataSpec) -> bool:
+    """Whether a source is the one that a run was trained on."""
+    home = Path(data.source).expanduser()
+    return home.exists() and home.resolve() == found.path.resolve()
+
+
 def _check_fingerprint(run: Run, split: str, images: Images) -> None:
-    """Refuse images that are not those of the first look at this split; the first look is written down."""
-    data = run.manifest["data"]
-    before = data.get(f"{split}_fingerprint")
-    if before is None:
-        run.update_manifest(data={**data, f"{split}_fingerprint": images.fingerprint})
-    elif before != images.fingerprint:
+    """Refuse images that are not those of the first look at this split."""
+    before = run.manifest["data"].get(f"{split}_fingerprint")
+    if before not in (None, images.fingerprint):
         raise DataError(
             f"The {split} images are not those that {run.path} was trained or judged on.\n"
             f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... To judge other images, name them with --data."

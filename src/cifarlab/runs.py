@@ -176,16 +176,20 @@ class Run:
             return None
         return self._read_json(f"evaluation-{name}.json")
 
-    def open_test(self, reason: str) -> int:
-        """Enter an opening of the test split into the ledger; returns how many there are with it."""
+    def open_test(self, reason: str, source: str | None = None) -> int:
+        """Enter an opening of the test split, or of the other images that `source` names, into the ledger.
+
+        Returns how often these images have been opened, this time included.
+        """
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        entries = [*self.test_openings, {"time": time, "reason": reason}]
+        entry = {"time": time, "reason": reason} | ({} if source is None else {"source": source})
+        entries = [*self.test_openings, entry]
         write_atomic(self.path / "test-ledger.jsonl", "".join(f"{json.dumps(entry)}\n" for entry in entries))
-        return len(entries)
+        return sum(each.get("source") == source for each in entries)
 
     @property
     def test_openings(self) -> list[dict[str, str]]:
-        """When and why the test split was opened."""
+        """When and why the test split was opened, or other images, whose `source` is named then."""
         path = self.path / "test-ledger.jsonl"
         try:
             return [_entry(line) for line in path.read_text("utf-8").splitlines()]

@@ -111,7 +111,7 @@ def test_json_is_the_evaluation_and_its_files(run: Run, capsys: pytest.CaptureFi
 
 
 def test_other_data_says_so(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    call(run.path, "--split", "test", "--data", "new")
+    call(run.path, "--data", "new")
     assert "images of new" in capsys.readouterr().out
     assert run.evaluation("test") is None and run.evaluation("test-new") is not None
 

@@ -169,6 +169,13 @@ def test_other_pixels_and_repeated_openings_are_pointed_out(make_run, read) -> N
     assert "3 training images could not be read" in page.text
 
 
+def test_n18_other_images_that_were_evaluated_are_not_openings_of_the_test_split(make_run, read) -> None:
+    run = make_run()
+    run.open_test("look", "/data/new")
+    text = read(write_report(run)).text
+    assert "Test split opened once" in text and "opened 2 times" not in text
+
+
 # Damage
 
 LOST = {

@@ -35,11 +35,21 @@ class Tta(StrEnum):
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    split: Annotated[Split, typer.Option(help="What to judge on; every opening of test is written down.")] = Split.VAL,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            help="What to evaluate on; unset: val, or the test split of --data. Every opening of test is written down."
+        ),
+    ] = None,
     tta: Annotated[
         Tta | None, typer.Option(help="Test-time augmentation, a number of its own; unset: as the recipe says.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Other images with the same classes: a name or a path.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Other images with the same classes: a name or a path. Without splits, all of them are evaluated."
+        ),
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
@@ -61,7 +71,7 @@ def evaluate(
             source=data,
             data_dir=data_dir,
         )
-    _print(opened, result_name(split, data), evaluation, data, as_json)
+    _print(opened, result_name(evaluation.split, data), evaluation, data, as_json)
     if evaluation.num_skipped:
         raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")
 

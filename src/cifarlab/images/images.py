@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -83,3 +84,16 @@ class Images:
         mean = weights @ levels
         std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 0.0))
         return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
+
+def join(parts: Sequence[Images]) -> Images:
+    """The images of several splits of one data set as one, in memory; they have one size and the same classes."""
+    first = parts[0]
+    assert all(part.class_names == first.class_names for part in parts)
+    return replace(
+        first,
+        pixels=np.concatenate([part.pixels for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        skipped=tuple(text for part in parts for text in part.skipped),
+        names=tuple(name for part in parts for name in part.names or ()) or None,
+    )

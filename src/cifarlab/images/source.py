@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cifarlab.errors import UsageError
-from cifarlab.images.images import Images
+from cifarlab.images.images import Images, join
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Understanding:
     the parts mean. splits: those that there are, in the order train, val, test. counts: split -> class -> pictures,
     where that is known without decoding any; else empty. left_out: reason -> names of what is not used for that reason.
     settled: the fields of `DataSpec` that make every later reading decide the same way, whatever else turns up.
+    own_split: whether train and test were drawn by us, because the data set comes without splits.
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Understanding:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
+    own_split: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,7 @@ class Source:
                 "A validation split is held out of train by validation.size."
             )
         return self.read(split)
+
+    def load_all(self) -> Images:
+        """Load the images of all splits as one, split by split; raises DataError for what cannot be read."""
+        return join([self.read(split) for split in self.splits])

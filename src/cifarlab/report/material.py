@@ -41,6 +41,7 @@ class Material:
     facts: Facts
     rows: list[Row]
     openings: list[dict[str, str]]
+    """Of the run's own test split."""
     result: Result | None
     """Of test, else of val."""
     damages: tuple[str, ...]
@@ -67,7 +68,7 @@ def collect(run: Run) -> Material:
     recipe = reader.read(lambda: run.recipe, None)
     facts = reader.read(partial(read_facts, run), Facts())
     rows = reader.read(partial(_epochs, run), [])
-    openings = reader.read(lambda: run.test_openings, [])
+    openings = [entry for entry in reader.read(lambda: run.test_openings, []) if "source" not in entry]
     if openings and not (run.path / "evaluation-test.json").exists() and facts.status == "complete":
         reader.damages.append(f"{run.path / 'evaluation-test.json'} is missing, although the test split was opened.")
     return Material(run, recipe, facts, rows, openings, _result(run, reader), tuple(reader.damages))

@@ -7,10 +7,13 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from cifarlab.errors import DataError
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.listing import ImageFile
+from cifarlab.images.folders.read import open_csv, open_folder
+from cifarlab.recipe import DataSpec
 
 
 def named(*names: str) -> list[ImageFile]:
@@ -100,3 +103,27 @@ def test_a_users_file_that_does_not_fit(tmp_path, text, message):
     (tmp_path / "splits.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         own_split.assign(named("a/1.png", "a/2.png"), tmp_path / "splits.csv", None)
+
+
+def test_n18_a_split_of_our_own_is_told_from_one_that_came_with_the_data(tmp_path):
+    root, names = tmp_path / "data", [f"{folder}/{number}.png" for folder in "ab" for number in range(5)]
+    for level, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (level,) * 3).save(root / name)
+
+    def opened(path, opener=open_folder):
+        return opener(path, DataSpec(), tmp_path / "cache")
+
+    assert opened(root).understanding.own_split and opened(root).splits == ("train", "test")
+    every = opened(root).load_all()
+    assert sorted(every.pixels[:, 0, 0, 0].tolist()) == list(range(10)) and set(every.names) == set(names)
+    assert [every.class_names[label] for label in every.labels] == [name[0] for name in every.names]
+    table = root / "list.csv"
+    table.write_text("\n".join(["image,label", *(f"{name},{name[0]}" for name in names)]))
+    assert opened(table, open_csv).understanding.own_split
+    table.write_text("\n".join(["image,label,split", *(f"{name},{name[0]},train" for name in names)]))
+    assert not opened(table, open_csv).understanding.own_split
+    (root / "splits.csv").write_text("\n".join(["image,split", *(f"{name},train" for name in names)]))
+    assert not opened(root).understanding.own_split
+    root.rename(root.with_name("train"))
+    assert not opened(tmp_path).understanding.own_split

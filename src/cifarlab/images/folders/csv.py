@@ -31,9 +31,10 @@ def list_csv(path: Path, kept_file: Path | None) -> Listing:
             files.append(ImageFile.at(str(file), name, printable(label), _status(file)))
     if problems:
         raise DataError(f"{path} cannot be used: {some(problems)}.\nCorrect these rows.")
-    if "" in split_of.values():
+    is_drawn = "" in split_of.values()
+    if is_drawn:
         split_of = own_split.assign(files, None, kept_file)
-    return sorted_by_split(path, files, split_of, ())
+    return sorted_by_split(path, files, split_of, (), is_drawn)
 
 
 def _csv_rows(path: Path) -> list[dict[str, str | None]]:

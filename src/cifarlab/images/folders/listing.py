@@ -38,15 +38,23 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """A data set before decoding: its classes, and its pictures by split, sorted by class and name."""
+    """A data set before decoding: its classes, and its pictures by split, sorted by class and name.
+
+    own_split: whether the splits were drawn by us.
+    """
 
     source: Path
     class_names: tuple[str, ...]
     splits: dict[str, list[ImageFile]]
+    own_split: bool = False
 
 
 def sorted_by_split(
-    source: Path, files: Iterable[ImageFile], split_of: Mapping[str, str], class_folders: Iterable[str]
+    source: Path,
+    files: Iterable[ImageFile],
+    split_of: Mapping[str, str],
+    class_folders: Iterable[str],
+    is_drawn: bool,
 ) -> Listing:
     """Order pictures by class and name; the classes are those of train, empty folders among them included.
 
@@ -74,7 +82,7 @@ def sorted_by_split(
     rank = {name: number for number, name in enumerate(class_names)}
     for members in splits.values():
         members.sort(key=lambda file: (rank[file.class_name], file.name))
-    return Listing(source, class_names, splits)
+    return Listing(source, class_names, splits, is_drawn)
 
 
 def _refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:

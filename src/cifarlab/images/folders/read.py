@@ -50,7 +50,7 @@ def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 
 
 def _open(kind: str, listing: Listing, spec: DataSpec, place: Path) -> Source:
-    understanding = Understanding(kind, "", tuple(listing.splits))
+    understanding = Understanding(kind, "", tuple(listing.splits), own_split=listing.own_split)
     return Source(
         listing.source, understanding, lambda split: _read(listing, split, spec.image_size, spec.skip_bad, place)
     )

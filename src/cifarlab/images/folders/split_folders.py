@@ -28,13 +28,14 @@ def list_folder(root: Path, kept_file: Path | None) -> Listing:
             files.append(ImageFile.at(f"{root}/{name}", name, printable(parts[depth]), status))
     if loose:
         log.warning("Left out, because they lie in no class folder of %s: %s.", root, some(loose))
+    is_drawn = not has_splits and not (root / own_split.FILE_NAME).is_file()
     if has_splits:
         assigned = {file.name: SPLIT_NAMES[file.name.split("/")[0].lower()] for file in files}
     else:
         assigned = own_split.assign(files, root / own_split.FILE_NAME, kept_file)
     folders = [name.split("/") for name in found.folders if name.count("/") == depth]
     train_folders = [parts for parts in folders if not has_splits or split_of(parts[0]) == "train"]
-    return sorted_by_split(root, files, assigned, [printable(parts[depth]) for parts in train_folders])
+    return sorted_by_split(root, files, assigned, [printable(parts[depth]) for parts in train_folders], is_drawn)
 
 
 def _has_split_folders(root: Path, folders: Sequence[str]) -> bool:
