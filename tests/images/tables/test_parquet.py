@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from cifarlab.errors import DataError
+from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.archives.official import CIFAR10_NAMES
-from cifarlab.images.tables.parquet import parquet_files, read_parquet
+from cifarlab.images.sources import data_spec
+from cifarlab.images.tables.parquet import open_parquet, read_parquet, recognise_parquet
 
-random = np.random.default_rng(0)
-
-
-def picture(height: int = 32, width: int = 32) -> np.ndarray:
-    return random.integers(0, 256, (height, width, 3), np.uint8)
+ANIMALS = ["zebra", "ant", "moose"]
 
 
-def encode(array: np.ndarray, kind: str = "PNG", **options) -> bytes:
-    target = io.BytesIO()
-    Image.fromarray(array).save(target, kind, **options)
-    return target.getvalue()
+def understanding(path: Path, **options):
+    """What the reader makes of a file or folder."""
+    opener = open_parquet if path.is_file() else recognise_parquet
+    return opener(path, data_spec(path, **options), path / "unused").understanding
 
 
-def write(
-    path: Path, contents: list[bytes | None], labels: list[int | None], names=None, image="img", label="label"
-) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    images = pa.array([content and {"bytes": content, "path": None} for content in contents], kind)
-    table = pa.table({image: images, label: pa.array(labels, pa.int64())})
-    if names is not None:
-        features = {label: {"names": names, "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    pq.write_table(table, path)
-    return path
-
-
-def test_lossless_formats_keep_every_pixel(tmp_path: Path) -> None:
+def test_lossless_formats_keep_every_pixel(write, encode, picture, tmp_path: Path) -> None:
     arrays = [picture() for _ in range(6)]
     grey = picture()[:, :, 0]
     contents = [
@@ -58,7 +39,7 @@ def test_lossless_formats_keep_every_pixel(tmp_path: Path) -> None:
     assert images.class_names == ("cat", "dog") and images.original is None
 
 
-def test_transparency_and_orientation_take_the_long_way(tmp_path: Path) -> None:
+def test_transparency_and_orientation_take_the_long_way(write, encode, picture, tmp_path: Path) -> None:
     array = picture()
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
@@ -69,40 +50,28 @@ def test_transparency_and_orientation_take_the_long_way(tmp_path: Path) -> None:
     assert (images.pixels[1] == 255).all()
 
 
-def test_shards_come_in_order_from_a_subfolder(tmp_path: Path) -> None:
+def test_shards_come_in_order_from_a_subfolder(write, encode, picture, tmp_path: Path) -> None:
     arrays = [picture() for _ in range(5)]
     for number, rows in enumerate([slice(0, 2), slice(2, 4), slice(4, 5)]):
         name = f"train-{number:05}-of-00003.parquet"
         write(tmp_path / "data" / name, [encode(array) for array in arrays[rows]], [number] * len(arrays[rows]))
-    write(tmp_path / "data/validation-00000-of-00001.parquet", [encode(arrays[0])], [4])
-    assert set(parquet_files(tmp_path)) == {"train", "val"}
+    write(tmp_path / "data/validation-00000-of-00001.parquet", [encode(arrays[0])], [2])
     images = read_parquet(tmp_path, "train")
     assert np.array_equal(images.pixels, np.stack(arrays).transpose(0, 3, 1, 2))
     assert images.labels.tolist() == [0, 0, 1, 1, 2]
-    assert images.class_names == ("0", "1", "2", "3", "4"), "labels of all splits count"
-
-
-def test_a_missing_shard_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path / "train-00001-of-00002.parquet", [encode(picture())], [0])
-    with pytest.raises(DataError, match="has 1 of the 2 files"):
-        read_parquet(tmp_path, "train")
-
-
-def test_a_single_file_is_the_split_of_its_name(tmp_path: Path) -> None:
-    assert set(parquet_files(write(tmp_path / "test-00000-of-00001.parquet", [], []))) == {"test"}
-    assert set(parquet_files(write(tmp_path / "birds.parquet", [], []))) == {"train"}
-    assert parquet_files(tmp_path / "absent") == {}
+    assert understanding(tmp_path).splits == ("train", "val")
+    assert understanding(tmp_path).counts == {"train": {"0": 2, "1": 2, "2": 1}, "val": {"0": 0, "1": 0, "2": 1}}
 
 
 @pytest.mark.parametrize(("folder", "names"), [("cifar10", CIFAR10_NAMES), ("other", tuple("0123456789"))])
-def test_names_without_metadata(folder: str, names: tuple[str, ...], tmp_path: Path) -> None:
+def test_names_without_metadata(folder: str, names: tuple[str, ...], write, encode, picture, tmp_path: Path) -> None:
     content = encode(picture())
-    write(tmp_path / folder / "train.parquet", [content] * 9, [0, 1, 2, 3, 4, 5, 6, 7, 8])
+    write(tmp_path / folder / "train.parquet", [content] * 10, [*range(10)])
     write(tmp_path / folder / "test.parquet", [content], [9])
     assert read_parquet(tmp_path / folder, "train").class_names == names
 
 
-def test_jpeg_of_cifar_is_known_to_be_re_encoded(tmp_path: Path) -> None:
+def test_jpeg_of_cifar_is_known_to_be_re_encoded(write, encode, picture, tmp_path: Path) -> None:
     jpeg, png = encode(picture(), "JPEG"), encode(picture())
     write(tmp_path / "j/train.parquet", [jpeg], [0], list(CIFAR10_NAMES))
     write(tmp_path / "p/train.parquet", [png], [0], list(CIFAR10_NAMES))
@@ -118,67 +87,184 @@ def test_jpeg_of_cifar_is_known_to_be_re_encoded(tmp_path: Path) -> None:
     assert "re-encoded as JPEG" in found["j"].note
 
 
-def test_one_size_is_kept_and_larger_ones_follow_image_size(tmp_path: Path) -> None:
+def test_one_size_is_kept_and_larger_ones_follow_image_size(write, encode, picture, tmp_path: Path) -> None:
     write(tmp_path / "s/train.parquet", [encode(picture(28, 40))] * 2, [0, 0])
     write(tmp_path / "l/train.parquet", [encode(picture(96, 96))] * 2, [0, 0])
     assert read_parquet(tmp_path / "s", "train").size == (28, 40)
-    assert read_parquet(tmp_path / "s", "train", image_size=48).size == (28, 40)
+    assert read_parquet(tmp_path / "s", "train", data_spec("", image_size=48)).size == (28, 40)
     assert read_parquet(tmp_path / "l", "train").size == (96, 96)
-    assert read_parquet(tmp_path / "l", "train", image_size=48).size == (48, 48)
+    assert read_parquet(tmp_path / "l", "train", data_spec("", image_size=48)).size == (48, 48)
 
 
-def test_several_sizes_need_an_image_size(tmp_path: Path) -> None:
+def test_several_sizes_need_an_image_size(write, encode, picture, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [encode(picture(32, 32)), encode(picture(40, 48))], [0, 0])
     with pytest.raises(DataError, match=r"row 1 has 48 x 40 pixels; the first 32 x 32\.\nSet data\.image_size"):
         read_parquet(tmp_path, "train")
     with pytest.raises(DataError, match=r"Set data\.image_size"):
-        read_parquet(tmp_path, "train", skip_bad=True)
-    assert read_parquet(tmp_path, "train", image_size=36).size == (36, 36)
+        read_parquet(tmp_path, "train", data_spec("", skip_bad=True))
+    assert read_parquet(tmp_path, "train", data_spec("", image_size=36)).size == (36, 36)
 
 
-def test_images_that_cannot_be_decoded(tmp_path: Path) -> None:
+def test_images_that_cannot_be_decoded(write, encode, picture, tmp_path: Path) -> None:
     good = [encode(picture(48, 48)) for _ in range(2)]
     cut = encode(picture(48, 48), "JPEG")[:-200]
     write(tmp_path / "train.parquet", [b"no picture", good[0], None, cut, good[1]], [0, 1, 2, 3, 4])
     with pytest.raises(DataError, match=r"train\.parquet row 0: .*\n.*--skip-bad"):
         read_parquet(tmp_path, "train")
-    images = read_parquet(tmp_path, "train", skip_bad=True)
-    assert images.labels.tolist() == [1, 4] and images.size == (48, 48) and len(images.class_names) == 5
+    images = read_parquet(tmp_path, "train", data_spec("", skip_bad=True))
+    assert images.labels.tolist() == [1, 4] and images.size == (48, 48) and images.num_classes == 5
     assert [text.split(":")[0] for text in images.skipped] == [f"train.parquet row {row}" for row in (0, 2, 3)]
 
 
-@pytest.mark.parametrize(("label", "found"), [(2, "row 1 has the label 2; there are 2 classes"), (-1, "label -1")])
-def test_d14_label_out_of_range(label: int, found: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("label", "found"), [(2, "row 1 has the label 2; there are 2 classes"), (-2, "label -2")])
+def test_d14_label_out_of_range(label: int, found: str, write, encode, picture, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [encode(picture())] * 2, [0, label], ["a", "b"])
     with pytest.raises(DataError, match=found):
         read_parquet(tmp_path, "train")
 
 
-def test_files_that_are_not_as_they_should_be(tmp_path: Path) -> None:
+def test_files_that_are_not_as_they_should_be(write, encode, picture, tmp_path: Path) -> None:
     content = encode(picture())
     write(tmp_path / "empty/train.parquet", [content, content], [0, None])
-    write(tmp_path / "column/train.parquet", [content], [0], image="picture")
+    (tmp_path / "column").mkdir()
+    pq.write_table(pa.table({"img": ["text"], "label": [0]}), tmp_path / "column/train.parquet")
     write(tmp_path / "names/train.parquet", [content], [0], names="abc")
     (tmp_path / "text").mkdir()
     (tmp_path / "text/train.parquet").write_text("no parquet")
-    pq.write_table(pa.table({"img": ["text"], "label": [0]}), tmp_path / "text/test.parquet")
     cases = {
-        "empty": "whole number, found int64, 1 empty",
-        "column": "needs a column img or image; it has picture, label",
-        "names": "no list of strings",
+        "empty": r"row 1 has no label \(it is empty or -1\), and 1 of train in all",
+        "column": "must hold encoded images .*its type is string",
+        "names": "not a list of strings",
         "text": "Cannot read",
     }
     for folder, message in cases.items():
         with pytest.raises(DataError, match=message):
             read_parquet(tmp_path / folder, "train")
-    with pytest.raises(DataError, match="must be encoded bytes, found string"):
-        read_parquet(tmp_path / "text/test.parquet", "test")
 
 
-def test_d04_truncated_parquet(tmp_path: Path) -> None:
+def test_d04_truncated_parquet(write, encode, picture, tmp_path: Path) -> None:
     path = write(tmp_path / "train.parquet", [encode(picture())] * 3, [0, 1, 2], ["a", "b", "c"])
     whole = path.read_bytes()
     for length in np.linspace(0, len(whole) - 1, 64).astype(int):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError, match="Cannot read"):
             read_parquet(tmp_path, "train")
+
+
+def test_n03_classes_are_matched_by_name(write, encode, picture, tmp_path: Path) -> None:
+    contents = [encode(picture()) for _ in range(3)]
+    write(tmp_path / "train.parquet", contents, [0, 1, 2], ANIMALS)
+    write(tmp_path / "test.parquet", contents, [0, 1, 2], ["ant", "moose", "zebra"])
+    train, test = (read_parquet(tmp_path, split) for split in ("train", "test"))
+    assert train.class_names == test.class_names == tuple(ANIMALS), "the order is that of train"
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [1, 2, 0])
+    write(tmp_path / "test.parquet", contents, [0, 1, 2], ["ant", "moose", "gnu"])
+    with pytest.raises(DataError, match=r"different classes.\n.*zebra, ant, moose.\n.*ant, moose, gnu"):
+        recognise_parquet(tmp_path, data_spec(tmp_path), tmp_path)
+
+
+def test_n03_labels_as_text(write, encode, picture, tmp_path: Path) -> None:
+    contents = [encode(picture()) for _ in range(3)]
+    write(tmp_path / "train.parquet", contents, ANIMALS)
+    write(tmp_path / "test.parquet", contents[:2], ["moose", "ant"])
+    images = read_parquet(tmp_path, "test")
+    assert images.class_names == ("ant", "moose", "zebra") and images.labels.tolist() == [1, 0]
+
+
+def test_n09_a_column_of_splits_divides_a_file(write, encode, picture, tmp_path: Path) -> None:
+    arrays = [picture() for _ in range(4)]
+    splits = ["train", "test", "TRAIN ", "validation"]
+    path = write(tmp_path / "all.parquet", [*map(encode, arrays)], [0, 1, 1, 0], ["a", "b"], Split=splits)
+    assert understanding(path).splits == ("train", "val", "test")
+    assert read_parquet(path, "train").labels.tolist() == [0, 1]
+    test = read_parquet(path, "test")
+    assert test.labels.tolist() == [1] and np.array_equal(test.pixels[0].transpose(1, 2, 0), arrays[1])
+    assert understanding(path, columns="split=").counts == {"train": {"a": 2, "b": 2}}
+
+
+def test_n09_a_column_of_splits_that_does_not_fit(write, encode, picture, tmp_path: Path) -> None:
+    contents = [encode(picture())] * 2
+    path = write(tmp_path / "all.parquet", contents, [0, 1], split=["train", "fold 3"])
+    with pytest.raises(DataError, match=r"row 1 has the split 'fold 3'.*\n.*--columns split="):
+        understanding(path)
+    path = write(tmp_path / "train.parquet", contents, [0, 1], split=["train", "test"])
+    with pytest.raises(AmbiguousDataError, match="called after train, but its column split says test"):
+        understanding(path)
+    assert understanding(path, columns="split=").splits == ("train",)
+
+
+def test_n12_folders_called_after_a_configuration(write, encode, picture, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / f"mnist/{split}-00000-of-00001.parquet", [encode(picture())] * 2, [0, 1], ["a", "b"])
+    (tmp_path / "README.md").write_text("# MNIST")
+    assert understanding(tmp_path).splits == ("train", "test")
+    write(tmp_path / "fashion/train-00000-of-00001.parquet", [encode(picture())] * 2, [0, 1], ["a", "b"])
+    with pytest.raises(AmbiguousDataError, match=r"holds 2 data sets.\n.*/fashion \(1 files\), .*/mnist \(2 files\)"):
+        understanding(tmp_path)
+    assert understanding(tmp_path / "fashion").splits == ("train",)
+
+
+def test_n12_a_table_that_names_no_split_is_train(write, encode, picture, tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / f"part-{number}.parquet", [encode(picture())], [number])
+    found = understanding(tmp_path)
+    assert found.splits == ("train",) and found.rule == "No file is called after a split, so all of it is train."
+
+
+def test_n12_tables_without_images_are_left_out(write, encode, picture, tmp_path: Path) -> None:
+    write(tmp_path / "data/train.parquet", [encode(picture())], [0])
+    pq.write_table(pa.table({"file": ["a"]}), tmp_path / "metadata.parquet")
+    assert understanding(tmp_path).left_out == {"without images": ["metadata.parquet"]}
+
+
+def test_n12_pictures_beside_tables(write, encode, picture, tmp_path: Path) -> None:
+    """A picture of the README changes nothing; folders of pictures are another data set."""
+    write(tmp_path / "data/train.parquet", [encode(picture())], [0])
+    for name in ("assets/logo.png", "photos/1.png"):
+        (tmp_path / name).parent.mkdir()
+        assert understanding(tmp_path).splits == ("train",)
+        (tmp_path / name).write_bytes(encode(picture()))
+    with pytest.raises(AmbiguousDataError, match=r"folders of pictures and also pictures in parquet \(.*/data\)"):
+        understanding(tmp_path)
+    pq.write_table(pa.table({"file": ["a"]}), tmp_path / "data/train.parquet")
+    assert recognise_parquet(tmp_path, data_spec(tmp_path), tmp_path) is None, "a list beside folders of pictures"
+
+
+def test_n18_a_test_split_without_labels_is_left_out(write, encode, picture, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [encode(picture())] * 2, [0, 1], ["a", "b"])
+    write(tmp_path / "test.parquet", [encode(picture())] * 2, [-1, -1], ["a", "b"])
+    found = understanding(tmp_path)
+    assert found.splits == ("train",) and found.left_out == {"without labels": ["test"]}
+
+
+def test_n18_labels_in_train_alone(write, encode, picture, tmp_path: Path) -> None:
+    for name, label in {"train": "kind", "test": "id"}.items():
+        write(tmp_path / f"{name}.parquet", [encode(picture())] * 2, [0, 1], label=label)
+    with pytest.raises(DataError, match=r"train\.parquet has no column of labels\. It has: img .*, kind \(int64\)"):
+        understanding(tmp_path)
+    with pytest.raises(DataError, match="no column of labels called 'sort'"):
+        understanding(tmp_path, columns="label=sort")
+    assert understanding(tmp_path, columns="label=kind").left_out == {"without labels": ["test"]}
+
+
+def test_n67_a_split_without_rows_is_left_out(write, encode, picture, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [encode(picture())] * 2, [0, 1], ["a", "b"])
+    write(tmp_path / "val.parquet", [], [], ["a", "b"])
+    assert understanding(tmp_path).left_out == {"empty": ["val"]}
+    write(tmp_path / "train.parquet", [], [], ["a", "b"])
+    with pytest.raises(DataError, match=r"train\.parquet: no row has a label"):
+        understanding(tmp_path)
+
+
+def test_n67_class_names_that_are_not_text(write, encode, picture, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [encode(picture())] * 2, [0, 1], ["\ud800", "b"])
+    images = read_parquet(tmp_path, "train")
+    assert images.class_names == ("\\ud800", "b") and len(images.fingerprint) == 64
+
+
+def test_pictures_that_lie_elsewhere(write, tmp_path: Path) -> None:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array([{"bytes": None, "path": "cat/1.png"}], kind), "label": [0]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"row 0: the file holds only the path of this image, cat/1.png"):
+        read_parquet(tmp_path, "train")

@@ -73,7 +73,7 @@ def sorted_by_split(
     used = {split: {file.class_name for file in members} for split, members in splits.items()}
     learnt = used.get("train", set().union(*used.values()))
     class_names = class_order(learnt | set(class_folders))
-    _refuse_look_alikes(source, set(class_names).union(*used.values()))
+    refuse_look_alikes(source, set(class_names).union(*used.values()))
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
             f"{source} has {len(foreign)} classes without a picture in train: {some(foreign)}.\n"
@@ -85,7 +85,7 @@ def sorted_by_split(
     return Listing(source, class_names, splits, is_drawn)
 
 
-def _refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:
+def refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:
     """Raise AmbiguousDataError where a class may be written in two ways."""
     if groups := look_alikes(class_names):
         # ascii() shows the difference between an accent that is a part of its letter and one that follows it

@@ -1,0 +1,224 @@
+"""What the columns of a parquet file are: which holds the images, which the labels, and what its numbers mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cifarlab.console import printable, some
+from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.tables import labels
+from cifarlab.images.tables.labels import Labels
+from cifarlab.section import named_columns
+
+IMAGE_NAMES = ("image", "images", "img", "imgs", "picture", "photo", "jpg", "jpeg", "png", "webp", "pixels")
+LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "category", "cls")
+SPLIT_NAME = "split"
+"""What columns are called, in any case."""
+
+_LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one file that are used: no label where it has none, no split where it has no such column.
+
+    class_names: the list that the labels are numbers into, as Hugging Face's datasets declare it; empty without one.
+    """
+
+    image: str
+    label: str | None
+    split: str | None
+    class_names: tuple[str, ...]
+    num_rows: int
+
+
+def has_images(path: Path) -> bool:
+    """Whether a column of a file may hold encoded images."""
+    with opened(path) as file:
+        return any(_is_encoded(field.type) for field in file.schema_arrow)
+
+
+def choose(path: Path, wanted: str) -> Columns:
+    """Tell the columns of a file by their types and names, or as `wanted` (`DataSpec.columns`) says.
+
+    Raises AmbiguousDataError for several that could be the one, DataError where there is none.
+    """
+    named = named_columns(wanted)
+    with opened(path) as file:
+        schema, num_rows = file.schema_arrow, file.metadata.num_rows
+    names = _class_names(path, schema)
+    image = _named(path, schema, named["image"]) if "image" in named else _image_column(path, schema)
+    if "label" not in named:
+        label = _label_column(path, schema, names)
+    else:  # which a test set may lack
+        label = _named(path, schema, named["label"]) if named["label"] in schema.names else None
+    split = _named(path, schema, named["split"]) if named.get("split") else None
+    if "split" not in named:
+        splits = [field.name for field in schema if field.name.lower() == SPLIT_NAME and _is_text(field.type)]
+        split = _only(path, "split", splits) if splits else None
+    if not _is_encoded(schema.field(image).type):
+        raise DataError(_not_images(path, schema.field(image)))
+    if label is not None and not _is_label(schema.field(label).type):
+        raise DataError(f"{path}: labels must be whole numbers or names; {label} is {schema.field(label).type}.")
+    return Columns(image, label, split, names.get(label or "", ()), num_rows)
+
+
+def without_label(path: Path, wanted: str) -> DataError:
+    """Say that a file to learn from has no column of labels."""
+    with opened(path) as file:
+        found = _listed(file.schema_arrow)
+    called = f" called {name!r}" if (name := named_columns(wanted).get("label")) else ""
+    return DataError(f"{path} has no column of labels{called}. It has: {found}.\nName it with --columns label=NAME")
+
+
+def read_labels(path: Path, columns: Columns) -> Labels:
+    """The labels of a file, each with the name that the file gives it; none at all without a column of them."""
+    if columns.label is None:
+        return labels.numbers(str(path), np.full(columns.num_rows, -1, np.int64))
+    values = _values(path, columns.label)
+    if _is_text(values.type):
+        return labels.texts(str(path), values.to_pylist())
+    if pa.types.is_floating(values.type):  # as pandas writes whole numbers of which some are missing
+        values = pc.if_else(pc.is_nan(values), None, values)
+    try:
+        whole = pc.fill_null(pc.cast(values, pa.int64()), -1).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: labels must be whole numbers or names: {_first_line(error)}.") from error
+    if columns.class_names:
+        return labels.listed(str(path), whole, columns.class_names)
+    return labels.numbers(str(path), whole)
+
+
+def read_texts(path: Path, column: str) -> list[str | None]:
+    """All values of a column of text."""
+    with damage(path):
+        texts: list[str | None] = _values(path, column).to_pylist()
+    return texts
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file for reading; raises DataError for what is not a regular file, and whenever Arrow cannot go on."""
+    if not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path} is not a regular file, or a link that leads nowhere.")
+    with damage(path), pq.ParquetFile(path) as file:
+        yield file
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Turn what Arrow raises for a file that it cannot read into a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if _is_pointer(path):
+            text = f"{path} is a pointer of Git LFS instead of the file.\nFetch the file with: git lfs pull"
+            raise DataError(text) from error
+        raise DataError(f"Cannot read {path}: {_first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:  # which is what `damage` reports
+        return False
+
+
+def _values(path: Path, column: str) -> pa.ChunkedArray:
+    with opened(path) as file:
+        values = file.read(columns=[column]).column(0)
+        return pc.cast(values, values.type.value_type) if pa.types.is_dictionary(values.type) else values
+
+
+def _image_column(path: Path, schema: pa.Schema) -> str:
+    encoded = [field.name for field in schema if _is_encoded(field.type)]
+    if encoded:
+        return _only(path, "image", [name for name in encoded if name.lower() in IMAGE_NAMES] or encoded)
+    for field in schema:
+        if field.name.lower() in IMAGE_NAMES:
+            raise DataError(_not_images(path, field))
+    raise DataError(f"{path} has no column of encoded images. It has: {_listed(schema)}.")
+
+
+def _not_images(path: Path, field: pa.Field) -> str:
+    kind = str(field.type)[:80]
+    return f"{path}: {field.name} must hold encoded images (PNG, JPEG, ...), as bytes; its type is {kind}."
+
+
+def _label_column(path: Path, schema: pa.Schema, names: dict[str, tuple[str, ...]]) -> str | None:
+    """By its name; else the one that lists classes; else the coarser of CIFAR-100's two."""
+    plain = [field.name for field in schema if _is_label(field.type)]
+    known = [name for name in plain if name.lower() in LABEL_NAMES]
+    listed, coarse = [name for name in plain if name in names], [name for name in plain if name == "coarse_label"]
+    candidates = known or listed or coarse
+    return _only(path, "label", candidates) if candidates else None
+
+
+def _only(path: Path, role: str, candidates: Sequence[str]) -> str:
+    if len(candidates) > 1:
+        raise AmbiguousDataError(
+            f"{path} has several columns that could be the {role}: {some([*map(printable, candidates)])}.\n"
+            f"Choose one with data.columns, such as --columns {role}={candidates[0]}"
+        )
+    return candidates[0]
+
+
+def _named(path: Path, schema: pa.Schema, name: str) -> str:
+    if schema.names.count(name) != 1:
+        found = "several columns" if name in schema.names else "no column"
+        raise DataError(f"{path} has {found} called {name!r}. It has: {_listed(schema)}.")
+    return name
+
+
+def _listed(schema: pa.Schema) -> str:
+    return some([printable(f"{field.name} ({field.type})")[:80] for field in schema], 12) or "no columns"
+
+
+def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """The lists of class names, by column, in the metadata that Hugging Face's datasets write."""
+    try:
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: its metadata cannot be read: {error}.") from error
+    for key in ("info", "features"):
+        found = found.get(key) if isinstance(found, dict) else None
+    lists = {}
+    for column, feature in (found if isinstance(found, dict) else {}).items():
+        names = feature.get("names") if isinstance(feature, dict) else None
+        if names is None:
+            continue
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{path}: the class names in its metadata are not a list of strings.")
+        lists[column] = tuple(names)
+    return lists
+
+
+def _is_encoded(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind) and (place := kind.get_field_index("bytes")) >= 0:
+        kind = kind.field(place).type
+    return any(matches(kind) for matches in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(matches(kind) for matches in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    return _is_text(kind) or any(matches(kind) for matches in numbers)
