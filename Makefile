@@ -2,6 +2,7 @@
 #   make train    from nothing to a trained model with pictures and numbers, in a few minutes
 #   make test     style, types and tests; the last lines are the summary of pytest
 #   make check    style and types only
+#   make long     what takes an hour: equal weights on a busy machine
 #   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
@@ -13,7 +14,7 @@ INPUTS := pyproject.toml constraints.txt
 CLAIMS := data_path precision small_maps kernels resnet18 floor
 PART ?= all
 
-.PHONY: train test check bench bench-gpu docs clean
+.PHONY: train test check long bench bench-gpu docs clean
 .NOTPARALLEL:
 
 train: .venv/.installed
@@ -28,6 +29,9 @@ check: .venv/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+long: .venv/.installed-dev
+	@$(BIN)/python scripts/same_weights.py
 
 bench: .venv/.installed-dev
 	@for claim in $(CLAIMS); do echo "$$claim"; $(BIN)/python "benchmarks/$$claim.py" || exit 1; done

@@ -16,6 +16,7 @@ CODES = {
     "CheckpointError": 4,
     "MachineError": 5,
     "MissingExtraError": 5,
+    "NoKernelsError": 5,
     "DivergedError": 6,
     "RunInUseError": 7,
     "PartialError": 8,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarlab import runtime
-from cifarlab.errors import MachineError
+from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.recipe import RuntimeSpec
 
 CPU = torch.device("cpu")
@@ -95,17 +95,53 @@ def test_full_precision_changes_nothing() -> None:
     found.synchronise()
 
 
-@pytest.mark.parametrize(("seconds", "precision"), [((3.0, 1.0), "bf16"), ((1.0, 1.0), "fp32"), ((1.0, 9.0), "fp32")])
-def test_auto_precision_on_a_cpu_is_what_is_measured_faster(
-    monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], precision: str
+@pytest.mark.parametrize(
+    ("found", "precision"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+        ({"neon": True, "bf16": True}, "bf16"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
+def test_n30_auto_precision_follows_from_what_the_cpu_is(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], precision: str
 ) -> None:
-    times = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
-    monkeypatch.setattr(runtime, "_product_seconds", times.__getitem__)
-    assert runtime.resolve(RuntimeSpec(device="cpu", threads=1)).precision == precision
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert runtime.resolve(RuntimeSpec(device="cpu", threads=1, kernels="off")).precision == precision
+
+
+def test_n30_without_the_library_that_multiplies_in_bf16_it_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})
+    assert runtime.resolve(RuntimeSpec(device="cpu", threads=1, kernels="off")).precision == "fp32"
+
+
+@pytest.mark.parametrize("kernels", ["on", "off", "The CPU kernels are not there: no compiler."])
+def test_n30_a_run_goes_on_as_it_began(kernels: str) -> None:
+    began = runtime.Runtime(CPU, "fp16", channels_last=False, compile=True, threads=7, kernels=kernels)
+    spec = runtime.as_begun(RuntimeSpec(tensorboard=False), began.describe())
+    wanted = {"precision": "fp16", "memory_format": "contiguous", "compile": "on", "threads": 7, "tensorboard": False}
+    assert spec.model_dump(include={*wanted, "device", "kernels"}) == {
+        "device": "cpu",
+        "kernels": "on" if kernels == "on" else "off",
+        **wanted,
+    }
 
 
 def no_kernels(*, build: bool) -> None:
-    raise MachineError("No compiler.\nInstall one.")
+    raise NoKernelsError("No compiler.\nInstall one.")
+
+
+def test_n30_kernels_that_failed_this_time_are_not_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*, build: bool) -> None:
+        raise MachineError("Out of memory.")
+
+    monkeypatch.setattr(runtime.library, "load", fail)
+    with pytest.raises(MachineError, match="Out of memory"):
+        runtime.resolve(RuntimeSpec(device="cpu", precision="fp32"))
 
 
 def test_kernels_that_cannot_be_had_are_done_without_and_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ CifarlabError                 1   a fault of ours
 │   └── AmbiguousDataError    3   data that can be understood in more than one way
 ├── CheckpointError           4   a checkpoint, model file or run folder that cannot be read
 ├── MachineError              5   disk, memory, device
-│   └── MissingExtraError     5   an optional package that is not installed
+│   ├── MissingExtraError     5   an optional package that is not installed
+│   └── NoKernelsError        5   CPU kernels that this machine cannot have
 ├── DivergedError             6   the loss is no longer a finite number
 ├── RunInUseError             7   another process writes to the run folder
 ├── PartialError              8   finished, but the listed parts failed
@@ -65,6 +66,10 @@ class MissingExtraError(MachineError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"This needs the package {package}.\nInstall it with: pip install 'cifarlab[{extra}]'")
+
+
+class NoKernelsError(MachineError):
+    """This machine cannot have the CPU kernels: no compiler, or one that refuses their source, today and tomorrow."""
 
 
 class DivergedError(CifarlabError):

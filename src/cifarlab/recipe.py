@@ -196,7 +196,7 @@ class AveragingSpec(Section):
     name: Literal["none", "ema"] = "none"
     """ema: exponential moving average."""
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    """Weight of the old average at each update."""
+    """How much the weights of one update count, relative to those of the next; those before start count nothing."""
     every: Annotated[int, Field(ge=1)] = 1
     """Update each time this many steps have passed."""
     start: Duration = "0 steps"
@@ -215,12 +215,12 @@ class StoppingSpec(Section):
 
 
 class RuntimeSpec(Section):
-    """The machine; auto chooses what is fast on it, and the manifest says what was chosen."""
+    """The machine; auto chooses what is fast on it. The manifest says what was chosen; a resumed run keeps to it."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:<index> or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the network's arithmetic; weights stay in fp32."""
+    """Of the network's arithmetic; weights stay in fp32. auto: bf16 where the device has instructions for it."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Layout of images and filters in memory."""
     compile: Literal["auto", "on", "off"] = "auto"

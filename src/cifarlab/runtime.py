@@ -5,19 +5,20 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from statistics import median
+from typing import Any
 
 import torch
 
-from cifarlab.errors import MachineError
+from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.kernels import library
 from cifarlab.recipe import RuntimeSpec
 
-FAST_ENOUGH = 1.5
-"""bf16 is chosen when its matrix product is this many times as fast as that of fp32 (about 6 with AMX)."""
+MULTIPLIES_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
+"""Instructions, as torch.cpu.get_capabilities names them, with which products in bf16 are faster than in fp32: about 6
+times with AMX, twice with AVX-512; the last is ARM's. A CPU without them only imitates bf16 and would lose."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
@@ -81,8 +82,9 @@ class Runtime:
 def resolve(spec: RuntimeSpec, *, build: bool = True) -> Runtime:
     """Choose what is fast on this machine wherever the recipe says auto, and set the number of threads.
 
-    build: compile the CPU kernels where that has not been done. Raises MachineError for a device that is not there, and
-    for kernels that are asked for and cannot be had.
+    The choice follows from what the machine is and never from a clock: equal machines choose alike, however busy.
+    build: compile the CPU kernels where that has not been done. Raises MachineError for a device that is not there, for
+    kernels that are asked for and cannot be had, and for those whose compilation failed only this time.
     """
     threads = spec.threads or num_threads()
     torch.set_num_threads(threads)
@@ -93,6 +95,17 @@ def resolve(spec: RuntimeSpec, *, build: bool = True) -> Runtime:
     channels_last = spec.memory_format != "contiguous"
     kernels = _kernels(spec, device, build=build)
     return Runtime(device, precision, channels_last, spec.compile == "on", threads, kernels)
+
+
+def as_begun(spec: RuntimeSpec, begun: Mapping[str, Any]) -> RuntimeSpec:
+    """The spec that leaves nothing to choose, from what `Runtime.describe` said when a run began.
+
+    A run that did without kernels goes on without them, whatever the reason was. Raises KeyError, TypeError or
+    ValueError for what `describe` does not say.
+    """
+    settled = {name: begun[name] for name in ("device", "precision", "memory_format", "threads")}
+    switches = {"compile": "on" if begun["compile"] else "off", "kernels": "on" if begun["kernels"] == "on" else "off"}
+    return RuntimeSpec.model_validate({**spec.model_dump(), **settled, **switches})
 
 
 def keep_freed_memory() -> bool:
@@ -171,10 +184,15 @@ def _device(name: str) -> torch.device:
 def _precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type != "cpu":
+    if device.type != "cpu" or not _has_onednn():
         return "fp32"
-    gain = _product_seconds(torch.float32) / _product_seconds(torch.bfloat16)
-    return "bf16" if gain > FAST_ENOUGH else "fp32"
+    found = torch.cpu.get_capabilities()
+    return "bf16" if any(found.get(name) for name in MULTIPLIES_BF16) else "fp32"
+
+
+def _has_onednn() -> bool:
+    """Whether torch has the library that makes use of the instructions."""
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def _kernels(spec: RuntimeSpec, device: torch.device, *, build: bool) -> str:
@@ -183,22 +201,11 @@ def _kernels(spec: RuntimeSpec, device: torch.device, *, build: bool) -> str:
         return "off"
     try:
         library.load(build=build)
-    except MachineError as error:
+    except NoKernelsError as error:
         if spec.kernels == "on":
             raise
         return str(error).splitlines()[0]
     return "on"
-
-
-def _product_seconds(dtype: torch.dtype) -> float:
-    """Median time of a 512³ matrix product; the whole probe takes about 20 ms."""
-    matrix = torch.ones(512, 512, dtype=dtype)
-    times = []
-    for _ in range(7):
-        start = time.perf_counter()
-        matrix @ matrix
-        times.append(time.perf_counter() - start)
-    return median(times)
 
 
 def _device_name(device: torch.device) -> str:

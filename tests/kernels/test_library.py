@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from cifarlab.errors import MachineError
+from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.kernels import library
 
 HAS_COMPILER = any(map(shutil.which, library.COMPILERS))
@@ -53,13 +54,13 @@ def test_answers_do_not_compile() -> None:
 
 def test_without_a_compiler_the_names_of_compilers_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MachineError, match=r"no C\+\+ compiler found \(g\+\+ or c\+\+\)"):
+    with pytest.raises(NoKernelsError, match=r"no C\+\+ compiler found \(g\+\+ or c\+\+\)"):
         library.load(build=True)
 
 
 def test_what_a_compiler_complains_of_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only_compiler(tmp_path / "bin", monkeypatch, "printf '\\264\\355 error: no -march=native here' >&2; exit 1")  # GBK
-    with pytest.raises(MachineError, match="no -march=native here"):
+    with pytest.raises(NoKernelsError, match="no -march=native here"):
         library.load(build=True)
     assert list(library.place().parent.iterdir()) == []
 
@@ -67,8 +68,41 @@ def test_what_a_compiler_complains_of_is_passed_on(tmp_path: Path, monkeypatch: 
 def test_a_compiler_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only_compiler(tmp_path / "bin", monkeypatch, "exec /bin/sleep 60")
     monkeypatch.setattr(library, "LONGEST_SECONDS", 0.2)
-    with pytest.raises(MachineError, match="timed out"):
+    with pytest.raises(MachineError, match=r"took longer than 0.2 seconds") as caught:
         library.load(build=True)
+    assert not isinstance(caught.value, NoKernelsError)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "kill -9 $$",
+        "echo 'g++: fatal error: Killed signal terminated program cc1plus' >&2; exit 1",
+        "echo 'cc1plus: out of memory allocating 65536 bytes' >&2; exit 1",
+        "echo 'as: fatal error: error writing to a.s: No space left on device' >&2; exit 1",
+    ],
+)
+def test_n30_a_shortage_is_not_taken_for_a_machine_without_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    only_compiler(tmp_path / "bin", monkeypatch, script)
+    with pytest.raises(MachineError, match="could not be compiled this time") as caught:
+        library.load(build=True)
+    assert not isinstance(caught.value, NoKernelsError)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_n30_a_full_disk_is_not_taken_for_a_machine_without_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    only_compiler(tmp_path / "bin", monkeypatch, "exit 0")
+    monkeypatch.setattr(library.tempfile, "TemporaryDirectory", full)
+    with pytest.raises(MachineError, match="could not be compiled this time") as caught:
+        library.load(build=True)
+    assert not isinstance(caught.value, NoKernelsError)
 
 
 def test_a_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

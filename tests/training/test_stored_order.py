@@ -55,6 +55,43 @@ def test_the_same_bits_come_out(
     assert set(mine.state) <= set(model.parameters())  # and not the views
 
 
+def step_in_fp16(optimizer: torch.optim.Optimizer, weight: torch.Tensor, *losses: float) -> torch.amp.GradScaler:
+    """Go down the gradients of these factors times the weight, scaled as the training does."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    for factor in losses:
+        torch.autograd.backward(scaler.scale((factor * weight).sum()))
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    return scaler
+
+
+def test_n31_the_fused_step_divides_by_the_scale_of_fp16() -> None:
+    weight = nn.Parameter(torch.ones(1))
+    step_in_fp16(SGD([weight], lr=0.1, fused=True), weight, 1.0)
+    assert weight.item() == pytest.approx(0.9, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ours", "settings"),
+    [(SGD, {"momentum": 0.9}), (SGD, {}), (Adam, {}), (AdamW, {"weight_decay": 0.01})],
+)
+def test_n31_scaled_steps_are_those_without_a_scale(
+    ours: type[torch.optim.Optimizer], settings: dict[str, float]
+) -> None:
+    """Powers of two change no digit. The step in between, whose gradients overflow, moves nothing, momenta included."""
+    ones = torch.ones(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    scaled, plain = nn.Parameter(ones.clone()), nn.Parameter(ones.clone())
+    scaler = step_in_fp16(ours([scaled], lr=0.1, fused=True, **settings), scaled, 1.0, float("inf"), 3.0)
+    optimizer = ours([plain], lr=0.1, fused=True, **settings)
+    for factor in (1.0, 3.0):
+        torch.autograd.backward((factor * plain).sum())
+        optimizer.step()
+        optimizer.zero_grad()
+    assert torch.equal(scaled, plain)
+    assert scaler.get_scale() == 2.0**15
+
+
 def test_a_parameter_without_a_gradient_stays() -> None:
     model = a_model()
     before = model[0].weight.detach().clone()

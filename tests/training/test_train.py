@@ -22,6 +22,7 @@ from cifarlab.errors import (
     DivergedError,
     InterruptedRunError,
     MachineError,
+    NoKernelsError,
     RecipeError,
     RunInUseError,
 )
@@ -303,6 +304,57 @@ def test_a_resumed_run_refuses_other_images(tiny, tmp_path, kill_at):
         resume(run.path)
 
 
+def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypatch, caplog):
+    """In the precision, on the threads and with the kernels that it began with, whatever would be chosen now."""
+    recipe = override_all(
+        tiny, ["training.checkpoint_minutes=1e-9", "runtime.precision=auto", "runtime.threads=2", "runtime.kernels=off"]
+    )
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    straight = train(recipe, out=tmp_path)
+    assert straight.manifest["runtime"]["precision"] == "bf16"
+    kill_at(5)
+    with pytest.raises(Killed):
+        train(recipe, out=tmp_path)
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    run = Run.open(tmp_path / "simple-cnn-2")
+    run.write_recipe(override_all(recipe, ["runtime.threads=1", "runtime.kernels=auto"]))
+    run.update_manifest(versions={**run.manifest["versions"], "torch": "1.0"})
+    caplog.set_level("WARNING", logger="cifarlab")
+    resume(run.path)
+    assert differences(straight, run) == []
+    (resumed,) = run.manifest["resumed"]
+    assert {key: resumed["runtime"][key] for key in ("precision", "threads", "kernels")} == {
+        "precision": "bf16",
+        "threads": 2,
+        "kernels": "off",
+    }
+    assert resumed["other_bits"] == [f"torch was 1.0 and is {torch.__version__.split('+')[0]}"]
+    assert "torch was 1.0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("began", "reason"), [({"device": "cuda:9"}, "The device cuda:9 is not there"), ({"kernels": "on"}, "no compiler")]
+)
+def test_n30_a_machine_that_cannot_go_on_as_the_run_began_is_refused(
+    tiny, tmp_path, kill_at, monkeypatch, began, reason
+):
+    def no_kernels(*, build):
+        raise NoKernelsError("The CPU kernels are not there: no compiler.")
+
+    kill_at(5)
+    with pytest.raises(Killed):
+        train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
+    run = Run.open(tmp_path / "simple-cnn")
+    run.update_manifest(runtime={**run.manifest["runtime"], **began})
+    monkeypatch.setattr("cifarlab.runtime.library.load", no_kernels)
+    with pytest.raises(MachineError, match=f"(?s)cannot continue: .*{reason}.*train anew") as caught:
+        resume(run.path)
+    assert caught.value.exit_code == 5
+    run.update_manifest(runtime={})
+    with pytest.raises(CheckpointError, match="does not say how the run used its machine"):
+        resume(run.path)
+
+
 def test_a_fraction_of_an_epoch_is_trained(tiny, tmp_path):
     run = train(override_all(tiny, ["training.epochs=1.4"]), out=tmp_path)
     assert run.manifest["num_steps"] == 7
@@ -398,7 +450,7 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
 
 def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):
     def no_kernels(*, build):
-        raise MachineError("The CPU kernels are not there: no compiler.")
+        raise NoKernelsError("The CPU kernels are not there: no compiler.")
 
     caplog.set_level("INFO", logger="cifarlab")
     monkeypatch.setattr("cifarlab.runtime.library.load", no_kernels)

@@ -7,7 +7,9 @@ kept in the user's cache folder, under a name that says from which source and fo
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -19,13 +21,17 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from cifarlab.errors import MachineError
+from cifarlab.errors import MachineError, NoKernelsError
 
 SOURCES, HEADERS = (tuple(sorted(Path(__file__).parent.glob(pattern))) for pattern in ("*.cpp", "*.h"))
 COMPILERS = ("g++", "c++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
-LONGEST_SECONDS = 120
-"""Of one compilation; the longest takes about five."""
+LONGEST_SECONDS = 600
+"""Of one compilation; the longest takes about five on an idle machine."""
+
+SHORTAGES = ("Killed", "out of memory", "memory exhausted", "Cannot allocate", "No space left", "Too many open files")
+"""What compilers and the system say, in English, when they failed for want of something that may be there later."""
+SHORTAGE_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO}
 
 SUFFIX = {torch.float32: "float", torch.bfloat16: "bf16"}
 """What the names of kernels for values of a type end in."""
@@ -36,7 +42,8 @@ _library: ctypes.CDLL | None = None
 def load(*, build: bool) -> None:
     """Make the kernels available to `call`: from the cache or, with `build`, by compiling them.
 
-    Raises MachineError with the reason when that is not possible here.
+    Raises NoKernelsError with the reason when that is not possible here, and MachineError when it failed this time. The
+    difference matters: a training may do without kernels only where every training on this machine has to.
     """
     global _library
     if _library is not None:
@@ -48,7 +55,7 @@ def load(*, build: bool) -> None:
         _library = ctypes.CDLL(str(file))
     except OSError as error:
         reason = "not compiled yet, which a training does" if not file.exists() else str(error)
-        raise MachineError(f"The CPU kernels are not there: {reason}.") from error
+        raise NoKernelsError(f"The CPU kernels are not there: {reason}.") from error
 
 
 def has(name: str) -> bool:
@@ -75,13 +82,13 @@ def place() -> Path:
 
 
 def compile_to(file: Path) -> None:
-    """Compile all sources into one library, which is whole or absent. Raises MachineError with the reason.
+    """Compile all sources into one library, which is whole or absent. Raises what `load` does.
 
     It is linked without OpenMP, which torch has brought into the process: a second one would compete for the cores.
     """
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
-        raise MachineError(f"The CPU kernels are not there: no C++ compiler found ({' or '.join(COMPILERS)}).")
+        raise NoKernelsError(f"The CPU kernels are not there: no C++ compiler found ({' or '.join(COMPILERS)}).")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
@@ -91,16 +98,30 @@ def compile_to(file: Path) -> None:
             _run([compiler, "-shared", *(f"{source.stem}.o" for source in SOURCES), "-o", "kernels.so"], folder)
             (Path(folder) / "kernels.so").replace(file)
     except OSError as error:
-        raise MachineError(f"The CPU kernels are not there: {file}: {error.strerror or error}.") from error
+        reason = f"{file}: {error.strerror or error}"
+        if error.errno in SHORTAGE_NUMBERS:
+            raise _failed(reason) from error
+        raise NoKernelsError(f"The CPU kernels are not there: {reason}.") from error
 
 
 def _run(command: Sequence[str], folder: str) -> None:
+    english = {**os.environ, "LC_ALL": "C"}  # so that SHORTAGES are recognised
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=LONGEST_SECONDS)
-    except subprocess.SubprocessError as error:
-        said = (error.stderr if isinstance(error, subprocess.CalledProcessError) else b"") or str(error).encode()
-        text = said.decode(errors="replace").strip()[:500]  # compilers speak the user's language, in any encoding
-        raise MachineError(f"The CPU kernels are not there: {command[0]} failed.\n{text}") from error
+        subprocess.run(command, cwd=folder, env=english, check=True, capture_output=True, timeout=LONGEST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise _failed(f"{command[0]} took longer than {LONGEST_SECONDS} seconds") from error
+    except subprocess.CalledProcessError as error:
+        text = error.stderr.decode(errors="replace").strip() or str(error)
+        if error.returncode < 0 or any(words in text for words in SHORTAGES):
+            raise _failed(f"{command[0]}: {text[-300:]}") from error
+        raise NoKernelsError(f"The CPU kernels are not there: {command[0]} failed.\n{text[:500]}") from error
+
+
+def _failed(reason: str) -> MachineError:
+    return MachineError(
+        f"The CPU kernels could not be compiled this time: {reason}.\n"
+        "Try again when the machine has memory, disk and time to spare, or do without: --set runtime.kernels=off"
+    )
 
 
 def _argument(value: torch.Tensor | float | None) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:

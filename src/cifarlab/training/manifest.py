@@ -11,7 +11,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from cifarlab import runtime as runtimes
+from cifarlab.errors import CheckpointError, MachineError
 from cifarlab.images.images import Images
+from cifarlab.recipe import RuntimeSpec
+from cifarlab.runs import Run
 from cifarlab.runtime import Runtime, num_cores
 from cifarlab.version import VERSION
 
@@ -32,6 +36,36 @@ def describe_run(train: Images, val: Images | None, runtime: Runtime, num_parame
         "machine": {"system": platform.platform(), "cores": num_cores(), "memory_bytes": _memory_bytes()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
+
+
+def settle_runtime(run: Run, spec: RuntimeSpec) -> Runtime:
+    """Choose how the machine is used, once for the whole run: a resumed one goes on as it began.
+
+    Raises MachineError where this machine cannot do what the run began with.
+    """
+    if not (run.path / "manifest.json").exists():
+        return runtimes.resolve(spec)
+    try:
+        settled = runtimes.as_begun(spec, run.manifest["runtime"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{run.path}/manifest.json does not say how the run used its machine: {error!r}."
+        ) from error
+    try:
+        return runtimes.resolve(settled)
+    except MachineError as error:
+        raise MachineError(
+            f"{run.path} began on {settled.device} in {settled.precision} with CPU kernels {settled.kernels}, which "
+            f"this machine cannot continue: {str(error).splitlines()[0]}\n"
+            f"Continue it where it began, or train anew here with: cifarlab train {run.path}/recipe.toml"
+        ) from error
+
+
+def other_bits(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
+    places = {"torch": ("versions", "torch"), "the device": ("runtime", "device_name")}
+    pairs = {name: [facts.get(part, {}).get(key) for facts in (before, now)] for name, (part, key) in places.items()}
+    return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then != here]
 
 
 def describe_data(train: Images, val: Images | None) -> dict[str, Any]:

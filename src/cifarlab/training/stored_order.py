@@ -39,6 +39,10 @@ class SGD(torch.optim.SGD):
                 [in_stored_order(parameter.grad) for parameter in parameters],
                 [self._momentum(parameter) if group["momentum"] else None for parameter in parameters],
                 fused=True,
+                # set by a GradScaler for the time of its step: in fp16 the kernel divides the gradients by the scale,
+                # and leaves everything as it is when one of them overflowed
+                grad_scale=getattr(self, "grad_scale", None),
+                found_inf=getattr(self, "found_inf", None),
                 **{name: group[name] for name in SETTINGS},
             )
 

@@ -35,7 +35,7 @@ from cifarlab.training import optimizers
 from cifarlab.training.ema import Average
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
-from cifarlab.training.manifest import describe_run, now
+from cifarlab.training.manifest import describe_run, now, other_bits, settle_runtime
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
 from cifarlab.training.step import Step
@@ -89,7 +89,7 @@ def is_complete(run: Run) -> bool:
 
 
 def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_dir: Path | None) -> Run:
-    runtime = runtimes.resolve(recipe.runtime)
+    runtime = settle_runtime(run, recipe.runtime)
     if runtime.kernels not in ("on", "off"):
         log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
     card = make_card(recipe, images)
@@ -222,7 +222,9 @@ def write_manifest(run: Run, facts: dict[str, Any]) -> None:
         run.update_manifest(**facts, status="training")
         return
     changed = {key: facts[key] for key in ("cifarlab", "started", "command", "runtime", "machine", "versions")}
-    run.update_manifest(resumed=[*before.get("resumed", []), changed])
+    if differing := other_bits(before, facts):
+        log.warning(f"{'; '.join(differing)}: the run may end with other bits than one that was never stopped.")
+    run.update_manifest(resumed=[*before.get("resumed", []), {**changed, "other_bits": differing}])
 
 
 def finish(work: Work, state: State) -> None:
