@@ -343,14 +343,37 @@ class TestPredict:
         assert [each.label for each in together] == [each.label for each in alone]
         assert [each.name for each in together] == [f"image {number}" for number in range(5)]
 
-    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "F"])
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "HSV", "I;16"])
     def test_s05_any_mode_and_size(self, classifier: Classifier, mode: str) -> None:
         image = Image.new("L", (31, 17), 130).convert("RGB").convert(mode) if mode != "I;16" else None
         [found] = classifier.predict([image or Image.new("I;16", (31, 17), 130 * 257)])
         [grey] = classifier.predict([Image.new("RGB", (31, 17), (130, 130, 130))])
-        if mode not in ("1", "HSV", "F"):  # these do not hold the same grey
+        if mode not in ("1", "HSV"):  # these do not hold the same grey
             assert found.probability == pytest.approx(grey.probability, abs=2e-2)
         assert len(found.top) == 3
+
+    def test_n13_n15_a_picture_is_fitted_as_those_of_the_training_were(self, cpu: Runtime, tmp_path: Path) -> None:
+        wide = np.zeros((16, 32), np.uint16)
+        wide[:, :8] = 4095
+        Image.fromarray(wide).save(tmp_path / "wide.png")
+        for fit, row in (
+            ("crop", [0] * 8),
+            ("pad", None),
+            ("stretch", [255, 255, 0, 0, 0, 0, 0, 0]),
+        ):
+            classifier = Classifier(Tiny(3), card(fit=fit, white_level=4095), cpu)
+            found = classifier.decode(tmp_path / "wide.png")
+            for given in (str(tmp_path / "wide.png"), Image.open(tmp_path / "wide.png")):
+                assert np.array_equal(classifier.decode(given), found)
+            if row is not None:
+                assert np.abs(found[0, 4].astype(int) - row).max() <= 30
+            else:
+                assert (found[:, :2] == 0).all() and (found[:, -2:] == 0).all() and (found[:, 2:6, 0] == 255).all()
+
+    def test_an_image_of_fractions_outside_of_0_to_1_is_refused(self, classifier: Classifier) -> None:
+        with pytest.raises(DataError, match="image 0: fractions from 130 to 130"):
+            classifier.decode(Image.new("F", (8, 8), 130))
+        assert (classifier.decode(Image.new("F", (8, 8), 0.5)) == 128).all()
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_s06_a_turned_photograph_is_set_upright(
@@ -387,7 +410,7 @@ class TestPredict:
             path.write_bytes(content)
             with pytest.raises(DataError, match=r"cut\.png: "):
                 classifier.predict([path])
-        with pytest.raises(DataError, match=r"missing\.png: No such file"):
+        with pytest.raises(DataError, match=r"missing\.png: no such file"):
             classifier.predict([tmp_path / "missing.png"])
 
     def test_an_array_of_another_layout_is_refused(self, classifier: Classifier) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cifarlab.errors import CheckpointError
 from cifarlab.files import atomic_folder, sha256, write_atomic
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe import WHITE_LEVEL, Fit, ModelSpec
 from cifarlab.section import Positive, Section
 
 MODEL_FORMAT = 1
@@ -43,6 +43,10 @@ class ModelCard(Section):
     std: Triple
     image_size: int
     """Side in pixels to which a picture is brought first: the stored size of the training images."""
+    fit: Fit = "crop"
+    """How a picture that is not square is brought to it."""
+    white_level: Annotated[int, Field(ge=256, le=WHITE_LEVEL)] = WHITE_LEVEL
+    """The value that is white in greys of 16 bits."""
     input_size: int
     """Side in pixels of what the network sees."""
     temperature: Positive = 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from cifarlab import models
 from cifarlab.batches.resize import to_network_input
 from cifarlab.checkpoint import ModelCard, load_model
 from cifarlab.errors import CheckpointError, DataError, RecipeError
-from cifarlab.images.decode import decode
+from cifarlab.images.decode import convert, decode, fit_pixels, read_file
 from cifarlab.models import side_by_side
 from cifarlab.models.folding import fold
 from cifarlab.models.kernel_layers import use_answering_kernels
@@ -32,8 +31,6 @@ LISTED = 10
 
 Picture = Path | str | Image.Image | NDArray[np.uint8]
 """A file, a Pillow image of any mode, or pixels uint8 (3, H, W)."""
-
-_PNG_MODES = {"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -118,15 +115,18 @@ class Classifier:
 
     def decode(self, image: Picture) -> NDArray[np.uint8]:
         """Bring one image to the size of the training images, uint8 (3, S, S); raises DataError with its name."""
-        side = self.card.image_size
+        card = self.card
+        size = card.image_size, card.image_size
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3:
+                raise ValueError(f"need pixels uint8 (3, H, W), not {image.dtype} {image.shape}")
+            return fit_pixels(image, size, card.fit).copy()
         try:
-            plain = _plain_pixels(image)
-            if plain is not None and plain.shape == (3, side, side):
-                return plain.copy()
-            return decode(_content(image), (side, side))
-        except (DataError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise DataError(f"{_name(image, 0)}: {reason}") from error
+            if isinstance(image, Image.Image):
+                return convert(image, size, card.fit, card.white_level).pixels
+            return decode(read_file(Path(image)), size, card.fit, card.white_level)
+        except DataError as error:
+            raise DataError(f"{_name(image, 0)}: {error}") from error
 
     def label(self, names: Sequence[str], pixels: NDArray[np.uint8], top: int) -> list[Prediction]:
         """Name the `top` most probable classes of uint8 (N, 3, H, W); of equals the earlier class comes first.
@@ -226,32 +226,3 @@ def _prediction(name: str, top: list[tuple[str, float]]) -> Prediction:
 
 def _name(image: Picture, number: int) -> str:
     return str(image) if isinstance(image, Path | str) else f"image {number}"
-
-
-def _plain_pixels(image: Picture) -> NDArray[np.uint8] | None:
-    """The pixels of what the decoder would hand on as it is, when the size is right: uint8 (3, H, W); else None."""
-    if isinstance(image, np.ndarray):
-        return image if image.dtype == np.uint8 else None
-    # a transparent colour and an orientation stand beside the pixels, and the decoder heeds both
-    if (
-        isinstance(image, Image.Image)
-        and image.mode == "RGB"
-        and not image.has_transparency_data
-        and not image.getexif()
-    ):
-        return np.asarray(image).transpose(2, 0, 1)
-    return None
-
-
-def _content(image: Picture) -> bytes:
-    """Whatever comes, as the bytes of a picture, so that one decoder treats all alike."""
-    if isinstance(image, Path | str):
-        return Path(image).read_bytes()
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3:
-            raise ValueError(f"need pixels uint8 (3, H, W), not {image.dtype} {image.shape}")
-        image = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    file = io.BytesIO()
-    lossless = image if image.mode in _PNG_MODES else image.convert("RGB")
-    lossless.save(file, "PNG", compress_level=1, exif=image.getexif())
-    return file.getvalue()

@@ -19,6 +19,13 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What recipes and runs may be called: it is a folder's name on every system."""
 
 
+Fit = Literal["crop", "pad", "stretch"]
+"""How an image that is not square becomes square."""
+
+WHITE_LEVEL = 65535
+"""The highest value of 16 bits."""
+
+
 class DataSpec(Section):
     """Which images."""
 
@@ -28,8 +35,10 @@ class DataSpec(Section):
     """Side in pixels of what the network sees; unset: the stored size (folders: 32 up to 64 px, else 64)."""
     normalisation: Literal["train", "imagenet"] = "train"
     """Mean and deviation: computed from train, or the constants of ImageNet for pretrained weights."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How images that are not square become square: their centre, the whole with bars, or the whole distorted."""
+    white_level: Annotated[int, Field(ge=256, le=WHITE_LEVEL)] = WHITE_LEVEL
+    """The value that is white in greys of 16 bits: 4095 where they hold 12 bits."""
     layout: Literal["auto", "splits", "classes"] = "auto"
     """What the folders at the top of a data set are: its splits or its classes; auto: told from their names."""
     split_names: str = ""

@@ -131,7 +131,7 @@ def test_s38_bad_files_are_listed_and_the_others_answered(
 
 
 def test_s38_a_missing_or_forbidden_file_is_one_bad_file(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(PartialError, match="No such file"):
+    with pytest.raises(PartialError, match="no such file"):
         call(model, picture(tmp_path / "a.png", "red"), tmp_path / "missing.png")
 
 

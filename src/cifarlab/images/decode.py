@@ -1,4 +1,4 @@
-"""Any encoded picture -> uint8 RGB pixels, by one rule for folders, CSV files and prediction.
+"""Any encoded picture -> uint8 RGB pixels, by one rule for every source of pictures and for prediction.
 
 Which format it is, the bytes decide, never the file name. The rule stands in RULE.
 """
@@ -6,114 +6,287 @@ Which format it is, the bytes decide, never the file name. The rule stands in RU
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import threading
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, cause
+from cifarlab.images.words import FORMATS, UNREAD
+from cifarlab.recipe import WHITE_LEVEL, Fit
 
 RULE = (
-    "First frame; turned as its EXIF orientation says; 16-bit grey scaled by 255/65535 and rounded; "
-    "alpha laid over white; grey, palette, CMYK and YCCK converted to RGB without colour profiles; then the "
-    "largest centred part with the wanted shape, resized by an antialiased bicubic filter. Where a JPEG is "
-    "more than twice as large as wanted, it is first decoded at a half, quarter or eighth of its size."
+    "First frame or page; turned as its EXIF orientation says; greys of more than 8 bits scaled so that the white "
+    "level becomes 255, and rounded; fractions from 0 to 1 multiplied by 255; of colours with 16 bits the upper 8; "
+    "alpha laid over white; grey, palette, CMYK, YCbCr and Lab converted to RGB without colour profiles; then the "
+    "largest centred part with the wanted shape (crop), the whole with black bars (pad), or the whole distorted "
+    "(stretch), resized by an antialiased bicubic filter. Where a JPEG is more than twice as large as wanted, it is "
+    "first decoded at a half, quarter or eighth of its size."
 )
-"""Stored in every data card; pixels decoded by another rule are another data set."""
+"""Pixels decoded by another rule are another data set."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-MAX_PIXELS = 16_000_000
-"""More is refused before decoding: a small file can claim to be a huge image (a decompression bomb)."""
+MAX_PIXELS = 2**27
+"""Pixels of an image in memory: 512 MiB at the 4 bytes that Pillow takes for each. A small file can claim to be far
+larger (a decompression bomb)."""
+MAX_JPEG_PIXELS = 2**28
+"""Pixels of a JPEG that is decoded at a fraction: a progressive one is held as coefficients of 2 bytes each first."""
+MAX_BYTES = 2**29
+"""Bytes of an encoded image: MAX_PIXELS of RGB without compression take 400 MB."""
+
+_LARGE = 2**24
+"""Pixels of an image beyond which only one is decoded at a time, to bound the memory."""
 
 _PILLOW_ERRORS = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
+    *(RuntimeError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 """What Pillow is known to raise for files that are cut short or damaged."""
 
-# Pillow warns of large or odd files while it reads their header. Our errors say what is wrong with them; and
-# hiding a warning changes a setting of the whole process, so one thread at a time does it.
-_header_lock = threading.Lock()
+_UNKNOWN = "not an image in a format that is read (PNG, JPEG, TIFF, WebP, ...)"
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+_PHOTOMETRIC, _SUBFILE = 262, 254
+"""Tags of TIFF: whether 0 is black or white, and whether a page is only a preview of another."""
+
+_one_at_a_time = threading.RLock()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels, uint8 (3, H, W), and what they were stored as: Pillow's name of the mode, height and width."""
+    """Pixels, uint8 (3, H, W), and what they were stored as.
+
+    mode: Pillow's name of the mode. stored_size: height and width. brightest: of more than 8 bits per value the
+    highest value (of colours, the highest that their upper 8 bits leave possible), else None.
+    """
 
     pixels: NDArray[np.uint8]
     mode: str
     stored_size: tuple[int, int]
+    brightest: int | None
 
 
-def decode(content: bytes, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def decode(
+    content: bytes, size: tuple[int, int] | None, fit: Fit = "crop", white_level: int = WHITE_LEVEL
+) -> NDArray[np.uint8]:
     """Decode one picture to uint8 (3, H, W), with (H, W) = `size`, or as it is stored for None.
 
-    Raises DataError, with the reason as a phrase that can follow a file name, for what is no picture of
-    FORMATS, is cut short or damaged, or has more than MAX_PIXELS pixels.
+    Raises DataError, with the reason as a phrase that can follow a file name, for what is not a picture in one of
+    FORMATS, is cut short or damaged, or needs too much memory.
     """
-    return decode_with_origin(content, size).pixels
+    return decode_with_origin(content, size, fit, white_level).pixels
 
 
-def decode_with_origin(content: bytes, size: tuple[int, int] | None) -> Decoded:
+def decode_with_origin(
+    content: bytes, size: tuple[int, int] | None, fit: Fit = "crop", white_level: int = WHITE_LEVEL
+) -> Decoded:
     """Decode like `decode`, and say what the picture was stored as."""
-    image = _open(content)
-    try:
-        mode, stored_size = image.mode, (image.height, image.width)
-        if size is not None:
-            # twice the goal leaves the filter enough to work on; a square goal holds before and after turning
-            image.draft(None, (2 * max(size), 2 * max(size)))
-        image.load()
-        with _header_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            upright = ImageOps.exif_transpose(image)
-        rgb = _to_rgb(upright)
-        if size is not None:
-            rgb = _cover(rgb, size)
-    except _PILLOW_ERRORS as error:
-        raise DataError(f"damaged or cut short ({error})") from error
-    return Decoded(np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1)), mode, stored_size)
+    return _despite_long_text(content, lambda content: _decode(content, size, fit, white_level))
 
 
 def stored_size(content: bytes) -> tuple[int, int]:
     """Height and width of a picture from its header alone, before turning; raises DataError like `decode`."""
-    image = _open(content)
+    image = _despite_long_text(content, _open)
     return image.height, image.width
 
 
-def _open(content: bytes) -> Image.Image:
+def convert(image: Image.Image, size: tuple[int, int] | None, fit: Fit, white_level: int) -> Decoded:
+    """Bring an image of Pillow's to pixels, like an encoded one; raises DataError when it cannot be loaded."""
+    with _pillow_errors():
+        image.load()
+        upright, brightest = image, None
+        with _without_warnings():
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                upright = ImageOps.exif_transpose(image)
+        if image.mode[0] in "IF":
+            inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+            upright, brightest = _grey(upright, white_level, inverted=inverted)
+        rgb = _to_rgb(upright)
+        if size is not None:
+            rgb = _fitted(rgb, size, fit)
+    return Decoded(_channels_first(rgb), image.mode, (image.height, image.width), brightest)
+
+
+def read_file(path: Path) -> bytes:
+    """Read an encoded picture; raises DataError, with the reason as a phrase, for what cannot or should not be read."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise DataError(f"{status.st_size / 1e6:,.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise DataError(cause(error).lower()) from error
+
+
+def fit_pixels(pixels: NDArray[np.uint8], size: tuple[int, int], fit: Fit) -> NDArray[np.uint8]:
+    """Bring one decoded image, uint8 (3, H, W), to another size by the rule for encoded ones."""
+    if pixels.shape[1:] == size:
+        return pixels
+    return _channels_first(_fitted(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))), size, fit))
+
+
+def _decode(content: bytes, size: tuple[int, int] | None, fit: Fit, white_level: int) -> Decoded:
+    image = _open(content)
+    stored_size = image.height, image.width
+    with _pillow_errors():
+        if size is not None:
+            # twice the goal leaves the filter enough to work on; a square goal holds before and after turning
+            image.draft(None, (2 * max(size), 2 * max(size)))
+        _check_memory(image, stored_size)
+        # only TIFF and the large ones bring warnings when they are loaded, and have to wait for each other
+        noisy = image.format == "TIFF" or image.width * image.height > _LARGE
+        with _without_warnings() if noisy else nullcontext():
+            # colours of 16 bits are told by Pillow's raw mode, which is known until the pixels are loaded
+            deep = image.mode.startswith("RGB") and ";16" in str(image.tile[:1])
+            decoded = convert(image, size, fit, white_level)
+            brightest = 256 * int(np.asarray(image)[..., :3].max()) + 255 if deep else decoded.brightest
+    return replace(decoded, stored_size=stored_size, brightest=brightest)
+
+
+def _open(content: bytes) -> ImageFile.ImageFile:
     """Read the header; the pixels stay encoded."""
     if not content:
         raise DataError("empty (0 bytes)")
-    try:
-        with _header_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise DataError("not a PNG, JPEG, WebP, BMP or GIF picture") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(_too_large(None)) from error
-    except _PILLOW_ERRORS as error:
-        raise DataError(f"damaged or cut short ({error})") from error
-    num_pixels = image.width * image.height
-    if num_pixels > MAX_PIXELS:
-        raise DataError(_too_large(num_pixels))
+    name, reader = _reader(content)
+    # a TGA has no signature, an AVIF one that it shares with HEIC: when they fail, the bytes may be something else
+    with _pillow_errors(_unknown(content) if name in ("TGA", "AVIF") else None), _without_warnings():
+        # not Image.open, whose limit of pixels is a setting of the whole process and knows nothing of fractions
+        image = reader(io.BytesIO(content), "")
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_SUBFILE, 0) & 1:
+        raise DataError("its first page is only a preview, as in camera raw: convert to PNG or JPEG")
     return image
 
 
-def _too_large(num_pixels: int | None) -> str:
-    found = "far" if num_pixels is None else f"{num_pixels / 1e6:.1f} megapixels,"
-    return f"{found} more than the {MAX_PIXELS / 1e6:.0f} megapixels allowed"
+_Accepts = Callable[[bytes], bool | str]
+_Reader = Callable[[IO[bytes], str | bytes], ImageFile.ImageFile]
+
+
+def _reader(content: bytes) -> tuple[str, _Reader]:
+    """Say which format the first bytes belong to, and what opens it."""
+    for name, reader, accepts in _readers():
+        claim = True if accepts is None else accepts(content[:16])
+        if isinstance(claim, str):
+            raise DataError(f"{name}, which this build of Pillow cannot read")
+        if claim:
+            return name, reader
+    raise DataError(_unknown(content))
+
+
+@cache
+def _readers() -> list[tuple[str, _Reader, _Accepts | None]]:
+    """Each of FORMATS with what opens it and what recognises its first bytes."""
+    Image.init()  # Pillow knows a format once its plugin is loaded
+    return [(name, *Image.OPEN[name]) for name in FORMATS]
+
+
+def _unknown(content: bytes) -> str:
+    """Say what bytes are that no format claims, or only one without a proper signature."""
+    return UNREAD[".heic"] if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS else _UNKNOWN
+
+
+def _despite_long_text(content: bytes, work: Callable[[bytes], T]) -> T:
+    """Do `work`; where it fails for a PNG, once more without its texts and profiles.
+
+    Pillow refuses long ones to guard against bombs (MAX_TEXT_CHUNK, a setting of the whole process); the pixels need
+    none of them. They are kept at first because an orientation can stand there.
+    """
+    try:
+        return work(content)
+    except DataError:
+        plain = _without_text(content)
+        if plain == content:
+            raise
+        return work(plain)
+
+
+def _without_text(content: bytes) -> bytes:
+    """A PNG without the chunks of text and colour profiles; anything else as it is."""
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return content
+    kept, start = [content[:8]], 8
+    while start + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, start)
+        end = start + 12 + length  # with the length and kind before the data, and the checksum after it
+        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(content[start:end])
+        start = end
+    return b"".join([*kept, content[start:]])
+
+
+def _check_memory(image: ImageFile.ImageFile, stored_size: tuple[int, int]) -> None:
+    """Refuse an image by its header, after JPEG's own way of shrinking was chosen."""
+    height, width = stored_size
+    num_pixels, limit = image.width * image.height, MAX_PIXELS
+    if (image.height, image.width) != stored_size:
+        num_pixels, limit = max(num_pixels, height * width), MAX_JPEG_PIXELS
+    if num_pixels > limit:
+        raise DataError(
+            f"{width:,} x {height:,} pixels: at most {limit / 1e6:,.0f} megapixels are decoded, "
+            f"of a JPEG that is shrunk {MAX_JPEG_PIXELS / 1e6:,.0f}"
+        )
+
+
+@contextmanager
+def _pillow_errors(message: str | None = None) -> Iterator[None]:
+    """Turn what Pillow raises for a bad file into a DataError."""
+    try:
+        yield
+    except _PILLOW_ERRORS as error:
+        raise DataError(message or f"damaged or cut short ({error})") from error
+    except MemoryError as error:  # also what some decoders say of lengths that make no sense
+        raise DataError("damaged, or it needs more memory than there is") from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hide what Pillow warns of: large and odd files, of which our errors say what is wrong with them.
+
+    Hiding changes a setting of the whole process, so one thread at a time does it.
+    """
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _grey(image: Image.Image, white_level: int, *, inverted: bool) -> tuple[Image.Image, int | None]:
+    """Greys of more than 8 bits, as 8 bits; and the highest value of whole numbers.
+
+    inverted: 0 is white, which Pillow heeds up to 8 bits only.
+    """
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        if not (low >= 0 and high <= 1):  # NaN is neither
+            raise DataError(f"fractions from {low:.4g} to {high:.4g}; read are 0 (black) to 1 (white)")
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
+    if low < 0 or high > WHITE_LEVEL:
+        raise DataError(f"values from {low} to {high}; read are 0 to {WHITE_LEVEL}, of which white_level is white")
+    levels = np.minimum(np.arange(WHITE_LEVEL + 1), white_level)
+    if inverted:
+        levels = white_level - levels
+    as_bytes = ((levels * 255 + white_level // 2) // white_level).astype(np.uint8)
+    found = np.empty(values.shape, np.uint8)
+    for start in range(0, values.size, 2**20):  # numpy makes an index of 8 bytes of each value that it looks up
+        found.flat[start : start + 2**20] = as_bytes[values.flat[start : start + 2**20]]
+    return Image.fromarray(found), int(high)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # I;16, I;16B, and I: the 16-bit greys of PNG
-        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
-        image = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
     if image.has_transparency_data:
         transparent = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -121,13 +294,25 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
     height, width = size
     if image.size == (width, height):
         return image
-    scale = min(image.height / height, image.width / width)
-    part_height, part_width = height * scale, width * scale
+    if fit == "pad":
+        scale = min(height / image.height, width / image.width)
+        inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        canvas = Image.new("RGB", (width, height))
+        canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return canvas
+    part_height, part_width = float(image.height), float(image.width)
+    if fit == "crop":
+        scale = min(image.height / height, image.width / width)
+        part_height, part_width = height * scale, width * scale
     # whole offsets, so that an image that only has to be cropped keeps its pixels
     top, left = int((image.height - part_height) / 2), int((image.width - part_width) / 2)
     box = (left, top, left + part_width, top + part_height)
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def _channels_first(image: Image.Image) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
