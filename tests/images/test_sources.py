@@ -16,6 +16,7 @@ from cifarlab.errors import DataError, MachineError, UsageError
 from cifarlab.images import sources
 from cifarlab.images.archives import cifar
 from cifarlab.images.archives.official import CIFAR10_NAMES
+from cifarlab.images.sample import load_sample
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.sources import data_spec, load_images
 
@@ -109,7 +110,7 @@ def test_image_folders_and_csv_are_told_apart(tmp_path: Path) -> None:
 
 def test_readers_get_every_option(tmp_path: Path, own_cache: Path, monkeypatch) -> None:
     calls = []
-    source = Source(tmp_path / "x.csv", Understanding("csv", "", ("train",)), lambda split: None)
+    source = Source(tmp_path / "x.csv", Understanding("csv", "", ("train",)), load_sample)
     monkeypatch.setitem(sources.FILES, ".csv", lambda *arguments: calls.append(arguments) or source)
     (tmp_path / "x.csv").touch()
     spec = data_spec(tmp_path / "x.csv", image_size=48, skip_bad=True, layout="classes", fit="pad")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cifarlab.errors import UsageError
+from cifarlab.images.archives.recognise import recognised
 from cifarlab.images.images import Images, join
 
 
@@ -55,8 +56,8 @@ class Source:
                 f"{self.path} has no {split} split; it has {', '.join(self.splits)}.\n"
                 "A validation split is held out of train by validation.size."
             )
-        return self.read(split)
+        return recognised(self.read(split))
 
     def load_all(self) -> Images:
         """Load the images of all splits as one, split by split; raises DataError for what cannot be read."""
-        return join([self.read(split) for split in self.splits])
+        return recognised(join([self.read(split) for split in self.splits]))

@@ -21,7 +21,8 @@ from cifarlab.images.source import Source, Understanding
 from cifarlab.recipe import DataSpec
 
 PUBLISHED = "the published pixels: the checksums agree"
-UNPROVEN = "official structure, but checksums other than the published ones"
+CHANGED = "official structure, but checksums other than the published ones"
+UNCHECKED = "official structure; no checksums of these files are published"
 
 
 def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
@@ -143,7 +144,7 @@ def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin:
         labels=np.concatenate([labels for _, labels in parts]),
         class_names=class_names,
         original=True if published else None,
-        note=PUBLISHED if published else UNPROVEN,
+        note=PUBLISHED if published else CHANGED if layout.md5 else UNCHECKED,
     )
 
 

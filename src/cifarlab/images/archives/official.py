@@ -32,6 +32,27 @@ CIFAR10_NAMES = (
 
 
 @dataclass(frozen=True)
+class Fingerprints:
+    """Of one split: `Images.fingerprint`, and `recognise.unordered_fingerprint`, which leaves the order alone."""
+
+    in_order: str
+    unordered: str
+
+
+FINGERPRINTS = {
+    50_000: Fingerprints(
+        in_order="0833ddb71f3d53678dde474b4cdd1a104860f7732e2f4286c9fe60e5ce44980c",
+        unordered="4b3e5e23dce198ba3de5c201358727e9825b7bad30988aedc5fd5a26a1468e85",
+    ),
+    10_000: Fingerprints(
+        in_order="13a73db16cf479400c229b2f56e9f201d759f1bc63dc47771392316e9c7c10ca",
+        unordered="4921ad3fa79028775b2cd2e03d6a1562528a5d5656a684715c7c770bb1f86e18",
+    ),
+}
+"""CIFAR-10's train and test, by their number of images; from batches whose MD5 are the published ones."""
+
+
+@dataclass(frozen=True)
 class Archive:
     """A published file; size_bytes and sha256 are None where no two independent records agree."""
 

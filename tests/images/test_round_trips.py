@@ -1,0 +1,93 @@
+"""Images written in each format that is read come back: the same pixels, labels and names, and where it was CIFAR-10,
+recognised as that.
+
+With the bundled sample always; with all of CIFAR-10's test images where CIFARLAB_DATA names a folder with them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from cifarlab.images.images import Images
+from cifarlab.images.sample import load_sample
+from cifarlab.images.sources import data_spec, load_images, open_source
+
+
+def png(pixels: np.ndarray) -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def write_parquet(images: Images, folder: Path) -> Path:
+    encoded = [{"bytes": png(pixels), "path": None} for pixels in images.pixels]
+    table = pa.table({"img": encoded, "label": images.labels})
+    features = {"label": {"names": list(images.class_names), "_type": "ClassLabel"}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, folder / "test-00000-of-00001.parquet")
+    return folder
+
+
+def write_parquet_with_text(images: Images, folder: Path) -> Path:
+    names = np.array(images.class_names)[images.labels]
+    pq.write_table(pa.table({"image": [png(each) for each in images.pixels], "label": names}), folder / "test.parquet")
+    return folder / "test.parquet"
+
+
+def write_folder(images: Images, folder: Path) -> Path:
+    for number, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+        file = folder / "test" / images.class_names[label] / f"{number:05}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(pixels))
+    return folder
+
+
+IN_ORDER: dict[str, Callable[[Images, Path], Path]] = {
+    "parquet": write_parquet,
+    "parquet with text": write_parquet_with_text,
+}
+IN_ANOTHER_ORDER: dict[str, Callable[[Images, Path], Path]] = {"folder": write_folder}
+FORMATS = IN_ORDER | IN_ANOTHER_ORDER
+
+
+def read_back(form: str, images: Images, folder: Path) -> Images:
+    """Write images as a test split, and read it."""
+    folder.mkdir()
+    path = FORMATS[form](images, folder)
+    return open_source(data_spec(path)).load("test")
+
+
+def as_set(images: Images) -> list[tuple[bytes, str]]:
+    return sorted(
+        (pixels.tobytes(), images.class_names[label])
+        for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_sample_comes_back(form: str, tmp_path: Path) -> None:
+    sample = load_sample("test")
+    images = read_back(form, sample, tmp_path / "data")
+    assert as_set(images) == as_set(sample) and images.class_names == sample.class_names
+    if form in IN_ORDER:
+        assert images.fingerprint == sample.fingerprint
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_n25_cifar10_is_recognised_in_every_format(form: str, real_data: Path, tmp_path: Path) -> None:
+    published = load_images("cifar10", "test", data_dir=real_data)
+    if published.original is not True:
+        pytest.skip("the cifar10 of CIFARLAB_DATA has other pixels than the published ones")
+    images = read_back(form, published, tmp_path / "data")
+    assert images.original is True and "the published pixels" in images.note
+    if form in IN_ORDER:
+        assert images.fingerprint == published.fingerprint
