@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifarlab import recipe_file
 from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import Runtime, resolve
@@ -134,7 +135,7 @@ def measure(recipe_name: str, source: str, repeats: int) -> tuple[Ceilings, list
 def start(recipe: Recipe, folder: Path) -> Work:
     """A training that has not made a step."""
     folder.mkdir()
-    images, _ = load_train_and_val(recipe.data, recipe.validation, None)
+    images, _ = load_train_and_val(open_source(recipe.data), recipe.validation)
     work, state = prepare(recipe, Run(folder), resolve(recipe.runtime), make_card(recipe, images), images, None)
     state.model.train()
     return work

@@ -56,21 +56,17 @@ class Shelf:
         self.asked: list[tuple[str, str]] = []
         self.unsplit: set[str] = set()
 
-    def splits(self, spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
-        return tuple(self.images[spec.source])
-
     def open_source(self, spec: DataSpec, data_dir: Path | None = None) -> Source:
         def read(split: str) -> Images:
             self.asked.append((spec.source, split))
             return self.images[spec.source][split]
 
         own_split = spec.source in self.unsplit
-        return Source(Path(spec.source), Understanding("folder", "", self.splits(spec), own_split=own_split), read)
+        understanding = Understanding("folder", "", tuple(self.images[spec.source]), own_split=own_split)
+        return Source(Path(spec.source), understanding, read)
 
-    def load_train_and_val(
-        self, data: DataSpec, validation: ValidationSpec, data_dir: Path | None = None
-    ) -> tuple[Images, Images | None]:
-        train = self.open_source(data).load("train")
+    def load_train_and_val(self, source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
+        train = source.load("train")
         if validation.size == 0:
             return train, None
         rest, held = hold_out(train.labels, validation.size, validation.seed)
@@ -80,7 +76,7 @@ class Shelf:
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
     found = Shelf()
-    for name in ("open_source", "splits", "load_train_and_val"):
+    for name in ("open_source", "load_train_and_val"):
         monkeypatch.setattr(module, name, getattr(found, name))
     monkeypatch.setitem(MODELS, "mean", Model(lambda spec, num_classes, size: Mean(num_classes), source="here"))
     return found

@@ -6,12 +6,14 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cifarlab import recipe_file
 from cifarlab.errors import RecipeError
 from cifarlab.recipe import NAME, ModelSpec, Recipe
-from cifarlab.section import named_columns
+from cifarlab.section import named_columns, named_splits
 
 MINIMAL: dict[str, Any] = {"name": "try", "model": {"name": "resnet18"}}
 
@@ -227,3 +229,20 @@ def test_n10_columns_are_named_by_what_they_stand_for() -> None:
 @pytest.mark.parametrize("text", ["photo", "image", "image=", "picture=photo", "image=a,image=b", "image=a;label=b,c"])
 def test_n10_columns_that_say_something_else(text: str) -> None:
     assert "image=NAME, label=NAME, split=NAME" in refusal("data.columns", text)
+
+
+def test_n01_splits_can_be_named() -> None:
+    assert named_splits('train=a/b, "test=c, d",val=') == {"train": "a/b", "test": "c, d", "val": ""}
+
+
+@pytest.mark.parametrize("text", ["learn", "train", "learn=train", "train=a,train=b", '"train=a'])
+def test_n01_splits_that_say_something_else(text: str) -> None:
+    assert "train=NAME, val=NAME, test=NAME" in refusal("data.split_names", text)
+
+
+@given(st.text())
+def test_n01_any_text_for_split_names_is_read_or_refused(text: str) -> None:
+    try:
+        assert named_splits(text).keys() <= {"train", "val", "test"}
+    except ValueError as error:
+        assert str(error)

@@ -259,3 +259,21 @@ def test_a_damaged_group_is_refused(tmp_path: Path, text: str) -> None:
     (group.path / "seeds.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"seeds\.json"):
         _ = group.seeds
+
+
+def test_n19_data_is_read_as_it_was_understood_wherever_it_is_asked_for(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "pics").mkdir()
+    run = Run.create(tmp_path / "runs", "r")
+    recipe = recipe_file.override(recipe_file.load("quick"), "data.source", "pics")
+    run.write_recipe(recipe)
+    assert run.data == recipe.data
+    settled = {"source": str(tmp_path / "pics"), "layout": "splits"}
+    run.update_manifest(data={"understanding": {"settled": settled}})
+    monkeypatch.chdir("/")
+    assert run.data == recipe.data.model_copy(update=settled)
+    (tmp_path / "pics").rename(tmp_path / "moved")
+    assert run.data == recipe.data.model_copy(update={"layout": "splits"}), "moved: as it was given"
+    for damaged in ({"layout": 7}, [1], 7):
+        run.update_manifest(data={"understanding": {"settled": damaged}})
+        with pytest.raises(CheckpointError, match="does not say how its data is read"):
+            run.data  # noqa: B018

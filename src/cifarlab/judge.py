@@ -20,7 +20,7 @@ from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
-from cifarlab.images.sources import data_spec, open_source, splits
+from cifarlab.images.sources import data_spec, open_source
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe import DataSpec
 from cifarlab.runs import Run
@@ -117,22 +117,23 @@ def _load(run: Run) -> Classifier:
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 
-def require(split: str, data: DataSpec, data_dir: Path | None) -> None:
+def require(split: str, source: Source) -> None:
     """Refuse a test split that is not there, before it is trained for and before the ledger says that it was opened."""
-    if split == "test" and "test" not in (found := splits(data, data_dir)):
+    if split == "test" and "test" not in source.splits:
         raise DataError(
-            f"{data.source} has no test split. It has: {', '.join(found)}.\nTo train without a test, add --no-test."
+            f"{source.path} has no test split. It has: {', '.join(source.splits)}.\n"
+            "To train without a test, add --no-test."
         )
 
 
 def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:
     """The split as the recipe defines it; val is held out again, by the same seed."""
-    recipe = run.recipe
     if split == "test":
-        require(split, recipe.data, data_dir)
-        data = recipe.data.model_copy(update={"image_size": classifier.card.image_size})
-        return open_source(data, data_dir).load("test")
-    train, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
+        data = run.data.model_copy(update={"image_size": classifier.card.image_size})
+        source = open_source(data, data_dir)
+        require(split, source)
+        return source.load("test")
+    train, val = load_train_and_val(open_source(run.data, data_dir), run.recipe.validation)
     if split == "train":
         return train
     if val is None:
@@ -144,7 +145,7 @@ def _other_images(
     run: Run, split: str | None, classifier: Classifier, source: str, data_dir: Path | None
 ) -> tuple[str, Images]:
     """Other images, prepared as the network knows them, and which split they are."""
-    data = run.recipe.data
+    data = run.data
     found = open_source(data_spec(source, image_size=classifier.card.image_size, fit=data.fit), data_dir)
     if not found.understanding.own_split:
         if split is None:

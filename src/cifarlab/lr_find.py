@@ -17,6 +17,7 @@ from cifarlab.drawing import charts
 from cifarlab.errors import UsageError
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.training import optimizers
@@ -67,7 +68,7 @@ def lr_find(
     """
     if not 0 < start < end or not math.isfinite(end) or steps < FEWEST_STEPS:
         raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
-    images, _ = load_train_and_val(recipe.data, recipe.validation, data_dir)
+    images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = runtimes.resolve(recipe.runtime)
     loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
     lrs: list[float] = []

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
-from cifarlab.section import Columns, Fraction, NonNegative, Positive, ReferenceSpec, Section, Weights
+from cifarlab.section import Columns, Fraction, NonNegative, Positive, ReferenceSpec, Section, SplitNames, Weights
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
@@ -39,10 +39,12 @@ class DataSpec(Section):
     """How images that are not square become square: their centre, the whole with bars, or the whole distorted."""
     white_level: Annotated[int, Field(ge=256, le=WHITE_LEVEL)] = WHITE_LEVEL
     """The value that is white in greys of 16 bits: 4095 where they hold 12 bits."""
-    layout: Literal["auto", "splits", "classes"] = "auto"
-    """What the folders at the top of a data set are: its splits or its classes; auto: told from their names."""
-    split_names: str = ""
-    """Folders or files that are splits under unusual names, such as "train=learn,test=check"."""
+    layout: Literal["auto", "splits", "classes", "class-first", "leaves"] = "auto"
+    """What folders mean. splits: those at the top are splits, those in them classes; classes: those at the top are
+    classes; class-first: those at the top are classes, those in them splits; leaves: every folder that holds pictures
+    is a class; auto: told from names and contents."""
+    split_names: SplitNames = ""
+    """Folders or files that are splits under unusual names, such as "train=learn,test=check"; "val=" for no val."""
     columns: Columns = ""
     """Columns of a list or table under unusual names, such as "image=photo,label=kind"; "split=" for no split."""
     follow_links: bool = False

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab import recipe_file
-from cifarlab.errors import CheckpointError, UsageError, cause
+from cifarlab.errors import CheckpointError, RecipeError, UsageError, cause
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
-from cifarlab.recipe import NAME, Recipe
+from cifarlab.recipe import NAME, DataSpec, Recipe
 
 COLUMNS = (
     "epoch",
@@ -133,6 +133,23 @@ class Run:
         if "\n[evaluation]\n" not in text or not text.endswith("\n"):  # half of a TOML file may be a valid one
             raise CheckpointError(f"{path} is cut off: it was written whole, with [evaluation] at its end.")
         return recipe
+
+    @property
+    def data(self) -> DataSpec:
+        """Its images: what the recipe names, read as it was understood when training began.
+
+        Data given as a relative path is found from any working folder; where it has moved, it is looked for as given.
+        """
+        data = self.recipe.data
+        if not (self.path / "manifest.json").exists():
+            return data
+        try:
+            settled = self.manifest["data"].get("understanding", {}).get("settled", {})
+            understood = recipe_file.section(DataSpec, {**data.model_dump(), **settled}, "data")
+            is_there = Path(understood.source).exists()
+        except (RecipeError, KeyError, TypeError, AttributeError, OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path}/manifest.json does not say how its data is read: {error}") from error
+        return understood if is_there else understood.model_copy(update={"source": data.source})
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace facts in manifest.json."""

@@ -59,17 +59,13 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Images]:
     }
     images["home", "train"] = colours([1, 1])
 
-    def splits(spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
-        return tuple(split for name, split in images if name == spec.source)
-
     def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
-        understanding = Understanding("folder", "", splits(spec))
-        return Source(Path(spec.source), understanding, lambda split: images[spec.source, split])
+        there = tuple(split for name, split in images if name == spec.source)
+        return Source(Path(spec.source), Understanding("folder", "", there), lambda split: images[spec.source, split])
 
     monkeypatch.setattr(module, "open_source", open_source)
-    monkeypatch.setattr(module, "splits", splits)
     monkeypatch.setattr(
-        module, "load_train_and_val", lambda data, *_: (images[data.source, "train"], images[data.source, "val"])
+        module, "load_train_and_val", lambda source, validation: (source.load("train"), source.load("val"))
     )
     return images
 

@@ -13,6 +13,7 @@ from cifarlab.checkpoint import ModelCard, save_model
 from cifarlab.explain import run as module
 from cifarlab.explain.run import PER_KIND, explain_run
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
 from cifarlab.recipe import DataSpec, ModelSpec, ValidationSpec
@@ -111,14 +112,14 @@ def test_there_may_be_no_mistakes_or_nothing_else(run: Run, num_mistakes: int, n
 def test_a_run_that_was_not_tested_shows_validation_or_training_images(
     run: Run, monkeypatch: pytest.MonkeyPatch, has_val: bool
 ) -> None:
-    asked: list[str] = []
+    asked: list[DataSpec] = []
 
-    def load(data: DataSpec, validation: ValidationSpec, data_dir: Path | None) -> tuple[Images, Images | None]:
-        asked.append(data.source)
+    def load(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
         return images(3), images(1) if has_val else None
 
+    monkeypatch.setattr(module, "open_source", lambda data, data_dir: asked.append(data))
     monkeypatch.setattr(module, "load_train_and_val", load)
-    assert len(explain_run(run)) == 2 and asked == [run.recipe.data.source]
+    assert len(explain_run(run)) == 2 and asked == [run.data]
     width, _ = size(run.figures / "grad_cam.png")
     shown = PER_KIND + (1 if has_val else 3)
     assert shown * 128 < width < (shown + 3) * 142

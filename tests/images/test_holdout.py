@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifarlab.errors import DataError, UsageError
-from cifarlab.images import holdout as module
 from cifarlab.images.holdout import hold_out, largest_remainder, load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
-from cifarlab.recipe import DataSpec, ValidationSpec
+from cifarlab.recipe import ValidationSpec
 
 quick = settings(max_examples=150, derandomize=True, deadline=None, database=None)
 
@@ -92,31 +91,30 @@ def source(monkeypatch):
             return held[split]
 
         found = Source(Path("x"), Understanding("folder", "", tuple(held)), load)
-        monkeypatch.setattr(module, "open_source", lambda spec, data_dir: found)
-        return asked
+        return found, asked
 
     return hold
 
 
 def test_val_is_held_out_of_train_and_test_is_never_read(source) -> None:
-    asked = source(train=images(20), test=images(5))
-    train, val = load_train_and_val(DataSpec(), ValidationSpec(size=0.2))
+    found, asked = source(train=images(20), test=images(5))
+    train, val = load_train_and_val(found, ValidationSpec(size=0.2))
     assert (len(train), len(val), asked) == (16, 4, ["train"])
 
 
 def test_the_sources_own_val_wins(source) -> None:
-    source(train=images(20), val=images(6, value=9), test=images(5))
-    train, val = load_train_and_val(DataSpec(), ValidationSpec(size=0.2))
+    found, _ = source(train=images(20), val=images(6, value=9), test=images(5))
+    train, val = load_train_and_val(found, ValidationSpec(size=0.2))
     assert len(train) == 20 and (val.pixels == 9).all()
 
 
 def test_size_zero_trains_on_everything(source) -> None:
-    asked = source(train=images(20), val=images(6))
-    train, val = load_train_and_val(DataSpec(), ValidationSpec(size=0))
+    found, asked = source(train=images(20), val=images(6))
+    train, val = load_train_and_val(found, ValidationSpec(size=0))
     assert (len(train), val, asked) == (20, None, ["train"])
 
 
 def test_train_and_val_with_different_classes(source) -> None:
-    source(train=images(20), val=images(6, ("a", "c")))
+    found, _ = source(train=images(20), val=images(6, ("a", "c")))
     with pytest.raises(DataError, match="different classes: b, c"):
-        load_train_and_val(DataSpec(), ValidationSpec())
+        load_train_and_val(found, ValidationSpec())

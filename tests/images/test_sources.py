@@ -38,7 +38,8 @@ def find(source, data_dir: Path | None = None) -> Source | None:
 
 
 def splits(source, data_dir: Path | None = None) -> tuple[str, ...]:
-    return sources.splits(data_spec(source), data_dir)
+    found = find(source, data_dir)
+    return () if found is None else found.splits
 
 
 def parquet(folder: Path, *names: str) -> Path:
@@ -114,7 +115,7 @@ def test_readers_get_every_option(tmp_path: Path, own_cache: Path, monkeypatch) 
     monkeypatch.setitem(sources.FILES, ".csv", lambda *arguments: calls.append(arguments) or source)
     (tmp_path / "x.csv").touch()
     spec = data_spec(tmp_path / "x.csv", image_size=48, skip_bad=True, layout="classes", fit="pad")
-    assert sources.open_source(spec) is source
+    assert sources.open_source(spec).understanding.settled == {"source": str(tmp_path / "x.csv")}
     assert calls == [(tmp_path / "x.csv", spec, own_cache)]
     load_images(tmp_path / "x.csv", image_size=40, skip_bad=True)
     assert (calls[1][1].image_size, calls[1][1].skip_bad) == (40, True)
@@ -148,8 +149,8 @@ def test_what_is_nowhere_is_downloaded_into_the_cache(cifar10, own_cache: Path, 
     monkeypatch.setattr(sources, "download", fetch)
     read = cifar.read_archive
     monkeypatch.setattr(cifar, "read_archive", lambda path, split: read(path, split, [cifar10.layout]))
-    assert splits("cifar10") == ("train", "test")
-    assert not own_cache.exists(), "asking for the splits downloads nothing"
+    assert find("cifar10") is None
+    assert not own_cache.exists(), "looking for it downloads nothing"
     assert np.array_equal(load_images("cifar10", "test").pixels, cifar10.pixels["test"])
     assert find("cifar10").path == own_cache / "cifar-10-python.tar.gz"
 

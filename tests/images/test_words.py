@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.images.words import look_alikes
+from cifarlab.images.words import look_alikes, split_of
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,23 @@ def test_n08_names_that_differ(pair):
 def test_n08_every_form_of_a_name_looks_like_it(name):
     forms = {name, f" {name}", *(unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD"))}
     assert look_alikes(forms) == [tuple(sorted(forms))]
+
+
+USUAL = {
+    "train": "train Train TRAIN training Training training_set trainset train_data TrainData seg_train train-images"
+    " train2017 1_train",
+    "val": "val Val valid Validation validation_set dev eval valSplit val_images",
+    "test": "test testing Testing test_set testset test-data seg_test images_test test1",
+}
+
+
+@pytest.mark.parametrize(("name", "split"), [(name, split) for split, names in USUAL.items() for name in names.split()])
+def test_n01_usual_names_of_splits(name, split):
+    assert split_of(name) == split_of(f" {name} ") == split
+
+
+@pytest.mark.parametrize(
+    "name", ["", "cat", "data", "set", "trainer", "train_station", "train_val", "trainval", "seg_pred", "contest", "t"]
+)
+def test_n01_names_that_are_not_splits(name):
+    assert split_of(name) is None

@@ -15,7 +15,7 @@ import torch
 from cifarlab import recipe_file
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
-from cifarlab.images.sources import load_images
+from cifarlab.images.sources import load_images, open_source
 from cifarlab.recipe import DataSpec, ValidationSpec
 from cifarlab.training.train import train
 
@@ -74,7 +74,7 @@ def test_the_copied_deviation_is_the_mean_within_images(cifar10: dict[str, Image
 
 
 def test_the_held_out_part_has_every_class_alike(real_data: Path) -> None:
-    training, val = load_train_and_val(DataSpec(source="cifar10"), ValidationSpec(size=5000), real_data)
+    training, val = load_train_and_val(open_source(DataSpec(source="cifar10"), real_data), ValidationSpec(size=5000))
     assert val is not None
     assert val.counts.tolist() == [500] * 10
     assert training.counts.tolist() == [4500] * 10

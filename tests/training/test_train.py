@@ -28,6 +28,7 @@ from cifarlab.errors import (
 )
 from cifarlab.evaluation import metrics
 from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override_all, to_toml
 from cifarlab.runs import Run
@@ -408,7 +409,7 @@ def test_a_frozen_backbone_stays_until_it_is_freed(tiny, tmp_path):
 
 def test_the_classifier_answers_as_validation_saw_it(tiny, tmp_path):
     run = train(tiny, out=tmp_path)
-    _, val = load_train_and_val(run.recipe.data, run.recipe.validation)
+    _, val = load_train_and_val(open_source(run.data), run.recipe.validation)
     classifier = Classifier.load(run.path)
     assert metrics.accuracy(classifier.logits(val.pixels), val.labels) == run.manifest["best_val_accuracy"]
     assert classifier.card.class_names == val.class_names

@@ -13,6 +13,7 @@ from cifarlab.bench.subject import untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
 from cifarlab.console import log
 from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
 from cifarlab.training.step import Step
 from cifarlab.training.train import make_card, make_step
@@ -29,7 +30,7 @@ def loading(
     """
     recipe = untrained(recipe)
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"last_batch": "drop"})})
-    images, _ = load_train_and_val(recipe.data, recipe.validation, data_dir)
+    images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = runtimes.resolve(recipe.runtime)
     loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
     timings = {}

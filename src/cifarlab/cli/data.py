@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarlab.cli.options import Fit, FollowLinks, Layout, SkipBad, SplitNames, data_fields
 from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import DataError
 
 if TYPE_CHECKING:
-    from cifarlab.images.images import Images
+    from cifarlab.images.source import Source
 
 SOURCES = {
     "cifar10": "60,000 colour images of 10 classes, 32 px",
@@ -57,14 +58,19 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
 def verify(
     name: Name,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there is a warning.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
+    layout: Layout = None,
+    split_names: SplitNames = None,
+    fit: Fit = None,
+    follow_links: FollowLinks = False,
+    skip_bad: SkipBad = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Count and hash the images of every split, and look for images that occur twice."""
     from cifarlab.images.describe import describe, to_text
 
-    card = describe(_load_all(name, data_dir, skip_bad))
+    source = _open(name, data_dir, data_fields(layout, split_names, fit, follow_links, skip_bad))
+    card = describe({split: source.load(split) for split in source.splits})
     echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
     _report_warnings(name, card, strict)
 
@@ -74,6 +80,11 @@ def show(
     name: Name,
     out: Annotated[Path | None, typer.Option("--out", help="Write the picture here [<name>-grid.png].")] = None,
     per_class: Annotated[int, typer.Option("--per-class", min=1, max=50, help="Examples of each class.")] = 10,
+    layout: Layout = None,
+    split_names: SplitNames = None,
+    fit: Fit = None,
+    follow_links: FollowLinks = False,
+    skip_bad: SkipBad = False,
     data_dir: DataDir = None,
 ) -> None:
     """Describe a data set in short and draw examples of its classes."""
@@ -83,7 +94,8 @@ def show(
     from cifarlab.files import write_atomic
     from cifarlab.images.describe import describe, to_text
 
-    images = _load_all(name, data_dir, skip_bad=False)
+    source = _open(name, data_dir, data_fields(layout, split_names, fit, follow_links, skip_bad))
+    images = {split: source.load(split) for split in source.splits}
     card = describe(images)
     echo(to_text(name, card))
     _report_warnings(name, card, strict=False)
@@ -94,11 +106,10 @@ def show(
     echo(f"examples: {path}")
 
 
-def _load_all(name: str, data_dir: Path | None, skip_bad: bool) -> dict[str, Images]:
+def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source:
     from cifarlab.images.sources import data_spec, open_source
 
-    source = open_source(data_spec(name, skip_bad=skip_bad), data_dir)
-    return {split: source.load(split) for split in source.splits}
+    return open_source(data_spec(name, **fields), data_dir)
 
 
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:

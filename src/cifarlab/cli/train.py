@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cifarlab import recipe_file
+from cifarlab.cli.options import Fit, FollowLinks, Layout, SkipBad, SplitNames, data_fields
 from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
@@ -30,7 +31,11 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, keeping what was learnt.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run exactly.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
+    layout: Layout = None,
+    split_names: SplitNames = None,
+    fit: Fit = None,
+    follow_links: FollowLinks = False,
+    skip_bad: SkipBad = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Leave report.html and figures to cifarlab report.")
@@ -45,15 +50,16 @@ def train(
 
     if (recipe is None) == (resume is None):
         raise UsageError("Give either a recipe or --resume RUN.\nSee the recipes with: cifarlab recipes")
-    options = {
+    options: dict[str, object] = {
         "data.source": data,
         "training.epochs": epochs,
         "training.seed": seed,
         "runtime.device": device,
         "training.max_minutes": max_minutes,
-        "data.skip_bad": True if skip_bad else None,
         "evaluation.test": False if no_test else None,
     }
+    reading = data_fields(layout, split_names, fit, follow_links, skip_bad)
+    options |= {f"data.{field}": value for field, value in reading.items()}
     if resume is not None:
         _refuse_changes([*(assignments or []), *(key for key, value in options.items() if value is not None)], resume)
         run, is_new = _resume(resume, data_dir)

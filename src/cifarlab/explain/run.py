@@ -27,6 +27,7 @@ from cifarlab.explain.render import (
 )
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.sources import open_source
 from cifarlab.models.taps import evaluation_mode, stages
 from cifarlab.runs import Run
 
@@ -114,7 +115,7 @@ def _candidates(run: Run, data_dir: Path | None) -> LabelledPixels:
         kept = examples.read(file)
         places = np.concatenate([kept.first(), np.setdiff1d(kept.mistakes(), kept.first())])
         return kept.pixels(places), kept.labels[places]
-    train, val = load_train_and_val(run.recipe.data, run.recipe.validation, data_dir)
+    train, val = load_train_and_val(open_source(run.data, data_dir), run.recipe.validation)
     images = train if val is None else val
     return images.pixels[:CANDIDATES], images.labels[:CANDIDATES]
 

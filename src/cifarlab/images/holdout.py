@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
-from cifarlab.images.sources import open_source
-from cifarlab.recipe import DataSpec, ValidationSpec
+from cifarlab.images.source import Source
+from cifarlab.recipe import ValidationSpec
 
 
-def load_train_and_val(
-    data: DataSpec, validation: ValidationSpec, data_dir: Path | None = None
-) -> tuple[Images, Images | None]:
+def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
     """Load train, and val: the source's own if it has one, else held out of train; None if its size is 0.
 
     Raises DataError when train and val have different classes.
     """
-    source = open_source(data, data_dir)
     train = source.load("train")
     if validation.size == 0:
         return train, None
@@ -30,7 +25,7 @@ def load_train_and_val(
     val = source.load("val")
     if val.class_names != train.class_names:
         only = sorted(set(val.class_names) ^ set(train.class_names))
-        raise DataError(f"train and val of {data.source} have different classes: {', '.join(only) or 'another order'}.")
+        raise DataError(f"train and val of {source.path} have different classes: {', '.join(only) or 'another order'}.")
     return train, val
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cifarlab.errors import UsageError
 from cifarlab.images.archives.recognise import recognised
 from cifarlab.images.images import Images, join
+
+_SHOWN = 5
+"""Names of what was left out that are shown and stored, for each reason."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,21 @@ class Understanding:
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
     own_split: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; of what was left out, how many and the first names."""
+        left_out = {
+            reason: {"count": len(names), "first": list(names[:_SHOWN])} for reason, names in self.left_out.items()
+        }
+        return {
+            "kind": self.kind,
+            "rule": self.rule,
+            "splits": list(self.splits),
+            "counts": {split: dict(counts) for split, counts in self.counts.items()},
+            "left_out": left_out,
+            "settled": dict(self.settled),
+            "own_split": self.own_split,
+        }
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
@@ -104,13 +105,8 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
             f"{path} is nothing that cifarlab reads.\n"
             "It reads the CIFAR archives and their folders, train-*.parquet, folders <class>/*.png, and CSV."
         )
-    return found
-
-
-def splits(spec: DataSpec, data_dir: Path | None = None) -> tuple[str, ...]:
-    """Which of train, val and test a source has, in this order; nothing is downloaded. Raises what `find` raises."""
-    found = find(spec, data_dir)
-    return ("train", "test") if found is None else found.splits
+    settled = {"source": str(path.absolute()), **found.understanding.settled}
+    return replace(found, understanding=replace(found.understanding, settled=settled))
 
 
 def recognise(path: Path, spec: DataSpec) -> Source | None:

@@ -11,8 +11,26 @@ from typing import Literal
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What people call a split -> what it is called here."""
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "eval": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call a split, in lower case -> what it is called here."""
+
+_BESIDE_SPLITS = frozenset(
+    {"set", "sets", "data", "dataset", "datasets", "split", "splits", "seg", "image", "images", "img", "imgs"}
+    | {"pic", "pics", "picture", "pictures", "photo", "photos", "file", "files", "folder", "dir"}
+)
+"""Words beside the name of a split that change nothing: train_data, seg_train, test-images, ValSplit."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_GLUED = re.compile(f"({'|'.join(SPLIT_NAMES)})(set|data|images|imgs)")
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "PNG": (".png", ".apng"),
@@ -62,9 +80,18 @@ UNREAD = {
 """Endings of files that hold pictures too, but not in one of FORMATS -> why they are left out, and what to do."""
 
 
-def split_of(word: str) -> str | None:
-    """The split that a folder, file or cell of this name stands for; None when it does not name one."""
-    return SPLIT_NAMES.get(word.strip().lower())
+def split_of(name: str) -> Split | None:
+    """The split that a folder, file or cell of this name stands for; None when it does not name one.
+
+    Case, numbers and words such as "set" or "images" change nothing: "Training", "train_data", "seg_train", "testset",
+    "train2017". Any other word does: "train_station", "train_val".
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    telling = [word for word in words if word not in _BESIDE_SPLITS and not word.isdecimal()]
+    if len(telling) != 1:
+        return None
+    glued = _GLUED.fullmatch(telling[0])
+    return SPLIT_NAMES.get(glued[1] if glued else telling[0])
 
 
 _NUMBER = re.compile(r"(-?)0*([0-9]+)(?:\.([0-9]*?)0*)?")

@@ -14,6 +14,7 @@ from typing import Any
 from cifarlab import runtime as runtimes
 from cifarlab.errors import CheckpointError, MachineError
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source
 from cifarlab.recipe import RuntimeSpec
 from cifarlab.runs import Run
 from cifarlab.runtime import Runtime, num_cores
@@ -22,7 +23,9 @@ from cifarlab.version import VERSION
 PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scikit-learn", "scipy")
 
 
-def describe_run(train: Images, val: Images | None, runtime: Runtime, num_parameters: int, seed: int) -> dict[str, Any]:
+def describe_run(
+    source: Source, train: Images, val: Images | None, runtime: Runtime, num_parameters: int, seed: int
+) -> dict[str, Any]:
     """The facts of manifest.json that are known when training starts."""
     return {
         "cifarlab": VERSION,
@@ -31,7 +34,7 @@ def describe_run(train: Images, val: Images | None, runtime: Runtime, num_parame
         "git": git_state(),
         "seed": seed,
         "num_parameters": num_parameters,
-        "data": describe_data(train, val),
+        "data": describe_data(source, train, val),
         "runtime": runtime.describe(),
         "machine": {"system": platform.platform(), "cores": num_cores(), "memory_bytes": _memory_bytes()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -68,8 +71,8 @@ def other_bits(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then != here]
 
 
-def describe_data(train: Images, val: Images | None) -> dict[str, Any]:
-    """Which images were trained on, and whether their pixels are the published ones."""
+def describe_data(source: Source, train: Images, val: Images | None) -> dict[str, Any]:
+    """Which images were trained on, how their source was understood, whether their pixels are the published ones."""
     return {
         "original": train.original,
         "note": train.note,
@@ -80,6 +83,7 @@ def describe_data(train: Images, val: Images | None) -> dict[str, Any]:
         "train_fingerprint": train.fingerprint,
         "val_fingerprint": val.fingerprint if val else None,
         "skipped": len(train.skipped),
+        "understanding": source.understanding.to_dict(),
     }
 
 

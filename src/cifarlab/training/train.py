@@ -24,6 +24,8 @@ from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
+from cifarlab.images.source import Source
+from cifarlab.images.sources import open_source
 from cifarlab.judge import judge, require
 from cifarlab.models import finetune
 from cifarlab.models.kernel_layers import use_kernels
@@ -58,13 +60,14 @@ def train(recipe: Recipe, *, out: str | Path = "runs", data_dir: Path | None = N
 
     Raises DataError, MachineError, DivergedError and InterruptedRunError. Images that were skipped are in bad.jsonl.
     """
+    source = open_source(recipe.data, data_dir)
     if recipe.evaluation.test:
-        require("test", recipe.data, data_dir)
-    images, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
+        require("test", source)
+    images, val = load_train_and_val(source, recipe.validation)
     run = Run.create(Path(out), recipe.name)
     with run.locked():
         run.write_recipe(recipe)
-        return _train(recipe, run, images, val, data_dir)
+        return _train(recipe, run, source, images, val, data_dir)
 
 
 def resume(path: str | Path, *, data_dir: Path | None = None) -> Run:
@@ -78,9 +81,10 @@ def resume(path: str | Path, *, data_dir: Path | None = None) -> Run:
             log.info(f"{run.path} is already complete.")
             return run
         recipe = run.recipe
-        images, val = load_train_and_val(recipe.data, recipe.validation, data_dir)
+        source = open_source(run.data, data_dir)
+        images, val = load_train_and_val(source, recipe.validation)
         _check_same_data(run, images)
-        return _train(recipe, run, images, val, data_dir)
+        return _train(recipe, run, source, images, val, data_dir)
 
 
 def is_complete(run: Run) -> bool:
@@ -88,13 +92,14 @@ def is_complete(run: Run) -> bool:
     return (run.path / "manifest.json").exists() and run.manifest.get("status") == "complete"
 
 
-def _train(recipe: Recipe, run: Run, images: Images, val: Images | None, data_dir: Path | None) -> Run:
+def _train(recipe: Recipe, run: Run, source: Source, images: Images, val: Images | None, data_dir: Path | None) -> Run:
     runtime = settle_runtime(run, recipe.runtime)
     if runtime.kernels not in ("on", "off"):
         log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
     card = make_card(recipe, images)
     work, state = prepare(recipe, run, runtime, card, images, val)
-    write_manifest(run, describe_run(images, val, runtime, _num_parameters(state.model), recipe.training.seed))
+    facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
+    write_manifest(run, facts)
     with listen() as signals:
         fit(work, state, signals)
     finish(work, state)

@@ -97,7 +97,7 @@ def test_d17_csv(root, cache):
     [
         ("1.png,,train", "has no label"),
         ("1.png", "has no label"),
-        ("1.png,a,tomorrow", "has the split 'tomorrow'; allowed: train, val"),
+        ("1.png,a,tomorrow", "has the split 'tomorrow'; allowed: train, training, val"),
         ("1.png,a,", "has the split ''"),
         (",a,train", "names no picture"),
         ("/etc/passwd,a,train", "lies outside"),

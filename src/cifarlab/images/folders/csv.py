@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cifarlab.console import printable, some
 from cifarlab.errors import DataError
+from cifarlab.images import words
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.listing import ImageFile, Listing, sorted_by_split
 from cifarlab.images.folders.scan import link_problem
-from cifarlab.images.words import SPLIT_NAMES, split_of
+from cifarlab.images.words import SPLIT_NAMES
 
 
 def list_csv(path: Path, kept_file: Path | None) -> Listing:
@@ -27,7 +28,7 @@ def list_csv(path: Path, kept_file: Path | None) -> Listing:
         elif name in split_of:
             problems.append(f"row {number} ({printable(name)}) names a picture again")
         else:
-            split_of[name] = SPLIT_NAMES[split.lower()] if split is not None else ""
+            split_of[name] = words.split_of(split or "") or ""
             files.append(ImageFile.at(str(file), name, printable(label), _status(file)))
     if problems:
         raise DataError(f"{path} cannot be used: {some(problems)}.\nCorrect these rows.")
@@ -56,7 +57,7 @@ def _row_problem(name: str, label: str, split: str | None) -> str:
     """Say why a row cannot be used; a file that is missing or damaged is found when it is read."""
     if not label:
         return "has no label"
-    if split is not None and split_of(split) is None:
+    if split is not None and words.split_of(split) is None:
         return f"has the split '{printable(split)}'; allowed: {', '.join(SPLIT_NAMES)}"
     if name == "." or "\0" in name:
         return "names no picture"

@@ -16,7 +16,7 @@ from cifarlab.console import log, printable, some
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
 from cifarlab.images.folders.listing import ImageFile
-from cifarlab.images.words import SPLIT_NAMES
+from cifarlab.images.words import SPLIT_NAMES, split_of
 
 FILE_NAME = "splits.csv"
 """Columns image and split. In the cache folder it is ours; in the data set's folder the user's, and wins."""
@@ -81,8 +81,8 @@ def _read(path: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file, strict=True))
-        splits = {row["image"]: SPLIT_NAMES[row["split"]] for row in rows}
-    except (OSError, csv.Error, KeyError) as error:
+        splits = {row["image"]: _split(row["split"]) for row in rows}
+    except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(
             f"{path} cannot be used: {error!r}.\nIt needs the columns image and split; "
             f"a split is one of {', '.join(SPLIT_NAMES)}."
@@ -90,6 +90,13 @@ def _read(path: Path) -> dict[str, str]:
     if len(splits) < len(rows):
         raise DataError(f"{path} names {len(rows) - len(splits)} pictures more than once.\nName each of them once.")
     return splits
+
+
+def _split(text: str) -> str:
+    split = split_of(text)
+    if split is None:
+        raise ValueError(f"{text!r} is not a split")
+    return split
 
 
 def _keep(path: Path, splits: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.listing import ImageFile, Listing, sorted_by_split
 from cifarlab.images.folders.scan import scan
-from cifarlab.images.words import SPLIT_NAMES, split_of
+from cifarlab.images.words import split_of
 
 
 def list_folder(root: Path, kept_file: Path | None) -> Listing:
@@ -30,7 +30,7 @@ def list_folder(root: Path, kept_file: Path | None) -> Listing:
         log.warning("Left out, because they lie in no class folder of %s: %s.", root, some(loose))
     is_drawn = not has_splits and not (root / own_split.FILE_NAME).is_file()
     if has_splits:
-        assigned = {file.name: SPLIT_NAMES[file.name.split("/")[0].lower()] for file in files}
+        assigned: dict[str, str] = {file.name: split_of(file.name.split("/")[0]) or "" for file in files}
     else:
         assigned = own_split.assign(files, root / own_split.FILE_NAME, kept_file)
     folders = [name.split("/") for name in found.folders if name.count("/") == depth]

@@ -1,0 +1,40 @@
+"""Options that several commands share: how data is read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYOUT",
+        help="What folders mean: auto, splits, classes, class-first or leaves. Same as --set data.layout=...",
+    ),
+]
+SplitNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help='Folders or files that are splits under unusual names: "train=learn,test=check". '
+        "Same as --set data.split_names=...",
+    ),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option(metavar="FIT", help="How images become square: crop, pad or stretch. Same as --set data.fit=..."),
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow symbolic links that leave the data set's folder.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
+
+
+def data_fields(
+    layout: str | None, split_names: str | None, fit: str | None, follow_links: bool, skip_bad: bool
+) -> dict[str, object]:
+    """The fields of `DataSpec` that these options set; those that were not given are left out."""
+    fields = {"layout": layout, "split_names": split_names, "fit": fit}
+    switches = {"follow_links": follow_links, "skip_bad": skip_bad}
+    return {key: value for key, value in {**fields, **switches}.items() if value not in (None, False)}
