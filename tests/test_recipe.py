@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from cifarlab import recipe_file
 from cifarlab.errors import RecipeError
 from cifarlab.recipe import NAME, ModelSpec, Recipe
-from cifarlab.section import named_columns, named_splits
+from cifarlab.section import listed_names, named_columns, named_splits
 
 MINIMAL: dict[str, Any] = {"name": "try", "model": {"name": "resnet18"}}
 
@@ -238,6 +238,13 @@ def test_n01_splits_can_be_named() -> None:
 @pytest.mark.parametrize("text", ["learn", "train", "learn=train", "train=a,train=b", '"train=a'])
 def test_n01_splits_that_say_something_else(text: str) -> None:
     assert "train=NAME, val=NAME, test=NAME" in refusal("data.split_names", text)
+
+
+def test_class_names_are_a_list_in_text() -> None:
+    assert listed_names("") == ()
+    assert listed_names('frog, truck,"big, red"') == ("frog", "truck", "big, red")
+    for text in ("frog,,truck", "frog,frog", '"frog'):
+        assert "data.class_names" in refusal("data.class_names", text)
 
 
 @given(st.text())

@@ -368,6 +368,8 @@ def allowed(path: str, annotation: Any) -> st.SearchStrategy[Any]:
         "format": st.just(FORMAT),
         "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
         "data.columns": st.sampled_from(["", "image=a", "image=a,label=b,split="]),
+        "data.split_names": st.sampled_from(["", "train=a", "train=a,val="]),
+        "data.class_names": st.sampled_from(["", "a", 'a,"b, c"']),
         "data.white_level": st.integers(256, 65535),
         "schedule.warmup": st.just("1 %"),
         "training.full_size_from": st.sampled_from(["60 %", "3 epochs", "0 steps"]),

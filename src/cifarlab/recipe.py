@@ -10,7 +10,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.duration import Duration, parse_duration
-from cifarlab.section import Columns, Fraction, NonNegative, Positive, ReferenceSpec, Section, SplitNames, Weights
+from cifarlab.section import (
+    ClassNames,
+    Columns,
+    Fraction,
+    NonNegative,
+    Positive,
+    ReferenceSpec,
+    Section,
+    SplitNames,
+    Weights,
+)
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
@@ -47,6 +57,8 @@ class DataSpec(Section):
     """Folders or files that are splits under unusual names, such as "train=learn,test=check"; "val=" for no val."""
     columns: Columns = ""
     """Columns of a list or table under unusual names, such as "image=photo,label=kind"; "split=" for no split."""
+    class_names: ClassNames = ""
+    """Names of the classes 0, 1, ... of data that has numbers alone, such as "frog,truck"; unset: the numbers."""
     follow_links: bool = False
     """Follow symbolic links that leave the data set's folder."""
     skip_bad: bool = False

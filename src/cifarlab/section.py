@@ -30,15 +30,27 @@ def named_splits(text: str) -> dict[str, str]:
     return _named(text, SPLITS, optional=SPLITS)
 
 
-def _named(text: str, roles: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
-    """Names with a comma in them stand in quotes, as in CSV: '"train=a, b",test=c'."""
-    allowed = f"{', '.join(f'{each}=NAME' for each in roles)}, each given once"
-    named: dict[str, str] = {}
+def listed_names(text: str) -> tuple[str, ...]:
+    """Read "frog,truck" as ("frog", "truck"); raises ValueError for a name that is empty or comes twice."""
+    names = tuple(_parts(text, "NAME,NAME,...")) if text else ()
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"{text!r} has a name that is empty or comes twice")
+    return names
+
+
+def _parts(text: str, allowed: str) -> list[str]:
+    """What stands between commas; names with a comma in them stand in quotes, as in CSV: '"train=a, b",test=c'."""
     try:
         rows = list(csv.reader(io.StringIO(text), skipinitialspace=True, strict=True))
     except csv.Error as error:
         raise ValueError(f"it cannot be read as {allowed}: {error}") from error
-    for part in filter(None, (part.strip() for row in rows for part in row)):
+    return [part.strip() for row in rows for part in row]
+
+
+def _named(text: str, roles: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
+    allowed = f"{', '.join(f'{each}=NAME' for each in roles)}, each given once"
+    named: dict[str, str] = {}
+    for part in filter(None, _parts(text, allowed)):
         role, equals, name = (word.strip() for word in part.partition("="))
         if role not in roles or not equals or role in named or not (name or role in optional):
             raise ValueError(f"{part!r} is not one of {allowed}")
@@ -56,10 +68,17 @@ def _check_splits(text: str) -> str:
     return text
 
 
+def _check_names(text: str) -> str:
+    listed_names(text)
+    return text
+
+
 Columns = Annotated[str, AfterValidator(_check_columns)]
 """Text that `named_columns` reads."""
 SplitNames = Annotated[str, AfterValidator(_check_splits)]
 """Text that `named_splits` reads."""
+ClassNames = Annotated[str, AfterValidator(_check_names)]
+"""Text that `listed_names` reads."""
 
 
 class Section(BaseModel):

@@ -121,6 +121,13 @@ def test_readers_get_every_option(tmp_path: Path, own_cache: Path, monkeypatch) 
     assert (calls[1][1].image_size, calls[1][1].skip_bad) == (40, True)
 
 
+def test_n23_class_names_are_for_numbers(tmp_path: Path) -> None:
+    picture(tmp_path / "train/cat/1.png")
+    for source in ("sample", tmp_path):
+        with pytest.raises(DataError, match="names its classes itself"):
+            sources.open_source(data_spec(source, class_names="frog"))
+
+
 def test_decoded_images_are_kept(tmp_path: Path, own_cache: Path, monkeypatch) -> None:
     path = parquet(tmp_path / "p", "train", "validation", "test")
     assert splits(path) == ("train", "val", "test")

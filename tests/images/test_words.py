@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.images.words import look_alikes, split_of
+from cifarlab.images.words import look_alikes, split_of, split_rule
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,8 @@ def test_n01_usual_names_of_splits(name, split):
 )
 def test_n01_names_that_are_not_splits(name):
     assert split_of(name) is None
+
+
+def test_n01_names_that_a_user_gives():
+    rule = split_rule({"train": "learn", "val": ""})
+    assert [rule(name) for name in ("learn", "train", "val", "test", "other")] == ["train", None, None, "test", None]

@@ -23,6 +23,7 @@ class Understanding:
     the parts mean. splits: those that there are, in the order train, val, test. counts: split -> class -> pictures,
     where that is known without decoding any; else empty. left_out: reason -> names of what is not used for that reason.
     settled: the fields of `DataSpec` that make every later reading decide the same way, whatever else turns up.
+    numbered: whether the classes are numbers in the data, which `DataSpec.class_names` may name.
     own_split: whether train and test were drawn by us, because the data set comes without splits.
     """
 
@@ -32,6 +33,7 @@ class Understanding:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
+    numbered: bool = False
     own_split: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class Understanding:
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "left_out": left_out,
             "settled": dict(self.settled),
+            "numbered": self.numbered,
             "own_split": self.own_split,
         }
 

@@ -82,7 +82,12 @@ def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
     found = find(spec, data_dir)
     if found is None:
         archive = download(DATASETS[spec.source].archive, cache_dir())
-        return open_archive(archive, spec, cache_dir())
+        found = open_archive(archive, spec, cache_dir())
+    if spec.class_names and not found.understanding.numbered:
+        raise DataError(
+            f"{found.path} names its classes itself.\n"
+            "data.class_names (--class-names) is for data whose labels are numbers alone."
+        )
     log.debug("Found %s: %s at %s", spec.source, found.kind, found.path)
     return found
 

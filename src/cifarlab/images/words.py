@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 Split = Literal["train", "val", "test"]
@@ -92,6 +92,24 @@ def split_of(name: str) -> Split | None:
         return None
     glued = _GLUED.fullmatch(telling[0])
     return SPLIT_NAMES.get(glued[1] if glued else telling[0])
+
+
+SplitRule = Callable[[str], Split | None]
+"""What a name says of the split: `split_of`, or that with names that a user gave."""
+
+
+def split_rule(named: Mapping[str, str]) -> SplitRule:
+    """`split_of` with the names that a user gave for splits, as in {"train": "learn", "val": ""}.
+
+    A split that was named has no other name; one that is called "" is not wanted.
+    """
+    given = {name: split for split in SPLITS if (name := named.get(split))}
+
+    def split(name: str) -> Split | None:
+        usual = split_of(name)
+        return given.get(name, None if usual in named else usual)
+
+    return split
 
 
 _NUMBER = re.compile(r"(-?)0*([0-9]+)(?:\.([0-9]*?)0*)?")

@@ -268,3 +268,24 @@ def test_pictures_that_lie_elsewhere(write, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "train.parquet")
     with pytest.raises(DataError, match=r"row 0: the file holds only the path of this image, cat/1.png"):
         read_parquet(tmp_path, "train")
+
+
+def test_n11_splits_under_unusual_names(write, encode, picture, tmp_path: Path) -> None:
+    for number, name in enumerate(("learn", "check", "train")):
+        write(tmp_path / f"{name}.parquet", [encode(picture())] * 2, [number] * 2, ["a", "b", "c"])
+    found = understanding(tmp_path, split_names="train=learn,test=check.parquet")
+    assert found.counts == {"train": {"a": 2, "b": 0, "c": 0}, "test": {"a": 0, "b": 2, "c": 0}}
+    assert found.left_out == {"not called after a split": ["train.parquet"]}
+    with pytest.raises(DataError, match=r"says that val is 'chek', but .* has no such file or folder"):
+        understanding(tmp_path, split_names="val=chek")
+
+
+def test_n23_names_for_numbers(write, encode, picture, tmp_path: Path) -> None:
+    path = write(tmp_path / "train.parquet", [encode(picture())] * 2, [2, 0])
+    found = understanding(path, class_names="a,b,c")
+    assert found.numbered and found.counts == {"train": {"a": 1, "b": 0, "c": 1}}
+    assert read_parquet(path, "train", data_spec("", class_names="a,b,c")).labels.tolist() == [2, 0]
+    write(path, [encode(picture())], [0], ["a", "b"])
+    assert not understanding(path).numbered
+    with pytest.raises(DataError, match="names its classes itself: a, b"):
+        understanding(path, class_names="a,b")

@@ -137,7 +137,7 @@ def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[s
     if own := next((labels for labels in every if not labels.numbered), None):
         raise DataError(
             f"{own.origin} names its classes itself: {some(own.names)}.\n"
-            "data.class_names (--class-names) is for data that holds only numbers."
+            "data.class_names (--class-names) is for data whose labels are numbers alone."
         )
     largest = max(int(name) for labels in every for name in labels.names)
     if largest >= len(names):
@@ -145,7 +145,7 @@ def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[s
             f"data.class_names has {len(names)} names, but {path} has the label {largest}: "
             f"it needs {largest + 1}, for the labels 0 to {largest}."
         )
-    return tuple(names)
+    return tuple(map(printable, names))
 
 
 def _listed(every: Sequence[Labels]) -> tuple[str, ...]:

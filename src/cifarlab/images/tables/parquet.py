@@ -20,8 +20,9 @@ from cifarlab.images.tables.columns import Columns, choose, has_images, read_lab
 from cifarlab.images.tables.encoded import Column, decode_columns, first_image
 from cifarlab.images.tables.labels import Labels, match, with_labels
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
-from cifarlab.images.words import SPLITS, split_of
+from cifarlab.images.words import SPLITS, SplitRule, split_rule
 from cifarlab.recipe import DataSpec
+from cifarlab.section import listed_names, named_splits
 
 RE_ENCODED = "pixels were re-encoded as JPEG; they are not the original ones"
 JPEG_START = b"\xff\xd8"
@@ -43,25 +44,26 @@ def recognise_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source | N
 
     Raises AmbiguousDataError where it holds several data sets.
     """
-    found = find_tables(path)
+    found = find_tables(path, _split_rule(spec))
     return None if found is None else _source(path, found, spec, cache_dir)
 
 
 def open_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """A single parquet file as a source: decoded once, then memory-mapped from `cache_dir`."""
-    return _source(path, file_tables(path, split_of), spec, cache_dir)
+    return _source(path, file_tables(path, _split_rule(spec)), spec, cache_dir)
 
 
 def read_parquet(path: Path, split: str, spec: DataSpec | None = None) -> Images:
     """Read and decode one split of a file or folder, leaving nothing in a cache; raises what `read_table` raises."""
     spec = spec or DataSpec()
-    found = file_tables(path, split_of) if path.is_file() else find_tables(path)
+    find = file_tables if path.is_file() else find_tables
+    found = find(path, _split_rule(spec))
     if found is None:
         raise DataError(f"{path} holds no parquet files with images.")
     return read_table(understand(path, found, spec), split, spec)
 
 
-def find_tables(path: Path) -> Tables | None:
+def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
     """The parquet files of a folder that belong together; None where there are none, or none with images."""
     groups, num_picture_folders = configurations(path, split_of)
     with_images = [group for group in groups if any(map(has_images, group))]
@@ -95,6 +97,9 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
 
     Raises DataError for labels that are missing in part, and for files that do not agree on their classes.
     """
+    for split, name in named_splits(spec.split_names).items():
+        if name and split not in found.splits:
+            raise DataError(f"data.split_names says that {split} is {name!r}, but {path} has no such file or folder.")
     images, labels = defaultdict[str, list[Column]](list), defaultdict[str, list[Labels]](list)
     label_columns = set()
     for said, files in found.splits.items():
@@ -103,11 +108,11 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
             if columns.label is None and said in ("train", None):
                 raise without_label(file, spec.columns)
             label_columns.add(columns.label)
-            for split, its_images, its_labels in _rows(file, said, columns):
+            for split, its_images, its_labels in _rows(file, said, columns, _split_rule(spec)):
                 images[split].append(its_images)
                 labels[split].append(its_labels)
     labelled, left_out = with_labels({split: labels[split] for split in SPLITS if split in labels})
-    class_names, codes = match(path, labelled)
+    class_names, codes = match(path, labelled, listed_names(spec.class_names))
     if path.name == "cifar10" and class_names == tuple(map(str, range(len(CIFAR10_NAMES)))):
         class_names = CIFAR10_NAMES
     left_out |= {
@@ -117,7 +122,9 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
         split: dict(zip(class_names, np.bincount(each, minlength=len(class_names)).tolist(), strict=True))
         for split, each in codes.items()
     }
-    understanding = Understanding("parquet", _rule(found, labels), tuple(codes), counts, left_out)
+    numbered = all(each.numbered for its_labels in labelled.values() for each in its_labels)
+    rule = _rule(found, labels)
+    understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
     is_cifar = class_names == CIFAR10_NAMES or "fine_label" in label_columns
     return Table({split: images[split] for split in codes}, codes, class_names, is_cifar, understanding)
 
@@ -142,7 +149,11 @@ def read_table(table: Table, split: str, spec: DataSpec) -> Images:
     )
 
 
-def _rows(file: Path, said: str | None, columns: Columns) -> Iterator[tuple[str, Column, Labels]]:
+def _split_rule(spec: DataSpec) -> SplitRule:
+    return split_rule(named_splits(spec.split_names))
+
+
+def _rows(file: Path, said: str | None, columns: Columns, split_of: SplitRule) -> Iterator[tuple[str, Column, Labels]]:
     """The images and labels of one file for each split that it has, by its column of splits or by its name."""
     labels = read_labels(file, columns)
     if columns.split is None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cifarlab.console import some
 from cifarlab.errors import AmbiguousDataError, DataError
-from cifarlab.images.words import SUFFIXES
+from cifarlab.images.words import SUFFIXES, SplitRule
 
 SUFFIX = ".parquet"
 RUN_FILES = {"recipe.toml", "manifest.json"}
@@ -31,9 +31,6 @@ _SHARD = (
     re.compile(r"(?P<stem>part)-(?P<number>\d+)-.+"),  # Spark adds a UUID
     re.compile(r"(?:(?P<stem>.*)[-_.])?(?P<number>\d+)"),
 )
-
-SplitOf = Callable[[str], str | None]
-"""What a word says of the split: `words.split_of`, or that with the names a user gave."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class _Part:
         return int(self.number or 0)
 
 
-def file_tables(path: Path, split_of: SplitOf) -> Tables:
+def file_tables(path: Path, split_of: SplitRule) -> Tables:
     """A single file as a data set; raises DataError for one of several shards."""
     part = _part(path)
     if part.total is not None and part.total > 1:
@@ -69,7 +66,7 @@ def file_tables(path: Path, split_of: SplitOf) -> Tables:
     return Tables({split_in(path, split_of): (path,)})
 
 
-def configurations(root: Path, split_of: SplitOf) -> tuple[list[list[Path]], int]:
+def configurations(root: Path, split_of: SplitRule) -> tuple[list[list[Path]], int]:
     """The parquet files below a folder, grouped by configuration, and how many folders there hold pictures.
 
     A configuration is a folder with files, or with folders called after splits that hold them.
@@ -88,7 +85,7 @@ def configurations(root: Path, split_of: SplitOf) -> tuple[list[list[Path]], int
     return [sorted(group) for _, group in sorted(groups.items())], num_picture_folders
 
 
-def tables(root: Path, files: Sequence[Path], without_images: Sequence[Path], split_of: SplitOf) -> Tables:
+def tables(root: Path, files: Sequence[Path], without_images: Sequence[Path], split_of: SplitRule) -> Tables:
     """Divide the files of one configuration by split; `without_images` lie below `root`, too.
 
     Raises DataError for shards that are missing, come twice or do not belong together; AmbiguousDataError where several
@@ -108,11 +105,12 @@ def folder_of(files: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([file.parent for file in files]))
 
 
-def split_in(file: Path, split_of: SplitOf) -> str | None:
+def split_in(file: Path, split_of: SplitRule) -> str | None:
     """The split that a file's name says; None where it says none, or two."""
     stem = _part(file).stem
-    if (split := split_of(stem)) is not None:
-        return split
+    for name in (file.name, file.stem, stem):  # what a user may have named in full
+        if (split := split_of(name)) is not None:
+            return split
     said = {split for word in re.split(r"[-_.\s]+", stem) if (split := split_of(word)) is not None}
     return said.pop() if len(said) == 1 else None
 
