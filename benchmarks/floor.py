@@ -36,7 +36,7 @@ from cifarlab.runs import Run
 from cifarlab.runtime import Runtime, resolve
 from cifarlab.training.loop import Work
 from cifarlab.training.schedules import image_size
-from cifarlab.training.train import make_card, prepare
+from cifarlab.training.train import make_card, make_step, prepare
 
 VIEWS = ("view", "transpose", "permute", "t", "expand", "detach", "slice", "select", "as_strided", "unsqueeze", "alias")
 
@@ -136,7 +136,8 @@ def start(recipe: Recipe, folder: Path) -> Work:
     """A training that has not made a step."""
     folder.mkdir()
     images, _ = load_train_and_val(open_source(recipe.data), recipe.validation)
-    work, state = prepare(recipe, Run(folder), resolve(recipe.runtime), make_card(recipe, images), images, None)
+    runtime, card = resolve(recipe.runtime), make_card(recipe, images)
+    work, state = prepare(recipe, Run(folder), runtime, card, make_step(recipe, runtime, card, images), None)
     state.model.train()
     return work
 

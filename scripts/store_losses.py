@@ -18,7 +18,7 @@ from cifarlab.runs import Run
 from cifarlab.runtime import resolve
 from cifarlab.training import optimizers
 from cifarlab.training.schedules import image_size, lr_factor
-from cifarlab.training.train import make_card, prepare
+from cifarlab.training.train import make_card, make_step, prepare
 
 FILE = Path(__file__).parents[1] / "tests" / "golden" / "losses.json"
 RECIPES = ("basic-cnn", "quick", "residual-basic", "simple-cnn", "simple-cnn-early-stopping", "speed", "speed-plus")
@@ -35,7 +35,8 @@ def first_losses(name: str, *further_changes: str) -> list[float]:
 
 def _losses(recipe: Recipe, run: Run) -> list[float]:
     images = load_images("sample", "train")
-    work, state = prepare(recipe, run, resolve(recipe.runtime), make_card(recipe, images), images, None)
+    runtime, card = resolve(recipe.runtime), make_card(recipe, images)
+    work, state = prepare(recipe, run, runtime, card, make_step(recipe, runtime, card, images), None)
     state.model.train()
     losses = []
     for step in range(NUM_STEPS):

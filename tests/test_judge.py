@@ -14,7 +14,7 @@ from cifarlab import judge as module
 from cifarlab import recipe_file
 from cifarlab.checkpoint import ModelCard, save_model
 from cifarlab.classifier import Classifier
-from cifarlab.errors import CheckpointError, DataError, UsageError
+from cifarlab.errors import CheckpointError, DataError, RunInUseError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.images.holdout import hold_out
@@ -160,6 +160,12 @@ def test_d22_images_that_changed_are_refused(run: Run, shelf: Shelf, classifier:
     shelf.images["home"][part] = images(9, len(shelf.images["home"][part]))
     with pytest.raises(DataError, match=f"The {split} images are not those"):
         judge(run, split, reason="look", classifier=classifier)
+
+
+def test_n58_judging_holds_the_run(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    with run.locked(), pytest.raises(RunInUseError):
+        judge(run, "test", classifier=classifier)
+    assert run.test_openings == []
 
 
 def test_n62_images_that_changed_are_not_an_opening(run: Run, shelf: Shelf, classifier: Classifier) -> None:

@@ -14,7 +14,7 @@ from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 from cifarlab.runtime import resolve
 from cifarlab.training import optimizers
-from cifarlab.training.train import make_card, prepare
+from cifarlab.training.train import make_card, make_step, prepare
 
 FOLDER = Path(recipe_file.__file__).parent / "recipes"
 
@@ -89,7 +89,8 @@ def test_a_recipe_is_built_and_makes_its_first_step(recipe: Recipe, tmp_path: Pa
     names = tuple("abcdefghij")
     images = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40, dtype=np.int64) % 10, names)
     runtime = resolve(recipe.runtime)
-    work, state = prepare(recipe, Run(tmp_path), runtime, make_card(recipe, images), images, None)
+    card = make_card(recipe, images)
+    work, state = prepare(recipe, Run(tmp_path), runtime, card, make_step(recipe, runtime, card, images), None)
     before = {name: value.detach().clone() for name, value in state.model.named_parameters() if value.requires_grad}
     state.model.train()
     optimizers.set_lr(state.optimizer, recipe.optimizer.lr)

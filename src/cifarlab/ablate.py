@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 
 from cifarlab.console import log
 from cifarlab.drawing import charts
-from cifarlab.errors import DivergedError, RecipeError, UsageError, unknown
+from cifarlab.errors import DivergedError, InterruptedRunError, RecipeError, UsageError, unknown
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.statistics import Interval, bootstrap_difference, holm, mcnemar, welch
-from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import fields, from_values
-from cifarlab.runs import Run
+from cifarlab.runs import ABLATION, Run
 from cifarlab.training.seeds import train_seeds
 from cifarlab.training.train import train
 
@@ -110,11 +108,18 @@ def ablate(
     recipes = {COMPLETE: recipe} | {part: without(recipe, part) for part in parts}
     if len(recipes) == 1:
         raise UsageError(f"Name the parts to drop, of {recipe.name} these: {', '.join(parts_of(recipe))}.")
-    found = Ablation(Run.create(Path(out), f"{recipe.name[:54]}-ablation"), "McNemar" if seeds == 1 else "Welch")
-    found.run.write_recipe(recipe)
+    name = f"{recipe.name[:54]}-ablation"
+    with Run.new(Path(out), name, recipe, study=ABLATION) as folder:
+        found = Ablation(folder, "McNemar" if seeds == 1 else "Welch")
+        _train_all(found, recipes, seeds, data_dir)
+    return found
+
+
+def _train_all(found: Ablation, recipes: dict[str, Recipe], seeds: int, data_dir: Path | None) -> None:
     right: dict[str, NDArray[np.bool_]] = {}
     for number, (name, variant) in enumerate(recipes.items(), 1):
-        log.info(f"{name if name == COMPLETE else f'without {name}'}: variant {number} of {len(recipes)}")
+        what = f"{name if name == COMPLETE else f'without {name}'}: variant {number} of {len(recipes)}"
+        log.info(what)
         try:
             runs = _train(variant, name, seeds, found.run, data_dir)
         except DivergedError as error:
@@ -122,11 +127,16 @@ def ablate(
                 raise
             found.failed[name] = str(error)
             continue
+        except InterruptedRunError as stop:
+            raise InterruptedRunError(
+                f"Stopped in {what}.\nAn ablation cannot be continued: start it anew. What it has trained stays in "
+                f"{found.run.path}.",
+                stop.exit_code - 128,
+            ) from stop
         right[name] = np.stack([_right(run, data_dir) for run in runs])
         found.variants.append(_variant(name, runs, right[name], found.run))
         found.worths = _worths(found.variants, right)
         _write(found)
-    return found
 
 
 def without(recipe: Recipe, part: str) -> Recipe:
@@ -185,8 +195,7 @@ def _train(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir: Path | 
 
 def _right(run: Run, data_dir: Path | None) -> NDArray[np.bool_]:
     """Which validation images a run got right, (N,)."""
-    with run.locked():
-        judge(run, "val", reason="ablation", data_dir=data_dir)
+    judge(run, "val", reason="ablation", data_dir=data_dir)
     found = predictions.read(run.predictions_file("val"))
     return np.asarray(found.predictions == found.labels)
 
@@ -229,8 +238,7 @@ def _test(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[Interv
 
 
 def _write(ablation: Ablation) -> None:
-    text = json.dumps(ablation.to_dict(), indent=2, allow_nan=False)
-    write_atomic(ablation.run.path / "ablation.json", text + "\n")
+    ablation.run.write_study(ABLATION, ablation.to_dict())
     worths = ablation.worths
     if worths:
         figure = charts.effects(

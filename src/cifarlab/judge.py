@@ -39,22 +39,36 @@ def judge(
     source: str | None = None,
     data_dir: Path | None = None,
 ) -> Evaluation:
-    """Evaluate a run's classifier on a split and write everything into the run folder, which the caller has locked.
+    """Evaluate a run's classifier on a split and write everything into the run folder, which is locked meanwhile.
 
     split: train, val or test; unset: val. `source` names other images of the same classes, whose results get names of
     their own (`result_name`); unset, `split` is the last that they have, and where they come without splits all of them
     are evaluated. An evaluation on test or on all of other images is an opening: it is written into the ledger, with
     `reason`, when the images have been accepted and before the classifier sees them.
-    Raises CheckpointError when the run left no classifier, DataError when the images are not those of the run,
-    UsageError for a split that it does not have.
+    Raises RunInUseError when another process writes to the run, CheckpointError when the run left no classifier,
+    DataError when the images are not those of the run, UsageError for a split that it does not have.
     """
+    with run.locked():
+        return judge_locked(run, split, reason=reason, tta=tta, classifier=classifier, source=source, data_dir=data_dir)
+
+
+def judge_locked(
+    run: Run,
+    split: str | None,
+    *,
+    reason: str,
+    tta: str = "none",
+    classifier: Classifier | None = None,
+    source: str | None = None,
+    data_dir: Path | None = None,
+) -> Evaluation:
+    """Do what `judge` does, for those who hold the run's lock already."""
     if split not in (None, *SPLITS):
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
     classifier = classifier or _load(run)
     if source is None:
         split = split or "val"
-        images = _own_images(run, split, classifier, data_dir)
-        _check_fingerprint(run, split, images)
+        images = own_images(run, split, classifier, data_dir)
     else:
         split, images = _other_images(run, split, classifier, source, data_dir)
     _check_classes(run, classifier, images)
@@ -62,7 +76,7 @@ def judge(
         what = "test split" if source is None else source
         log.info(f"{what} opened for the {_ordinal(run.open_test(reason, source))} time")
     if source is None:
-        run.update_manifest(data={**run.manifest["data"], f"{split}_fingerprint": images.fingerprint})
+        run.update_manifest(data={**run.data_facts, f"{split}_fingerprint": images.fingerprint})
     evaluation, logits = evaluate(
         classifier.logits, images, split=split, tta=tta, temperature=classifier.card.temperature
     )
@@ -126,19 +140,28 @@ def require(split: str, source: Source) -> None:
         )
 
 
-def _own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:
-    """The split as the recipe defines it; val is held out again, by the same seed."""
+def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:
+    """The split as the recipe defines it; val is held out again, by the same seed.
+
+    Raises DataError when it is not what the run was trained or judged on, UsageError when the run has no such split.
+    """
+    images: Images | None
     if split == "test":
-        data = run.data.model_copy(update={"image_size": classifier.card.image_size})
-        source = open_source(data, data_dir)
+        source = open_source(run.data.model_copy(update={"image_size": classifier.card.image_size}), data_dir)
         require(split, source)
-        return source.load("test")
-    train, val = load_train_and_val(open_source(run.data, data_dir), run.recipe.validation)
-    if split == "train":
-        return train
-    if val is None:
+        images = source.load("test")
+    else:
+        train, val = load_train_and_val(open_source(run.data, data_dir), run.recipe.validation)
+        images = train if split == "train" else val
+    if images is None:
         raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")
-    return val
+    before = run.fingerprint(split)
+    if before is not None and before != images.fingerprint:
+        raise DataError(
+            f"The {split} images are not those that {run.path} was trained or judged on.\n"
+            f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... To judge other images, name them with --data."
+        )
+    return images
 
 
 def _other_images(
@@ -166,16 +189,6 @@ def _is_home(found: Source, data: DataSpec) -> bool:
     """Whether a source is the one that a run was trained on."""
     home = Path(data.source).expanduser()
     return home.exists() and home.resolve() == found.path.resolve()
-
-
-def _check_fingerprint(run: Run, split: str, images: Images) -> None:
-    """Refuse images that are not those of the first look at this split."""
-    before = run.manifest["data"].get(f"{split}_fingerprint")
-    if before not in (None, images.fingerprint):
-        raise DataError(
-            f"The {split} images are not those that {run.path} was trained or judged on.\n"
-            f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... To judge other images, name them with --data."
-        )
 
 
 def _check_classes(run: Run, classifier: Classifier, images: Images) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.runs import RANGE_TEST, Run
 from cifarlab.training import optimizers
 from cifarlab.training.loop import set_frozen
 from cifarlab.training.train import make_card, make_step
@@ -112,17 +111,15 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
     """Leave a folder with the recipe, lr-find.csv, lr-find.json and figures/lr-find.png."""
-    run = Run.create(out, f"{recipe.name[:56]}-lr-find")
-    run.write_recipe(recipe)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["lr", "loss", "smoothed"])
     writer.writerows(zip(found.lrs, found.losses, found.smoothed, strict=True))
-    write_atomic(run.path / "lr-find.csv", table.getvalue())
-    write_atomic(run.path / "lr-find.json", json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
     marks = [(found.suggestion, "suggested")] if found.suggestion is not None else []
     figure = charts.lr_range(found.lrs, found.losses, found.smoothed, [*marks, (found.lowest, "lowest loss")])
-    charts.save_png(figure, run.figures / "lr-find.png")
+    with Run.new(out, f"{recipe.name[:56]}-lr-find", recipe, study=RANGE_TEST, plan=found.to_dict()) as run:
+        write_atomic(run.path / "lr-find.csv", table.getvalue())
+        charts.save_png(figure, run.figures / "lr-find.png")
     return run
 
 

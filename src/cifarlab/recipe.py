@@ -210,7 +210,7 @@ class TrainingSpec(Section):
     max_minutes: Positive | None = None
     """Stop after this long, keeping what was learnt."""
     checkpoint_minutes: Positive = 5.0
-    """Save the state within an epoch when this long has passed; every epoch's end saves it anyway."""
+    """Save the state within an epoch when this long has passed; so does an epoch's end, 10 s after the last time."""
 
 
 class AveragingSpec(Section):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import shlex
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cifarlab import recipe_file
-from cifarlab.errors import CheckpointError, RecipeError, UsageError, cause
+from cifarlab.console import log
+from cifarlab.errors import CheckpointError, RecipeError, RunInUseError, UsageError, cause
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe import NAME, DataSpec, Recipe
 
@@ -30,6 +34,10 @@ COLUMNS = (
     "images_per_second",
 )
 """Of metrics.csv; accuracies are fractions, an epoch without validation leaves its fields empty."""
+
+SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
+STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
+"""Files that are in a folder from its beginning when it is not a run itself -> what it holds instead."""
 
 Row = Mapping[str, float | int | None]
 
@@ -57,6 +65,27 @@ class Run:
                     continue
                 return cls(folder)
         raise AssertionError("the candidates never end")
+
+    @classmethod
+    @contextmanager
+    def new(
+        cls, root: Path, name: str, recipe: Recipe, *, study: str = "", plan: Mapping[str, Any] = {}
+    ) -> Iterator[Run]:
+        """Create a run and hold it for writing while the block runs; `study` is a file of STUDIES, which gets `plan`.
+
+        When the block fails before it has left anything but the recipe, the folder goes again.
+        """
+        run = cls.create(root, name)
+        try:
+            with run.locked():
+                if study:  # before the recipe, without which a folder is not taken for a run
+                    run.write_study(study, dict(plan))
+                run.write_recipe(recipe)
+                yield run
+        except BaseException:
+            if not (run.path / "manifest.json").exists() and not run.inner_runs:
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -95,29 +124,70 @@ class Run:
         return self.path / f"examples-{split}.parquet"
 
     @property
+    def study(self) -> str:
+        """Which file of STUDIES is there; empty for a run."""
+        return next((name for name in STUDIES if (self.path / name).exists()), "")
+
+    @property
+    def inner_runs(self) -> list[Run]:
+        """The runs inside a study's folder, finished or not, by name."""
+        return [Run(path.parent) for path in sorted(self.path.glob("*/recipe.toml"))]
+
+    @property
     def seeds(self) -> list[Run]:
         """The runs of a group, one per seed that has finished; empty for a single run.
 
-        Raises CheckpointError when seeds.json cannot be read or names what is no run.
+        Raises CheckpointError when seeds.json cannot be read, names what is not a run, or no seed has finished.
         """
-        path = self.path / "seeds.json"
+        path = self.path / SEEDS
         if not path.exists():
             return []
-        names = self._read_json("seeds.json").get("runs")
-        if not isinstance(names, list) or not names:
-            raise CheckpointError(f"{path} names no runs.")
+        names = self.group["runs"]
+        if not names:
+            raise CheckpointError(
+                f"{path} names no runs: no seed has finished yet.\n"
+                f"Continue with: cifarlab train --resume {shlex.quote(str(self.path))}"
+            )
         runs = [Run(self.path / str(name)) for name in names]
         missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]
         if missing or any(run.path.parent != self.path for run in runs):
-            raise CheckpointError(f"{path} names what is no run: {', '.join(missing) or names}.")
+            raise CheckpointError(f"{path} names what is not a run: {', '.join(missing) or names}.")
         return runs
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """What seeds.json says of a group: its status, the seeds that were planned, the runs that have finished, ...
+
+        Raises CheckpointError when it cannot be read.
+        """
+        values = self._read_json(SEEDS)
+        if not isinstance(values.get("runs"), list):
+            raise CheckpointError(f"{self.path / SEEDS} names no runs.")
+        return values
+
+    def write_study(self, study: str, values: dict[str, Any]) -> None:
+        """Store what is known of a study so far in its file, one of STUDIES."""
+        self._write_json(study, values)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""
         with lock(self.path / ".lock", wait=False):
-            remove_leftovers(self.path)
-            remove_leftovers(self.checkpoints)
+            for folder in _own_folders(self.path):
+                remove_leftovers(folder)
+            yield
+
+    @contextmanager
+    def locked_if_free(self) -> Iterator[None]:
+        """Hold the run where nobody does; beside a training that holds it, go on without.
+
+        For what only reads the run's facts and adds pages to it: a lock clears unfinished files, and would clear these.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.locked())
+            except RunInUseError:
+                log.info(f"{self.path} is in use: what follows shows it as it is now.")
             yield
 
     def write_recipe(self, recipe: Recipe) -> None:
@@ -160,6 +230,21 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """Versions, hardware, seed, data fingerprint, command, git state, status."""
         return self._read_json("manifest.json")
+
+    @property
+    def data_facts(self) -> dict[str, Any]:
+        """What manifest.json says of the images; raises CheckpointError when it says nothing."""
+        facts = self.manifest.get("data")
+        if not isinstance(facts, dict):
+            raise CheckpointError(f"{self.path / 'manifest.json'} says nothing about the data.")
+        return facts
+
+    def fingerprint(self, split: str) -> str | None:
+        """That of the images of a split when the run first saw them; None when it has not, or there is none."""
+        found = self.data_facts.get(f"{split}_fingerprint")
+        if not isinstance(found, str | None):
+            raise CheckpointError(f"{self.path / 'manifest.json'} has {found!r:.40} as the fingerprint of {split}.")
+        return found
 
     def write_metrics(self, rows: list[Row]) -> None:
         """Store the whole table; it is small, so it is written anew each epoch and never torn."""
@@ -245,6 +330,15 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
     while True:
         yield root / f"{name}-{number}"
         number += 1
+
+
+def _own_folders(root: Path) -> Iterator[Path]:
+    """The folder of a run and all below it, but for the runs inside a study, each of which has its own lock."""
+    for name, folders, files in os.walk(root):
+        if Path(name) != root and "recipe.toml" in files:
+            folders.clear()
+        else:
+            yield Path(name)
 
 
 def _is_run(folder: Path) -> bool:

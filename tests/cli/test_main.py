@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from cifarlab.cli import main
 from cifarlab.errors import DataError, InterruptedRunError, PartialError
@@ -50,6 +51,25 @@ def test_an_error_becomes_its_lines_and_code(
     monkeypatch.setattr(main, "app", fail)
     assert main.run(["train"]) == code
     assert capsys.readouterr() == ("", text)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: not enough memory"),
+    ],
+)
+def test_n55_memory_that_runs_out_anywhere_is_the_machines_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.run(["train"]) == 5
+    assert "Out of memory" in capsys.readouterr().err
 
 
 def test_a_traceback_is_shown_on_demand_only(

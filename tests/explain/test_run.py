@@ -9,8 +9,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cifarlab import examples, recipe_file
+from cifarlab import judge as judging
 from cifarlab.checkpoint import ModelCard, save_model
-from cifarlab.explain import run as module
+from cifarlab.errors import DataError
 from cifarlab.explain.run import PER_KIND, explain_run
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
@@ -60,6 +61,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setitem(MODELS, "flat", Model(lambda spec, num_classes, size: Flat(), source="here"))
     made = Run.create(tmp_path, "run")
     made.write_recipe(recipe_file.override(recipe_file.load("simple-cnn"), "runtime.device", "cpu"))
+    made.update_manifest(data={})
     save(made, "bright", Bright())
     return made
 
@@ -90,7 +92,7 @@ def size(path: Path) -> tuple[int, int]:
 def test_figures_are_made_from_the_examples_of_the_test_split_without_opening_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "load_train_and_val", None)
+    monkeypatch.setattr(judging, "load_train_and_val", None)
     write_examples(run, images(num_mistakes=6))
     assert explain_run(run) == [run.figures / "feature_maps.png", run.figures / "grad_cam.png"]
     width, height = size(run.figures / "grad_cam.png")
@@ -117,8 +119,10 @@ def test_a_run_that_was_not_tested_shows_validation_or_training_images(
     def load(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
         return images(3), images(1) if has_val else None
 
-    monkeypatch.setattr(module, "open_source", lambda data, data_dir: asked.append(data))
-    monkeypatch.setattr(module, "load_train_and_val", load)
+    monkeypatch.setattr(judging, "open_source", lambda data, data_dir: asked.append(data))
+    monkeypatch.setattr(judging, "load_train_and_val", load)
+    if not has_val:
+        run.write_recipe(recipe_file.override(run.recipe, "validation.size", "0"))
     assert len(explain_run(run)) == 2 and asked == [run.data]
     width, _ = size(run.figures / "grad_cam.png")
     shown = PER_KIND + (1 if has_val else 3)
@@ -136,3 +140,11 @@ def test_the_figures_repeat(run: Run) -> None:
     write_examples(run, images(num_mistakes=6))
     first = [path.read_bytes() for path in explain_run(run)]
     assert [path.read_bytes() for path in explain_run(run)] == first
+
+
+def test_n52_images_that_are_not_those_of_the_run_are_not_explained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "open_source", lambda *_: None)
+    monkeypatch.setattr(judging, "load_train_and_val", lambda *_: (images(3), images(1)))
+    run.update_manifest(data={"val_fingerprint": "0" * 64})
+    with pytest.raises(DataError, match="The val images are not those"):
+        explain_run(run)

@@ -254,6 +254,14 @@ def test_t09_a_loss_that_is_no_number_stops_the_run_and_keeps_the_evidence(tiny,
     state = json.loads((tmp_path / "simple-cnn/checkpoints/last/state.json").read_text())
     assert state["step"] == 7  # made before the loss was seen
     assert len(state["rows"]) == 1
+    assert f"the last checkpoint before it is {tmp_path / 'simple-cnn/checkpoints/last'}" in str(caught.value)
+
+
+def test_n60_no_checkpoint_is_promised_where_there_is_none(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(Step, "loss", lambda self, logits, targets: logits.sum() * float("nan"))
+    with pytest.raises(DivergedError, match="no checkpoint was written before it"):
+        train(tiny, out=tmp_path)
+    assert not (tmp_path / "simple-cnn" / "checkpoints").exists()
 
 
 def test_t22_without_a_readable_checkpoint_nothing_starts_anew(tiny, tmp_path, kill_at):
@@ -295,14 +303,16 @@ def test_early_stopping_ends_the_run(tiny, tmp_path):
     assert len(run.metrics) == 3
 
 
-def test_a_resumed_run_refuses_other_images(tiny, tmp_path, kill_at):
+def test_n52_a_resumed_run_refuses_other_training_or_validation_images(tiny, tmp_path, kill_at):
     kill_at(5)
     with pytest.raises(Killed):
         train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
     run = Run.open(tmp_path / "simple-cnn")
-    run.update_manifest(data={**run.manifest["data"], "train_fingerprint": "0" * 64})
-    with pytest.raises(DataError, match="not those that"):
-        resume(run.path)
+    facts = run.data_facts
+    for split in ("train", "val"):
+        run.update_manifest(data={**facts, f"{split}_fingerprint": "0" * 64})
+        with pytest.raises(DataError, match=f"The {split} images are not those that"):
+            resume(run.path)
 
 
 def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypatch, caplog):

@@ -186,5 +186,4 @@ def _check_recipe(recipe: Recipe, split: Split, tta_counts: bool) -> None:
 
 def _judge_val(run: Run, recipe: Recipe, data_dir: Path | None) -> None:
     if recipe.validation.size:
-        with run.locked():
-            judge(run, "val", tta=recipe.evaluation.tta, data_dir=data_dir)
+        judge(run, "val", tta=recipe.evaluation.tta, data_dir=data_dir)

@@ -61,16 +61,15 @@ def evaluate(
     opened = Run.open(run)
     batch_size = opened.recipe.evaluation.batch_size
     classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=batch_size)
-    with opened.locked():
-        evaluation = judge(
-            opened,
-            split,
-            reason="cifarlab evaluate",
-            tta=tta or opened.recipe.evaluation.tta,
-            classifier=classifier,
-            source=data,
-            data_dir=data_dir,
-        )
+    evaluation = judge(
+        opened,
+        split,
+        reason="cifarlab evaluate",
+        tta=tta or opened.recipe.evaluation.tta,
+        classifier=classifier,
+        source=data,
+        data_dir=data_dir,
+    )
     _print(opened, result_name(evaluation.split, data), evaluation, data, as_json)
     if evaluation.num_skipped:
         raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")

@@ -67,9 +67,9 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
         return 0
-    except MemoryError:
-        return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
     except Exception as error:
+        if _is_out_of_memory(error):
+            return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
         return _unexpected(error, debug)
 
 
@@ -102,6 +102,12 @@ def _report(message: str, exit_code: int, debug: bool) -> int:
         echo(traceback.format_exc(), err=True)
     echo(f"error: {message}" if exit_code != 8 else message, err=True)
     return exit_code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, a device or torch's CPU allocator has run out; torch may not be loaded, so names have to do."""
+    kinds = {"MemoryError", "OutOfMemoryError"} & {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds) or "DefaultCPUAllocator" in str(error)
 
 
 def _unexpected(error: Exception, debug: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,11 @@ def report(
     """Write report.html, one page that needs nothing else, and figures/ as PNG into a run folder."""
     from cifarlab.report.write import write_report
 
-    path = write_report(_open(run), humans=humans)
+    opened = _open(run)
+    with ExitStack() as stack:
+        for each in (opened, *opened.seeds):
+            stack.enter_context(each.locked_if_free())
+        path = write_report(opened, humans=humans)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
     if open_it and not webbrowser.open(path.resolve().as_uri()):
         echo("No browser was found: open the file above.", err=True)

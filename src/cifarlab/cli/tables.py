@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from cifarlab.cli.output import Output
-from cifarlab.runs import Run
+from cifarlab.runs import SEEDS, Run
 from cifarlab.wording import count, duration, percent
 
 if TYPE_CHECKING:
@@ -21,9 +20,8 @@ BAR_CELLS = 20
 def print_result(run: Run) -> None:
     """Print the best validation and the test accuracy, per-class accuracy, time, and what to do next, on stdout."""
     console = Output()
-    seeds = run.path / "seeds.json"
-    if seeds.exists():
-        _print_seeds(console, run, json.loads(seeds.read_text("utf-8")))
+    if run.study == SEEDS:
+        _print_seeds(console, run, run.group)
         return
     manifest, test = run.manifest, run.evaluation("test")
     console.print(_headline(run, manifest, test))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.runs import SEEDS, Run
 
 
 def train(
@@ -30,7 +32,9 @@ def train(
     seeds: Annotated[int, typer.Option(min=1, help="Train this many times and report mean and deviation.")] = 1,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, keeping what was learnt.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run exactly.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Continue this run exactly, or a group of seeds.")
+    ] = None,
     layout: Layout = None,
     split_names: SplitNames = None,
     fit: Fit = None,
@@ -38,7 +42,7 @@ def train(
     skip_bad: SkipBad = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
     no_report: Annotated[
-        bool, typer.Option("--no-report", help="Leave report.html and figures to cifarlab report.")
+        bool, typer.Option("--no-report", help="Leave report.html and its figures to cifarlab report.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
@@ -60,14 +64,13 @@ def train(
     }
     reading = data_fields(layout, split_names, fit, follow_links, skip_bad)
     options |= {f"data.{field}": value for field, value in reading.items()}
+    then = partial(_draw, data_dir=data_dir, report=not no_report)
     if resume is not None:
-        _refuse_changes([*(assignments or []), *(key for key, value in options.items() if value is not None)], resume)
-        run, is_new = _resume(resume, data_dir)
+        changes = [*(assignments or []), *(key for key, value in options.items() if value is not None)]
+        _refuse_changes([*changes, *(["seeds"] if seeds > 1 else [])], resume)
+        run = _resume(resume, data_dir, then)
     else:
-        chosen = _choose(recipe or "", assignments or [], options)
-        run, is_new = _train(chosen, seeds, out, data_dir), True
-    if is_new:
-        _show(run, data_dir, report=not no_report)
+        run = _train(_choose(recipe or "", assignments or [], options), seeds, out, data_dir, then)
     if as_json:
         echo(json.dumps(result(run), indent=2))
     else:
@@ -77,9 +80,8 @@ def train(
 
 def result(run: Run) -> dict[str, Any]:
     """What --json prints: the run's path, its manifest's facts and its evaluation, or the summary over seeds."""
-    seeds = run.path / "seeds.json"
-    if seeds.exists():
-        return {"run": str(run.path), **json.loads(seeds.read_text("utf-8"))}
+    if run.study == SEEDS:
+        return {"run": str(run.path), **run.group}
     return {"run": str(run.path), "manifest": run.manifest, "test": run.evaluation("test")}
 
 
@@ -92,49 +94,52 @@ def _choose(name: str, assignments: list[str], options: dict[str, Any]) -> Recip
     return chosen
 
 
-def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None) -> Run:
+def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, then: Callable[[Run], None]) -> Run:
     from cifarlab.training.seeds import train_seeds
     from cifarlab.training.train import train as train_recipe
 
     if seeds > 1:
-        return train_seeds(recipe, seeds, out=out, data_dir=data_dir)
-    return train_recipe(recipe, out=out, data_dir=data_dir)
+        return train_seeds(recipe, seeds, out=out, data_dir=data_dir, then=then)
+    return train_recipe(recipe, out=out, data_dir=data_dir, then=then)
 
 
-def _resume(path: Path, data_dir: Path | None) -> tuple[Run, bool]:
-    """The run, and whether there was anything left to do."""
-    from cifarlab.training.train import is_complete, resume
+def _resume(path: Path, data_dir: Path | None, then: Callable[[Run], None]) -> Run:
+    from cifarlab.training.seeds import resume_seeds
+    from cifarlab.training.train import resume
 
-    was_complete = is_complete(Run.open(path))
-    return resume(path, data_dir=data_dir), not was_complete
+    if Run.open(path).study == SEEDS:
+        return resume_seeds(path, data_dir=data_dir, then=then)
+    return resume(path, data_dir=data_dir, then=then)
 
 
-def _show(run: Run, data_dir: Path | None, *, report: bool) -> None:
-    """Draw what needs the network, then the page, then hand the figures to TensorBoard; of several seeds, for each."""
+def _draw(run: Run, *, data_dir: Path | None, report: bool) -> None:
+    """Draw what needs the network, write the page, hand the figures to TensorBoard; of several seeds, their page."""
     from cifarlab.explain.run import explain_run
-    from cifarlab.report.write import write_report
+    from cifarlab.report.write import write_group_page, write_report
     from cifarlab.training.trackers import add_figures
 
-    for each in run.seeds or [run]:
-        with each.locked():
-            explain_run(each, data_dir=data_dir)
+    if run.study == SEEDS:
+        if report:
+            log.info(f"Report: {write_group_page(run)}")
+        return
+    explain_run(run, data_dir=data_dir)
     if report:
         log.info(f"Report: {write_report(run)}")
-    for each in run.seeds or [run]:
-        if each.recipe.runtime.tensorboard:
-            add_figures(each)
+    if run.recipe.runtime.tensorboard:
+        add_figures(run)
 
 
 def _mention_skipped(run: Run) -> None:
     """Raise PartialError, after everything else was done, when images were left out."""
-    num_skipped = sum(each.manifest["data"]["skipped"] for each in run.seeds[:1] or [run])
-    if num_skipped:
-        raise PartialError(f"Finished, but {num_skipped} images could not be read: see bad.jsonl in {run.path}.")
+    first = (run.seeds or [run])[0]  # seeds share their images
+    if num_skipped := first.manifest["data"]["skipped"]:
+        raise PartialError(f"Finished, but {num_skipped} images could not be read: see {first.path / 'bad.jsonl'}.")
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:
     if changes:
         raise UsageError(
             f"--resume continues {run} exactly as it began; it takes no changes ({', '.join(changes)}).\n"
-            f"To train with changes, start a new run from {run}/recipe.toml."
+            f"To train with changes, start a new run from {run / 'recipe.toml'}; to train a finished one further, add "
+            f"--set model.weights={run / 'model.safetensors'}."
         )

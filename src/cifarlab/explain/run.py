@@ -26,8 +26,7 @@ from cifarlab.explain.render import (
     png,
 )
 from cifarlab.files import write_atomic
-from cifarlab.images.holdout import load_train_and_val
-from cifarlab.images.sources import open_source
+from cifarlab.judge import own_images
 from cifarlab.models.taps import evaluation_mode, stages
 from cifarlab.runs import Run
 
@@ -54,7 +53,7 @@ def explain_run(run: Run, *, data_dir: Path | None = None) -> list[Path]:
         log.info("This network has no feature maps, so there are no figures of them, and none of Grad-CAM.")
         return []
     with evaluation_mode(classifier.model):
-        pixels, labels = _first_hits_and_mistakes(classifier, *_candidates(run, data_dir))
+        pixels, labels = _first_hits_and_mistakes(classifier, *_candidates(run, classifier, data_dir))
         pictures = {
             run.figures / "feature_maps.png": feature_maps_figure(classifier, pixels, labels, list(there)),
             run.figures / "grad_cam.png": grad_cam_figure(classifier, pixels, labels, there),
@@ -109,14 +108,13 @@ def _scores(classifier: Classifier, pixels: NDArray[np.uint8], maps: list[HeatMa
     ]
 
 
-def _candidates(run: Run, data_dir: Path | None) -> LabelledPixels:
+def _candidates(run: Run, classifier: Classifier, data_dir: Path | None) -> LabelledPixels:
     file = run.path / "examples-test.parquet"
     if file.exists():
         kept = examples.read(file)
         places = np.concatenate([kept.first(), np.setdiff1d(kept.mistakes(), kept.first())])
         return kept.pixels(places), kept.labels[places]
-    train, val = load_train_and_val(open_source(run.data, data_dir), run.recipe.validation)
-    images = train if val is None else val
+    images = own_images(run, "val" if run.recipe.validation.size else "train", classifier, data_dir)
     return images.pixels[:CANDIDATES], images.labels[:CANDIDATES]
 
 

@@ -19,7 +19,7 @@ from cifarlab.report.people import people
 from cifarlab.report.pictures import explanations, extremes, predictions
 from cifarlab.report.summary import summary
 from cifarlab.report.trust import trust
-from cifarlab.runs import Run
+from cifarlab.runs import SEEDS, Run
 
 
 def write_report(run: Run, *, humans: Path | None = None) -> Path:
@@ -28,7 +28,7 @@ def write_report(run: Run, *, humans: Path | None = None) -> Path:
     `humans`: answers of people to the test images, an .npy array of counts (N, C). Raises CheckpointError that names
     what is damaged, after the rest was written; DataError for answers about other images, before anything is.
     """
-    if (run.path / "seeds.json").exists():
+    if run.study == SEEDS:
         return _write_group(run, humans)
     return _close(run, *_write_one(collect(run), humans))
 
@@ -49,7 +49,16 @@ def _write_group(group: Run, humans: Path | None) -> Path:
         raise UsageError(f"{group.path} holds several runs. Give the folder of one of them to compare it with people.")
     materials = [collect(run) for run in group.seeds]
     damages = [text for material in materials for text in _write_one(material, None)[1]]
-    return _close(group, _write(group, group_sections(materials), _subtitle(materials[0])), damages)
+    return _close(group, _write_group_page(group, materials), damages)
+
+
+def write_group_page(group: Run) -> Path:
+    """Write the page over several seeds alone, which links to the reports that they have."""
+    return _write_group_page(group, [collect(run) for run in group.seeds])
+
+
+def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
+    return _write(group, group_sections(materials), _subtitle(materials[0]))
 
 
 def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from dataclasses import dataclass, field
 
@@ -212,7 +213,7 @@ def stop_if_asked(work: Work, state: State, clock: Clock, signals: Signals) -> N
     save(work, state, clock)
     raise InterruptedRunError(
         f"Stopped at step {state.step} of {work.total_steps}; the state is saved.\n"
-        f"Continue with: cifarlab train --resume {work.run.path}",
+        f"Continue with: cifarlab train --resume {shlex.quote(str(work.run.path))}",
         signals.received,
     )
 
@@ -240,9 +241,11 @@ def _diverged(work: Work, step: int, loss: float, batch: Batch) -> DivergedError
         "indices": batch.indices.tolist(),
     }
     write_atomic(path, json.dumps(facts, indent=2) + "\n")
+    last = work.run.checkpoints / "last"
+    kept = f"the last checkpoint before it is {last}" if last.exists() else "no checkpoint was written before it"
     return DivergedError(
         f"The loss became {loss} at step {step}. Try a smaller optimizer.lr, a warm-up or training.clip_norm.\n"
-        f"The batch's indices are in {path}; the last good state is in {work.run.checkpoints}."
+        f"The batch's indices are in {path}; {kept}."
     )
 
 

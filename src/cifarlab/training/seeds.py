@@ -2,44 +2,110 @@
 
 from __future__ import annotations
 
-import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cifarlab.console import log
+from cifarlab.errors import CheckpointError, InterruptedRunError
 from cifarlab.evaluation.statistics import mean_and_sd
-from cifarlab.files import write_atomic
+from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override
-from cifarlab.runs import Run
-from cifarlab.training.train import train
+from cifarlab.runs import SEEDS, Run
+from cifarlab.training.train import COMPLETE, TRAINING, Then, is_complete, resume, train
 
 
-def train_seeds(recipe: Recipe, num_seeds: int, *, out: str | Path = "runs", data_dir: Path | None = None) -> Run:
+def train_seeds(
+    recipe: Recipe,
+    num_seeds: int,
+    *,
+    out: str | Path = "runs",
+    data_dir: Path | None = None,
+    then: Then | None = None,
+) -> Run:
     """Train with seeds training.seed, +1, ... and leave one run per seed in a folder with seeds.json.
 
-    seeds.json gives mean, standard deviation (n - 1) and n of the validation and test accuracy.
-    Returns the group's folder as a Run.
+    seeds.json gives the seeds that are planned, the runs that have finished, and mean, standard deviation (n - 1) and n
+    of their validation and test accuracy. `then` is called with each trained run, and at last with the group's folder,
+    which is returned as a Run. Raises what `train` raises.
     """
-    group = Run.create(Path(out), f"{recipe.name}-seeds")
-    group.write_recipe(recipe)
     first = recipe.training.seed
-    runs = []
-    for seed in range(first, first + num_seeds):
-        log.info(f"seed {seed}: run {seed - first + 1} of {num_seeds}")
-        seeded = override(recipe, "training.seed", str(seed))
-        runs.append(train(override(seeded, "name", f"seed-{seed}"), out=group.path, data_dir=data_dir))
-        write_atomic(group.path / "seeds.json", json.dumps(summarise(runs), indent=2) + "\n")
+    plan = _summary(TRAINING, list(range(first, first + num_seeds)), [])
+    with Run.new(Path(out), f"{recipe.name[:58]}-seeds", recipe, study=SEEDS, plan=plan) as group:
+        _train_rest(group, data_dir, then)
     return group
 
 
-def summarise(runs: list[Run]) -> dict[str, object]:
+def resume_seeds(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
+    """Continue a group: its finished seeds stay, the one that was stopped goes on exactly, the others follow."""
+    group = Run.open(path)
+    with group.locked():
+        if group.group.get("status") == COMPLETE:
+            log.info(f"{group.path} is already complete.")
+        else:
+            _train_rest(group, data_dir, then)
+    return group
+
+
+def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
+    seeds = _planned(group)
+    runs: list[Run] = []
+    for number, seed in enumerate(seeds, 1):
+        log.info(f"seed {seed}: run {number} of {len(seeds)}")
+        try:
+            runs.append(_train_seed(group, seed, data_dir, then))
+        except InterruptedRunError as stop:
+            raise _stopped(group, seed, runs, stop) from stop
+        group.write_study(SEEDS, _summary(TRAINING, seeds, runs))
+    if then is not None:
+        then(group)
+    group.write_study(SEEDS, _summary(COMPLETE, seeds, runs))
+
+
+def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
+    run = Run(group.path / f"seed-{seed}")
+    if (run.path / "recipe.toml").exists():
+        return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
+    if run.path.exists():  # killed between making the folder and writing the recipe
+        with machine_errors(run.path):
+            remove_leftovers(run.path)
+            (run.path / ".lock").unlink(missing_ok=True)
+            run.path.rmdir()
+    recipe = override(group.recipe, "training.seed", str(seed))
+    return train(recipe, out=group.path, name=run.name, data_dir=data_dir, then=then)
+
+
+def _planned(group: Run) -> list[int]:
+    seeds = group.group.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
+    return seeds
+
+
+def _stopped(group: Run, seed: int, done: Sequence[Run], stop: InterruptedRunError) -> InterruptedRunError:
+    """Say of the whole group what the interrupted run says of itself."""
+    complete = f"Complete: {', '.join(run.name for run in done)}." if done else "No seed is complete yet."
+    return InterruptedRunError(
+        f"Seed {seed}: {str(stop).splitlines()[0]}\n{complete}\n"
+        f"Continue with this seed and those after it: cifarlab train --resume {shlex.quote(str(group.path))}",
+        stop.exit_code - 128,
+    )
+
+
+def _summary(status: str, seeds: Sequence[int], runs: list[Run]) -> dict[str, Any]:
+    return {"status": status, "seeds": list(seeds), **summarise(runs)}
+
+
+def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     """Mean, standard deviation and n over finished runs, with the single values."""
     tests = [evaluation["accuracy"] for run in runs if (evaluation := run.evaluation("test"))]
     vals = [value for run in runs if (value := run.manifest["best_val_accuracy"]) is not None]
     return {"runs": [run.name for run in runs], "val_accuracy": _spread(vals), "test_accuracy": _spread(tests)}
 
 
-def _spread(values: list[float]) -> dict[str, object] | None:
+def _spread(values: list[float]) -> dict[str, Any] | None:
     if not values:
         return None
     mean, sd = mean_and_sd(values) if len(values) > 1 else (values[0], None)  # None until the second seed is done

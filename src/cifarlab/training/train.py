@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +22,19 @@ from cifarlab.checkpoint import ModelCard
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
 from cifarlab.duration import duration_steps
-from cifarlab.errors import DataError, RecipeError
+from cifarlab.errors import DataError, RecipeError, UsageError
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.images.sources import open_source
-from cifarlab.judge import judge, require
+from cifarlab.judge import judge_locked, require
 from cifarlab.models import finetune
 from cifarlab.models.kernel_layers import use_kernels
 from cifarlab.models.small_maps import use_matrix_products
 from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.runs import STUDIES, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
 from cifarlab.training.ema import Average
@@ -48,6 +51,11 @@ from cifarlab.version import VERSION
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """With which the published weights of torchvision and timm were trained (He et al., 2015, by way of torchvision)."""
 
+TRAINING, TRAINED, COMPLETE = "training", "trained", "complete"
+"""The status of a run: in its epochs; judged, but without all figures and pages; with everything that it promises."""
+
+Then = Callable[[Run], object]
+
 _INITIALISATION = 0
 """Part of the random key of the first weights."""
 
@@ -55,69 +63,106 @@ _INITIAL_IMAGES = 5000
 """Training images that a data-dependent first layer is computed from."""
 
 
-def train(recipe: Recipe, *, out: str | Path = "runs", data_dir: Path | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    *,
+    out: str | Path = "runs",
+    name: str | None = None,
+    data_dir: Path | None = None,
+    then: Then | None = None,
+) -> Run:
     """Train a recipe and judge the result; returns the run folder, which is new and has all there is to know.
 
-    Raises DataError, MachineError, DivergedError and InterruptedRunError. Images that were skipped are in bad.jsonl.
+    name: of the folder inside `out`; unset: the recipe's. then: what else has to be done with the trained run before it
+    counts as complete. Raises DataError, MachineError, DivergedError and InterruptedRunError. Images that were skipped
+    are in bad.jsonl.
     """
     source = open_source(recipe.data, data_dir)
     if recipe.evaluation.test:
         require("test", source)
     images, val = load_train_and_val(source, recipe.validation)
-    run = Run.create(Path(out), recipe.name)
-    with run.locked():
-        run.write_recipe(recipe)
-        return _train(recipe, run, source, images, val, data_dir)
+    folder, runtime = Run.new(Path(out), name or recipe.name, recipe), runtimes.resolve(recipe.runtime)
+    return _train(recipe, folder, runtime, (source, images, val), data_dir, then)
 
 
-def resume(path: str | Path, *, data_dir: Path | None = None) -> Run:
-    """Continue a run exactly where its last checkpoint stands; a finished one is left as it is.
+def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
+    """Continue a run exactly where its last checkpoint stands; a complete one is left as it is.
 
-    Raises CheckpointError when no checkpoint can be read and DataError when the training images have changed.
+    Raises CheckpointError when no checkpoint can be read, DataError when the training or validation images have
+    changed, and UsageError for the folder of a study.
     """
     run = Run.open(path)
+    if run.study:
+        raise UsageError(_not_a_run(run))
     with run.locked():
         if is_complete(run):
-            log.info(f"{run.path} is already complete.")
-            return run
-        recipe = run.recipe
-        source = open_source(run.data, data_dir)
-        images, val = load_train_and_val(source, recipe.validation)
-        _check_same_data(run, images)
-        return _train(recipe, run, source, images, val, data_dir)
-
-
-def is_complete(run: Run) -> bool:
-    """Whether a run was trained to its end and judged."""
-    return (run.path / "manifest.json").exists() and run.manifest.get("status") == "complete"
-
-
-def _train(recipe: Recipe, run: Run, source: Source, images: Images, val: Images | None, data_dir: Path | None) -> Run:
-    runtime = settle_runtime(run, recipe.runtime)
-    if runtime.kernels not in ("on", "off"):
-        log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
-    card = make_card(recipe, images)
-    work, state = prepare(recipe, run, runtime, card, images, val)
-    facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
-    write_manifest(run, facts)
-    with listen() as signals:
-        fit(work, state, signals)
-    finish(work, state)
-    if recipe.evaluation.test:
-        judge(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
-    work.tracker.write_results(recipe, state.step)
-    work.tracker.close()
-    if images.skipped:
-        write_atomic(run.path / "bad.jsonl", _lines(images.skipped))
-    run.update_manifest(status="complete", finished=now())
+            log.info(f"{run.path} is already complete.\n{how_to_train_further(run)}")
+        elif _status(run) == TRAINED:
+            _complete(run, then)
+        else:
+            recipe, source = run.recipe, open_source(run.data, data_dir)
+            images, val = load_train_and_val(source, recipe.validation)
+            _check_same_data(run, images, val)
+            runtime = settle_runtime(run, recipe.runtime)
+            _train(recipe, nullcontext(run), runtime, (source, images, val), data_dir, then)
     return run
 
 
+def is_complete(run: Run) -> bool:
+    """Whether a run was trained to its end and judged, and everything was drawn and written that was asked for."""
+    return _status(run) == COMPLETE
+
+
+def how_to_train_further(run: Run) -> str:
+    """What to do with a run that has made all its epochs: its learning-rate schedule has ended with them."""
+    recipe, weights = (shlex.quote(str(run.path / name)) for name in ("recipe.toml", "model.safetensors"))
+    start = f"--set model.weights={weights}" + (" --set model.pretrained=false" if run.recipe.model.pretrained else "")
+    return f"For more epochs start a new run from its weights: cifarlab train {recipe} {start} --epochs N"
+
+
+def _train(
+    recipe: Recipe,
+    folder: AbstractContextManager[Run],
+    runtime: Runtime,
+    data: tuple[Source, Images, Images | None],
+    data_dir: Path | None,
+    then: Then | None,
+) -> Run:
+    source, images, val = data
+    if runtime.kernels not in ("on", "off"):
+        log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
+    card = make_card(recipe, images)
+    made = make_step(recipe, runtime, card, images)
+    with folder as run:  # opened when everything that can be refused or has to be downloaded is there
+        work, state = prepare(recipe, run, runtime, card, made, val)
+        facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
+        write_manifest(run, facts)
+        with listen() as signals:
+            fit(work, state, signals)
+        finish(work, state)
+        if recipe.evaluation.test:
+            judge_locked(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
+        work.tracker.write_results(recipe, state.step)
+        work.tracker.close()
+        if images.skipped:
+            write_atomic(run.path / "bad.jsonl", _lines(images.skipped))
+        run.update_manifest(status=TRAINED)
+        _complete(run, then)
+    return run
+
+
+def _complete(run: Run, then: Then | None) -> None:
+    """Do what is left when a run is trained; a run that is killed here is continued here."""
+    if then is not None:
+        then(run)
+    run.update_manifest(status=COMPLETE, finished=now())
+
+
 def prepare(
-    recipe: Recipe, run: Run, runtime: Runtime, card: ModelCard, images: Images, val: Images | None
+    recipe: Recipe, run: Run, runtime: Runtime, card: ModelCard, made: tuple[Loader, Step], val: Images | None
 ) -> tuple[Work, State]:
-    """Build everything a run needs, from the newest checkpoint where there is one."""
-    loader, step = make_step(recipe, runtime, card, images)
+    """Add to what `make_step` has made the rest that a run needs, from the newest checkpoint where there is one."""
+    loader, step = made
     total_steps = max(1, math.ceil(recipe.training.epochs * len(loader)))
     average = _average(recipe, step.model, loader, total_steps)
     hard = _hard_examples(recipe, loader)
@@ -224,7 +269,7 @@ def write_manifest(run: Run, facts: dict[str, Any]) -> None:
     """Write down what the run rests on; what a resumed one rests on stands beside that, under `resumed`."""
     before = run.manifest if (run.path / "manifest.json").exists() else None
     if before is None:
-        run.update_manifest(**facts, status="training")
+        run.update_manifest(**facts, status=TRAINING)
         return
     changed = {key: facts[key] for key in ("cifarlab", "started", "command", "runtime", "machine", "versions")}
     if differing := other_bits(before, facts):
@@ -268,15 +313,31 @@ def _hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
     return HardExamples(len(loader.labels), recipe.training.hard_share, loader.batch_size, loader.labels.device)
 
 
-def _check_same_data(run: Run, images: Images) -> None:
+def _status(run: Run) -> str:
+    """TRAINING, TRAINED or COMPLETE; a run that was killed before anything was written down is yet to be trained."""
+    return str(run.manifest.get("status")) if (run.path / "manifest.json").exists() else TRAINING
+
+
+def _not_a_run(folder: Run) -> str:
+    inside = [run.name for run in folder.inner_runs]
+    hint = f"Give the folder of one of its runs: {', '.join(inside)}." if inside else "There are no runs in it."
+    return f"{folder.path} is not a run: it holds {STUDIES[folder.study]}.\n{hint}"
+
+
+def _check_same_data(run: Run, train: Images, val: Images | None) -> None:
     if not (run.path / "manifest.json").exists():
         return  # killed before anything was written down, so there is nothing to continue that could differ
-    before = run.manifest["data"]["train_fingerprint"]
-    if before != images.fingerprint:
-        raise DataError(
-            f"The training images are not those that {run.path} began with.\n"
-            f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... Restore the data, or train anew."
-        )
+    for split, images in (("train", train), ("val", val)):
+        before, found = run.fingerprint(split), images.fingerprint if images else None
+        if before != found:
+            raise DataError(
+                f"The {split} images are not those that {run.path} began with.\n"
+                f"Then: {_short(before)}, now: {_short(found)}. Restore the data, or train anew."
+            )
+
+
+def _short(fingerprint: str | None) -> str:
+    return f"{fingerprint[:16]}..." if fingerprint else "none"
 
 
 def _lines(skipped: tuple[str, ...]) -> str:
