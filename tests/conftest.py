@@ -11,6 +11,7 @@ from hypothesis import settings
 REAL_DATA = os.environ.get("CIFARLAB_DATA")
 
 settings.register_profile("timeless", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("long", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=long
 settings.load_profile("timeless")
 
 

@@ -65,4 +65,4 @@ def test_n01_names_that_are_not_splits(name):
 
 def test_n01_names_that_a_user_gives():
     rule = split_rule({"train": "learn", "val": ""})
-    assert [rule(name) for name in ("learn", "train", "val", "test", "other")] == ["train", None, None, "test", None]
+    assert [rule(name) for name in ("learn", "LEARN", "train", "val", "test")] == ["train", "train", None, None, "test"]

@@ -21,6 +21,13 @@ SplitNames = Annotated[
         "Same as --set data.split_names=...",
     ),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help='Columns of a list or table under unusual names: "image=photo,label=kind". Same as --set data.columns=...',
+    ),
+]
 Fit = Annotated[
     str | None,
     typer.Option(metavar="FIT", help="How images become square: crop, pad or stretch. Same as --set data.fit=..."),
@@ -32,9 +39,14 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that
 
 
 def data_fields(
-    layout: str | None, split_names: str | None, fit: str | None, follow_links: bool, skip_bad: bool
+    layout: str | None,
+    split_names: str | None,
+    columns: str | None,
+    fit: str | None,
+    follow_links: bool,
+    skip_bad: bool,
 ) -> dict[str, object]:
     """The fields of `DataSpec` that these options set; those that were not given are left out."""
-    fields = {"layout": layout, "split_names": split_names, "fit": fit}
+    fields = {"layout": layout, "split_names": split_names, "columns": columns, "fit": fit}
     switches = {"follow_links": follow_links, "skip_bad": skip_bad}
     return {key: value for key, value in {**fields, **switches}.items() if value not in (None, False)}

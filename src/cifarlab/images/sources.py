@@ -15,7 +15,7 @@ from cifarlab.errors import DataError, UsageError, unknown
 from cifarlab.images.archives.cifar import open_archive, recognise_cifar
 from cifarlab.images.archives.download import download
 from cifarlab.images.archives.official import DATASETS, LAYOUTS
-from cifarlab.images.folders.read import open_csv, recognise_folder
+from cifarlab.images.folders.read import open_csv, recognise_folder, recognise_lists
 from cifarlab.images.images import Images
 from cifarlab.images.sample import open_sample
 from cifarlab.images.source import Source
@@ -35,13 +35,15 @@ FILES: dict[str, Opener] = {
     ".tgz": open_archive,
     ".parquet": open_parquet,
     ".csv": open_csv,
+    ".tsv": open_csv,
+    ".jsonl": open_csv,
 }
 """Who reads a file, by the end of its name."""
 
 Recogniser = Callable[[Path, DataSpec, Path], Source | None]
 """An opener that looks at a folder first: None when it holds another format."""
 
-FOLDERS: tuple[Recogniser, ...] = (recognise_cifar, recognise_parquet, recognise_folder)
+FOLDERS: tuple[Recogniser, ...] = (recognise_cifar, recognise_parquet, recognise_lists, recognise_folder)
 """Who reads a folder: the first that knows its content. Original pixels win over re-encoded ones."""
 
 

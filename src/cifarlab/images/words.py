@@ -103,11 +103,11 @@ def split_rule(named: Mapping[str, str]) -> SplitRule:
 
     A split that was named has no other name; one that is called "" is not wanted.
     """
-    given = {name: split for split in SPLITS if (name := named.get(split))}
+    given = {name.casefold(): split for split in SPLITS if (name := named.get(split))}
 
     def split(name: str) -> Split | None:
         usual = split_of(name)
-        return given.get(name, None if usual in named else usual)
+        return given.get(name.casefold(), None if usual in named else usual)
 
     return split
 

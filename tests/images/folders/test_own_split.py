@@ -80,6 +80,12 @@ def test_a_split_that_cannot_be_kept_is_said_and_used(tmp_path, caplog):
     assert "Cannot keep the split" in caplog.text
 
 
+def test_n10_the_users_file_in_another_dialect(tmp_path):
+    own = tmp_path / "splits.csv"
+    own.write_bytes("Path;Subset;note\r\na\\1.png; Train ;1\r\n./a/2.png;TEST;2\r\n".encode("utf-16"))
+    assert own_split.assign(named("a/1.png", "a/2.png"), own, None) == {"a/1.png": "train", "a/2.png": "test"}
+
+
 def test_the_users_file_wins(tmp_path):
     own, kept = tmp_path / "own.csv", tmp_path / "kept.csv"
     own_split.assign(named("a/1.png", "a/2.png", "a/3.png"), None, kept)
@@ -93,10 +99,11 @@ def test_the_users_file_wins(tmp_path):
     [
         ("image,split\na/1.png,train\n", "1 pictures are not in it: a/2.png"),
         ("image,split\na/1.png,train\na/2.png,test\na/9.png,test\n", "1 lines name no picture: a/9.png"),
-        ("image,split\na/1.png,train\na/2.png,holiday\n", "holiday"),
-        ("image,split\na/1.png,train\na/1.png,test\na/2.png,test\n", "more than once"),
-        ("file,where\na/1.png,train\n", "needs the columns image and split"),
-        ("", "not in it"),
+        ("image,split\na/1.png,train\na/2.png,holiday\n", r"line 3 \(a/2.png\) has the split 'holiday'\."),
+        ("image,split\na/1.png,train\na/1.png,test\na/2.png,test\n", r"line 3 \(a/1.png\) names a picture again\."),
+        ("image,split\na/1.png,train,1\na/2.png,test\n", r"line 2 \(a/1.png, train, 1\) has 3 cells"),
+        ("file,where\na/1.png,train\n", r"lacks the column split\. Found: file, where\.\n.* such as image,split"),
+        ("", r"lacks the column image\. Found: nothing"),
     ],
 )
 def test_a_users_file_that_does_not_fit(tmp_path, text, message):

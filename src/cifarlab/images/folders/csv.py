@@ -1,84 +1,216 @@
-"""CSV lists of pictures."""
+"""Pictures that lists name, with their classes and splits: CSV in any usual dialect, or JSON lines."""
 
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from cifarlab.console import printable, some
-from cifarlab.errors import DataError
-from cifarlab.images import words
-from cifarlab.images.folders import own_split
+from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.folders import columns, own_split
 from cifarlab.images.folders.listing import ImageFile, Listing, sorted_by_split
-from cifarlab.images.folders.scan import link_problem
-from cifarlab.images.words import SPLIT_NAMES
+from cifarlab.images.folders.locate import Pictures
+from cifarlab.images.folders.text_table import read_table, shown
+from cifarlab.images.source import Understanding
+from cifarlab.images.words import SPLIT_NAMES, split_of, split_rule
+from cifarlab.recipe import DataSpec
+from cifarlab.section import named_columns, named_splits
 
 
-def list_csv(path: Path, kept_file: Path | None) -> Listing:
-    """List the pictures that a CSV names; one without a split column is split as `kept_file` (then) says."""
-    files, problems, split_of = [], list[str](), dict[str, str]()
-    link_refused = _link_check(path.parent)
-    for number, row in enumerate(_csv_rows(path), start=1):
-        name, label = os.path.normpath(row["image"] or ""), (row["label"] or "").strip()
-        file, split = path.parent / name, row.get("split")
-        if problem := _row_problem(name, label, split) or link_refused(file):
-            problems.append(f"row {number} ({printable(name)}) {problem}")
-        elif name in split_of:
-            problems.append(f"row {number} ({printable(name)}) names a picture again")
-        else:
-            split_of[name] = words.split_of(split or "") or ""
-            files.append(ImageFile.at(str(file), name, printable(label), _status(file)))
+@dataclass(frozen=True)
+class PictureList:
+    """What one file says: names of pictures with their labels and the lines where they stand.
+
+    splits: the word for each picture's split, or () where the file does not say. folder: where in the root the names
+    begin, "" or with a slash at its end; None has it looked for. rule: how the file was understood, as a sentence
+    without its full stop. columns: what its columns are called, by what they stand for.
+    """
+
+    path: Path
+    lines: Sequence[int]
+    images: Sequence[str]
+    labels: Sequence[str]
+    splits: Sequence[str]
+    folder: str | None
+    rule: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def list_csv(path: Path, spec: DataSpec, kept_file: Path | None) -> tuple[Listing, Understanding]:
+    """List the pictures of a CSV; one that does not name their splits is split as `kept_file` (then) says."""
+    return list_pictures("csv", path, path.parent, [read_list(path, spec)], spec, kept_file)
+
+
+def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureList:
+    """Read a file with the names of its columns and a row for each picture.
+
+    Raises DataError where it cannot be read as such, AmbiguousDataError where several columns may be meant.
+    """
+    table = read_table(path, columns.fits(spec.columns))
+    places = columns.find(table, spec.columns)
+    names = {role: table.columns[place] for role, place in places.items()}
+    cells = {role: table.column(place) for role, place in places.items()}
+    image, label, *split = map(printable, names.values())
+    rule = f"In {printable(path.name)} the column {image} names the pictures, {label} their classes"
+    if split and any(cells["split"]):
+        rule += f", {split[0]} their splits"
+    elif split:  # an empty column is as good as none
+        rule += f"; {split[0]} is empty"
+        del names["split"], cells["split"]
+    return PictureList(path, table.lines, cells["image"], cells["label"], cells.get("split", []), folder, rule, names)
+
+
+def list_pictures(
+    kind: str, source: Path, root: Path, lists: Sequence[PictureList], spec: DataSpec, kept_file: Path | None
+) -> tuple[Listing, Understanding]:
+    """Find the pictures of all lists below `root`, and their splits where the lists do not name them.
+
+    Raises DataError for rows that cannot be used and where no picture is there at all; single missing pictures are
+    found when they are read.
+    """
+    pictures, rows = Pictures(root, follow_links=spec.follow_links), list[_Row]()
+    for each in lists:
+        rows += _rows(each, pictures, spec, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
+    _check(source, rows)
+    assigned, rule, is_drawn = _splits(source, root, rows, spec, kept_file)
+    listing = sorted_by_split(source, [row.file for row in rows], assigned, (), is_drawn)
+    not_listed = pictures.not_listed(assigned, everywhere=source == root)
+    understanding = Understanding(
+        kind,
+        "; ".join(filter(None, [*(each.rule for each in lists), rule])) + ".",
+        tuple(listing.splits),
+        {split: dict(Counter(file.class_name for file in files)) for split, files in listing.splits.items()},
+        {"not in the list": [printable(name) for name in not_listed]} if not_listed else {},
+        _settled(lists, is_drawn),
+        own_split=is_drawn,
+    )
+    return listing, understanding
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A picture in a list: where it stands there, its file, its split ("" where none is named), and what is wrong."""
+
+    place: str
+    file: ImageFile
+    split: str
+    is_there: bool
+    problem: str
+
+
+def _rows(each: PictureList, pictures: Pictures, spec: DataSpec, of_file: str) -> Iterator[_Row]:
+    folder, split_of = each.folder, split_rule(named_splits(spec.split_names))
+    if folder is None:
+        folder = pictures.folder_of(each.images, split_of_list(each.path))
+    words: Sequence[str | None] = each.splits or [None] * len(each.images)
+    for line, image, label, word in zip(each.lines, each.images, each.labels, words, strict=True):
+        found, split = pictures.find(image, folder), split_of(word) if word else None
+        problem = found.problem or ("" if label else "has no label")
+        if word is not None and split is None:
+            problem = problem or _split_problem(word)
+        file = ImageFile.at(f"{pictures.root}/{found.name}", found.name, printable(label), found.status)
+        yield _Row(f"line {line}{of_file}", file, split or "", found.status is not None, problem)
+
+
+def split_of_list(path: Path) -> str | None:
+    """The split that a list is named after, such as train in trainLabels.csv."""
+    return split_of(re.sub("labels?|annotations?|list", "", path.stem, flags=re.IGNORECASE))
+
+
+def _split_problem(word: str) -> str:
+    if not word:
+        return "has no split, but others have"
+    return f"has the split '{shown(word)}', which is none of {', '.join(SPLIT_NAMES)}"
+
+
+def _check(source: Path, rows: Sequence[_Row]) -> None:
+    """Raise DataError for rows that cannot be used, and where not a single picture is there."""
+    problems, first = [], dict[str, _Row]()
+    for row in rows:
+        earlier = first.setdefault(row.file.name, row)
+        problem = row.problem
+        if earlier is not row and not problem:
+            problem = f"names the picture of {earlier.place} again"
+            if row.file.class_name != earlier.file.class_name:
+                problem += f", as {shown(row.file.class_name)} instead of {shown(earlier.file.class_name)}"
+        if problem:
+            problems.append(f"{row.place} ({shown(row.file.name)}) {problem}")
     if problems:
-        raise DataError(f"{path} cannot be used: {some(problems)}.\nCorrect these rows.")
-    is_drawn = "" in split_of.values()
-    if is_drawn:
-        split_of = own_split.assign(files, None, kept_file)
-    return sorted_by_split(path, files, split_of, (), is_drawn)
-
-
-def _csv_rows(path: Path) -> list[dict[str, str | None]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, csv.Error) as error:
-        raise DataError(f"Cannot read {path}: {error}.") from error
-    if missing := {"image", "label"} - set(columns):
+        raise DataError(f"{printable(str(source))} cannot be used: {some(problems)}.\n{_advice(problems)}")
+    if not rows:
+        raise DataError(f"{printable(str(source))} lists no picture: there is nothing below its head.")
+    if not any(row.is_there for row in rows):
         raise DataError(
-            f"{path} lacks the column {' and '.join(sorted(missing))}. Found: {', '.join(columns)}.\n"
-            "Its first row names the columns: image, label and, if wanted, split."
+            f"None of the {len(rows):,} pictures that {printable(str(source))} lists is there: "
+            f"{some([shown(row.file.path, 200) for row in rows], 2)}.\n"
+            "Their names have to be relative to the folder of the list, or to one folder in it that has all of them."
         )
-    return rows
 
 
-def _row_problem(name: str, label: str, split: str | None) -> str:
-    """Say why a row cannot be used; a file that is missing or damaged is found when it is read."""
-    if not label:
-        return "has no label"
-    if split is not None and words.split_of(split) is None:
-        return f"has the split '{printable(split)}'; allowed: {', '.join(SPLIT_NAMES)}"
-    if name == "." or "\0" in name:
-        return "names no picture"
-    return "lies outside of the folder of the CSV" if name.startswith(("/", "../")) else ""
+def _advice(problems: Sequence[str]) -> str:
+    advice = "Correct these rows."
+    if any("the split" in problem for problem in problems):
+        advice += " If that column is not the split: --columns split=NAME, or split= to have the pictures split."
+    if any("leads out" in problem for problem in problems):
+        advice += " Links are followed with --follow-links."
+    return advice
 
 
-def _link_check(root: Path) -> Callable[[Path], str]:
-    """Make a function that says why a link on the way to a file below `root` is not followed, or nothing."""
-    real_root, seen = Path(os.path.realpath(root)), dict[Path, bool]()
+def _splits(
+    source: Path, root: Path, rows: Sequence[_Row], spec: DataSpec, kept_file: Path | None
+) -> tuple[dict[str, str], str, bool]:
+    """The split of each picture by its name, where the splits come from, as a phrase, and whether they were drawn."""
+    bare = [row for row in rows if not row.split]
+    if not bare:
+        return {row.file.name: row.split for row in rows}, "", False
+    if len(bare) < len(rows):
+        raise DataError(f"{printable(str(source))} names the split of some pictures, but not of {bare[0].place}.")
+    if named_columns(spec.columns).get("split") != "" and (by_folder := _splits_of_folders(source, rows, spec)):
+        return by_folder, "the folders of the pictures are named after their splits", False
+    own_file = root / own_split.FILE_NAME
+    files = [row.file for row in rows]
+    if own_file.is_file() and own_file != source:
+        return own_split.assign(files, own_file, None), f"{own_file.name} names their splits", False
+    rule = "no splits are named, so a part of each class is drawn for test"
+    return own_split.assign(files, None, kept_file), rule, True
 
-    def check(file: Path) -> str:
-        folder = file.parent
-        if folder not in seen:  # one look per folder, because there may be many files
-            seen[folder] = Path(os.path.realpath(folder)) != real_root / folder.relative_to(root)
-        return link_problem(str(file), str(real_root)) if seen[folder] or file.is_symlink() else ""
 
-    return check
+def _splits_of_folders(source: Path, rows: Sequence[_Row], spec: DataSpec) -> dict[str, str]:
+    """The split of each picture, where the first folders that tell pictures apart are called like splits; else {}."""
+    split_of = split_rule(named_splits(spec.split_names))
+    folders = {row.file.name: row.file.name.split("/")[:-1] for row in rows}
+    levels = zip(*folders.values(), strict=False)  # ends with the shortest
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    above = {split for split in map(split_of, shared) if split}
+    if len(above) == 1:
+        return dict.fromkeys(folders, above.pop())
+    tops = {name: "".join(folder[len(shared) : len(shared) + 1]) for name, folder in folders.items()}
+    if all(tops[row.file.name] == row.file.class_name for row in rows):
+        return {}  # class folders; "train" and "test" can be classes, too
+    splits = {top: split_of(top) for top in set(tops.values())}
+    if not any(splits.values()) and not above:
+        return {}
+    if above or not all(splits.values()):
+        names = some([printable(name) for name in sorted({*shared, *splits} - {""})])
+        raise AmbiguousDataError(
+            f"{printable(str(source))} lists pictures in the folders {names}, of which some are called like splits.\n"
+            "Add a column with the split of each picture, or say --columns split= to have the pictures split."
+        )
+    return {name: splits[top] or "" for name, top in tops.items()}
 
 
-def _status(file: Path) -> os.stat_result | None:
-    try:
-        return file.stat()
-    except OSError:
-        return None
+def _settled(lists: Sequence[PictureList], is_drawn: bool) -> dict[str, str]:
+    """What `DataSpec.columns` has to be for the same reading later; nothing where the lists differ in it."""
+    first = lists[0].columns
+    if not first or any(each.columns != first for each in lists):
+        return {}
+    named = {**first, "split": ""} if is_drawn else first
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(f"{role}={name}" for role, name in named.items())
+    return {"columns": text.getvalue()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,11 +16,15 @@ from pathlib import Path
 from cifarlab.console import log, printable, some
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
+from cifarlab.images.folders import columns
 from cifarlab.images.folders.listing import ImageFile
+from cifarlab.images.folders.text_table import read_table, shown
 from cifarlab.images.words import SPLIT_NAMES, split_of
 
 FILE_NAME = "splits.csv"
 """Columns image and split. In the cache folder it is ours; in the data set's folder the user's, and wins."""
+
+_COLUMNS = ("image", "split")
 
 TEST_FRACTION = 0.2
 SEED = 0
@@ -65,7 +70,20 @@ def _rank(name: str) -> bytes:
 
 
 def _as_written(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
-    splits = _read(path)
+    table = read_table(path, columns.fits(needed=_COLUMNS))
+    places = columns.find(table, needed=_COLUMNS)
+    splits, problems = dict[str, str](), list[str]()
+    for line, name, word in zip(table.lines, *(table.column(places[each]) for each in _COLUMNS), strict=True):
+        known = name if name in classes else os.path.normpath(name.replace("\\", "/"))
+        split = split_of(word)
+        if split is None or known in splits:
+            problem = f"has the split '{shown(word)}'" if split is None else "names a picture again"
+            problems.append(f"line {line} ({shown(name)}) {problem}")
+        splits[known] = split or ""
+    if problems:
+        raise DataError(
+            f"{path} cannot be used: {some(problems)}.\nCorrect these rows; a split is one of {', '.join(SPLIT_NAMES)}."
+        )
     absent, extra = sorted(classes.keys() - splits.keys()), sorted(splits.keys() - classes.keys())
     if absent or extra:
         parts = [f"{len(absent)} pictures are not in it: {some([*map(printable, absent)], 3)}"] if absent else []

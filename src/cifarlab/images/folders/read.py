@@ -20,6 +20,7 @@ from cifarlab.images.decode import stored_size
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.csv import list_csv
 from cifarlab.images.folders.listing import Listing
+from cifarlab.images.folders.lists import list_listed
 from cifarlab.images.folders.split_folders import list_folder
 from cifarlab.images.images import Images
 from cifarlab.images.pixel_cache import Card, load_pixels
@@ -33,6 +34,13 @@ def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | No
     return open_folder(path, spec, cache_dir) if has_folders else None
 
 
+def recognise_lists(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
+    """A folder in which lists say what its pictures are, as a source; None for one without."""
+    place = _place(path, cache_dir)
+    found = list_listed(path, spec, place / own_split.FILE_NAME) if spec.layout == "auto" else None
+    return _open(*found, spec, place) if found else None
+
+
 def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """A folder of pictures as a source: decoded once, then memory-mapped from `cache_dir`.
 
@@ -40,17 +48,17 @@ def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     most 64 px, else 64. Raises DataError for classes that only test has, bad links, bad pictures.
     """
     place = _place(path, cache_dir)
-    return _open("folder", list_folder(path, place / own_split.FILE_NAME), spec, place)
+    listing = list_folder(path, place / own_split.FILE_NAME)
+    return _open(listing, Understanding("folder", "", tuple(listing.splits), own_split=listing.own_split), spec, place)
 
 
 def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """The pictures that a CSV lists, as a source; options and errors as for `open_folder`."""
     place = _place(path, cache_dir)
-    return _open("csv", list_csv(path, place / own_split.FILE_NAME), spec, place)
+    return _open(*list_csv(path, spec, place / own_split.FILE_NAME), spec, place)
 
 
-def _open(kind: str, listing: Listing, spec: DataSpec, place: Path) -> Source:
-    understanding = Understanding(kind, "", tuple(listing.splits), own_split=listing.own_split)
+def _open(listing: Listing, understanding: Understanding, spec: DataSpec, place: Path) -> Source:
     return Source(
         listing.source, understanding, lambda split: _read(listing, split, spec.image_size, spec.skip_bad, place)
     )

@@ -1,0 +1,172 @@
+"""The files that the names in a list stand for: as they are written, or as lists usually write them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cifarlab.console import printable, some
+from cifarlab.errors import AmbiguousDataError, DataError, cause
+from cifarlab.images.folders.scan import link_problem
+from cifarlab.images.words import SUFFIXES, split_of
+
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_OUTSIDE = "lies outside of the folder of the list"
+
+
+class Found(NamedTuple):
+    """A picture by its name relative to the root, what `stat` says of it (None: missing), and why it cannot be used."""
+
+    name: str
+    status: os.stat_result | None
+    problem: str = ""
+
+
+class Pictures:
+    """Finds the pictures below a root by the names that a list has for them, and keeps to the root."""
+
+    def __init__(self, root: Path, *, follow_links: bool) -> None:
+        self.root = root
+        self._prefix = f"{root}/"
+        self._real_root = os.path.realpath(root)
+        self._tops = tuple(f"{top}{os.sep}" for top in (os.path.normpath(root.absolute()), self._real_root))
+        self._follow_links = follow_links
+        self._is_reached_by_link: dict[str, bool] = {}
+        self._listings: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, text: str, folder: str = "") -> Found:
+        """Find a picture by its name in `folder`, which is "" or ends in a slash.
+
+        Names may be absolute, have backslashes for slashes, lack the ending of the file (one of which must be there),
+        and be in another Unicode form than on disk.
+        """
+        name = self._relative(text, folder)
+        if problem := _name_problem(name):
+            return Found(name, None, problem)
+        status = self._status(name)
+        if status is None or stat.S_ISDIR(status.st_mode):
+            meant = self._meant(name)
+            if len(meant) > 1:
+                return Found(name, None, f"may be {' or '.join(map(printable, meant))}")
+            if meant:
+                name, status = meant[0], self._status(meant[0])
+        if status is None:
+            return Found(name, None)
+        problem = "" if self._follow_links else self._link_problem(name, status)
+        return Found(name, self._target(name) if stat.S_ISLNK(status.st_mode) else status, problem)
+
+    def folder_of(self, texts: Sequence[str], split: str | None) -> str:
+        """The folder that names are relative to: the root, or if it has none of them, the folder in it that has all.
+
+        split: of several folders the one of this split is meant. Raises AmbiguousDataError where that does not tell.
+        """
+        if not texts or any(found.status or found.problem for found in map(self.find, texts)):
+            return ""
+        folders = [entry.name for entry in entries(self.root) if entry.is_dir()]
+        having = [folder for folder in folders if all(self.find(text, f"{folder}/").status for text in texts)]
+        chosen = [folder for folder in having if split and split_of(folder) == split] or having
+        if len(chosen) > 1:
+            raise AmbiguousDataError(
+                f"Several folders in {printable(str(self.root))} have all {len(texts):,} pictures of the list: "
+                f"{some([*map(printable, chosen)])}.\nWrite the folder in front of the names, or remove the others."
+            )
+        return f"{chosen[0]}/" if chosen else ""
+
+    def not_listed(self, names: Iterable[str], *, everywhere: bool) -> list[str]:
+        """The pictures that are not among `names`: below the root, or in those folders in it that have any of them."""
+        listed = set(names)
+        tops = {name.partition("/")[0] if "/" in name else "" for name in listed}
+        found = list[str]()
+        for folder, folders, files in os.walk(self.root):
+            inner = folder[len(self._prefix) :].replace(os.sep, "/")
+            folders[:] = [
+                name for name in folders if not name.startswith(".") and (everywhere or inner or name in tops)
+            ]
+            if everywhere or inner or "" in tops:
+                found += [f"{inner}/{name}" if inner else name for name in files if is_picture(name)]
+        return sorted(set(found) - listed)
+
+    def _relative(self, text: str, folder: str) -> str:
+        """A name with slashes, relative to the root where it lies below it."""
+        if "\\" in text and self._status(f"{folder}{text}") is None:
+            text = text.replace("\\", "/")
+        if (text.startswith("/") or text[1:2] == ":") and Path(text).is_absolute():
+            path = os.path.normpath(text)
+            top = next((top for top in self._tops if path.startswith(top)), "")
+            return path[len(top) :].replace(os.sep, "/")
+        return os.path.normpath(f"{folder}{text}" if text else "").replace(os.sep, "/")
+
+    def _status(self, name: str) -> os.stat_result | None:
+        try:
+            return os.lstat(f"{self._prefix}{name}")
+        except (OSError, ValueError):  # ValueError: a NUL character, or one that no file system can store
+            return None
+
+    def _target(self, link: str) -> os.stat_result | None:
+        try:
+            return Path(f"{self._prefix}{link}").stat()
+        except OSError:
+            return None
+
+    def _meant(self, name: str) -> list[str]:
+        """The pictures that are called so but for the ending, where the name has none, or for the Unicode form."""
+        folder, _, last = name.rpartition("/")
+        if folder not in self._listings:
+            self._listings[folder] = _by_name_and_stem(f"{self._prefix}{folder}")
+        return [f"{folder}/{file}" if folder else file for file in self._listings[folder].get(_composed(last), ())]
+
+    def _link_problem(self, name: str, status: os.stat_result) -> str:
+        folder = name.rpartition("/")[0]
+        if folder not in self._is_reached_by_link:  # one look per folder, because there may be many files
+            real = os.path.realpath(f"{self._prefix}{folder}")
+            self._is_reached_by_link[folder] = real != os.path.normpath(f"{self._real_root}/{folder}")
+        if self._is_reached_by_link[folder] or stat.S_ISLNK(status.st_mode):
+            return link_problem(f"{self._prefix}{name}", self._real_root)
+        return ""
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name; raises DataError where that cannot be told."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"Cannot list {printable(str(folder))}: {cause(error)}.") from error
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is taken for a picture, by the ending of its name."""
+    stem, _, ending = name.rpartition(".")
+    return stem != "" and f".{ending.lower()}" in SUFFIXES
+
+
+def _name_problem(name: str) -> str:
+    if name in ("", ".") or "\0" in name:
+        return "names no picture"
+    if not name.isascii() and any("\ud800" <= char <= "\udfff" for char in name):
+        return "names no picture: it has half of a character"
+    return _OUTSIDE if name.startswith(("/", "../")) or name == ".." or _DRIVE.match(name) else ""
+
+
+def _by_name_and_stem(folder: str) -> dict[str, list[str]]:
+    """The pictures in a folder by their composed names, and by those without the ending."""
+    found: dict[str, list[str]] = defaultdict(list)
+    try:
+        files = sorted(entry.name for entry in os.scandir(folder) if is_picture(entry.name))
+    except (OSError, ValueError):
+        files = []
+    for file in files:
+        found[_composed(file)].append(file)
+        stem = file.rpartition(".")[0]
+        if not is_picture(stem):  # a list that says 1.png does not mean 1.png.jpg
+            found[_composed(stem)].append(file)
+    return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,231 @@
+"""Tables in text files: separated values in the usual dialects, and JSON lines. Rows know their line in the file.
+
+Nothing is guessed: text that is not Unicode, rows of another length than the head and quotes that do not close are
+refused with the line where they stand.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifarlab.console import printable, some
+from cifarlab.errors import DataError, cause
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+"""What separates the cells of a row."""
+
+MAX_BYTES = 256 * 2**20
+"""A larger file is not a list of pictures: ImageNet's has 60 MB."""
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF32_LE, "UTF-32-LE"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF32_BE, "UTF-32-BE"),
+    (codecs.BOM_UTF16_LE, "UTF-16-LE"),
+    (codecs.BOM_UTF16_BE, "UTF-16-BE"),
+)
+_SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
+"""How Excel is told of the separator, in a line before the head."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """The rows of a file below its head, all as long as the head, each with the line that it begins in.
+
+    Blanks around cells are stripped; rows in which every cell is empty are left out.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def column(self, index: int) -> list[str]:
+        """The cells of one column, from top to bottom."""
+        return [row[index] for row in self.rows]
+
+
+def read_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> TextTable:
+    """Read separated values, or JSON lines where the file's name ends so.
+
+    fits: whether names of columns are those of the table; it tells which separator is meant. Where none gives such a
+    head, the one that gives the most columns is taken. Raises DataError for a file that cannot be read as such.
+    """
+    text = read_text(path)
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return _from_json_lines(path, text)
+    separator, skipped = _separator(text, fits)
+    rows = _parse(path, text, separator, skipped)
+    _, head = next(rows, (0, []))
+    table = TextTable(path, tuple(head), [], [])
+    problems = []
+    for line, row in rows:
+        if len(row) == len(head):
+            table.rows.append(row)
+            table.lines.append(line)
+        else:
+            problems.append(f"line {line} ({shown(', '.join(row))}) has {len(row)} cells")
+    if problems:
+        raise DataError(
+            f"{printable(str(path))} has rows that do not fit its head of {len(head)} columns: {some(problems)}.\n"
+            f"The separator is a {SEPARATORS[separator]}; a cell that contains one has to stand in double quotes."
+        )
+    return table
+
+
+def read_head(path: Path, fits: Callable[[Sequence[str]], bool], num_bytes: int = 2**16) -> tuple[str, ...]:
+    """The names of the columns, from the beginning of a file; () where that is not a head that fits.
+
+    For a look at a file that may be something else than a table of pictures; its errors are left to `read_table`.
+    """
+    try:
+        if not path.is_file():
+            return ()
+        with path.open("rb") as file:
+            text = _decode(path, file.read(num_bytes), errors="replace")
+        if path.suffix.lower() in (".jsonl", ".ndjson"):
+            head = _from_json_lines(path, text.lstrip().split("\n")[0]).columns
+        else:
+            separator, skipped = _separator(text, fits)
+            head = tuple(next(_parse(path, text, separator, skipped), (0, []))[1])
+    except (OSError, DataError):
+        return ()
+    return head if fits(head) else ()
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in UTF-16 or UTF-32 that begins with a byte order mark.
+
+    Raises DataError for what is not a regular file, larger than MAX_BYTES, in another encoding, or not text.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{printable(str(path))} is not a regular file, so it is not read.")
+        if status.st_size > MAX_BYTES:
+            raise DataError(
+                f"{printable(str(path))} has {status.st_size / 2**20:,.0f} MiB; lists of pictures have at most "
+                f"{MAX_BYTES / 2**20:,.0f} MiB.\nDivide it, or give the folder of its pictures instead."
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read {printable(str(path))}: {cause(error)}.") from error
+    text = _decode(path, content)
+    if (place := text.find("\0")) >= 0:
+        raise DataError(
+            f"{printable(str(path))} is not text: line {_line(text[:place])} has a NUL character.\n"
+            f"If it is UTF-16 without a byte order mark: {_iconv(path, 'UTF-16LE')}"
+        )
+    return text
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """Text from a list in a message: printable, its middle left out where it is long."""
+    text = printable(text)
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[-limit // 2 :]}"
+
+
+def _decode(path: Path, content: bytes, errors: str = "strict") -> str:
+    mark, encoding = next(
+        ((mark, encoding) for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), (b"", "UTF-8")
+    )
+    content = content[len(mark) :]
+    try:
+        return content.decode(encoding, errors)
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(encoding)
+        raise DataError(
+            f"{printable(str(path))} is not {encoding}: line {_line(before)} has the byte 0x{content[error.start]:02x} "
+            f"after '{printable(_last_line(before)[-40:])}'.\nSave it as UTF-8; "
+            f"if it comes from Windows or Excel: {_iconv(path, 'CP1252')}"
+        ) from error
+
+
+def _iconv(path: Path, encoding: str) -> str:
+    return f"iconv -f {encoding} -t UTF-8 '{printable(path.name)}' > 'utf8-{printable(path.name)}'"
+
+
+def _line(before: str) -> int:
+    """The number of the line that text ends in."""
+    return len(re.findall(r"\r\n|\r|\n", before)) + 1
+
+
+def _last_line(text: str) -> str:
+    return re.split(r"[\r\n]", text)[-1]
+
+
+def _separator(text: str, fits: Callable[[Sequence[str]], bool]) -> tuple[str, int]:
+    """What separates the cells, and how many characters before the head say so."""
+    if declared := _SEPARATOR_LINE.match(text):
+        return declared[1], declared.end()
+    beginning = text[: 2**20]
+    heads = {separator: _first_row(beginning, separator) for separator in SEPARATORS}
+    return max(heads, key=lambda separator: (fits(heads[separator]), len(heads[separator]))), 0
+
+
+def _first_row(text: str, separator: str) -> list[str]:
+    try:
+        return next((row for _, row in _parse(Path(), text, separator)), [])
+    except DataError:
+        return []  # another separator may do; if none does, the file is parsed again and the error shown
+
+
+def _parse(path: Path, text: str, separator: str, skipped: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the line that it begins in."""
+    file = io.StringIO(text, newline="")
+    file.seek(skipped)
+    first = 2 if skipped else 1
+    reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
+    line = first
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield line, cells
+            line = first + reader.line_num
+    except csv.Error as error:
+        problem = "a quote is not closed" if "end of data" in str(error) else str(error)
+        raise DataError(f"{printable(str(path))} cannot be read: the row in line {line}: {problem}.") from error
+
+
+def _from_json_lines(path: Path, text: str) -> TextTable:
+    """One object per line; its keys are the columns, those with lists or objects left out."""
+    objects, lines, nested = list[dict[str, str]](), list[int](), set[str]()
+    for line, row in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may hold other line separators
+        if not row.strip():
+            continue
+        try:
+            values = json.loads(row, object_pairs_hook=_unique)
+            if not isinstance(values, dict):
+                raise ValueError("it is not an object")
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{printable(str(path))} cannot be read: line {line} ({shown(row)}): {error}.") from error
+        nested |= {key for key, value in values.items() if isinstance(value, list | dict)}
+        objects.append({key: _cell(value) for key, value in values.items() if key not in nested})
+        lines.append(line)
+    columns = tuple(dict.fromkeys(key for values in objects for key in values if key not in nested))
+    names = tuple(column.strip() for column in columns)
+    return TextTable(path, names, [[values.get(key, "") for key in columns] for values in objects], lines)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands in it twice")
+    return values
+
+
+def _cell(value: object) -> str:
+    """A value of JSON as the text that a CSV has for it."""
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else json.dumps(value)
