@@ -169,6 +169,18 @@ def test_other_pixels_and_repeated_openings_are_pointed_out(make_run, read) -> N
     assert "3 training images could not be read" in page.text
 
 
+def test_n35_the_page_says_where_validation_comes_from(make_run, read) -> None:
+    run = make_run()
+    data = run.manifest["data"]
+    sentences = {
+        "source": "the data set's own validation split, 100 images, chose the epoch",
+        "held out": "100 images of train, by each class's share (seed 0), were held out to choose the epoch",
+    }
+    for val_from, text in sentences.items():
+        run.update_manifest(data={**data, "val_from": val_from})
+        assert text in read(write_report(run)).text
+
+
 def test_n18_other_images_that_were_evaluated_are_not_openings_of_the_test_split(make_run, read) -> None:
     run = make_run()
     run.open_test("look", "/data/new")

@@ -5,23 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cifarlab.console import printable
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
+from cifarlab.images.stratified import draw, first_of_equals, largest_remainder
 from cifarlab.recipe import ValidationSpec
 
 
 def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
     """Load train, and val: the source's own if it has one, else held out of train; None if its size is 0.
 
-    Raises DataError when train and val have different classes.
+    Raises DataError when train and val have different classes, or train has images of one class only.
     """
     train = source.load("train")
+    _require_two_classes(source, train)
     if validation.size == 0:
         return train, None
     if "val" not in source.splits:
-        train_indices, val_indices = hold_out(train.labels, validation.size, validation.seed)
-        return train.subset(train_indices), train.subset(val_indices)
+        rest, held = hold_out(train.labels, validation.size, validation.seed, first_of_equals(train.hashes.tolist()))
+        return train.subset(rest), train.subset(held)
     val = source.load("val")
     if val.class_names != train.class_names:
         only = sorted(set(val.class_names) ^ set(train.class_names))
@@ -29,31 +32,39 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
     return train, val
 
 
-def hold_out(labels: NDArray[np.int64], size: int | float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def hold_out(
+    labels: NDArray[np.int64], size: int | float, seed: int, equals: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide the indices of `labels` into train and val, both ascending, with each class's share in val.
 
-    size: images (int) or fraction (float) for val, met exactly; shares are rounded by largest remainder, of
-    equal ones the lower class first. A class's choice depends on `seed` and its own images only. Raises
-    UsageError when nothing would be left for train, or a fraction is too small to hold out one image.
+    size: images (int) or fraction (float) for val; shares are rounded by largest remainder, of equal ones the lower
+    class first, and every class keeps an image in train. equals: for each image the index of the first one that equals
+    it; copies stay together. Without copies `size` is met exactly, and a class's choice depends on `seed` and its own
+    images only. Raises UsageError for more than can be held out, or a fraction too small to hold out one image.
     """
-    num_val = _num_val(size, len(labels))
-    quotas = largest_remainder(np.bincount(labels), num_val)
-    chosen = np.zeros(len(labels), bool)
-    for label, quota in enumerate(quotas):
-        members = np.flatnonzero(labels == label)
-        order = np.random.default_rng([seed, label]).permutation(len(members))
-        chosen[members[order[:quota]]] = True
+    equals = np.arange(len(labels)) if equals is None else equals
+    order = [
+        np.flatnonzero(labels == label)[np.random.default_rng([seed, label]).permutation(count)]
+        for label, count in enumerate(np.bincount(labels))
+    ]
+    quotas = _quotas(labels, equals, _num_val(size, len(labels)), size)
+    chosen = draw(labels, np.concatenate(order), quotas, equals)
+    if quotas.any() and not chosen.any():
+        raise _too_much(size, 0)
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def largest_remainder(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """Distribute `total` in proportion to `counts`, (classes,), in whole numbers (Hamilton's method)."""
-    # Whole numbers throughout: a quotient in floating point can round a tie to either side.
-    scaled = counts.astype(np.int64) * total
-    whole, remainders = np.divmod(scaled, max(int(counts.sum()), 1))
-    extra = np.argsort(-remainders, kind="stable")[: total - int(whole.sum())]
-    whole[extra] += 1
-    return whole
+def _quotas(labels: NDArray[np.int64], equals: NDArray[np.int64], num_val: int, size: int | float) -> NDArray[np.int64]:
+    """How many images of each class go to val: by its share, but never its last one with its copies."""
+    counts = np.bincount(labels)
+    groups, sizes = np.unique(labels * len(labels) + equals, return_counts=True)
+    smallest = counts.copy()
+    np.minimum.at(smallest, groups // len(labels), sizes)
+    spare = counts - smallest
+    if num_val > spare.sum():
+        raise _too_much(size, int(spare.sum()))
+    quotas: NDArray[np.int64] = np.minimum(largest_remainder(counts, num_val), spare)
+    return quotas + largest_remainder(spare - quotas, num_val - int(quotas.sum()))
 
 
 def _num_val(size: int | float, num_images: int) -> int:
@@ -64,3 +75,21 @@ def _num_val(size: int | float, num_images: int) -> int:
             "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none."
         )
     return num_val
+
+
+def _too_much(size: int | float, most: int) -> UsageError:
+    return UsageError(
+        f"validation.size = {size} holds out too many: every class keeps an image for training, and copies of an image "
+        f"stay together, so that at most {most:,} can be held out.\n"
+        "Give a smaller size, add images, or train on all of them with validation.size = 0."
+    )
+
+
+def _require_two_classes(source: Source, train: Images) -> None:
+    present = [class_name for class_name, count in zip(train.class_names, train.counts, strict=True) if count]
+    if len(present) < 2:
+        found = f"all of one class, {printable(present[0])}" if present else "none"
+        raise DataError(
+            f"The training images of {source.path} are {found}: there is nothing to tell apart.\n"
+            "Give images of two classes or more."
+        )

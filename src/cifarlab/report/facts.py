@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifarlab.errors import CheckpointError
@@ -22,6 +24,7 @@ class DataFacts(Part):
     image_size: list[int] = []
     num_train: int = 0
     num_val: int = 0
+    val_from: Literal["held out", "source"] | None = None
     train_fingerprint: str | None = None
     val_fingerprint: str | None = None
     test_fingerprint: str | None = None

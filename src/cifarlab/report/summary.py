@@ -8,6 +8,7 @@ from cifarlab.drawing.page import Section, facts, headline, paragraph, warning
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.recipe import Recipe
+from cifarlab.report.facts import DataFacts
 from cifarlab.report.material import Material
 from cifarlab.wording import count, duration, moment, percent, with_interval
 
@@ -110,7 +111,7 @@ def _data(material: Material) -> list[tuple[str, str | Markup]]:
     source = f"{recipe.data.source}, " if recipe is not None else ""
     found: list[tuple[str, str | Markup]] = [("Data", f"{source}{count(data.num_train, 'training image')}, {kind}")]
     if recipe is not None:
-        found.append(("Split protocol", _protocol(data.num_val, recipe)))
+        found.append(("Split protocol", _protocol(data, recipe)))
     found.append(("Test split opened", _openings(material.openings)))
     prints = [
         f"{name} {value[:SHOWN_OF_HASH]}…"
@@ -120,13 +121,17 @@ def _data(material: Material) -> list[tuple[str, str | Markup]]:
     return [*found, ("Fingerprints", f"SHA-256: {', '.join(prints)}")] if prints else found
 
 
-def _protocol(num_val: int, recipe: Recipe) -> str:
-    if num_val == 0:
+def _protocol(data: DataFacts, recipe: Recipe) -> str:
+    if data.num_val == 0:
         return "trained on all training images; nothing was chosen, the last weights count"
-    return (
-        f"{count(num_val, 'image')} of train, evenly over the classes (seed {recipe.validation.seed}), were held out "
-        "to choose the epoch; training never saw the test split"
-    )
+    images = count(data.num_val, "image")
+    if data.val_from == "source":
+        chosen = f"the data set's own validation split, {images}, chose the epoch"
+    else:
+        were = "was" if data.num_val == 1 else "were"
+        share = f"of train, by each class's share (seed {recipe.validation.seed})"
+        chosen = f"{images} {share}, {were} held out to choose the epoch"
+    return f"{chosen}; training never saw the test split"
 
 
 def _openings(openings: list[dict[str, str]]) -> str:

@@ -80,6 +80,7 @@ def describe_data(source: Source, train: Images, val: Images | None) -> dict[str
         "image_size": list(train.size),
         "num_train": len(train),
         "num_val": len(val) if val else 0,
+        "val_from": ("source" if "val" in source.splits else "held out") if val else None,
         "train_fingerprint": train.fingerprint,
         "val_fingerprint": val.fingerprint if val else None,
         "skipped": len(train.skipped),

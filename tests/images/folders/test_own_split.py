@@ -50,6 +50,57 @@ def test_images_added_later_do_not_move_the_old_ones(additions):
     assert Counter(kept.values())["test"] >= round(0.2 * total)
 
 
+def contents(**groups: list[str]) -> dict[str, bytes]:
+    return {name: content.encode() for content, names in groups.items() for name in names}
+
+
+def test_n16_copies_get_one_split():
+    classes = many("cat", 0, 60)
+    copies = contents(**{f"c{number}": [f"cat/{3 * number + place}.png" for place in range(3)] for number in range(20)})
+    splits = own_split.draw(classes, {}, copies)
+    assert Counter(splits.values()) == {"train": 48, "test": 12}
+    sides = {content: {splits[name] for name in copies if copies[name] == content} for content in copies.values()}
+    assert all(len(side) == 1 for side in sides.values())
+    assert own_split.draw(dict(reversed(classes.items())), {}, copies) == splits
+
+
+def test_n16_a_copy_of_a_kept_picture_joins_it():
+    classes = many("cat", 0, 10)
+    kept = own_split.draw(classes, {})
+    old = {split: next(name for name in kept if kept[name] == split) for split in ("train", "test")}
+    more = many("cat", 10, 12)
+    copies = contents(a=[old["train"], "cat/10.png"], b=[old["test"], "cat/11.png"])
+    splits = own_split.draw(classes | more, kept, copies)
+    assert (splits["cat/10.png"], splits["cat/11.png"]) == ("train", "test")
+    torn = {"cat/0.png": "test", "cat/1.png": "train"}
+    found = own_split.draw(many("cat", 0, 3), torn, contents(a=["cat/0.png", "cat/1.png", "cat/2.png"]))
+    assert found["cat/2.png"] == "train"
+
+
+def test_n17_every_class_keeps_a_picture_in_train():
+    two = many("cat", 0, 2) | many("dog", 0, 5)
+    splits = own_split.draw(two, {}, contents(a=["cat/0.png", "cat/1.png"]))
+    assert {splits["cat/0.png"], splits["cat/1.png"]} == {"train"}
+    # a copy under another label takes a class's last picture along, if nobody looks
+    for number in range(5):
+        splits = own_split.draw(two, {}, contents(a=["cat/0.png", "cat/1.png", f"dog/{number}.png"]))
+        assert {splits["cat/0.png"], splits["cat/1.png"]} == {"train"}
+
+
+def test_n16_copies_are_files_of_the_same_bytes(tmp_path):
+    files = []
+    for number, content in enumerate([b"same", b"same", b"else", b"longer", b"same", b"same"]):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(content)
+        files.append(ImageFile.at(str(path), path.name, "a", path.stat()))
+    files.append(ImageFile.at(str(tmp_path / "missing.png"), "missing.png", "a", None))
+    found = own_split._contents(files, {"0.png", "3.png"})
+    assert found.keys() == {"0.png", "1.png", "2.png", "4.png", "5.png"} and len(set(found.values())) == 2
+    assert own_split._contents(files, {"3.png"}) == {} and own_split._contents(files, set()) == {}
+    splits = own_split.assign(files, None, tmp_path / "kept.csv")
+    assert len({splits[f"{number}.png"] for number in (0, 1, 4, 5)}) == 1
+
+
 def test_the_split_is_kept_and_images_that_vanish_keep_their_place(tmp_path):
     kept = tmp_path / "splits.csv"
     names = [f"a/{number}.png" for number in range(10)]

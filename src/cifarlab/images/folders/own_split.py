@@ -1,6 +1,7 @@
 """Train and test for pictures that come without: drawn once, stratified by class, and kept.
 
-Pictures added later are dealt out among themselves, so that none that was in train ever moves to test.
+Pictures added later are dealt out among themselves, so that none that was in train ever moves to test. Files with the
+same bytes are on one side; the same picture in two formats or sizes is not recognised here.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ import csv
 import hashlib
 import io
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+
+import numpy as np
 
 from cifarlab.console import log, printable, some
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
+from cifarlab.images import stratified
 from cifarlab.images.folders import columns
 from cifarlab.images.folders.listing import ImageFile
 from cifarlab.images.folders.text_table import read_table, shown
+from cifarlab.images.stratified import first_of_equals
 from cifarlab.images.words import SPLIT_NAMES, split_of
 
 FILE_NAME = "splits.csv"
@@ -31,7 +37,7 @@ SEED = 0
 """Fixed: everybody who loads the same pictures gets the same test split."""
 
 
-def assign(files: Iterable[ImageFile], own_file: Path | None, kept_file: Path | None) -> dict[str, str]:
+def assign(files: Sequence[ImageFile], own_file: Path | None, kept_file: Path | None) -> dict[str, str]:
     """Name the split of each picture: as the user's file says, else as kept, else drawn and kept.
 
     Without a place to keep it the split is only drawn. Raises DataError for a user's file that does not fit.
@@ -40,29 +46,49 @@ def assign(files: Iterable[ImageFile], own_file: Path | None, kept_file: Path | 
     if own_file is not None and own_file.is_file():
         return _as_written(own_file, classes)
     kept = _read(kept_file) if kept_file is not None and kept_file.is_file() else {}
-    splits = draw(classes, kept)
+    splits = draw(classes, kept, _contents(files, classes.keys() - kept.keys()))
     if kept_file is not None and splits.keys() - kept.keys():
         _keep(kept_file, kept | splits)
     return splits
 
 
-def draw(classes: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
+def draw(
+    classes: Mapping[str, str], kept: Mapping[str, str], contents: Mapping[str, bytes] | None = None
+) -> dict[str, str]:
     """Give each picture (name -> class) a split, leaving those in `kept` where they are.
 
-    In every class TEST_FRACTION of the pictures are for testing, at least one where there are two: the ones
-    with the smallest hash of seed and name.
+    In every class TEST_FRACTION of the pictures are for testing, at least one where there are two: the ones with the
+    smallest hash of seed and name. contents: name -> what its copies share; copies get one split, that of a kept one
+    where there is one, and every class keeps a picture in train.
     """
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for name, class_name in classes.items():
-        by_class[class_name].append(name)
+    content_of = {name: (contents or {}).get(name, name) for name in classes}
     splits = {name: kept[name] for name in classes if name in kept}
-    for names in by_class.values():
-        new = sorted((name for name in names if name not in kept), key=_rank)
-        wanted = max(round(TEST_FRACTION * len(names)), int(len(names) > 1))
-        there = sum(kept.get(name) == "test" for name in names)
-        num_test = max(wanted - there, 0)
-        splits.update({name: "test" if place < num_test else "train" for place, name in enumerate(new)})
-    return splits
+    # of copies that an earlier split has torn apart, train decides: a picture that was trained on tests nothing
+    known = {content_of[name]: split for name, split in sorted(splits.items(), key=lambda item: item[1] == "train")}
+    splits |= {name: known[content_of[name]] for name in classes if name not in kept and content_of[name] in known}
+    names = [name for name in classes if splits.get(name) != "test"]
+    new = [index for index, name in enumerate(names) if name not in splits]
+    order = np.array(sorted(new, key=lambda index: _rank(names[index])), np.int64)
+    label_of = {class_name: label for label, class_name in enumerate(sorted(set(classes.values())))}
+    labels = np.array([label_of[classes[name]] for name in names], np.int64)
+    totals, there = Counter(classes.values()), Counter(classes[name] for name in splits if splits[name] == "test")
+    wanted = {each: max(round(TEST_FRACTION * total), int(total > 1)) for each, total in totals.items()}
+    quotas = np.array([max(wanted[each] - there[each], 0) for each in label_of], np.int64)
+    is_test = stratified.draw(labels, order, quotas, first_of_equals(content_of[name] for name in names))
+    return splits | {names[index]: "test" if is_test[index] else "train" for index in new}
+
+
+def _contents(files: Sequence[ImageFile], new: Set[str]) -> dict[str, bytes]:
+    """Name -> hash of the bytes of every file that may be a copy of a new one, or have one: of those of equal size."""
+    sizes, sizes_of_new = Counter(file.size_bytes for file in files), {f.size_bytes for f in files if f.name in new}
+    found = {}
+    for file in files:
+        if sizes[file.size_bytes] > 1 and file.size_bytes in sizes_of_new and stat.S_ISREG(file.mode_bits):
+            try:
+                found[file.name] = hashlib.blake2b(Path(file.path).read_bytes(), digest_size=16).digest()
+            except OSError as error:  # said when it is to be decoded
+                log.debug("Not compared with others: %s: %s", printable(file.name), error)
+    return found
 
 
 def _rank(name: str) -> bytes:
