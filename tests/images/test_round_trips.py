@@ -51,19 +51,62 @@ def write_folder(images: Images, folder: Path) -> Path:
     return folder
 
 
+def write_pictures(images: Images, folder: Path) -> list[tuple[str, str]]:
+    """Files named by numbers in a folder; (name, class) of each, in the order of the images."""
+    folder.mkdir(parents=True)
+    names = [f"{number}.png" for number in range(1, len(images) + 1)]
+    for name, pixels in zip(names, images.pixels, strict=True):
+        (folder / name).write_bytes(png(pixels))
+    return list(zip(names, np.array(images.class_names)[images.labels].tolist(), strict=True))
+
+
+def write_list(images: Images, folder: Path) -> Path:
+    rows = [f"img/{name};{label};test" for name, label in write_pictures(images, folder / "img")]
+    (folder / "list.csv").write_text("\r\n".join(["File Name;Class;Split", *rows]), "utf-16")
+    return folder / "list.csv"
+
+
+def write_metadata(images: Images, folder: Path) -> Path:
+    rows = write_pictures(images, folder / "test")
+    (folder / "test" / "metadata.csv").write_text("\n".join(["file_name,label", *map(",".join, rows)]))
+    return folder
+
+
+def write_json_lines(images: Images, folder: Path) -> Path:
+    rows = [{"file_name": f"test/{name}", "label": label} for name, label in write_pictures(images, folder / "test")]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+def write_kaggle(images: Images, folder: Path) -> Path:
+    """As in Kaggle's CIFAR-10, where only train has classes."""
+    rows = [f"{name.removesuffix('.png')},{label}" for name, label in write_pictures(images, folder / "train")]
+    (folder / "trainLabels.csv").write_text("\n".join(["id,label", *rows]))
+    write_pictures(images.subset(np.arange(5)), folder / "test")
+    (folder / "sampleSubmission.csv").write_text("id,label\n" + "".join(f"{number},cat\n" for number in range(1, 6)))
+    return folder
+
+
 IN_ORDER: dict[str, Callable[[Images, Path], Path]] = {
     "parquet": write_parquet,
     "parquet with text": write_parquet_with_text,
 }
-IN_ANOTHER_ORDER: dict[str, Callable[[Images, Path], Path]] = {"folder": write_folder}
+IN_ANOTHER_ORDER: dict[str, Callable[[Images, Path], Path]] = {
+    "folder": write_folder,
+    "list": write_list,
+    "metadata": write_metadata,
+    "JSON lines": write_json_lines,
+    "Kaggle": write_kaggle,
+}
 FORMATS = IN_ORDER | IN_ANOTHER_ORDER
 
 
 def read_back(form: str, images: Images, folder: Path) -> Images:
-    """Write images as a test split, and read it."""
+    """Write images as the one split of a data set, and read it."""
     folder.mkdir()
-    path = FORMATS[form](images, folder)
-    return open_source(data_spec(path)).load("test")
+    source = open_source(data_spec(FORMATS[form](images, folder)))
+    assert source.splits == ("train" if form == "Kaggle" else "test",)
+    return source.load(source.splits[0])
 
 
 def as_set(images: Images) -> list[tuple[bytes, str]]:

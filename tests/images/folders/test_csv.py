@@ -15,6 +15,7 @@ from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.csv import list_csv
 from cifarlab.images.folders.read import open_csv
 from cifarlab.images.images import Images
+from cifarlab.images.sources import load_images
 from cifarlab.recipe import DataSpec
 
 
@@ -483,3 +484,11 @@ def test_n10_numbers_as_labels_are_in_the_order_of_numbers(root, cache):
         draw(root / f"{number}.png", number)
     path = write_csv(root, *(f"{number}.png,{label},train" for number, label in enumerate(labels)))
     assert read_csv(path, "train", cache_dir=cache).class_names == ("-1", "9.5", "10.0", "9" * 5000)
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.jsonl"])
+def test_n10_lists_are_known_by_the_ends_of_their_names(root, name):
+    draw(root / "1.png", 3)
+    rows = '{"image": "1.png", "label": "a"}' if name.endswith("l") else "image\tlabel\n1.png\ta"
+    (root / name).write_text(rows)
+    assert levels(load_images(root / name, "train")) == [3]

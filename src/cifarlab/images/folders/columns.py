@@ -61,13 +61,13 @@ def find(table: TextTable, asked: str = "", needed: Sequence[str] = LABELLED) ->
             raise DataError(_lacks(table, named.get(role) or role, needed))
         names = [table.columns[place] for place in places]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise DataError(f"{_path(table)} has the column {printable(twice[0])} twice.\nRename or remove one.")
+            raise DataError(f"{_path(table)} has the column {shown(twice[0])} twice.\nRename or remove one.")
         if len(places) > 1 or role not in named:
             places = narrow[role](table, places)
         if len(places) > 1:
             raise AmbiguousDataError(
-                f"{_path(table)} has several columns that may be the {role}: {some([*map(printable, names)])}.\n"
-                f"Say which with data.columns, for example --columns '{role}={printable(names[0])}'."
+                f"{_path(table)} has several columns that may be the {role}: {some([*map(shown, names)])}.\n"
+                f"Say which with data.columns, for example --columns '{role}={shown(names[0])}'."
             )
         if places:
             found[role] = places[0]
@@ -115,7 +115,7 @@ def _splits(table: TextTable, places: list[int]) -> list[int]:
         return others
     cells = sorted({shown(cell) for place in folds for cell in table.column(place)})
     if not all(map(split_of, cells)):
-        name = printable(table.columns[folds[0]])
+        name = shown(table.columns[folds[0]])
         raise AmbiguousDataError(
             f"{_path(table)} has a column {name}, but its cells do not name splits: {some(cells)}.\n"
             "Without it the pictures are split by cifarlab: --columns split= says so."
@@ -124,7 +124,7 @@ def _splits(table: TextTable, places: list[int]) -> list[int]:
 
 
 def _lacks(table: TextTable, column: str, needed: Sequence[str]) -> str:
-    found = some([printable(name) for name in table.columns], 10) or "nothing"
+    found = some([*map(shown, table.columns)], 10) or "nothing"
     if any(is_picture(name) for name in table.columns):
         advice = "Its first row is about a picture already: put the names of the columns above it"
     else:
@@ -132,7 +132,7 @@ def _lacks(table: TextTable, column: str, needed: Sequence[str]) -> str:
     advice += f", such as {','.join(needed)}."
     if needed == LABELLED:
         advice += f" Other names are given like this: --columns '{'label' if column == 'label' else 'image'}=NAME'."
-    return f"{_path(table)} lacks the column {printable(column)}. Found: {found}.\n{advice}"
+    return f"{_path(table)} lacks the column {shown(column)}. Found: {found}.\n{advice}"
 
 
 def _path(table: TextTable) -> str:
