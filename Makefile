@@ -2,7 +2,7 @@
 #   make train    from nothing to a trained model with pictures and numbers, in a few minutes
 #   make test     style, types and tests; the last lines are the summary of pytest
 #   make check    style and types only
-#   make long     what takes an hour: equal weights on a busy machine
+#   make long     what takes an hour: generated data by the thousand, equal weights on a busy machine
 #   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
@@ -31,6 +31,7 @@ check: .venv/.installed-dev
 	@$(BIN)/mypy
 
 long: .venv/.installed-dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --hypothesis-profile=long tests/images -k generated
 	@$(BIN)/python scripts/same_weights.py
 
 bench: .venv/.installed-dev

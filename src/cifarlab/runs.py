@@ -22,6 +22,8 @@ from cifarlab.errors import CheckpointError, RecipeError, RunInUseError, UsageEr
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe import NAME, DataSpec, Recipe
 
+RECIPE_FILE = "recipe.toml"
+"""By which a run folder is known."""
 COLUMNS = (
     "epoch",
     "step",
@@ -192,12 +194,12 @@ class Run:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the complete recipe: training it again repeats the run."""
-        write_atomic(self.path / "recipe.toml", recipe_file.to_toml(recipe))
+        write_atomic(self.path / RECIPE_FILE, recipe_file.to_toml(recipe))
 
     @property
     def recipe(self) -> Recipe:
         """The recipe that was trained."""
-        path = self.path / "recipe.toml"
+        path = self.path / RECIPE_FILE
         recipe = recipe_file.load(path)
         text = path.read_text("utf-8")
         if "\n[evaluation]\n" not in text or not text.endswith("\n"):  # half of a TOML file may be a valid one
@@ -343,7 +345,7 @@ def _own_folders(root: Path) -> Iterator[Path]:
 
 def _is_run(folder: Path) -> bool:
     try:
-        return (folder / "recipe.toml").is_file()
+        return (folder / RECIPE_FILE).is_file()
     except OSError:  # a name too long for the file system
         return False
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cifarlab.console import printable, some
 from cifarlab.errors import UsageError
 from cifarlab.images.archives.recognise import recognised
 from cifarlab.images.images import Images, join
+
+HIDDEN, SYSTEM, OURS, NOT_PICTURES = "hidden", "of the system", "written by cifarlab", "not pictures"
+"""Reasons for leaving files and folders out that nobody has to act on."""
+EMPTY, LOOSE = "folders without pictures", "pictures in no class folder"
+BESIDE, UNLABELLED = "folders beside the splits", "pictures of splits without class folders"
+"""Reasons that a user should know of: what is left out may have been meant to be used."""
 
 _SHOWN = 5
 """Names of what was left out that are shown and stored, for each reason."""
@@ -35,6 +43,17 @@ class Understanding:
     settled: Mapping[str, str] = field(default_factory=dict)
     numbered: bool = False
     own_split: bool = False
+
+    def left_out_lines(self, *, worth_a_warning: bool | None = None) -> list[str]:
+        """What is left out, a line for each reason: of all, or of those alone that are, or are not, worth a warning."""
+        lines = []
+        for reason, names in self.left_out.items():
+            if worth_a_warning in (None, reason not in (HIDDEN, SYSTEM, OURS, NOT_PICTURES)):
+                kinds = Counter(Path(name).suffix.lower() or Path(name).name for name in names)
+                by_kind = [f"{count:,} {kind}" for kind, count in kinds.most_common()]
+                shown = by_kind if reason == NOT_PICTURES and len(by_kind) < len(names) else list(names)
+                lines.append(f"{reason}: {len(names):,} ({some([printable(each) for each in shown], _SHOWN)})")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; of what was left out, how many and the first names."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +12,8 @@ from pathlib import Path
 import platformdirs
 
 from cifarlab import recipe_file
-from cifarlab.console import log
-from cifarlab.errors import DataError, UsageError, unknown
+from cifarlab.console import log, printable
+from cifarlab.errors import DataError, UsageError, cause, unknown
 from cifarlab.images.archives.cifar import open_archive, recognise_cifar
 from cifarlab.images.archives.download import download
 from cifarlab.images.archives.official import DATASETS, LAYOUTS
@@ -75,8 +77,8 @@ def data_spec(source: str | Path, **options: object) -> DataSpec:
     return recipe_file.section(DataSpec, {"source": str(source), **options}, "data")
 
 
-def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
-    """Find a source on this machine, or download it; scanned once, it knows its splits.
+def open_source(spec: DataSpec, data_dir: Path | None = None, *, say: bool = True) -> Source:
+    """Find a source on this machine, or download it; scanned once, it knows its splits, and what is left out is said.
 
     Raises UsageError for an unknown name, DataError for a path that does not exist, holds no data, or can be understood
     in more than one way.
@@ -91,7 +93,16 @@ def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
             "data.class_names (--class-names) is for data whose labels are numbers alone."
         )
     log.debug("Found %s: %s at %s", spec.source, found.kind, found.path)
+    if say:
+        _say_what_is_left_out(found)
     return found
+
+
+def _say_what_is_left_out(source: Source) -> None:
+    where = printable(str(source.path))
+    for level, is_loss in ((logging.WARNING, True), (logging.INFO, False)):
+        if lines := source.understanding.left_out_lines(worth_a_warning=is_loss):
+            log.log(level, "Left out of %s, %s.", where, "; ".join(lines))
 
 
 def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
@@ -100,13 +111,7 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
         return open_sample()
     if spec.source in DATASETS:
         return _find_named(spec, data_dir)
-    path = Path(spec.source).expanduser()
-    if not path.exists():
-        if path.parent == Path() and not path.suffix:
-            raise UsageError(
-                f"{unknown('data set', spec.source, NAMES)}\nA path to an archive, folder or CSV works too."
-            )
-        raise DataError(f"There is no data at {path}.")
+    path = _existing(spec.source)
     if (found := recognise(path, spec)) is None:
         raise DataError(
             f"{path} is nothing that cifarlab reads.\n"
@@ -116,11 +121,33 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
     return replace(found, understanding=replace(found.understanding, settled=settled))
 
 
+def _existing(source: str) -> Path:
+    """The path of a file or folder; raises UsageError for what may be a misspelt name, DataError for anything else."""
+    shown = printable(source if len(source) <= 200 else f"{source[:200]}...")
+    try:
+        path = Path(source).expanduser()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.parent == Path() and not path.suffix:
+            raise UsageError(
+                f"{unknown('data set', source, NAMES)}\nA path to an archive, folder or CSV works too."
+            ) from error
+        raise DataError(f"There is no data at {shown}.") from error
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home of a user who does not exist
+        raise DataError(f"{shown} cannot be looked at: {cause(error)}.") from error
+    if not source or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{shown or repr(source)} is neither a file nor a folder.")
+    return path
+
+
 def recognise(path: Path, spec: DataSpec) -> Source | None:
     """Tell the format of a file or folder; None if it is none that cifarlab reads."""
     if path.is_file():
-        opener = next((opener for ending, opener in FILES.items() if path.name.endswith(ending)), None)
+        name = path.name.lower()
+        opener = next((opener for ending, opener in FILES.items() if name.endswith(ending)), None)
         return opener(path, spec, cache_dir()) if opener else None
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise DataError(f"Cannot list {printable(str(path))}: permission denied.")
     found = (look(path, spec, cache_dir()) for look in FOLDERS)
     return next((source for source in found if source is not None), None)
 
@@ -131,10 +158,10 @@ def cache_dir() -> Path:
 
 
 def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(f"The data folder {data_dir} does not exist.")
+    if data_dir is not None and not _is_folder(data_dir):
+        raise DataError(f"The data folder {printable(str(data_dir)[:200])} does not exist.")
     variable = os.environ.get(DATA_VARIABLE)
-    if variable and not Path(variable).expanduser().is_dir():
+    if variable and not _is_folder(Path(variable).expanduser()):
         log.warning("%s is set to %s, which is not a folder; looking elsewhere.", DATA_VARIABLE, variable)
     for path in _candidates(spec.source, data_dir, variable):
         if not path.exists():
@@ -143,6 +170,13 @@ def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
             return found
         log.warning("%s holds nothing that cifarlab reads; looking elsewhere.", path)
     return None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no file system can hold
+        return False
 
 
 def _candidates(name: str, data_dir: Path | None, variable: str | None) -> Iterator[Path]:

@@ -79,6 +79,20 @@ UNREAD = {
 }
 """Endings of files that hold pictures too, but not in one of FORMATS -> why they are left out, and what to do."""
 
+SYSTEM_NAMES = frozenset(
+    {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp"}  # network drives
+    | {"lost+found", "$recycle.bin", "recycler", "system volume information", "found.000"}  # drives
+    | {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "network trash folder", "temporary items"}
+    | {"__pycache__", "node_modules"}
+)
+"""Files and folders that systems and programs put among others, in lower case; their pictures are not the user's."""
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name, in lower case and with its dot; empty where there is none."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
 
 def split_of(name: str) -> Split | None:
     """The split that a folder, file or cell of this name stands for; None when it does not name one.

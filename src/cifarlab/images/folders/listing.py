@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -94,6 +95,12 @@ def refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:
             f"{source} has classes whose names look alike: {some(shown)}.\n"
             "Give one class one name, or classes that differ names that do, too."
         )
+
+
+def counts(listing: Listing) -> dict[str, dict[str, int]]:
+    """Pictures by split and class, for each class of the data set."""
+    found = {split: Counter(file.class_name for file in files) for split, files in listing.splits.items()}
+    return {split: {name: number[name] for name in listing.class_names} for split, number in found.items()}
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:

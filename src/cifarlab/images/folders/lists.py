@@ -13,7 +13,8 @@ from cifarlab.images.folders.csv import PictureList, list_pictures, read_list, s
 from cifarlab.images.folders.known_sets import cub_200, food_101, tiny_imagenet
 from cifarlab.images.folders.listing import Listing
 from cifarlab.images.folders.locate import Pictures, entries
-from cifarlab.images.folders.split_folders import list_folder
+from cifarlab.images.folders.scan import scan
+from cifarlab.images.folders.split_folders import understand
 from cifarlab.images.folders.text_table import read_head, shown
 from cifarlab.images.source import Understanding
 from cifarlab.images.words import split_of, split_rule
@@ -87,10 +88,11 @@ def _names_classes(path: Path, spec: DataSpec) -> bool:
 def _class_folders(root: Path, spec: DataSpec) -> dict[str, str] | None:
     """The class of each picture where the folders alone name several classes."""
     try:
-        listing = list_folder(root, None)
+        meaning = understand(scan(root, follow_links=spec.follow_links), spec)
     except DataError:  # without the lists the folder would be refused
         return None
-    classes = {file.name: file.class_name for files in listing.splits.values() for file in files}
+    parts = [(part, folder) for part in meaning.classes for folder in part.folders]
+    classes = {name: printable(part.class_name) for part, folder in parts for name in folder.names()}
     return classes if len(set(classes.values())) > 1 else None
 
 

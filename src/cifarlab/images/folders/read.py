@@ -19,19 +19,23 @@ from cifarlab.errors import DataError
 from cifarlab.images.decode import stored_size
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.csv import list_csv
-from cifarlab.images.folders.listing import Listing
+from cifarlab.images.folders.listing import ImageFile, Listing, counts, sorted_by_split
 from cifarlab.images.folders.lists import list_listed
-from cifarlab.images.folders.split_folders import list_folder
+from cifarlab.images.folders.scan import scan
+from cifarlab.images.folders.split_folders import Meaning, understand
 from cifarlab.images.images import Images
 from cifarlab.images.pixel_cache import Card, load_pixels
 from cifarlab.images.source import Source, Understanding
+from cifarlab.images.words import SUFFIXES
 from cifarlab.recipe import DataSpec
 
 
 def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder of pictures as a source; None for one without folders."""
-    has_folders = any(entry.is_dir() for entry in path.iterdir())
-    return open_folder(path, spec, cache_dir) if has_folders else None
+    """A folder of pictures as a source; None for one that has neither folders nor pictures."""
+    with os.scandir(path) as entries:
+        if not any(entry.is_dir() or Path(entry.name).suffix.lower() in SUFFIXES for entry in entries):
+            return None
+    return open_folder(path, spec, cache_dir)
 
 
 def recognise_lists(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
@@ -45,11 +49,31 @@ def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """A folder of pictures as a source: decoded once, then memory-mapped from `cache_dir`.
 
     spec.image_size: side in pixels; None takes 32 where the median shorter side of the training pictures is at
-    most 64 px, else 64. Raises DataError for classes that only test has, bad links, bad pictures.
+    most 64 px, else 64. Raises AmbiguousDataError for folders that can be read in two ways, DataError for classes that
+    only test has, bad links, bad pictures.
     """
-    place = _place(path, cache_dir)
-    listing = list_folder(path, place / own_split.FILE_NAME)
-    return _open(listing, Understanding("folder", "", tuple(listing.splits), own_split=listing.own_split), spec, place)
+    tree = scan(path, follow_links=spec.follow_links)
+    meaning = understand(tree, spec)
+    root = _root_of_names(path, meaning)
+    place = _place(root, cache_dir)
+    files, splits = _files(path, root, meaning)
+    rule, is_drawn = meaning.rule, False
+    if "" in splits.values():
+        own_file = root / own_split.FILE_NAME
+        is_drawn = not own_file.is_file()
+        splits = own_split.assign(files, own_file, place / own_split.FILE_NAME)
+        rule += "; train and test are drawn from them" if is_drawn else f"; {own_split.FILE_NAME} says the splits"
+    listing = sorted_by_split(path, files, splits, (), is_drawn)
+    understanding = Understanding(
+        "folder",
+        f"{rule[0].upper()}{rule[1:]}.",
+        tuple(listing.splits),
+        counts(listing),
+        {reason: names for reason, names in (tree.left_out | meaning.left_out).items() if names},
+        {"source": str(root.absolute()), "layout": meaning.layout, **_settled_splits(meaning)},
+        own_split=is_drawn,
+    )
+    return _open(listing, understanding, spec, place)
 
 
 def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
@@ -62,6 +86,36 @@ def _open(listing: Listing, understanding: Understanding, spec: DataSpec, place:
     return Source(
         listing.source, understanding, lambda split: _read(listing, split, spec.image_size, spec.skip_bad, place)
     )
+
+
+def _root_of_names(path: Path, meaning: Meaning) -> Path:
+    """The folder that pictures are named relative to, so that folders around a data set change no names and no splits.
+
+    It is the one with the user's list of splits, where there is one around.
+    """
+    inner = path / meaning.root.name
+    is_outside = (path / own_split.FILE_NAME).is_file() and not (inner / own_split.FILE_NAME).is_file()
+    return path if is_outside else inner
+
+
+def _files(path: Path, root: Path, meaning: Meaning) -> tuple[list[ImageFile], dict[str, str]]:
+    """The pictures of all classes, and the split of each; "" where it is to be drawn."""
+    skipped = len(f"{root.relative_to(path).as_posix()}/") if root != path else 0
+    files, splits = list[ImageFile](), dict[str, str]()
+    for part in meaning.classes:
+        class_name = printable(part.class_name)
+        for folder in part.folders:
+            for file, status in folder.pictures:
+                name = f"{folder.name}/{file}"
+                files.append(ImageFile.at(f"{path}/{name}", name[skipped:], class_name, status))
+                splits[name[skipped:]] = part.split
+    return files, splits
+
+
+def _settled_splits(meaning: Meaning) -> dict[str, str]:
+    """What names the split folders in the same way the next time; bytes that are not UTF-8 cannot stand in a recipe."""
+    names = meaning.split_names()
+    return {"split_names": names} if names and names.isprintable() else {}
 
 
 def _read(listing: Listing, split: str, image_size: int | None, skip_bad: bool, place: Path) -> Images:

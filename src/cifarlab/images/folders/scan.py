@@ -1,77 +1,195 @@
-"""The picture files below a folder: what is there, what is passed over, and which links are refused."""
+"""One walk through a folder: the pictures and folders in it, what is left out and why, which links are not followed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cifarlab.console import log, printable, some
+from cifarlab.console import printable, some
 from cifarlab.errors import DataError
-from cifarlab.images.words import SUFFIXES
+from cifarlab.images.source import HIDDEN, NOT_PICTURES, OURS, SYSTEM
+from cifarlab.images.words import SUFFIXES, SYSTEM_NAMES, UNREAD, suffix_of
+from cifarlab.runs import RECIPE_FILE
 
-_ARCHIVE_LITTER = "__MACOSX"
-"""A folder that macOS adds to its zip files; it holds no pictures."""
+MOST_LINKED_FOLDERS = 100_000
+"""Links to folders that hold links to folders multiply; nobody's data set has so many."""
+
+_MARKS = frozenset({RECIPE_FILE, "explanations.html"})
+"""A folder below the data that holds one of these was written by cifarlab: a run, a group of runs, explanations."""
+
+
+@dataclass(eq=False)
+class Folder:
+    """A folder that was looked into, by its path relative to the root ("" for the root itself).
+
+    pictures: the files right inside it, with what `stat` says of them; unread: those in formats that are not read.
+    """
+
+    name: str
+    pictures: list[tuple[str, os.stat_result]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
+    num_pictures: int = 0
+    """In it and in all folders below."""
+
+    @property
+    def last(self) -> str:
+        """The folder's own name."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def bearing(self) -> list[Folder]:
+        """The folders right inside it that hold pictures, themselves or below."""
+        return [folder for folder in self.folders if folder.num_pictures]
+
+    def below(self, top: Folder) -> str:
+        """The folder's path relative to a folder above it; empty for that folder itself."""
+        return self.name.removeprefix(top.name).lstrip("/")
+
+    def find(self, name: str) -> Folder | None:
+        """The folder below this one with a relative path; None where there is none."""
+        folder: Folder | None = self
+        for part in filter(None, name.strip("/").split("/")):
+            folder = next((each for each in folder.folders if each.last == part), None) if folder else None
+        return folder
+
+    def names(self) -> list[str]:
+        """The pictures right inside it, relative to the root."""
+        return [f"{self.name}/{name}" if self.name else name for name, _ in self.pictures]
+
+    def walk(self) -> Iterator[Folder]:
+        """This folder and all below it, each before what is inside it."""
+        waiting = [self]
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            waiting.extend(reversed(folder.folders))
 
 
 @dataclass
-class Scan:
-    """Everything below a root: picture files and folders by relative name, and the names passed over."""
+class Tree:
+    """Everything below a root that may matter: `left_out` has the names by reason, `refused` the links with theirs."""
 
-    files: list[tuple[str, os.stat_result]] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    root: Path
+    top: Folder
+    left_out: dict[str, list[str]]
+    refused: list[tuple[str, str]]
+
+    def refuse_links(self) -> None:
+        """Raise DataError where there are links that are not followed."""
+        if self.refused:
+            listed = some([f"{printable(name)} {reason}" for name, reason in self.refused], 3)
+            raise DataError(
+                f"{printable(str(self.root))} holds symbolic links that are not followed: {listed}.\n"
+                "Follow those that leave the folder with --follow-links (data.follow_links = true); replace or remove "
+                "the others."
+            )
 
 
-def scan(root: Path) -> Scan:
-    """Walk through a folder; the result is in the order of names.
+def scan(root: Path, *, follow_links: bool = False) -> Tree:
+    """Walk through a folder once, in the order of names, looking at the status of each picture and at nothing else.
 
-    Hidden files and files without a picture's suffix are passed over with a debug note. Raises DataError when
-    the folder cannot be listed, and for symbolic links that leave the folder, dangle or run in a circle.
+    Raises DataError when a folder cannot be listed.
     """
-    found, refused = Scan(), list[str]()
-    real_root = os.path.realpath(root)
-    # (folder, prefix of the names in it, real paths of the folders it was reached through)
-    waiting: list[tuple[str, str, tuple[str, ...]]] = [(os.fspath(root), "", (real_root,))]
+    tree = Tree(root, Folder(""), defaultdict(list), [])
+    links = _Links(os.path.realpath(root), follow_links)
+    # with each folder: its path, its real path, and the real paths of the folders in which links led on to it
+    waiting: list[tuple[Folder, str, str, tuple[str, ...]]] = [(tree.top, os.fspath(root), links.root, ())]
+    found = []
     try:
         while waiting:
-            folder, prefix, chain = waiting.pop()
-            for entry in os.scandir(folder):
-                name = prefix + entry.name
-                if entry.name.startswith(".") or entry.name == _ARCHIVE_LITTER:
+            folder, path, real, crossed = waiting.pop()
+            found.append(folder)
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            if folder.name and any(entry.name in _MARKS for entry in entries):
+                tree.left_out[OURS].append(folder.name)
+                continue
+            for entry in entries:
+                name = f"{folder.name}/{entry.name}" if folder.name else entry.name
+                suffix = suffix_of(entry.name)
+                if reason := _litter(entry.name):
+                    tree.left_out[reason].append(name)
                     continue
-                if entry.is_symlink() and (problem := link_problem(entry.path, real_root, chain)):
-                    refused.append(f"{printable(name)} {problem}")
+                target = links.follow(entry, real, crossed) if entry.is_symlink() else None
+                if isinstance(target, _Refused):
+                    if target.may_be_data or suffix in SUFFIXES:
+                        tree.refused.append((name, target.reason))
+                    else:
+                        tree.left_out[NOT_PICTURES].append(name)
                 elif entry.is_dir():
-                    found.folders.append(name)
-                    waiting.append((entry.path, f"{name}/", (*chain, os.path.realpath(entry.path))))
-                elif entry.is_file() and Path(name).suffix.lower() in SUFFIXES:
-                    found.files.append((name, entry.stat()))
+                    inner = Folder(name)
+                    folder.folders.append(inner)
+                    way = crossed if target is None else (*crossed, real)
+                    waiting.append((inner, entry.path, target or f"{real}{os.sep}{entry.name}", way))
+                elif suffix in SUFFIXES and entry.is_file():
+                    folder.pictures.append((entry.name, entry.stat()))
+                elif suffix in UNREAD and entry.is_file():
+                    folder.unread.append(name)
+                    tree.left_out[UNREAD[suffix]].append(name)
                 else:
-                    found.ignored.append(name)
+                    tree.left_out[NOT_PICTURES].append(name)
     except OSError as error:
-        raise DataError(f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {error.filename!r}.") from error
-    if refused:
         raise DataError(
-            f"{root} holds symbolic links that are not followed: {some(sorted(refused))}.\n"
-            "Replace them by the files they point to, or remove them."
-        )
-    if found.ignored:
-        log.debug("Passed over in %s, no pictures: %s", root, some(sorted(map(printable, found.ignored))))
-    found.files.sort(key=lambda file: file[0])
-    found.folders.sort()
-    return found
+            f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {printable(str(error.filename))}."
+        ) from error
+    for folder in reversed(found):  # what is inside comes before what holds it
+        folder.num_pictures = len(folder.pictures) + sum(inner.num_pictures for inner in folder.folders)
+    for names in tree.left_out.values():
+        names.sort()
+    tree.refused.sort()
+    return tree
 
 
-def link_problem(path: str, real_root: str, chain: Sequence[str] = ()) -> str:
-    """Say why a link is not followed; empty when it stays inside `real_root` and runs in no circle."""
+def _litter(name: str) -> str:
+    """Why a file or folder of this name is left out, whatever it holds; empty when it is not."""
+    if name.startswith("."):
+        return HIDDEN
+    return SYSTEM if name.casefold() in SYSTEM_NAMES else ""
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """Why a link is not followed; `may_be_data` when it leads, or seems to lead, to a folder."""
+
+    reason: str
+    may_be_data: bool
+
+
+class _Links:
+    """Decides which links are followed."""
+
+    def __init__(self, root: str, follow: bool) -> None:
+        self.root, self.follow_all, self.num_folders = root, follow, 0
+
+    def follow(self, entry: os.DirEntry[str], real: str, crossed: Sequence[str]) -> str | _Refused:
+        """Where a link in the folder `real` leads, or why it is not followed."""
+        target = os.path.realpath(entry.path)
+        if problem := link_problem(entry.path, self.root, follow_links=self.follow_all):
+            return _Refused(problem, Path(target).is_dir() or not suffix_of(entry.name))
+        if entry.is_dir():
+            if any(_is_inside(folder, target) for folder in (*crossed, real)):
+                return _Refused("leads in a circle", may_be_data=True)
+            self.num_folders += 1
+            if self.num_folders > MOST_LINKED_FOLDERS:
+                raise DataError(
+                    f"{printable(self.root)} has more than {MOST_LINKED_FOLDERS:,} links to folders: they multiply."
+                )
+        return target
+
+
+def link_problem(path: str, real_root: str, *, follow_links: bool = False) -> str:
+    """Say why a link is not followed; empty when it stays inside `real_root`, or may leave it, and leads somewhere."""
     try:
         target = os.path.realpath(path, strict=True)
     except OSError:
         return "leads nowhere or in a circle"
-    if target in chain:
-        return "leads in a circle"
-    if os.path.commonpath([target, real_root]) != real_root:
+    if not follow_links and not _is_inside(target, real_root):
         return f"leads out of the folder, to {printable(target)}"
     return ""
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,64 +1,276 @@
-"""What the folders of a data set mean: which are its splits, which its classes."""
+"""What the folders of a data set mean: which are its splits, which its classes, and which only lie around them.
+
+What can be read in two ways is refused, with the option that settles it; nothing is guessed, and nothing that is left
+out goes unsaid.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from cifarlab.console import log, printable, some
-from cifarlab.errors import DataError
-from cifarlab.images.folders import own_split
-from cifarlab.images.folders.listing import ImageFile, Listing, sorted_by_split
-from cifarlab.images.folders.scan import scan
-from cifarlab.images.words import split_of
+from cifarlab.console import printable
+from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.folders.class_folders import (
+    class_folders,
+    holds_no_classes,
+    listed,
+    sharing_names,
+    without_classes,
+)
+from cifarlab.images.folders.scan import Folder, Tree
+from cifarlab.images.source import BESIDE, EMPTY, LOOSE, UNLABELLED
+from cifarlab.images.words import SPLITS, SUFFIXES, Split, split_of
+from cifarlab.recipe import DataSpec
+from cifarlab.section import named_splits
 
 
-def list_folder(root: Path, kept_file: Path | None) -> Listing:
-    """List the pictures below a folder; one without split folders is split as `kept_file` (then) says."""
-    found = scan(root)
-    has_splits = _has_split_folders(root, found.folders)
-    depth = 1 if has_splits else 0  # of the class in a name
-    files, loose = [], []
-    for name, status in found.files:
-        parts = name.split("/")
-        if len(parts) < depth + 2 or (has_splits and split_of(parts[0]) is None):
-            loose.append(printable(name))
-        else:
-            files.append(ImageFile.at(f"{root}/{name}", name, printable(parts[depth]), status))
-    if loose:
-        log.warning("Left out, because they lie in no class folder of %s: %s.", root, some(loose))
-    is_drawn = not has_splits and not (root / own_split.FILE_NAME).is_file()
-    if has_splits:
-        assigned: dict[str, str] = {file.name: split_of(file.name.split("/")[0]) or "" for file in files}
+@dataclass(frozen=True)
+class ClassFolder:
+    """The pictures right inside `folders` are of one class and one split; "" where splits have to be drawn."""
+
+    split: str
+    class_name: str
+    folders: tuple[Folder, ...]
+
+
+@dataclass
+class Meaning:
+    """What a tree of folders means.
+
+    root: the folder that holds the splits or classes, inside the folders that only wrap it. rule: the sentence that
+    says what decided. layout: the value of data.layout that says the same. split_folders: where the classes of each
+    split lie. left_out: what holds pictures and is not used, or is expected to hold some, by reason.
+    """
+
+    root: Folder
+    layout: str
+    rule: str = ""
+    classes: list[ClassFolder] = field(default_factory=list)
+    split_folders: dict[str, Folder] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def split_names(self) -> str:
+        """The value of data.split_names that says the same; a test split that comes later may be used then."""
+        if not self.split_folders:
+            return ""
+        named = {split: self.split_folders.get(split) for split in SPLITS if split in (*self.split_folders, "val")}
+        text = io.StringIO()
+        parts = [f"{split}={folder.below(self.root) if folder else ''}" for split, folder in named.items()]
+        csv.writer(text, lineterminator="").writerow(parts)
+        return text.getvalue()
+
+
+def understand(tree: Tree, spec: DataSpec) -> Meaning:
+    """Decide what the folders of a tree mean, as the options of `spec` say, or by their names and contents.
+
+    Raises AmbiguousDataError for what can be read in two ways, DataError for what holds no pictures in class folders.
+    """
+    where = printable(str(tree.root))
+    tree.refuse_links()
+    if not tree.top.num_pictures:
+        found = "; ".join(f"{reason}: {len(names):,}" for reason, names in tree.left_out.items())
+        raise DataError(
+            f"No pictures in {where}{found and f' (left out, {found})'}.\n"
+            f"Looked for {', '.join(sorted(SUFFIXES))} in train/<class>/ and test/<class>/, or in <class>/."
+        )
+    top = _unwrapped(tree.top)
+    named = named_splits(spec.split_names)
+    if not all(top.find(name) for name in named.values()):
+        top = tree.top
+    by_split = _folders_of_splits(where, top, named)
+    layout: str = spec.layout
+    if layout == "auto":
+        layout = "splits" if any(named.values()) else _told_layout(where, top, by_split)
+    meaning = Meaning(top, layout)
+    if layout == "class-first":
+        _read_class_first(where, meaning)
+    elif layout == "splits" or (layout == "leaves" and _are_all_splits(top, by_split, named)):
+        _read_splits(where, meaning, by_split, spec)
     else:
-        assigned = own_split.assign(files, root / own_split.FILE_NAME, kept_file)
-    folders = [name.split("/") for name in found.folders if name.count("/") == depth]
-    train_folders = [parts for parts in folders if not has_splits or split_of(parts[0]) == "train"]
-    return sorted_by_split(root, files, assigned, [printable(parts[depth]) for parts in train_folders], is_drawn)
+        classes = class_folders(where, top, spec, "classes")
+        meaning.classes = [ClassFolder("", name, folders) for name, folders in classes]
+        meaning.rule = f"the folders{_inside(top)} are the classes"
+    if layout == "leaves":
+        meaning.rule = f"every folder that holds pictures{_inside(top)} is a class"
+    if spec.layout != "auto" or any(named.values()):
+        meaning.rule += ", as the options say"
+    _leave_out(tree, meaning)
+    return meaning
 
 
-def _has_split_folders(root: Path, folders: Sequence[str]) -> bool:
-    """Whether the top folders are splits, not classes: one is called train, or all have names of splits."""
-    by_split: dict[str | None, list[str]] = defaultdict(list)
-    for name in folders:
-        if "/" not in name:
-            by_split[split_of(name)].append(name)
-    others = [printable(name) for name in by_split.pop(None, [])]
-    if "train" not in by_split and (others or not by_split):
-        _check_depth(root, folders)
-        return False
-    for split, names in by_split.items():
-        if len(names) > 1:
-            raise DataError(f"{root} has several folders for {split}: {', '.join(names)}.\nKeep one of them.")
-    if others:
-        log.warning("Left out, because %s has split folders: %s.", root, some(others))
-    return True
+def _unwrapped(folder: Folder) -> Folder:
+    """The folder that holds the splits or classes: archives often unpack to it inside another, or inside two."""
+    while len(folder.bearing) == 1 and _wraps(folder.bearing[0]):
+        folder = folder.bearing[0]
+    return folder
 
 
-def _check_depth(root: Path, folders: Sequence[str]) -> None:
-    """Refuse the folder above the data set, which would be read as one class."""
-    for name in folders:
-        above, _, last = name.rpartition("/")
-        if above and "/" not in above and split_of(last) == "train":
-            raise DataError(f"{root} holds a train folder one level down.\nDid you mean {root / above}?")
+def _wraps(folder: Folder) -> bool:
+    """Whether the only folder with pictures holds a data set; one with pictures right inside is a class."""
+    inner = folder.bearing
+    if split_of(folder.last):  # one called test wraps a data set only if that has splits
+        return bool(inner) and all(split_of(each.last) and each.bearing for each in inner)
+    return len(inner) > 1 or any(not folder.pictures or each.bearing for each in inner)
+
+
+def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dict[Split, list[Folder]]:
+    """The folders that are called like a split, or that the user calls so."""
+    usual = _usual_splits([folder.last for folder in top.bearing])
+    found: dict[Split, list[Folder]] = defaultdict(list)
+    for folder, split in zip(top.bearing, usual, strict=True):
+        if split and split not in named:
+            found[split].append(folder)
+    for split in SPLITS:
+        if name := named.get(split):
+            chosen = top.find(name)
+            if chosen is None or not chosen.num_pictures:
+                raise DataError(
+                    f"{where} has no folder {printable(name)} with pictures, which is to be its {split} split.\n"
+                    f"It has: {listed(top.bearing, 20)}."
+                )
+            found[split] = [chosen]
+    return dict(found)
+
+
+def _usual_splits(names: Sequence[str]) -> list[Split | None]:
+    """The split that each name stands for; words that all names have in common change nothing (flowers_train, ...)."""
+    alone = [split_of(name) for name in names]
+    if any(alone) or len(names) < 2:
+        return alone
+    words = [re.findall(r"[^\W_]+", name) for name in names]
+    common = set(words[0]).intersection(*words[1:])
+    return [split_of(" ".join(word for word in each if word not in common)) for each in words]
+
+
+def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> str:
+    """Whether the folders at the top are splits, classes, or classes that hold splits: by names and contents."""
+    called = [folder for folders in by_split.values() for folder in folders]
+    others = [folder for folder in top.bearing if folder not in called]
+    holding = [folder for folder in called if folder.bearing]
+    if not called:
+        return _classes_or_class_first(where, top)
+    is_train_alone = [folder.last.casefold() for folder in called] == ["train"]
+    if is_train_alone and others and not any(folder.bearing for folder in (*called, *others)):
+        return "classes"  # buses, cars and trains: a split called train would hold class folders
+    if not holding and not others:
+        raise AmbiguousDataError(
+            f"{without_classes(where, top)}\n"
+            f"If {listed(called)} are classes, say so with --layout classes (data.layout)."
+        )
+    is_train_flat = any(not folder.bearing for folder in by_split.get("train", ()))
+    if not holding or is_train_flat or (others and len(by_split) == 1):
+        beside = f", like {listed(others)}" if others else ""
+        raise AmbiguousDataError(
+            f"{where} can be read in two ways: {listed(called)} may be splits, or classes{beside}.\n"
+            "Say which: --layout splits or --layout classes (data.layout). Splits under other names are named with "
+            '--split-names "train=learn,test=check" (data.split_names).'
+        )
+    missing = [split for split in SPLITS if split not in by_split]
+    same = [folder for folder in others if missing and folder in sharing_names([folder, *holding])]
+    if same:
+        raise AmbiguousDataError(
+            f"{where} can be read in two ways: {listed(same)} holds folders of the same names as {listed(holding)}.\n"
+            f'If it is a split, say --split-names "{missing[-1]}={same[0].last}" (data.split_names); '
+            "to leave it out, --layout splits (data.layout)."
+        )
+    return "splits"
+
+
+def _classes_or_class_first(where: str, top: Folder) -> str:
+    split_in_two = [
+        folder
+        for folder in top.bearing
+        if folder.bearing and all(split_of(inner.last) and not inner.bearing for inner in folder.bearing)
+    ]
+    if not split_in_two:
+        return "classes"
+    if len(split_in_two) < len(top.bearing) or any(folder.pictures for folder in top.bearing):
+        raise AmbiguousDataError(
+            f"{where} can be read in two ways: {listed(split_in_two)} may be classes that hold splits "
+            f"({listed(split_in_two[0].bearing)}), but not all folders beside it do.\n"
+            "Say --layout class-first (only what lies in splits is used) or --layout classes (data.layout)."
+        )
+    return "class-first"
+
+
+def _are_all_splits(top: Folder, by_split: Mapping[Split, Sequence[Folder]], named: Mapping[str, str]) -> bool:
+    called = [folder for folders in by_split.values() for folder in folders]
+    return any(named.values()) or len(called) == len(top.bearing)
+
+
+def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence[Folder]], spec: DataSpec) -> None:
+    """The folders at the top are splits; in each of them, perhaps inside a wrapping folder, lie the classes."""
+    if not by_split:
+        raise DataError(
+            f"{where} has no folder that is called like a split. It has: {listed(meaning.root.bearing, 20)}.\n"
+            'Name them with --split-names "train=learn,test=check" (data.split_names).'
+        )
+    for split, folders in by_split.items():
+        if len(folders) > 1:
+            raise AmbiguousDataError(
+                f"{where} has several folders for {split}: {listed(folders)}.\n"
+                f'Say which with --split-names "{split}={folders[0].last}" (data.split_names), or keep one of them.'
+            )
+        top = _unwrapped_split(folders[0], [other[0] for key, other in by_split.items() if key != split])
+        if holds_no_classes(top) and split != "train":
+            meaning.left_out[UNLABELLED] += [name for folder in folders[0].walk() for name in folder.names()]
+            continue
+        found = class_folders(where, top, spec, "splits")
+        meaning.classes += [ClassFolder(split, name, inner) for name, inner in found]
+        meaning.split_folders[split] = top
+    if not meaning.split_folders:
+        raise DataError(without_classes(where, meaning.root))
+    used = [f"{printable(folder.below(meaning.root))}/" for folder in meaning.split_folders.values()]
+    named = f"{', '.join(used[:-1])} and {used[-1]} are splits" if used[1:] else f"{used[0]} is a split"
+    meaning.rule = f"{named}{_inside(meaning.root)}, the folders in {'them' if used[1:] else 'it'} the classes"
+
+
+def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
+    """Where the classes of a split lie: seg_train/seg_train/<class>; a class of another split is not gone into."""
+    known = {inner.last for other in others for inner in other.bearing if len(other.bearing) > 1 or not inner.bearing}
+    while len(folder.bearing) == 1 and folder.bearing[0].last not in known:
+        inner = folder.bearing[0]
+        if not inner.bearing or inner.pictures:
+            break
+        folder = inner
+    return folder
+
+
+def _read_class_first(where: str, meaning: Meaning) -> None:
+    for folder in meaning.root.bearing:
+        for inner in folder.bearing:
+            if split := split_of(inner.last):
+                meaning.classes.append(ClassFolder(split, folder.last, tuple(inner.walk())))
+    if not meaning.classes:
+        raise DataError(
+            f"{where} has no class folders with splits in them. It has: {listed(meaning.root.bearing, 20)}."
+        )
+    meaning.rule = f"the folders{_inside(meaning.root)} are the classes, the folders in them the splits"
+
+
+def _leave_out(tree: Tree, meaning: Meaning) -> None:
+    """Sort everything that is in no class by the reason why."""
+    used = {folder.name for each in meaning.classes for folder in each.folders}
+    above = {name[:place] for name in used for place in range(len(name)) if name[place] == "/"} | {""}
+    unlabelled = set(meaning.left_out[UNLABELLED])
+    waiting = [tree.top]
+    while waiting:
+        folder = waiting.pop()
+        if folder.name in used or folder.name in above:
+            if folder.name not in used:
+                meaning.left_out[LOOSE] += folder.names()
+            waiting += reversed(folder.folders)
+        elif not folder.num_pictures:
+            meaning.left_out[EMPTY].append(folder.name)
+        elif not unlabelled.intersection(name for each in folder.walk() for name in each.names()):
+            meaning.left_out[BESIDE].append(folder.name)
+
+
+def _inside(folder: Folder) -> str:
+    """Where the data set lies, for the rule: nothing to say when no folder wraps it."""
+    return f" in {printable(folder.name)}/" if folder.name else ""

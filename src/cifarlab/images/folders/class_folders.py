@@ -1,0 +1,127 @@
+"""Which folders are the classes: of a data set that is not split yet, or of one of its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from cifarlab.console import printable, some
+from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.folders.scan import Folder
+from cifarlab.recipe import DataSpec
+
+IMAGE_FOLDERS = frozenset(
+    {"image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpegimages"}
+    | {"jpg", "jpgs", "jpeg", "jpegs", "png", "pngs"}
+)
+"""What people call a folder of pictures of all classes, in lower case; no class is called so."""
+ANNOTATION_FOLDERS = frozenset(
+    {"annotation", "annotations", "label", "labels", "mask", "masks", "trimap", "trimaps", "gt", "ground_truth"}
+    | {"segmentation", "segmentations", "segmentationclass", "segmentationobject", "depth", "edges"}
+)
+"""Beside one of IMAGE_FOLDERS, pictures that say something about its pictures."""
+
+Classes = list[tuple[str, tuple[Folder, ...]]]
+"""Names of classes, each with the folders whose own pictures belong to it."""
+
+
+def class_folders(where: str, top: Folder, spec: DataSpec, layout: str) -> Classes:
+    """The classes among the folders in `top`; `where` and `layout` are for messages: the data set, and what to say.
+
+    Without an option, the pictures of a class lie right inside its folder, or those of all classes one way deeper.
+    Raises AmbiguousDataError where they do not, DataError where there are no class folders.
+    """
+    if holds_no_classes(top):
+        raise DataError(without_classes(where, top))
+    _refuse_unread(where, top, spec)
+    if spec.layout == "leaves":
+        leaves = [folder for folder in top.walk() if folder.pictures and folder is not top]
+        return [(folder.below(top), (folder,)) for folder in leaves]
+    if spec.layout == "auto":
+        _refuse_parts(where, top)
+        _refuse_depths(where, top, layout)
+    return [(folder.last, tuple(folder.walk())) for folder in top.bearing]
+
+
+def holds_no_classes(top: Folder) -> bool:
+    """Whether a folder has pictures of any class right inside, or in a folder that is called after pictures."""
+    inner = top.bearing
+    return not inner or (len(inner) == 1 and not inner[0].bearing and inner[0].last.casefold() in IMAGE_FOLDERS)
+
+
+def without_classes(where: str, top: Folder) -> str:
+    """What to say of pictures that lie in no class folders."""
+    holders = [folder for folder in top.walk() if folder.pictures]
+    places = [f"{printable(folder.name)}/" if folder.name else "it" for folder in holders]
+    return (
+        f"{where} has pictures right inside {some(places, 3)}, and no class folders.\n"
+        "Put the pictures of each class into a folder, or name their classes in a CSV with the columns image and label."
+    )
+
+
+def chain(folder: Folder) -> tuple[str, ...] | None:
+    """The names of the folders on the only way down to the pictures; None where there are several ways."""
+    names: list[str] = []
+    while folder.bearing:
+        if folder.pictures or len(folder.bearing) > 1:
+            return None
+        folder = folder.bearing[0]
+        names.append(folder.last)
+    return tuple(names)
+
+
+def sharing_names(folders: Sequence[Folder]) -> list[Folder]:
+    """Those folders that hold folders of the same names as another one does: versions or splits of one data set."""
+    names = [{inner.last.casefold() for inner in folder.bearing} for folder in folders]
+    return [
+        folder
+        for number, folder in enumerate(folders)
+        if any(names[number] & other for place, other in enumerate(names) if place != number)
+    ]
+
+
+def listed(folders: Collection[Folder], limit: int = 5) -> str:
+    """The last names of folders, for a message."""
+    return some([f"{printable(folder.last)}/" for folder in folders], limit)
+
+
+def _refuse_unread(where: str, top: Folder, spec: DataSpec) -> None:
+    """A class is not dropped because all of its pictures are in formats that are not read."""
+    lost = [folder for folder in top.folders if not folder.num_pictures and any(each.unread for each in folder.walk())]
+    if lost and not spec.skip_bad:
+        raise DataError(
+            f"{where} has folders whose pictures are all in formats that are not read: {listed(lost)}.\n"
+            "Convert them to PNG or JPEG, remove these folders, or leave them out with --skip-bad (data.skip_bad)."
+        )
+
+
+def _refuse_parts(where: str, top: Folder) -> None:
+    """Folders of pictures, and of pictures about these pictures, are not classes."""
+    names = {folder.last.casefold() for folder in top.bearing}
+    if names & IMAGE_FOLDERS and names <= IMAGE_FOLDERS | ANNOTATION_FOLDERS:
+        raise AmbiguousDataError(
+            f"{where} has pictures in {listed(top.bearing)}, which do not sound like classes.\n"
+            "Name the classes in a CSV with the columns image and label, or give the folder that holds the class "
+            "folders. If these are the classes, say so with --layout classes (data.layout)."
+        )
+
+
+def _refuse_depths(where: str, top: Folder, layout: str) -> None:
+    """Folders among the class folders may be parts of the classes, or classes themselves."""
+    ways = {folder: chain(folder) for folder in top.bearing}
+    if len(set(ways.values())) == 1 and None not in ways.values():
+        return
+    deep = [folder for folder, way in ways.items() if way != ()]
+    if shared := sharing_names(deep):
+        raise AmbiguousDataError(
+            f"{where} can be read in several ways: {listed(shared)} hold folders of the same names "
+            f"({listed(shared[0].bearing, 3)}).\n"
+            f'Splits are named with --split-names "train={shared[0].last},test={shared[1].last}" (data.split_names). '
+            f"Of several versions of the same pictures, give one folder: {where}/{printable(shared[0].name)}.\n"
+            f"If {listed(shared)} are classes, say so with --layout {layout} (data.layout)."
+        )
+    raise AmbiguousDataError(
+        f"{where} can be read in two ways: {listed(deep)} {'holds' if len(deep) == 1 else 'hold'} folders with "
+        f"pictures in them ({listed(deep[0].bearing, 3)}).\n"
+        f"If all that lies in {listed(top.bearing)} is of this class, say --layout {layout}; "
+        "if every folder that holds pictures is a class, --layout leaves (data.layout)."
+    )
