@@ -19,7 +19,7 @@ from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
-from cifarlab.images.source import Source
+from cifarlab.images.source import NO_LABELS, Source
 from cifarlab.images.sources import data_spec, open_source
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe import DataSpec
@@ -37,19 +37,29 @@ def judge(
     tta: str = "none",
     classifier: Classifier | None = None,
     source: str | None = None,
+    class_names: str = "",
     data_dir: Path | None = None,
 ) -> Evaluation:
     """Evaluate a run's classifier on a split and write everything into the run folder, which is locked meanwhile.
 
     split: train, val or test; unset: val. `source` names other images of the same classes, whose results get names of
     their own (`result_name`); unset, `split` is the last that they have, and where they come without splits all of them
-    are evaluated. An evaluation on test or on all of other images is an opening: it is written into the ledger, with
-    `reason`, when the images have been accepted and before the classifier sees them.
+    are evaluated. class_names: as in `DataSpec`, for other images whose labels are numbers alone. An evaluation on test
+    or on all of other images is an opening: it is written into the ledger, with `reason`, when the images have been
+    accepted and before the classifier sees them.
     Raises RunInUseError when another process writes to the run, CheckpointError when the run left no classifier,
     DataError when the images are not those of the run, UsageError for a split that it does not have.
     """
     with run.locked():
-        return judge_locked(run, split, reason=reason, tta=tta, classifier=classifier, source=source, data_dir=data_dir)
+        return judge_locked(
+            *(run, split),
+            reason=reason,
+            tta=tta,
+            classifier=classifier,
+            source=source,
+            class_names=class_names,
+            data_dir=data_dir,
+        )
 
 
 def judge_locked(
@@ -60,6 +70,7 @@ def judge_locked(
     tta: str = "none",
     classifier: Classifier | None = None,
     source: str | None = None,
+    class_names: str = "",
     data_dir: Path | None = None,
 ) -> Evaluation:
     """Do what `judge` does, for those who hold the run's lock already."""
@@ -70,7 +81,7 @@ def judge_locked(
         split = split or "val"
         images = own_images(run, split, classifier, data_dir)
     else:
-        split, images = _other_images(run, split, classifier, source, data_dir)
+        split, images = _other_images(run, split, classifier, source, class_names, data_dir)
     _check_classes(run, classifier, images)
     if split in ("test", ALL):
         what = "test split" if source is None else source
@@ -134,8 +145,9 @@ def _load(run: Run) -> Classifier:
 def require(split: str, source: Source) -> None:
     """Refuse a test split that is not there, before it is trained for and before the ledger says that it was opened."""
     if split == "test" and "test" not in source.splits:
+        why = "; its test split is without labels" if "test" in source.understanding.left_out.get(NO_LABELS, ()) else ""
         raise DataError(
-            f"{source.path} has no test split. It has: {', '.join(source.splits)}.\n"
+            f"{source.path} has no test split. It has: {', '.join(source.splits)}{why}.\n"
             "To train without a test, add --no-test."
         )
 
@@ -165,11 +177,13 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
 
 
 def _other_images(
-    run: Run, split: str | None, classifier: Classifier, source: str, data_dir: Path | None
+    run: Run, split: str | None, classifier: Classifier, source: str, class_names: str, data_dir: Path | None
 ) -> tuple[str, Images]:
     """Other images, prepared as the network knows them, and which split they are."""
     data = run.data
-    found = open_source(data_spec(source, image_size=classifier.card.image_size, fit=data.fit), data_dir)
+    size, names = classifier.card.image_size, class_names
+    spec = data_spec(source, image_size=size, fit=data.fit, white_level=data.white_level, class_names=names)
+    found = open_source(spec, data_dir)
     if not found.understanding.own_split:
         if split is None:
             split = found.splits[-1]

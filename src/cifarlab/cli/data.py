@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cifarlab.cli.options import Columns, Fit, FollowLinks, Layout, SkipBad, SplitNames, data_fields
+from cifarlab.cli.options import ClassNames, Columns, Fit, FollowLinks, Layout, SkipBad, SplitNames, data_fields
 from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import DataError
@@ -61,6 +61,7 @@ def verify(
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
+    class_names: ClassNames = None,
     fit: Fit = None,
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
@@ -70,7 +71,7 @@ def verify(
     """Count and hash the images of every split, and look for images that occur twice."""
     from cifarlab.images.describe import describe, to_text
 
-    source = _open(name, data_dir, data_fields(layout, split_names, columns, fit, follow_links, skip_bad))
+    source = _open(name, data_dir, data_fields(layout, split_names, columns, class_names, fit, follow_links, skip_bad))
     card = describe({split: source.load(split) for split in source.splits})
     echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
     _report_warnings(name, card, strict)
@@ -84,6 +85,7 @@ def show(
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
+    class_names: ClassNames = None,
     fit: Fit = None,
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
@@ -96,7 +98,7 @@ def show(
     from cifarlab.files import write_atomic
     from cifarlab.images.describe import describe, to_text
 
-    source = _open(name, data_dir, data_fields(layout, split_names, columns, fit, follow_links, skip_bad))
+    source = _open(name, data_dir, data_fields(layout, split_names, columns, class_names, fit, follow_links, skip_bad))
     images = {split: source.load(split) for split in source.splits}
     card = describe(images)
     echo(to_text(name, card))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab.cli.options import ClassNames
 from cifarlab.cli.output import echo
 from cifarlab.errors import PartialError
 from cifarlab.runs import Run
@@ -50,6 +51,7 @@ def evaluate(
             help="Other images with the same classes: a name or a path. Without splits, all of them are evaluated."
         ),
     ] = None,
+    class_names: ClassNames = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
@@ -68,6 +70,7 @@ def evaluate(
         tta=tta or opened.recipe.evaluation.tta,
         classifier=classifier,
         source=data,
+        class_names=class_names or "",
         data_dir=data_dir,
     )
     _print(opened, result_name(evaluation.split, data), evaluation, data, as_json)

@@ -28,6 +28,14 @@ Columns = Annotated[
         help='Columns of a list or table under unusual names: "image=photo,label=kind". Same as --set data.columns=...',
     ),
 ]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help='Names of the classes 0, 1, ... of data whose labels are numbers alone: "frog,truck". '
+        "Same as --set data.class_names=...",
+    ),
+]
 Fit = Annotated[
     str | None,
     typer.Option(metavar="FIT", help="How images become square: crop, pad or stretch. Same as --set data.fit=..."),
@@ -42,11 +50,13 @@ def data_fields(
     layout: str | None,
     split_names: str | None,
     columns: str | None,
+    class_names: str | None,
     fit: str | None,
     follow_links: bool,
     skip_bad: bool,
 ) -> dict[str, object]:
     """The fields of `DataSpec` that these options set; those that were not given are left out."""
-    fields = {"layout": layout, "split_names": split_names, "columns": columns, "fit": fit}
+    names = {"split_names": split_names, "columns": columns, "class_names": class_names}
     switches = {"follow_links": follow_links, "skip_bad": skip_bad}
-    return {key: value for key, value in {**fields, **switches}.items() if value not in (None, False)}
+    fields = {"layout": layout, **names, "fit": fit, **switches}
+    return {key: value for key, value in fields.items() if value not in (None, False)}

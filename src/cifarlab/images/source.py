@@ -18,6 +18,8 @@ HIDDEN, SYSTEM, OURS, NOT_PICTURES = "hidden", "of the system", "written by cifa
 EMPTY, LOOSE = "folders without pictures", "pictures in no class folder"
 BESIDE, UNLABELLED = "folders beside the splits", "pictures of splits without class folders"
 """Reasons that a user should know of: what is left out may have been meant to be used."""
+NO_LABELS, NO_ROWS, NO_IMAGES, NO_SPLIT = "without labels", "empty", "without images", "not called after a split"
+"""The same for the splits of tables and arrays, and for files and arrays."""
 
 _SHOWN = 5
 """Names of what was left out that are shown and stored, for each reason."""

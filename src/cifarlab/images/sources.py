@@ -21,7 +21,11 @@ from cifarlab.images.folders.read import open_csv, recognise_folder, recognise_l
 from cifarlab.images.images import Images
 from cifarlab.images.sample import open_sample
 from cifarlab.images.source import Source
+from cifarlab.images.tables.corruptions import open_npy, recognise_corruptions
+from cifarlab.images.tables.idx import open_idx, recognise_idx
+from cifarlab.images.tables.named_arrays import open_npz, recognise_npy
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
+from cifarlab.images.tables.svhn import open_mat, recognise_svhn
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe import DataSpec
 
@@ -36,6 +40,11 @@ FILES: dict[str, Opener] = {
     ".tar.gz": open_archive,
     ".tgz": open_archive,
     ".parquet": open_parquet,
+    ".npz": open_npz,
+    ".npy": open_npy,
+    "-ubyte": open_idx,
+    "-ubyte.gz": open_idx,
+    ".mat": open_mat,
     ".csv": open_csv,
     ".tsv": open_csv,
     ".jsonl": open_csv,
@@ -45,7 +54,16 @@ FILES: dict[str, Opener] = {
 Recogniser = Callable[[Path, DataSpec, Path], Source | None]
 """An opener that looks at a folder first: None when it holds another format."""
 
-FOLDERS: tuple[Recogniser, ...] = (recognise_cifar, recognise_parquet, recognise_lists, recognise_folder)
+FOLDERS: tuple[Recogniser, ...] = (
+    recognise_cifar,
+    recognise_parquet,
+    recognise_idx,
+    recognise_svhn,
+    recognise_npy,
+    recognise_corruptions,
+    recognise_lists,
+    recognise_folder,
+)
 """Who reads a folder: the first that knows its content. Original pixels win over re-encoded ones."""
 
 
@@ -115,7 +133,8 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
     if (found := recognise(path, spec)) is None:
         raise DataError(
             f"{path} is nothing that cifarlab reads.\n"
-            "It reads the CIFAR archives and their folders, train-*.parquet, folders <class>/*.png, and CSV."
+            "It reads the CIFAR archives and their folders, folders of pictures (<class>/*.png, train/<class>/*.png), "
+            "lists of pictures (CSV, ...), parquet, npz, npy, IDX, SVHN's .mat and CIFAR-10-C."
         )
     settled = {"source": str(path.absolute()), **found.understanding.settled}
     return replace(found, understanding=replace(found.understanding, settled=settled))

@@ -100,12 +100,17 @@ def split_of(name: str) -> Split | None:
     Case, numbers and words such as "set" or "images" change nothing: "Training", "train_data", "seg_train", "testset",
     "train2017". Any other word does: "train_station", "train_val".
     """
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word.lower() for word in words_in(name)]
     telling = [word for word in words if word not in _BESIDE_SPLITS and not word.isdecimal()]
     if len(telling) != 1:
         return None
     glued = _GLUED.fullmatch(telling[0])
     return SPLIT_NAMES.get(glued[1] if glued else telling[0])
+
+
+def words_in(name: str) -> list[str]:
+    """The words of a name in any of the usual spellings: "train_images", "trainImages", "X-train"."""
+    return _WORD.findall(name)
 
 
 SplitRule = Callable[[str], Split | None]

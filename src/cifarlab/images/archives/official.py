@@ -51,6 +51,9 @@ FINGERPRINTS = {
 }
 """CIFAR-10's train and test, by their number of images; from batches whose MD5 are the published ones."""
 
+TEST_LABELS = "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5"
+"""SHA-256 of the labels of CIFAR-10's test images, in order, a byte each."""
+
 
 @dataclass(frozen=True)
 class Archive:

@@ -17,7 +17,7 @@ from cifarlab.runs import RECIPE_FILE
 MOST_LINKED_FOLDERS = 100_000
 """Links to folders that hold links to folders multiply; nobody's data set has so many."""
 
-_MARKS = frozenset({RECIPE_FILE, "explanations.html"})
+MARKS = frozenset({RECIPE_FILE, "explanations.html"})
 """A folder below the data that holds one of these was written by cifarlab: a run, a group of runs, explanations."""
 
 
@@ -104,7 +104,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
             folder, path, real, crossed = waiting.pop()
             found.append(folder)
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-            if folder.name and any(entry.name in _MARKS for entry in entries):
+            if folder.name and any(entry.name in MARKS for entry in entries):
                 tree.left_out[OURS].append(folder.name)
                 continue
             for entry in entries:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.tables import labels
+from cifarlab.images.tables.damage import damage, require_file
 from cifarlab.images.tables.labels import Labels
 from cifarlab.section import named_columns
 
@@ -24,6 +24,8 @@ LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "category", "
 SPLIT_NAME = "split"
 """What columns are called, in any case."""
 
+ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What Arrow raises for files that are damaged."""
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -83,7 +85,7 @@ def without_label(path: Path, wanted: str) -> DataError:
 def read_labels(path: Path, columns: Columns) -> Labels:
     """The labels of a file, each with the name that the file gives it; none at all without a column of them."""
     if columns.label is None:
-        return labels.numbers(str(path), np.full(columns.num_rows, -1, np.int64))
+        return labels.none(str(path), columns.num_rows)
     values = _values(path, columns.label)
     if _is_text(values.type):
         return labels.texts(str(path), values.to_pylist())
@@ -92,7 +94,7 @@ def read_labels(path: Path, columns: Columns) -> Labels:
     try:
         whole = pc.fill_null(pc.cast(values, pa.int64()), -1).to_numpy()
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: labels must be whole numbers or names: {_first_line(error)}.") from error
+        raise DataError(f"{path}: labels must be whole numbers or names: {error}.") from error
     if columns.class_names:
         return labels.listed(str(path), whole, columns.class_names)
     return labels.numbers(str(path), whole)
@@ -100,7 +102,7 @@ def read_labels(path: Path, columns: Columns) -> Labels:
 
 def read_texts(path: Path, column: str) -> list[str | None]:
     """All values of a column of text."""
-    with damage(path):
+    with damage(path, *ARROW_ERRORS):
         texts: list[str | None] = _values(path, column).to_pylist()
     return texts
 
@@ -108,34 +110,16 @@ def read_texts(path: Path, column: str) -> list[str | None]:
 @contextmanager
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a file for reading; raises DataError for what is not a regular file, and whenever Arrow cannot go on."""
-    if not path.is_file():  # a pipe would be waited for
-        raise DataError(f"{path} is not a regular file, or a link that leads nowhere.")
-    with damage(path), pq.ParquetFile(path) as file:
+    require_file(path)
+    if _is_pointer(path):
+        raise DataError(f"{path} is a pointer of Git LFS instead of the file.\nFetch the file with: git lfs pull")
+    with damage(path, *ARROW_ERRORS), pq.ParquetFile(path) as file:
         yield file
 
 
-@contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """Turn what Arrow raises for a file that it cannot read into a DataError that names it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if _is_pointer(path):
-            text = f"{path} is a pointer of Git LFS instead of the file.\nFetch the file with: git lfs pull"
-            raise DataError(text) from error
-        raise DataError(f"Cannot read {path}: {_first_line(error)}.") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-
-
 def _is_pointer(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_LFS_POINTER)) == _LFS_POINTER
-    except OSError:  # which is what `damage` reports
-        return False
+    with damage(path, OSError), path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 def _values(path: Path, column: str) -> pa.ChunkedArray:

@@ -18,7 +18,8 @@ from PIL import Image
 from cifarlab.console import log, printable
 from cifarlab.errors import DataError
 from cifarlab.images.decode import decode
-from cifarlab.images.tables.columns import damage, opened
+from cifarlab.images.tables.columns import ARROW_ERRORS, opened
+from cifarlab.images.tables.damage import damage
 
 SMALL = 64
 """Pixels; images of one size up to this keep it whatever is asked for: the device resizes faster."""
@@ -135,7 +136,7 @@ def _contents(columns: Sequence[Column]) -> Iterator[tuple[str, bytes | str | No
 
 def _encoded(images: pa.Array, path: Path) -> list[bytes | str | None]:
     """Bytes; the path of an image where the file holds that alone, as datasets writes those that it did not embed."""
-    with damage(path):
+    with damage(path, *ARROW_ERRORS):
         is_struct = pa.types.is_struct(images.type)
         contents: list[bytes | str | None] = (pc.struct_field(images, "bytes") if is_struct else images).to_pylist()
         if None not in contents or not is_struct or images.type.get_field_index("path") < 0:

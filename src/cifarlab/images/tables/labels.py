@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cifarlab.console import printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.folders.listing import class_order, refuse_look_alikes
+from cifarlab.images.source import NO_LABELS, NO_ROWS
 
 MAX_CLASSES = 100_000
 """More names than that are not those of classes: the column holds something else."""
@@ -41,6 +42,11 @@ class Labels:
     def at(self, rows: NDArray[np.bool_]) -> Labels:
         """The labels of these rows."""
         return Labels(self.origin, self.codes[rows], self.names, self.listed, self.numbered)
+
+
+def none(origin: str, num_rows: int) -> Labels:
+    """No labels at all for some rows."""
+    return Labels(origin, np.full(num_rows, -1, np.int64), (), numbered=True)
 
 
 def numbers(origin: str, values: NDArray[np.int64]) -> Labels:
@@ -95,13 +101,13 @@ def with_labels(
                 f"{labels.origin}: row {row} has no label (it is empty or -1), and {missing:,} of {split} in all."
             )
         if missing or not any(map(len, each)):
-            left_out.setdefault("without labels" if missing else "empty", []).append(split)
+            left_out.setdefault(NO_LABELS if missing else NO_ROWS, []).append(split)
         else:
             usable[split] = each
     if not usable or ("train" in parts and "train" not in usable):
         split, reason = next((split, reason) for reason, splits in left_out.items() for split in splits)
         origins = some([labels.origin for labels in parts[split]], 3)
-        raise DataError(f"{origins}: {'no row' if reason == 'empty' else 'none of the rows'} has a label.")
+        raise DataError(f"{origins}: {'no row' if reason == NO_ROWS else 'none of the rows'} has a label.")
     return usable, left_out
 
 
@@ -125,6 +131,14 @@ def match(
     return class_names, {
         split: np.concatenate([_renumbered(labels, rank, bool(given)) for labels in each])
         for split, each in parts.items()
+    }
+
+
+def count(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
+    """How many images each class has in each split."""
+    return {
+        split: dict(zip(class_names, np.bincount(each, minlength=len(class_names)).tolist(), strict=True))
+        for split, each in codes.items()
     }
 
 

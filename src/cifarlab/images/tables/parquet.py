@@ -18,7 +18,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_texts, without_label
 from cifarlab.images.tables.encoded import Column, decode_columns, first_image
-from cifarlab.images.tables.labels import Labels, match, with_labels
+from cifarlab.images.tables.labels import Labels, count, match, with_labels
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
 from cifarlab.images.words import SPLITS, SplitRule, split_rule
 from cifarlab.recipe import DataSpec
@@ -118,12 +118,9 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
     left_out |= {
         reason: [printable(str(file.relative_to(path))) for file in files] for reason, files in found.left_out.items()
     }
-    counts = {
-        split: dict(zip(class_names, np.bincount(each, minlength=len(class_names)).tolist(), strict=True))
-        for split, each in codes.items()
-    }
     numbered = all(each.numbered for its_labels in labelled.values() for each in its_labels)
     rule = _rule(found, labels)
+    counts = count(class_names, codes)
     understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
     is_cifar = class_names == CIFAR10_NAMES or "fine_label" in label_columns
     return Table({split: images[split] for split in codes}, codes, class_names, is_cifar, understanding)

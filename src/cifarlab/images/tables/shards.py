@@ -18,11 +18,11 @@ from pathlib import Path
 
 from cifarlab.console import some
 from cifarlab.errors import AmbiguousDataError, DataError
-from cifarlab.images.words import SUFFIXES, SplitRule
+from cifarlab.images.folders.scan import MARKS
+from cifarlab.images.source import NO_IMAGES, NO_SPLIT
+from cifarlab.images.words import SUFFIXES, SYSTEM_NAMES, SplitRule, suffix_of
 
 SUFFIX = ".parquet"
-RUN_FILES = {"recipe.toml", "manifest.json"}
-"""A folder with both is a run's, and its tables are results."""
 MAX_DEPTH = 4
 """Folders between a given path and a file: as in the hub's cache, snapshots/<revision>/<configuration>/<split>."""
 
@@ -94,9 +94,9 @@ def tables(root: Path, files: Sequence[Path], without_images: Sequence[Path], sp
     by_split: dict[str | None, list[Path]] = defaultdict(list)
     for file in files:
         by_split[split_in(file, split_of) or (split_of(file.parent.name) if file.parent != root else None)].append(file)
-    left_out = {"without images": list(without_images)} if without_images else {}
+    left_out = {NO_IMAGES: list(without_images)} if without_images else {}
     if len(by_split) > 1 and None in by_split:
-        left_out["not called after a split"] = by_split.pop(None)
+        left_out[NO_SPLIT] = by_split.pop(None)
     return Tables({split: _shards(split or "a split", each) for split, each in by_split.items()}, left_out)
 
 
@@ -118,16 +118,21 @@ def split_in(file: Path, split_of: SplitRule) -> str | None:
 def _walk(root: Path) -> tuple[list[Path], int]:
     files, num_picture_folders, seen = list[Path](), 0, set[str]()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_cannot_list):
-        if (real := os.path.realpath(folder)) in seen or RUN_FILES.issubset(names):
+        is_ours = Path(folder) != root and not MARKS.isdisjoint(names)  # a run's, whose tables are results
+        if (real := os.path.realpath(folder)) in seen or is_ours:
             subfolders.clear()
             continue
         seen.add(real)
         depth = len(Path(folder).relative_to(root).parts)
-        subfolders[:] = sorted(name for name in subfolders if depth < MAX_DEPTH and not name.startswith("."))
-        visible = [name for name in names if not name.startswith(".")]
+        subfolders[:] = sorted(filter(_is_visible, subfolders)) if depth < MAX_DEPTH else []
+        visible = list(filter(_is_visible, names))
         files += [Path(folder, name) for name in visible if name.lower().endswith(SUFFIX)]
-        num_picture_folders += any(Path(name).suffix.lower() in SUFFIXES for name in visible)
+        num_picture_folders += any(suffix_of(name) in SUFFIXES for name in visible)
     return files, num_picture_folders
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name.casefold() not in SYSTEM_NAMES
 
 
 def _cannot_list(error: OSError) -> None:

@@ -1,0 +1,25 @@
+"""Files that cannot be read: one way to say so, whichever library found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cifarlab.errors import DataError, cause
+
+
+@contextmanager
+def damage(origin: object, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn what a library raises for damaged content into a DataError that names `origin`."""
+    try:
+        yield
+    except kinds as error:
+        reason = next(iter(cause(error).splitlines()), "") or type(error).__name__
+        raise DataError(f"Cannot read {origin}: {reason.rstrip('.')}.") from error
+
+
+def require_file(path: Path) -> None:
+    """Raise DataError for what is not a regular file: a pipe would be waited for."""
+    if not path.is_file():
+        raise DataError(f"{path} is not a regular file, or a link that leads nowhere.")

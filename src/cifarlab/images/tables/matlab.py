@@ -1,0 +1,152 @@
+"""Arrays in MATLAB's files of version 5 (which MATLAB calls 6 and 7, too), read as data.
+
+The format: MathWorks, MAT-File Format. After a header of 128 bytes come elements, each a type, a size and content. A
+matrix is made of elements again (flags, dimensions, name, values), and may be compressed as a whole by zlib. Read here
+because scipy.io.loadmat, which knows far more of the format, crashes the process when some files are damaged.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.console import printable
+from cifarlab.errors import DataError
+from cifarlab.images.tables.arrays import Stored, read_exactly
+from cifarlab.images.tables.damage import damage, require_file
+
+HEADER_BYTES = 128
+MATRIX, COMPRESSED = 14, 15
+"""Types of the elements at the top of a file."""
+TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+"""Types of the elements in a matrix, as numpy calls them."""
+CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+"""Classes of matrices that hold numbers. Whole doubles are stored in elements of as few bytes as they need."""
+LOGICAL, COMPLEX = 0x200, 0x800
+"""Flags of a matrix beside its class."""
+SMALL_BYTES = 4096
+"""More than that no name has, and no list of dimensions."""
+
+_HDF5 = b"MATLAB 7.3 MAT-file"
+_ERRORS = (OSError, zlib.error, struct.error)
+
+
+def mat_arrays(path: Path) -> dict[str, Stored]:
+    """The arrays of numbers in a file by their names; raises DataError for a file that is not MATLAB's."""
+    require_file(path)
+    found, start = {}, HEADER_BYTES
+    with damage(path, *_ERRORS), path.open("rb") as file:
+        order = _byte_order(file.read(HEADER_BYTES), path)
+        while tag := file.read(8):
+            matrix = _Matrix(file, order, start, path)
+            if matrix.holds_numbers:
+                found[matrix.name] = matrix.stored()
+            start += 8 + struct.unpack(f"{order}2I", tag)[1]
+            file.seek(start)
+    return found
+
+
+class _Matrix:
+    """The matrix at a place in a file: what stands in front of its values is read at once.
+
+    An element is padded to 8 bytes, and a small one stands in the second half of its tag.
+    """
+
+    def __init__(self, file: IO[bytes], order: str, start: int, path: Path) -> None:
+        self.stream, self.order, self.start, self.path = file, order, start, path
+        file.seek(start)
+        kind, size = struct.unpack(f"{order}2I", self.take(8))
+        if kind == COMPRESSED:
+            self.stream = io.BufferedReader(_Unpacked(file, size))
+            kind, size = struct.unpack(f"{order}2I", self.take(8))
+        if kind != MATRIX:
+            raise DataError(f"{path} is not a MATLAB file, or damaged: it has an element of the type {kind}.")
+        flags, dimensions, name = self.small(6), self.small(5), self.small(1)
+        flag: int = struct.unpack(f"{order}I", flags[:4])[0]
+        self.holds_numbers = flag & 0xFF in CLASSES and not flag & COMPLEX
+        self.dtype = np.dtype(bool if flag & LOGICAL else CLASSES.get(flag & 0xFF, "V"))
+        self.shape: tuple[int, ...] = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
+        if len(self.shape) < 2 or min(self.shape) < 0:
+            raise DataError(f"{path} is damaged: one of its arrays has the shape {self.shape}.")
+        self.name = name.decode("latin-1")
+
+    def take(self, size: int) -> bytes:
+        """So many bytes of the stream."""
+        content = self.stream.read(size)
+        if len(content) < size:
+            raise DataError(f"{self.path} is damaged: it ends within an element.")
+        return content
+
+    def tag(self) -> tuple[int, int, bytes | None]:
+        """Type and size of the next element, and its content if that is small."""
+        tag = self.take(8)
+        kind, size = struct.unpack(f"{self.order}2I", tag)
+        if small := kind >> 16:
+            return kind & 0xFFFF, small, tag[4 : 4 + small]
+        return kind, size, None
+
+    def small(self, wanted: int) -> bytes:
+        """The next element, which must have this type."""
+        kind, size, content = self.tag()
+        if kind != wanted or size > SMALL_BYTES:
+            raise DataError(f"{self.path} is damaged: a matrix has an element of the type {kind}, {size} bytes.")
+        return self.take(size + -size % 8)[:size] if content is None else content
+
+    def values(self) -> NDArray[Any]:
+        """The values, in the shape of the matrix."""
+        kind, size, content = self.tag()
+        dtype = np.dtype(self.order + TYPES.get(kind, "V"))
+        if kind not in TYPES or size != math.prod(self.shape) * dtype.itemsize:
+            raise DataError(f"{self.path} is damaged: {size} bytes of the type {kind} for values of {self.shape}.")
+        if content is None:
+            values = read_exactly(self.stream, size, str(self.path), self.path).view(dtype)
+        else:
+            values = np.frombuffer(content, dtype)
+        return values.reshape(self.shape, order="F").astype(self.dtype, copy=False)
+
+    def stored(self) -> Stored:
+        """The matrix as an array that is read later."""
+        path, order, start = self.path, self.order, self.start
+
+        def read() -> NDArray[Any]:
+            with damage(path, *_ERRORS), path.open("rb") as file:
+                return _Matrix(file, order, start, path).values()
+
+        return Stored(f"{path}: {printable(self.name)}", self.shape, self.dtype, read)
+
+
+class _Unpacked(io.RawIOBase):
+    """The content of a compressed element."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self.file, self.left, self.unpacker = file, size, zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        content = b""
+        while not content and not self.unpacker.eof:
+            packed = self.unpacker.unconsumed_tail or self.file.read(min(2**16, self.left))
+            self.left -= 0 if self.unpacker.unconsumed_tail else len(packed)
+            content = self.unpacker.decompress(packed, len(buffer))
+            if not packed:
+                break
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _byte_order(header: bytes, path: Path) -> str:
+    if header.startswith(_HDF5):
+        raise DataError(f"{path} has MATLAB's format 7.3, which is not read.\nSave it with the option -v7.")
+    orders = {b"IM": "<", b"MI": ">"}
+    if (mark := header[126:128]) not in orders:
+        raise DataError(f"{path} is not a MATLAB file of version 5.")
+    return orders[mark]

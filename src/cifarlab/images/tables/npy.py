@@ -1,0 +1,86 @@
+"""Arrays as numpy saves them, in a .npy file or in the zip of an .npz: read as data, never unpickled."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tokenize import TokenError
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.console import printable
+from cifarlab.errors import DataError
+from cifarlab.images.tables.arrays import Stored, read_values
+from cifarlab.images.tables.damage import damage, require_file
+
+KINDS = "biufUS"
+"""Truth values, numbers and text; everything else is not pixels or labels, or would have to be unpickled."""
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, SyntaxError, LookupError, ArithmeticError, RecursionError, MemoryError),
+    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError, TokenError),
+)
+"""What numpy and zipfile raise for headers and archives that are damaged, encrypted or packed in a rare way."""
+
+Open = Callable[[], AbstractContextManager[IO[bytes]]]
+
+
+def npy_array(path: Path) -> Stored:
+    """The array in a .npy file; raises DataError for a file that is not one."""
+    require_file(path)
+    return _stored(path, str(path), lambda: path.open("rb"))
+
+
+def npz_arrays(path: Path) -> dict[str, Stored]:
+    """The arrays in an .npz file by their names; raises DataError for a file that is not one."""
+    with damage(path, *DAMAGE), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} is damaged: one of its arrays comes twice.")
+    return {
+        name.removesuffix(".npy"): _stored(path, f"{path}: {printable(name.removesuffix('.npy'))}", _member(path, name))
+        for name in names
+        if name.endswith(".npy")
+    }
+
+
+def _member(path: Path, name: str) -> Open:
+    @contextmanager
+    def opened() -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
+            yield stream
+
+    return opened
+
+
+def _stored(path: Path, origin: str, opened: Open) -> Stored:
+    with damage(origin, *DAMAGE), opened() as stream:
+        shape, _, dtype = _header(stream, origin)
+
+    def read() -> NDArray[Any]:
+        with damage(origin, *DAMAGE), opened() as stream:
+            shape, fortran_order, dtype = _header(stream, origin)
+            values = read_values(stream, math.prod(shape) * dtype.itemsize, origin, path).view(dtype)
+            return values.reshape(shape, order="F" if fortran_order else "C")
+
+    return Stored(origin, shape, dtype, read)
+
+
+def _header(stream: IO[bytes], origin: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise DataError(f"{origin}: version {version} of numpy's format is not read.")
+    shape, fortran_order, dtype = _HEADERS[version](stream)
+    if dtype.hasobject:
+        raise DataError(f"{origin} holds Python objects: they would have to be unpickled, which can run any program.")
+    if dtype.kind not in KINDS or dtype.itemsize == 0 or any(length < 0 for length in shape):
+        raise DataError(f"{origin} holds {dtype} of the shape {shape}, which are neither images nor labels.")
+    return shape, fortran_order, dtype

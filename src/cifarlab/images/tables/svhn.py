@@ -1,0 +1,54 @@
+"""MATLAB files as SVHN comes: train_32x32.mat and test_32x32.mat, with the images X and the labels y in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cifarlab.console import printable
+from cifarlab.errors import DataError
+from cifarlab.images.source import NO_SPLIT, Source
+from cifarlab.images.tables.arrays import Part, array_source, to_labels
+from cifarlab.images.tables.matlab import mat_arrays
+from cifarlab.images.words import split_of, words_in
+from cifarlab.recipe import DataSpec
+
+RULE = "The names of the files say the splits; X are images, y labels, of which 10 means the digit 0."
+
+
+def open_mat(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """A single MATLAB file as a source: the split that its name says, else train."""
+    said = {split for word in words_in(path.stem) if (split := split_of(word)) is not None}
+    return _source(path, {said.pop() if len(said) == 1 else "train": path}, {}, spec)
+
+
+def recognise_svhn(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
+    """A folder with SVHN's files as a source; None for one without."""
+    files = {name: path / f"{name}_32x32.mat" for name in ("train", "test", "extra")}
+    there = {name: file for name, file in files.items() if file.exists()}
+    extra = there.pop("extra", None)
+    left_out = {NO_SPLIT: [extra.name]} if extra else {}
+    return _source(path, there, left_out, spec) if there else None
+
+
+def _source(path: Path, files: Mapping[str, Path], left_out: Mapping[str, list[str]], spec: DataSpec) -> Source:
+    return array_source(path, "mat", RULE, {split: _part(file) for split, file in files.items()}, left_out, spec)
+
+
+def _part(file: Path) -> Part:
+    arrays = mat_arrays(file)
+    images, its_labels = arrays.get("X"), arrays.get("y")
+    if images is None or its_labels is None or len(images.shape) != 4 or min(its_labels.shape) != 1:
+        shown = ", ".join(f"{printable(name)} {stored}" for name, stored in arrays.items()) or "no arrays of numbers"
+        raise DataError(
+            f"{file} is not like SVHN's files: images X, uint8 (32, 32, 3, N), and labels y.\nIt has: {shown}."
+        )
+    in_x, in_y = images.read, its_labels.read
+    first = replace(images, shape=images.shape[3:] + images.shape[:3], read=lambda: np.moveaxis(in_x(), 3, 0))
+    labels = to_labels(replace(its_labels, shape=(max(its_labels.shape),), read=lambda: in_y().ravel()))
+    if "10" in labels.names and "0" not in labels.names:
+        labels = replace(labels, names=tuple("0" if name == "10" else name for name in labels.names))
+    return Part([first], labels)
