@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from cifarlab import recipe_file
+from cifarlab.batches.loader import Batch
 from cifarlab.cli import main
 from cifarlab.errors import UsageError
 from cifarlab.lr_find import judge_range, lr_find, smooth, write_range_test
 from cifarlab.recipe import Recipe
+from cifarlab.training.step import Outcome, Step
 
 
 def recipe() -> Recipe:
@@ -56,6 +58,45 @@ def test_a_loss_that_falls_to_the_end_asks_for_a_larger_range() -> None:
 def test_a_loss_that_does_not_fall_gives_no_suggestion() -> None:
     found = judge_range(rates(50), [2.0 + 0.01 * (place % 3) for place in range(50)])
     assert found.suggestion is None and "nothing can be suggested" in found.reason
+
+
+def test_n38_a_flat_curve_names_no_rate_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert judge_range(rates(50), [2.0 + 0.01 * (place % 3) for place in range(50)]).steepest is None
+    words = ["lr-find", "simple-cnn", "--data", "sample", "--steps", "12", "--out", str(tmp_path)]
+    words += ["--start", "1e-12", "--end", "1e-11", "--set", "training.batch_size=16"]
+    assert main.run(words) == 0
+    said = capsys.readouterr().out
+    assert "nothing can be suggested" in said and "falls fastest" not in said and "Suggested" not in said
+
+
+def test_n38_images_grow_as_they_do_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int | None] = []
+    make = Step.__call__
+
+    def step(self: Step, number: int, batch: Batch, size: int | None = None) -> Outcome:
+        sizes.append(size)
+        return make(self, number, batch, size)
+
+    monkeypatch.setattr(Step, "__call__", step)
+    changes = ["model.name=speednet", "model.width=0.125", "training.batch_size=540", "training.epochs=2"]
+    growing = ["training.start_size=20", "training.full_size_from=80 %"]
+    lr_find(recipe_file.override_all(recipe(), [*changes, *growing]), start=1e-5, end=1e-4, steps=12)
+    assert sizes == [20, 20, 20, 24, 24, 24, 28, 28, 32, 32, 32, 32]
+
+
+def test_n38_hard_images_are_chosen_as_they_are_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[int]] = []
+    make = Step.__call__
+
+    def step(self: Step, number: int, batch: Batch, size: int | None = None) -> Outcome:
+        seen.append(set(batch.indices.tolist()))
+        return make(self, number, batch, size)
+
+    monkeypatch.setattr(Step, "__call__", step)
+    changes = ["training.batch_size=540", "training.epochs=3", "training.hard_share=0.5", "training.hard_from=1 epochs"]
+    lr_find(recipe_file.override_all(recipe(), changes), start=1e-5, end=1e-4, steps=15)
+    assert len(set[int]().union(*seen[:5])) == 2700
+    assert len(set[int]().union(*seen[5:10])) <= 1350
 
 
 def test_rates_rise_by_equal_factors_and_the_test_repeats_itself() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from cifarlab import runtime as runtimes
 from cifarlab.console import progress
 from cifarlab.drawing import charts
+from cifarlab.duration import training_steps
 from cifarlab.errors import UsageError
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
@@ -20,8 +21,9 @@ from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
 from cifarlab.runs import RANGE_TEST, Run
 from cifarlab.training import optimizers
-from cifarlab.training.loop import set_frozen
-from cifarlab.training.train import make_card, make_step
+from cifarlab.training.loop import choose_images, set_frozen
+from cifarlab.training.schedules import image_size
+from cifarlab.training.train import hard_examples, make_card, make_step
 
 SMOOTHING = 0.9
 """Weight of the old average of the loss at each step."""
@@ -47,8 +49,8 @@ class RangeTest:
     suggestion: float | None
     lowest: float
     """The rate with the lowest smoothed loss."""
-    steepest: float
-    """The rate at which the smoothed loss falls fastest."""
+    steepest: float | None
+    """The rate at which the smoothed loss falls fastest; None where it hardly falls, so that this would be noise."""
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,24 +63,33 @@ def lr_find(
 ) -> RangeTest:
     """Train a recipe for `steps` batches while the rate rises by equal factors from `start` to `end`.
 
-    The rate takes the place of optimizer.lr and its schedule; everything else is as in training. The network is
-    thrown away, and neither the validation nor the test split is looked at. Smith (2017), https://arxiv.org/abs/1506.01186.
+    The rate takes the place of optimizer.lr and its schedule; everything else is as in the first `steps` of training:
+    images that grow have the size that they have there. The network is thrown away, and neither the validation nor the
+    test split is looked at. Smith (2017), https://arxiv.org/abs/1506.01186.
     Raises UsageError for rates or steps that make no test.
     """
     if not 0 < start < end or not math.isfinite(end) or steps < FEWEST_STEPS:
         raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
     images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = runtimes.resolve(recipe.runtime)
-    loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
+    card = make_card(recipe, images)
+    loader, step = make_step(recipe, runtime, card, images)
+    total_steps, hard = training_steps(recipe.training.epochs, len(loader)), hard_examples(recipe, loader)
     lrs: list[float] = []
     losses: list[float] = []
     with progress("Raising the learning rate", steps, "steps") as advance:
         for number in range(steps):
-            epoch = number // len(loader)
-            set_frozen(recipe, step.model, epoch)
+            if number % len(loader) == 0:
+                set_frozen(recipe, step.model, number // len(loader))
+                choose_images(recipe, loader, hard, number, total_steps)
             lr = start * (end / start) ** (number / (steps - 1))
             optimizers.set_lr(step.optimizer, lr)
-            loss = float(step(number, loader.batch(number))[0])
+            batch = loader.batch(number)
+            size = image_size(recipe.training, card.input_size, number, len(loader), total_steps)
+            outcome = step(number, batch, size)
+            if hard:
+                hard.note(batch.indices, outcome.losses)
+            loss = float(outcome.loss)
             if not math.isfinite(loss):
                 break
             lrs.append(lr)
@@ -96,7 +107,7 @@ def judge_range(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
     smoothed = smooth(losses)
     low = min(range(len(smoothed)), key=smoothed.__getitem__)
     suggestion, reason = _suggest(lrs, smoothed, low)
-    steepest = lrs[_steepest(lrs, smoothed, low)]
+    steepest = None if suggestion is None else lrs[_steepest(lrs, smoothed, low)]
     return RangeTest(tuple(lrs), tuple(losses), tuple(smoothed), suggestion, lrs[low], steepest, reason)
 
 
@@ -115,8 +126,8 @@ def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["lr", "loss", "smoothed"])
     writer.writerows(zip(found.lrs, found.losses, found.smoothed, strict=True))
-    marks = [(found.suggestion, "suggested")] if found.suggestion is not None else []
-    figure = charts.lr_range(found.lrs, found.losses, found.smoothed, [*marks, (found.lowest, "lowest loss")])
+    marks = [] if found.suggestion is None else [(found.suggestion, "suggested"), (found.lowest, "lowest loss")]
+    figure = charts.lr_range(found.lrs, found.losses, found.smoothed, marks)
     with Run.new(out, f"{recipe.name[:56]}-lr-find", recipe, study=RANGE_TEST, plan=found.to_dict()) as run:
         write_atomic(run.path / "lr-find.csv", table.getvalue())
         charts.save_png(figure, run.figures / "lr-find.png")

@@ -109,6 +109,13 @@ def test_a_class_without_images_has_none_in_val() -> None:
     assert np.bincount(labels[val], minlength=3).tolist() == [2, 0, 2]
 
 
+@pytest.mark.parametrize(
+    ("size", "num_images", "num_val"), [(0.1, 25, 3), (0.1, 35, 4), (0.29, 100, 29), (0.07, 50, 4)]
+)
+def test_n38_a_fraction_is_met_as_it_was_typed_and_a_half_rounds_up(size: float, num_images: int, num_val: int) -> None:
+    assert len(hold_out(np.zeros(num_images, np.int64), size, 0)[1]) == num_val
+
+
 @pytest.mark.parametrize("size", [10, 11, -1, 0.99, 0.01, -0.5])
 def test_sizes_that_leave_nothing(size: float) -> None:
     with pytest.raises(UsageError, match=r"validation\.size"):

@@ -39,4 +39,5 @@ def lr_find(
     echo(found.reason)
     if found.suggestion is not None:
         echo(f"Suggested: --set optimizer.lr={found.suggestion:.2g}   (the recipe has {chosen.optimizer.lr:g})")
-    echo(f"The loss falls fastest at {found.steepest:.2g}. The chart is {run.figures / 'lr-find.png'}.")
+        echo(f"The loss falls fastest at {found.steepest:.2g}.")
+    echo(f"The chart is {run.figures / 'lr-find.png'}.")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import printable
+from cifarlab.duration import part_of
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
@@ -68,7 +69,7 @@ def _quotas(labels: NDArray[np.int64], equals: NDArray[np.int64], num_val: int, 
 
 
 def _num_val(size: int | float, num_images: int) -> int:
-    num_val = size if isinstance(size, int) else round(size * num_images)
+    num_val = size if isinstance(size, int) else part_of(size, num_images)
     if size < 0 or num_val >= num_images or (size > 0 and num_val == 0):
         raise UsageError(
             f"validation.size = {size} of {num_images:,} training images holds out {num_val:,}.\n"

@@ -73,6 +73,7 @@ class Facts(Part):
     elapsed_seconds: float | None = None
     best_epoch: int | None = None
     best_val_accuracy: float | None = None
+    chosen_by_val_accuracy: float | None = None
     data: DataFacts = DataFacts()
     runtime: RuntimeFacts = RuntimeFacts()
     machine: MachineFacts = MachineFacts()

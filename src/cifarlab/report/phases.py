@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from cifarlab.duration import duration_steps
+from cifarlab.duration import duration_steps, training_steps
 from cifarlab.recipe import TrainingSpec
 from cifarlab.report.material import Material
 from cifarlab.training.schedules import first_hard_step
@@ -28,7 +28,7 @@ def phases(material: Material) -> list[Phase]:
     if first["epoch"] != 1 or not first["step"]:
         return []
     steps_per_epoch = int(first["step"])
-    steps = (steps_per_epoch, math.ceil(training.epochs * steps_per_epoch))
+    steps = (steps_per_epoch, training_steps(training.epochs, steps_per_epoch))
     found = (_full_size(material, *steps), _hard_images(training, *steps))
     return sorted(phase for phase in found if phase and 1 < phase.epoch <= (last["epoch"] or 0))
 

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from cifarlab.drawing.page import Section, facts, headline, paragraph, warning
 from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.recipe import Recipe
 from cifarlab.report.facts import DataFacts
@@ -49,6 +50,12 @@ def _cautions(material: Material) -> list[str]:
         )
     if material.facts.status == "training":
         cautions.append("The run has not ended, or was interrupted: continue it with cifarlab train --resume.")
+    if material.facts.status == "diverged":
+        cautions.append("The training diverged: diverged.json says when. What is shown here is from before.")
+    if (result := material.result) is not None:
+        counts = {each.class_name: each.support for each in result.evaluation.per_class}
+        if text := guessing(result.evaluation.accuracy, counts, result.evaluation.split):
+            cautions.append(text)
     skipped = material.facts.data.skipped
     if skipped:
         cautions.append(f"{count(skipped, 'training image')} could not be read and was left out: see bad.jsonl.")
@@ -72,6 +79,9 @@ def _numbers(material: Material) -> list[tuple[str, str | Markup]]:
         num_val = run_facts.data.num_val
         num_right = min(max(round(run_facts.best_val_accuracy * num_val), 0), num_val)
         text = f"{with_interval(run_facts.best_val_accuracy, wilson(num_right, num_val))}, epoch {run_facts.best_epoch}"
+        chosen_by = run_facts.chosen_by_val_accuracy
+        if chosen_by is not None and chosen_by != run_facts.best_val_accuracy:
+            text += f", chosen by {percent(chosen_by, 2)} in {run_facts.runtime.precision}"
         found.append(("Best validation", text))
     if material.result is not None:
         found += _evaluated(material.result.evaluation)

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from cifarlab.duration import exact
+
 
 class HardExamples:
     """Remembers the loss of every training image, and which images are drawn.
@@ -20,7 +22,7 @@ class HardExamples:
     """
 
     def __init__(self, num_images: int, share: float, at_least: int, device: torch.device) -> None:
-        self.num_drawn = max(math.ceil(share * num_images), min(at_least, num_images))
+        self.num_drawn = max(math.ceil(exact(share) * num_images), min(at_least, num_images))
         self.losses = torch.full((num_images,), torch.inf, device=device)
         self.drawn = torch.arange(num_images, device=device)
 

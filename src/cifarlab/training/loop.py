@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab import checkpoint
@@ -18,13 +20,14 @@ from cifarlab.classifier import Classifier
 from cifarlab.console import Advance, log, progress
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
-from cifarlab.files import write_atomic
 from cifarlab.images.images import Images
 from cifarlab.models import finetune
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Row, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
+from cifarlab.training.divergence import diverged, is_finite
+from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.schedules import first_hard_step, image_size, lr_factor
 from cifarlab.training.signals import Signals
 from cifarlab.training.state import State, Totals, weights_of
@@ -101,7 +104,7 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
     """Go from wherever the state stands to the end of its epoch."""
     epoch = state.step // len(work.loader)
     set_frozen(work.recipe, state.model, epoch)
-    choose_images(work, state)
+    choose_images(work.recipe, work.loader, state.hard, state.step, work.total_steps)
     end = min((epoch + 1) * len(work.loader), work.total_steps)
     minutes = work.recipe.training
     clock.lap()
@@ -117,15 +120,15 @@ def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advanc
         stop_if_asked(work, state, clock, signals)
 
 
-def choose_images(work: Work, state: State) -> None:
+def choose_images(recipe: Recipe, loader: Loader, hard: HardExamples | None, step: int, total_steps: int) -> None:
     """At an epoch's start choose the hard images when it is time to; within one, go on with those that were chosen."""
-    if not state.hard:
+    if not hard:
         return
-    first = first_hard_step(work.recipe.training, len(work.loader), work.total_steps)
-    if state.step >= first and state.step % len(work.loader) == 0:
-        state.hard.choose()
-    if len(state.hard.drawn) == state.hard.num_drawn:
-        work.loader.draw_only(state.hard.drawn)
+    first = first_hard_step(recipe.training, len(loader), total_steps)
+    if step >= first and step % len(loader) == 0:
+        hard.choose()
+    if len(hard.drawn) == hard.num_drawn:
+        loader.draw_only(hard.drawn)
 
 
 def take_step(work: Work, state: State, clock: Clock) -> None:
@@ -152,15 +155,23 @@ def look(work: Work, state: State, clock: Clock) -> None:
     first_step = state.step - len(results)
     for number, ((loss, correct), (_, _, batch)) in enumerate(zip(results, clock.pending, strict=True)):
         if not math.isfinite(loss):
-            raise _diverged(work, first_step + number, loss, batch)
+            step, indices = first_step + number, batch.indices.tolist()
+            raise _diverged(work, state, f"The loss became {loss} at step {step}", step, indices=indices)
         state.totals.add(loss, correct, len(batch.labels))
     clock.pending.clear()
     state.totals.seconds += clock.lap()
 
 
+def require_finite(work: Work, state: State) -> None:
+    """Raise DivergedError when a step has driven the weights out of the numbers: they are neither judged nor saved."""
+    if not all(map(is_finite, {state.model, state.judged})):
+        raise _diverged(work, state, f"The weights are no longer finite after step {state.step - 1}", state.step)
+
+
 def close_epoch(work: Work, state: State, clock: Clock) -> None:
     """Validate, keep the best weights, track the epoch, and decide whether it was the last."""
     look(work, state, clock)
+    require_finite(work, state)
     epoch = -(-state.step // len(work.loader))
     is_last = state.step >= work.total_steps or bool(state.ending)
     loss, accuracy = None, None
@@ -168,6 +179,8 @@ def close_epoch(work: Work, state: State, clock: Clock) -> None:
         loss, accuracy = validate(work, state)
         keep_best(state, Best(accuracy, loss, epoch, state.step))
         state.stopping.update(loss, accuracy)
+    elif is_last:  # without validation nobody has seen yet what the last step did
+        finite_logits(work, state, work.loader.pixels[: work.recipe.evaluation.batch_size])
     if state.step >= work.total_steps:
         state.ending = "all epochs done"
     elif state.stopping.is_over:
@@ -182,11 +195,23 @@ def close_epoch(work: Work, state: State, clock: Clock) -> None:
 
 
 def validate(work: Work, state: State) -> tuple[float, float]:
-    """Loss and accuracy on the validation images, through the same code that will judge the test split."""
+    """Loss and accuracy on the validation images, in the precision of the training.
+
+    The classifier that is left computes in fp32, with its norms folded away: an image or two may fall to the other
+    side, so its accuracy is measured again at the end. Raises DivergedError for outputs that are not finite.
+    """
     assert work.val is not None
-    batch_size = work.recipe.evaluation.batch_size
-    logits = Classifier(state.judged, work.card, work.runtime, batch_size).logits(work.val.pixels)
+    logits = finite_logits(work, state, work.val.pixels)
     return metrics.cross_entropy(logits, work.val.labels), metrics.accuracy(logits, work.val.labels)
+
+
+def finite_logits(work: Work, state: State, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+    """The output on uint8 images (N, 3, H, W); raises DivergedError where it is not finite."""
+    batch_size = work.recipe.evaluation.batch_size
+    logits = Classifier(state.judged, work.card, work.runtime, batch_size).logits(pixels)
+    if not np.isfinite(logits).all():
+        raise _diverged(work, state, f"The output is no longer finite after step {state.step - 1}", state.step)
+    return logits
 
 
 def keep_best(state: State, candidate: Best) -> None:
@@ -198,6 +223,7 @@ def keep_best(state: State, candidate: Best) -> None:
 def save(work: Work, state: State, clock: Clock) -> None:
     """Write the checkpoint `last`, and the best classifier so far beside it."""
     look(work, state, clock)
+    require_finite(work, state)
     state.elapsed_seconds = clock.elapsed_seconds
     if state.best_weights:
         checkpoint.save_model(work.run.checkpoints / "best.safetensors", state.best_weights, work.card)
@@ -229,24 +255,8 @@ def set_frozen(recipe: Recipe, model: nn.Module, epoch: int) -> None:
     finetune.train_mode(model, frozen)
 
 
-def _diverged(work: Work, step: int, loss: float, batch: Batch) -> DivergedError:
-    """Write down what led to the loss, so that the step can be looked into."""
-    path = work.run.path / "diverged.json"
-    facts = {
-        "step": step,
-        "epoch": step // len(work.loader),
-        "loss": str(loss),
-        "lr": [group["lr"] for group in work.step.optimizer.param_groups],
-        "seed": work.recipe.training.seed,
-        "indices": batch.indices.tolist(),
-    }
-    write_atomic(path, json.dumps(facts, indent=2) + "\n")
-    last = work.run.checkpoints / "last"
-    kept = f"the last checkpoint before it is {last}" if last.exists() else "no checkpoint was written before it"
-    return DivergedError(
-        f"The loss became {loss} at step {step}. Try a smaller optimizer.lr, a warm-up or training.clip_norm.\n"
-        f"The batch's indices are in {path}; {kept}."
-    )
+def _diverged(work: Work, state: State, what: str, step: int, **facts: Any) -> DivergedError:
+    return diverged(work.run, work.recipe, work.card, state, what, step, **facts)
 
 
 def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -> Row:
@@ -272,7 +282,13 @@ def _progress_text(totals: Totals) -> str:
 
 def _epoch_text(work: Work, row: Row) -> str:
     epochs = math.ceil(work.total_steps / len(work.loader))
-    text = f"epoch {row['epoch']}/{epochs}  train loss {row['train/loss']:.3f} accuracy {row['train/accuracy']:.1%}"
+    train_loss, val_loss = (_loss_text(row[f"{split}/loss"]) for split in ("train", "val"))
+    text = f"epoch {row['epoch']}/{epochs}  train loss {train_loss} accuracy {row['train/accuracy']:.1%}"
     if row["val/accuracy"] is not None:
-        text += f"  val loss {row['val/loss']:.3f} accuracy {row['val/accuracy']:.1%}"
+        text += f"  val loss {val_loss} accuracy {row['val/accuracy']:.1%}"
     return f"{text}  {row['images_per_second']:,.0f} images/s  {row['elapsed_seconds']:.0f} s"
+
+
+def _loss_text(loss: float | None) -> str:
+    """A loss on its way to infinity without its thirty digits."""
+    return "" if loss is None else f"{loss:.3f}" if loss < 1e6 else f"{loss:.2g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 from cifarlab.recipe import StoppingSpec
@@ -17,7 +18,9 @@ class Best:
     step: int
 
     def beats(self, other: Best | None) -> bool:
-        """Whether this validation is better than the best before."""
+        """Whether this validation is better than the best before; one that is not finite never is."""
+        if not math.isfinite(self.loss):
+            return False
         return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
@@ -32,7 +35,7 @@ class Stopping:
     def update(self, loss: float, accuracy: float) -> None:
         """Take in one validation."""
         value = -loss if self.spec.metric == "val/loss" else accuracy
-        if self.best is None or value > self.best + self.spec.min_delta:
+        if math.isfinite(value) and (self.best is None or value > self.best + self.spec.min_delta):
             self.best, self.waited = value, 0
         else:
             self.waited += 1

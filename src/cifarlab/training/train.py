@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from cifarlab.batches.resize import to_network_input
 from cifarlab.checkpoint import ModelCard
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
-from cifarlab.duration import duration_steps
+from cifarlab.duration import duration_steps, training_steps
 from cifarlab.errors import DataError, RecipeError, UsageError
+from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
+from cifarlab.evaluation.guessing import guessing
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
@@ -142,6 +144,7 @@ def _train(
         finish(work, state)
         if recipe.evaluation.test:
             judge_locked(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
+        warn_of_guessing(run, val)
         work.tracker.write_results(recipe, state.step)
         work.tracker.close()
         if images.skipped:
@@ -163,9 +166,9 @@ def prepare(
 ) -> tuple[Work, State]:
     """Add to what `make_step` has made the rest that a run needs, from the newest checkpoint where there is one."""
     loader, step = made
-    total_steps = max(1, math.ceil(recipe.training.epochs * len(loader)))
+    total_steps = training_steps(recipe.training.epochs, len(loader))
     average = _average(recipe, step.model, loader, total_steps)
-    hard = _hard_examples(recipe, loader)
+    hard = hard_examples(recipe, loader)
     state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard)
     restore(run, state)
     tracker = Tracker(run, state.rows, recipe.runtime)
@@ -280,25 +283,41 @@ def write_manifest(run: Run, facts: dict[str, Any]) -> None:
 def finish(work: Work, state: State) -> None:
     """Leave the classifier: the best validated weights, or the last ones where nothing was validated.
 
-    Its temperature makes the probabilities on the validation images honest (Guo et al., 2017); accuracy is untouched.
+    The epoch was chosen in the precision of the training; the classifier computes in fp32 with its norms folded away.
+    So what is said of it is measured on it: its accuracy on the validation images, and the temperature that makes its
+    probabilities there honest (Guo et al., 2017), which leaves accuracy alone.
     """
     weights = state.best_weights or state.judged.state_dict()
     checkpoint.save_model(work.run.model_file, weights, work.card)
+    best, accuracy = state.best, None
     if work.val is not None:
-        batch_size = work.recipe.evaluation.batch_size
-        classifier = Classifier.load(work.run.model_file, runtime=work.runtime, batch_size=batch_size)
+        runtime, batch_size = replace(work.runtime, precision="fp32"), work.recipe.evaluation.batch_size
+        classifier = Classifier.load(work.run.model_file, runtime=runtime, batch_size=batch_size)
         logits = classifier.logits(work.val.pixels)
-        temperature = fit_temperature(logits, work.val.labels)
-        card = work.card.model_copy(update={"temperature": temperature})
+        accuracy = metrics.accuracy(logits, work.val.labels)
+        card = work.card.model_copy(update={"temperature": fit_temperature(logits, work.val.labels)})
         checkpoint.save_model(work.run.model_file, weights, card)
-    best = state.best
     work.run.update_manifest(
         ending=state.ending,
         num_steps=state.step,
         elapsed_seconds=round(state.elapsed_seconds, 3),
         best_epoch=best.epoch if best else None,
-        best_val_accuracy=best.accuracy if best else None,
+        best_val_accuracy=accuracy,
+        chosen_by_val_accuracy=best.accuracy if best else None,
     )
+
+
+def warn_of_guessing(run: Run, val: Images | None) -> None:
+    """Say so when what was learnt cannot be told from guessing: on test where that was opened, else on val."""
+    test, text = run.evaluation("test"), None
+    if test is not None:
+        text = guessing(test["accuracy"], {each["class_name"]: each["support"] for each in test["per_class"]}, "test")
+    elif val is not None:
+        counts = dict(zip(val.class_names, val.counts.tolist(), strict=True))
+        text = guessing(run.manifest["best_val_accuracy"], counts, "val")
+    if text is not None:
+        rate = f"cifarlab lr-find {shlex.quote(str(run.path / 'recipe.toml'))} suggests one"
+        log.warning(f"{text}\nTry another optimizer.lr ({rate}) or more training.epochs.")
 
 
 def _average(recipe: Recipe, model: nn.Module, loader: Loader, total_steps: int) -> Average | None:
@@ -307,7 +326,8 @@ def _average(recipe: Recipe, model: nn.Module, loader: Loader, total_steps: int)
     return Average(model, recipe.averaging, duration_steps(recipe.averaging.start, len(loader), total_steps))
 
 
-def _hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
+def hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
+    """What remembers the images with the highest losses, where the recipe asks for it."""
     if recipe.training.hard_share == 1:
         return None
     return HardExamples(len(loader.labels), recipe.training.hard_share, loader.batch_size, loader.labels.device)

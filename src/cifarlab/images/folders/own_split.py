@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from cifarlab.console import log, printable, some
+from cifarlab.duration import part_of
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
 from cifarlab.images import stratified
@@ -72,7 +73,7 @@ def draw(
     label_of = {class_name: label for label, class_name in enumerate(sorted(set(classes.values())))}
     labels = np.array([label_of[classes[name]] for name in names], np.int64)
     totals, there = Counter(classes.values()), Counter(classes[name] for name in splits if splits[name] == "test")
-    wanted = {each: max(round(TEST_FRACTION * total), int(total > 1)) for each, total in totals.items()}
+    wanted = {each: max(part_of(TEST_FRACTION, total), int(total > 1)) for each, total in totals.items()}
     quotas = np.array([max(wanted[each] - there[each], 0) for each in label_of], np.int64)
     is_test = stratified.draw(labels, order, quotas, first_of_equals(content_of[name] for name in names))
     return splits | {names[index]: "test" if is_test[index] else "train" for index in new}
