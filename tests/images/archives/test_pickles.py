@@ -51,6 +51,49 @@ def test_column_major_arrays_are_read(pickle2) -> None:
     assert np.array_equal(read(content)[b"data"], pixels.ravel().reshape((2, 3), order="F"))
 
 
+PIXELS = np.random.default_rng(2).integers(0, 256, (5, 3072), np.uint8)
+PYTHON3 = {
+    "bytes and a list": {b"data": PIXELS, b"labels": [0, 300, 70_000, -5, 2**40], b"batch_label": b"x"},
+    "text and numbers of numpy": {
+        "data": PIXELS,
+        "labels": list(np.arange(5)),
+        "filenames": ["a", "\u00e9"],
+        "n": None,
+    },
+    "labels in an array": {
+        "data": np.asfortranarray(PIXELS),
+        "labels": np.arange(5),
+        "fine": np.arange(5, dtype=">i2"),
+    },
+    "nothing but names": {"label_names": ["cat", "caf\u00e9"], "num_vis": 3072, "is_small": True, "pair": (1, 2)},
+}
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("name", PYTHON3)
+def test_n23_what_python_3_writes(name: str, protocol: int) -> None:
+    value = PYTHON3[name]
+    for content in {
+        pickle.dumps(value, protocol),
+        pickle.dumps(value, protocol).replace(b"cnumpy._core.", b"cnumpy.core."),  # as numpy 1 wrote it
+    }:
+        found = read(content)
+        assert found.keys() == {key if isinstance(key, bytes) else key.encode() for key in value}
+        for key, expected in value.items():
+            result = found[key if isinstance(key, bytes) else key.encode()]
+            if isinstance(expected, np.ndarray):
+                assert np.array_equal(result, expected) and result.dtype == expected.dtype
+            else:
+                assert result == expected and type(result) is type(expected)
+
+
+@pytest.mark.parametrize("value", [np.arange(3.0), np.array(["a"]), np.array([None]), np.float64(1.5), {1, 2}, 2**70])
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_n23_what_is_not_read_is_said_with_a_way_out(value: object, protocol: int) -> None:
+    with pytest.raises(DataError, match=r"not an official CIFAR file: .*\n.*numpy\.savez"):
+        read(pickle.dumps({"data": value}, protocol))
+
+
 def gadgets(canary: Path) -> dict[str, bytes]:
     command = f"touch {canary}".encode()
     shell = b"(X" + struct.pack("<I", len(command)) + command + b"tR."
@@ -77,6 +120,12 @@ def gadgets(canary: Path) -> dict[str, bytes]:
         "state for a list": b"\x80\x02](U\x01atb.",
         "very long number": b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"1.",
         "decimal number": b"I" + b"9" * 100_000 + b"\n.",
+        "dotted name in protocol 4": b"\x80\x04\x8c\x05numpy\x8c\x13testing.os.system\x93" + text,
+        "codec other than latin1": b"\x80\x02c_codecs\nencode\n(X\x01\0\0\0aX\x05\0\0\0idna\0tR.",
+        "encode of a list": b"\x80\x02c_codecs\nencode\n(]X\x06\0\0\0latin1tR.",
+        "name that is a list": b"\x80\x04]\x8c\x06system\x93.",
+        "next buffer": b"\x80\x05\x97.",
+        "extension in protocol 5": b"\x80\x05\x98.",
         "huge string": b"\x80\x02T" + struct.pack("<i", 2**31 - 1) + b"a.",
         "huge text": b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"a.",
         "negative size": b"\x80\x02T" + struct.pack("<i", -1) + b"a.",
@@ -121,6 +170,18 @@ def test_d09_memory_does_not_follow_the_file() -> None:
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 5_000_000
+
+
+def test_d09_one_text_encoded_again_and_again() -> None:
+    text = b"X" + struct.pack("<I", 1_000_000) + b"a" * 1_000_000 + b"q\0"
+    encode = b"c_codecs\nencode\nh\0X\x06\0\0\0latin1\x86R"
+    with pytest.raises(DataError, match="more bytes than it has"):
+        read(b"\x80\x02" + text + encode * 50 + b".")
+
+
+def test_deep_nesting_in_a_name() -> None:
+    with pytest.raises(DataError, match="something other than text"):
+        read(b"\x80\x04" + b"]" * 4000 + b"a" * 3999 + b"\x8c\x01a\x93.")
 
 
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)

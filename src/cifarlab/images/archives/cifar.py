@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.archives.official import LAYOUTS, NUM_VALUES, SIDE, Layout
 from cifarlab.images.archives.pickles import read_pickle
 from cifarlab.images.archives.tar import read_members
 from cifarlab.images.cache import keep_decoded
+from cifarlab.images.folders.listing import refuse_look_alikes
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.recipe import DataSpec
@@ -24,16 +26,19 @@ PUBLISHED = "the published pixels: the checksums agree"
 CHANGED = "official structure, but checksums other than the published ones"
 UNCHECKED = "official structure; no checksums of these files are published"
 
+META_OPERATIONS = 20_000
+"""Of a pickle with the names of some thousand classes."""
+
 
 def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """An archive as a source; decoded once, then memory-mapped from `cache_dir`."""
-    understanding = Understanding("archive", "The archive of CIFAR as it was published.", ("train", "test"))
+    understanding = Understanding("archive", "Its files are called like those of CIFAR's archive.", ("train", "test"))
     return Source(path, understanding, lambda s: keep_decoded([path], [s], lambda: read_archive(path, s), cache_dir))
 
 
 def open_extracted(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """The folder that an archive unpacks to, as a source."""
-    understanding = Understanding("extracted", "The folder of CIFAR as it was published.", ("train", "test"))
+    understanding = Understanding("extracted", "Its files are called like those of CIFAR's archive.", ("train", "test"))
     return Source(path, understanding, lambda split: read_extracted(path, split))
 
 
@@ -133,9 +138,13 @@ def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin:
             f"Download {layout.archive.name} again, or unpack it again."
         )
     class_names = _class_names(layout, contents[layout.meta], f"{origin}/{layout.meta}")
-    read = _binary_records if layout.label_bytes else _pickled_records
     files = layout.splits[split]
-    parts = [read(layout, contents[name], n, f"{origin}/{name}") for name, n in files.items()]
+    parts = [
+        _binary_records(layout, contents[name], number, f"{origin}/{name}")
+        if layout.label_bytes
+        else _pickled_records(layout, contents[name], number, len(class_names), f"{origin}/{name}")
+        for name, number in files.items()
+    ]
     published = published or all(
         hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name) for name in files
     )
@@ -149,21 +158,24 @@ def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin:
 
 
 def _pickled_records(
-    layout: Layout, content: bytes, num_records: int, origin: str
+    layout: Layout, content: bytes, max_records: int, num_classes: int, origin: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    # Per record a fine and a coarse label, a file name and its memo entry.
-    batch = read_pickle(content, origin, max_operations=5 * num_records + 1000)
-    pixels, labels = batch.get(b"data"), batch.get(layout.labels_key)
-    if not isinstance(pixels, np.ndarray) or pixels.shape != (num_records, NUM_VALUES):
-        found = f"shape {pixels.shape}" if isinstance(pixels, np.ndarray) else "no array"
-        raise DataError(f"{origin}: data must have shape ({num_records}, {NUM_VALUES}), found {found}.")
-    if not isinstance(labels, list) or len(labels) != num_records:
+    """The records of a batch, of which those that others make in CIFAR's format have any number."""
+    # In each a fine and a coarse label and a file name: up to a dozen operations each, as Python 3 writes them.
+    batch = read_pickle(content, origin, max_operations=36 * max_records + 1000)
+    pixels = batch.get(b"data")
+    if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (NUM_VALUES,) or pixels.dtype != np.uint8:
+        found = f"{pixels.dtype.name} {pixels.shape}" if isinstance(pixels, np.ndarray) else "no array"
+        raise DataError(f"{origin}: data must be uint8 (N, {NUM_VALUES}), found {found}.")
+    labels = batch.get(layout.labels_key)
+    if isinstance(labels, np.ndarray):
+        labels = labels.ravel().tolist()
+    if not isinstance(labels, list) or len(labels) != len(pixels):
         found = f"{len(labels)}" if isinstance(labels, list) else "no list"
-        raise DataError(f"{origin}: {num_records} labels are needed, found {found}.")
+        raise DataError(f"{origin}: {len(pixels)} labels are needed, found {found}.")
     if not all(type(label) is int for label in labels):
         raise DataError(f"{origin}: labels must be whole numbers.")
-    array = np.array(labels, np.int64)
-    return pixels.reshape(-1, 3, SIDE, SIDE), _check_labels(array, layout.num_classes, origin)
+    return pixels.reshape(-1, 3, SIDE, SIDE), _check_labels(np.array(labels, np.int64), num_classes, origin)
 
 
 def _binary_records(
@@ -196,12 +208,17 @@ def _class_names(layout: Layout, content: bytes, origin: str) -> tuple[str, ...]
     if layout.label_bytes:
         lines: object = [line for line in content.splitlines() if line.strip()]
     else:
-        lines = read_pickle(content, origin, max_operations=1000).get(layout.names_key)
-    if not isinstance(lines, list) or len(lines) != layout.num_classes:
+        lines = read_pickle(content, origin, max_operations=META_OPERATIONS).get(layout.names_key)
+    if not isinstance(lines, list) or not lines or (layout.label_bytes and len(lines) != layout.num_classes):
         raise DataError(f"{origin} must list {layout.num_classes} class names.")
-    if not all(isinstance(line, bytes) and line.isascii() for line in lines):
-        raise DataError(f"{origin}: class names must be plain text.")
-    return tuple(line.decode("ascii").strip() for line in lines)
+    try:
+        names = tuple(printable((line if isinstance(line, str) else str(line, "utf-8")).strip()) for line in lines)
+    except (TypeError, UnicodeDecodeError) as error:
+        raise DataError(f"{origin}: class names must be plain text.") from error
+    refuse_look_alikes(Path(origin), names)
+    if len(set(names)) < len(names):
+        raise DataError(f"{origin} lists a class name twice.")
+    return names
 
 
 def _damaged(path: Path, error: Exception, layouts: Sequence[Layout]) -> str:

@@ -89,8 +89,11 @@ class Layout:
 
     @property
     def limits(self) -> dict[str, int]:
-        """The most bytes that each file can have: exact for binary batches, else with room for file names."""
-        record = self.label_bytes + NUM_VALUES if self.label_bytes else NUM_VALUES + 128
+        """The most bytes that each file can have: exact for binary batches, else with room for names.
+
+        In protocol 2, Python 3 writes bytes as text, in which every second one takes two.
+        """
+        record = self.label_bytes + NUM_VALUES if self.label_bytes else 2 * NUM_VALUES + 128
         slack = 0 if self.label_bytes else 4096
         batches = {name: n * record + slack for files in self.splits.values() for name, n in files.items()}
         return {**batches, self.meta: META_LIMIT}
