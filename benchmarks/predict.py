@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cifarlab import models
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import ModelCard, save_model, untrained_card
 from cifarlab.classifier import Classifier
 from cifarlab.errors import MachineError
 from cifarlab.predict_files import predict_files
@@ -47,9 +47,7 @@ def trained(name: str, file: Path) -> ModelCard:
         for _ in range(3):
             model.train()(torch.randn(32, 3, SIDE, SIDE))
     classes = tuple(f"class {number}" for number in range(10))
-    card = ModelCard(
-        architecture=ModelSpec(name=name), class_names=classes, mean=MEAN, std=STD, image_size=SIDE, input_size=SIDE
-    )
+    card = untrained_card(ModelSpec(name=name), classes, SIDE, MEAN, STD)
     save_model(file, model.state_dict(), card)
     return card
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import random
@@ -22,8 +23,14 @@ CARD = ModelCard(
     mean=(0.1, 0.2, 0.3),
     std=(0.4, 0.5, 0.6),
     image_size=32,
+    fit="crop",
+    white_level=65535,
     input_size=96,
+    temperature=1.5,
+    recipe="simple-cnn",
+    fingerprint="0123456789abcdef" * 4,
     original=False,
+    version="0.1.0",
 )
 
 
@@ -177,6 +184,95 @@ def test_k12_a_newer_format_is_named(model_file):
 def test_a_card_that_is_none_is_refused(model_file, card):
     with_metadata(model_file, card=card)
     with pytest.raises(CheckpointError):
+        load_model(model_file)
+
+
+def test_n53_equal_weights_and_cards_give_equal_files(tmp_path):
+    weights = {f"layer{number}.weight": torch.full((number + 1,), float(number)) for number in range(12)}
+    weights |= {"steps": torch.tensor(7), "half": torch.ones(3, dtype=torch.float16)}
+    files = [tmp_path / f"{number}.safetensors" for number in range(6)]
+    for file in files:
+        save_model(file, weights, CARD)
+        weights = dict(reversed(weights.items()))
+    assert len({file.read_bytes() for file in files}) == 1
+    content = files[0].read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    assert size % 8 == 0
+    loaded = safetensors.torch.load(content)  # the format's own reader agrees
+    assert loaded.keys() == weights.keys() and all(loaded[name].equal(value) for name, value in weights.items())
+
+
+def with_card(model_file, text):
+    """Store another card, with a hash that fits it."""
+    whole = model_file.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    weights = safetensors.torch.load(whole)
+    content = safetensors.torch.save(weights)
+    tensors = content[8 + int.from_bytes(content[:8], "little") :]
+    assert tensors == whole[start:]
+    digest = hashlib.sha256(text.encode() + tensors).hexdigest()
+    model_file.write_bytes(
+        safetensors.torch.save(weights, {"format": "cifarlab-model-1", "card": text, "sha256": digest})
+    )
+
+
+def test_a_card_whose_hash_fits_is_read(model_file):
+    with_card(model_file, CARD.model_dump_json())
+    assert load_model(model_file)[1] == CARD
+
+
+@pytest.mark.parametrize("name", ModelCard.model_fields)
+def test_n54_a_card_without_one_of_its_fields_is_refused(model_file, name):
+    with_card(model_file, json.dumps({key: value for key, value in CARD.model_dump().items() if key != name}))
+    with pytest.raises(CheckpointError, match=f"a card that cannot be used: {name}: Field required"):
+        load_model(model_file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image_size", 20_000),
+        ("image_size", 7),
+        ("image_size", "32"),
+        ("input_size", 2**31),
+        ("input_size", -1),
+        ("input_size", 32.5),
+        ("temperature", 0),
+        ("temperature", 1e300),
+        ("temperature", None),
+        ("mean", [0.1, 0.2]),
+        ("mean", [0.1, 0.2, 1e9]),
+        ("std", [0.1, 0.2, 0]),
+        ("std", [0.1, 0.2, -0.1]),
+        ("class_names", []),
+        ("class_names", ["cat", ""]),
+        ("class_names", ["cat", "cat"]),
+        ("class_names", "cat"),
+        ("class_names", [1, 2]),
+        ("fit", "squash"),
+        ("white_level", 0),
+        ("recipe", "../up"),
+        ("fingerprint", ""),
+        ("fingerprint", "z" * 64),
+        ("original", "yes"),
+        ("version", "1" * 100),
+        ("architecture", {"name": 3}),
+        ("architecture", {"name": "simple-cnn", "width": -1.0}),
+        ("architecture", None),
+    ],
+)
+def test_n54_a_card_says_nothing_that_cannot_be(model_file, name, value):
+    with_card(model_file, json.dumps({**CARD.model_dump(), name: value}))
+    with pytest.raises(CheckpointError, match=f"a card that cannot be used: {name}") as caught:
+        load_model(model_file)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400", "1" * 5000])
+def test_n54_a_card_has_numbers_only(model_file, number):
+    text = json.dumps({**CARD.model_dump(), "temperature": "HERE"}).replace('"HERE"', number)
+    with_card(model_file, text)
+    with pytest.raises(CheckpointError, match="a card that cannot be used"):
         load_model(model_file)
 
 

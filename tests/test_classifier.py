@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from cifarlab.checkpoint import ModelCard, load_model, save_model
+from cifarlab.checkpoint import ModelCard, load_model, save_model, untrained_card
 from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.errors import CheckpointError, DataError
 from cifarlab.images.decode import decode
@@ -51,15 +51,8 @@ def cpu() -> Runtime:
 
 
 def card(**changes: object) -> ModelCard:
-    facts = {
-        "architecture": ModelSpec(name="tiny"),
-        "class_names": NAMES,
-        "mean": (0.5, 0.4, 0.3),
-        "std": (0.2, 0.25, 0.3),
-        "image_size": 8,
-        "input_size": 8,
-    }
-    return ModelCard.model_validate({**facts, **changes})
+    plain = untrained_card(ModelSpec(name="tiny"), NAMES, 8, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+    return ModelCard.model_validate({**plain.model_dump(), **changes})
 
 
 def saved(folder: Path, weights: dict[str, Tensor] | None = None, **changes: object) -> Path:
@@ -180,6 +173,12 @@ def test_k06_class_count_mismatch_shows_both(tmp_path: Path) -> None:
     path = saved(tmp_path, Tiny(5).state_dict())
     with pytest.raises(CheckpointError, match=r"fc\.weight is made for 5 classes, the card names 3"):
         Classifier.load(path)
+
+
+def test_n54_a_card_that_asks_for_more_memory_than_there_is(tmp_path: Path) -> None:
+    spec = ModelSpec(name="resnet18", width=100.0)  # 110 billion weights
+    with pytest.raises(CheckpointError, match=r"conv1\.weight is missing; .* and \d+ more"):
+        Classifier.load(saved(tmp_path, architecture=spec, image_size=32, input_size=32))
 
 
 def test_k07_every_tensor_that_does_not_fit_is_listed(tmp_path: Path) -> None:

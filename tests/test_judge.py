@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cifarlab import judge as module
 from cifarlab import recipe_file
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.classifier import Classifier
 from cifarlab.errors import CheckpointError, DataError, RunInUseError, UsageError
 from cifarlab.evaluation import predictions
@@ -92,15 +92,7 @@ def run(tmp_path: Path, shelf: Shelf) -> Run:
     train, val = train.subset(rest), train.subset(held)
     run.update_manifest(data={"train_fingerprint": train.fingerprint, "val_fingerprint": val.fingerprint})
     torch.manual_seed(0)
-    facts = ModelCard(
-        architecture=ModelSpec(name="mean"),
-        class_names=NAMES,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        image_size=8,
-        input_size=8,
-        temperature=2.0,
-    )
+    facts = untrained_card(ModelSpec(name="mean"), NAMES, 8).model_copy(update={"temperature": 2.0})
     save_model(run.model_file, Mean(3).state_dict(), facts)
     return run
 

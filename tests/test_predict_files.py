@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cifarlab import models
-from cifarlab.checkpoint import ModelCard
+from cifarlab.checkpoint import untrained_card
 from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.predict_files import predict_files
 from cifarlab.recipe import ModelSpec
@@ -21,8 +21,7 @@ SPEC = ModelSpec(name="simple-cnn")
 def classifier() -> Classifier:
     """An untrained network that takes two images at a time."""
     names = tuple("abcdefghij")
-    half = (0.5, 0.5, 0.5)
-    card = ModelCard(architecture=SPEC, class_names=names, mean=half, std=half, image_size=32, input_size=32)
+    card = untrained_card(SPEC, names, 32)
     return Classifier(models.build(SPEC, 10, 32), card, inference_runtime("cpu"), batch_size=2)
 
 

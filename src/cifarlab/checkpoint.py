@@ -16,13 +16,14 @@ from typing import Annotated, Any
 
 import safetensors.torch
 import torch
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
 from cifarlab.errors import CheckpointError
 from cifarlab.files import atomic_folder, sha256, write_atomic
-from cifarlab.recipe import WHITE_LEVEL, Fit, ModelSpec
-from cifarlab.section import Positive, Section
+from cifarlab.recipe import NAME, WHITE_LEVEL, Fit, ModelSpec, Side, WhiteLevel
+from cifarlab.section import Fraction, Section, first_problem
+from cifarlab.version import VERSION
 
 MODEL_FORMAT = 1
 HEADER_LIMIT = 2**20
@@ -30,35 +31,69 @@ HEADER_LIMIT = 2**20
 
 _FILES = ("tensors.safetensors", "state.json")
 
-Triple = Annotated[tuple[float, float, float], Field(strict=False)]
+Means = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+Deviations = Annotated[tuple[Deviation, Deviation, Deviation], Field(strict=False)]
+ClassName = Annotated[str, Field(min_length=1)]
+
+
+def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands for two classes")
+    return names
 
 
 class ModelCard(Section):
-    """What must be known to apply a network's weights."""
+    """What must be known to apply a network's weights. A file that leaves any of it out is refused."""
 
     architecture: ModelSpec
-    class_names: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    mean: Triple
+    class_names: Annotated[tuple[ClassName, ...], Field(strict=False, min_length=1), AfterValidator(_check_unique)]
+    mean: Means
     """Per channel, of pixels as fractions of 255."""
-    std: Triple
-    image_size: int
+    std: Deviations
+    image_size: Side
     """Side in pixels to which a picture is brought first: the stored size of the training images."""
-    fit: Fit = "crop"
+    fit: Fit
     """How a picture that is not square is brought to it."""
-    white_level: Annotated[int, Field(ge=256, le=WHITE_LEVEL)] = WHITE_LEVEL
+    white_level: WhiteLevel
     """The value that is white in greys of 16 bits."""
-    input_size: int
+    input_size: Side
     """Side in pixels of what the network sees."""
-    temperature: Positive = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=100)]
     """Divides the logits before the softmax."""
-    recipe: str = ""
+    recipe: Annotated[str, Field(pattern=NAME)]
     """Name of the recipe that was trained."""
-    fingerprint: str = ""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the training images."""
-    original: bool | None = None
+    original: bool | None
     """Whether it was trained on the published pixels; None when nothing is known."""
-    version: str = ""
+    version: Annotated[str, Field(max_length=40)]
     """Of the cifarlab that wrote it."""
+
+
+def untrained_card(
+    architecture: ModelSpec,
+    class_names: tuple[str, ...],
+    side: int,
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25),
+) -> ModelCard:
+    """The card of a network with first weights: it has seen no images, so their fingerprint is all zeros."""
+    return ModelCard(
+        architecture=architecture,
+        class_names=class_names,
+        mean=mean,
+        std=std,
+        image_size=side,
+        fit="crop",
+        white_level=WHITE_LEVEL,
+        input_size=side,
+        temperature=1.0,
+        recipe="untrained",
+        fingerprint="0" * 64,
+        original=None,
+        version=VERSION,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,12 +140,15 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def save_model(path: Path, weights: dict[str, Tensor], card: ModelCard) -> None:
-    """Write a network's weights with everything needed to apply them, as one safetensors file."""
+    """Write a network's weights with everything needed to apply them, as one safetensors file.
+
+    Equal weights and cards give equal files.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    text = card.model_dump_json(exclude_none=True)
-    digest = _digest(text, _tensor_bytes(safetensors.torch.save(tensors), path))
+    content, text = safetensors.torch.save(tensors), card.model_dump_json()
+    digest = _digest(text, _tensor_bytes(content, path))
     metadata = {"format": f"cifarlab-model-{MODEL_FORMAT}", "card": text, "sha256": digest}
-    write_atomic(path, safetensors.torch.save(tensors, metadata))
+    write_atomic(path, _with_metadata(content, metadata, path))
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
@@ -133,6 +171,23 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
     return weights, card
 
 
+def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """Every tensor that is missing, unknown, or of another shape or type than `wanted` has, a sentence each."""
+    return [
+        *(
+            f"{name} is {_form(found[name])} instead of {_form(tensor)}"
+            for name, tensor in wanted.items()
+            if name in found and _form(tensor) != _form(found[name])
+        ),
+        *(f"{name} is missing" for name in wanted if name not in found),
+        *(f"{name} is unknown" for name in found if name not in wanted),
+    ]
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
 def _verify(path: Path) -> None:
     """Check sizes and hashes against the manifest that was written last."""
     try:
@@ -143,19 +198,32 @@ def _verify(path: Path) -> None:
                 raise CheckpointError(f"{path / name} has {found} bytes instead of {wanted}.")
             if sha256(path / name) != manifest[name]["sha256"]:
                 raise CheckpointError(f"{path / name} is damaged: its hash does not match.")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a complete checkpoint: {error!r}.") from error
 
 
 def _read(path: Path) -> Checkpoint:
-    state = json.loads((path / "state.json").read_text())
-    return Checkpoint(safetensors.torch.load_file(path / "tensors.safetensors"), state)
+    tensors = _tensors((path / "tensors.safetensors").read_bytes(), path / "tensors.safetensors")
+    try:
+        return Checkpoint(tensors, json.loads((path / "state.json").read_text()))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path / 'state.json'} cannot be parsed: {error}.") from error
+
+
+def _with_metadata(content: bytes, metadata: dict[str, str], path: Path) -> bytes:
+    """Add metadata to a safetensors file; its library keeps them in a hash table, in another order in each process."""
+    start = 8 + _header_size(content, path)
+    header = json.dumps({"__metadata__": metadata, **json.loads(content[8:start])}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that the tensors stay aligned
+    if len(header) > HEADER_LIMIT:
+        raise CheckpointError(f"{path} is not written: its class names and layers take {len(header):,} bytes.")
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def _header_size(content: bytes, path: Path) -> int:
     size = int.from_bytes(content[:8], "little")
     if len(content) < 8 or size > min(HEADER_LIMIT, len(content) - 8):
-        raise CheckpointError(f"{path} is no model file of cifarlab, or only a part of one ({len(content)} bytes).")
+        raise CheckpointError(f"{path} is not a model file of cifarlab, or only a part of one ({len(content)} bytes).")
     return size
 
 
@@ -169,7 +237,7 @@ def _metadata(content: bytes, path: Path) -> dict[str, str]:
         metadata = header["__metadata__"]
         return {key: str(metadata[key]) for key in ("format", "card", "sha256")}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no model file of cifarlab: it has no card.") from error
+        raise CheckpointError(f"{path} is not a model file of cifarlab: it has no card.") from error
 
 
 def _digest(card: str, tensors: memoryview) -> str:
@@ -185,8 +253,8 @@ def _parse_card(metadata: dict[str, str], path: Path) -> ModelCard:
         raise CheckpointError(f"{path} has model format {version}; this cifarlab reads {MODEL_FORMAT}. Upgrade it.")
     try:
         return ModelCard.model_validate_json(metadata["card"])
-    except (ValidationError, RecursionError) as error:
-        raise CheckpointError(f"{path} has a card that cannot be used: {error}.") from error
+    except ValidationError as error:
+        raise CheckpointError(f"{path} has a card that cannot be used: {first_problem(error)}.") from error
 
 
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:

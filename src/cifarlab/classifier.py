@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cifarlab import models
 from cifarlab.batches.resize import to_network_input
-from cifarlab.checkpoint import ModelCard, load_model
+from cifarlab.checkpoint import ModelCard, load_model, misfits
 from cifarlab.errors import CheckpointError, DataError, RecipeError
 from cifarlab.images.decode import convert, decode, fit_pixels, read_file
 from cifarlab.models import side_by_side
@@ -73,10 +73,7 @@ class Classifier:
         if file.is_dir():
             file = file / "model.safetensors"
         weights, card = load_model(file)
-        model = _build(card, file)
-        problems = _misfits(model, weights, card)
-        if problems:
-            raise CheckpointError(f"{file} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
+        model = _build(card, weights, file)
         model.load_state_dict(weights)
         runtime = runtime or inference_runtime()
         # folded where the weights were read: not every device has the float64 that rounds them once
@@ -179,39 +176,36 @@ def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
     return resolve(spec, build=False)
 
 
-def _build(card: ModelCard, path: Path) -> nn.Module:
-    """The network that a card names, out of the list of known ones and nowhere else."""
+def _build(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:
+    """The network that a card names, out of the list of known ones and nowhere else, if the weights fit it."""
+    arguments = card.architecture, len(card.class_names), card.input_size
     try:
-        return models.build_untrained(card.architecture, len(card.class_names), card.input_size)
+        # Ours are built without memory first: a card may ask for a width that no machine holds. Those of other
+        # packages have the sizes that their names say, and may need real tensors while they are built.
+        with torch.device("cpu" if ":" in card.architecture.name else "meta"):
+            sketch = models.build_untrained(*arguments)
+        if problems := _misfits(sketch.state_dict(), weights, len(card.class_names)):
+            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
+        return sketch if ":" in card.architecture.name else models.build_untrained(*arguments)
     except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{path} names a network that cannot be built.\n{error}") from error
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} names a network that cannot be built.\n{reason}") from error
 
 
-def _misfits(model: nn.Module, weights: dict[str, Tensor], card: ModelCard) -> list[str]:
-    """Every tensor that is missing, unknown, or of another shape or type than the card's network has."""
-    wanted = model.state_dict()
-    shared = [name for name in wanted if name in weights]
-    return [
-        *(
-            _class_mismatch(wanted[name], weights[name], name, card)
-            for name in shared
-            if _differ(wanted, weights, name)
-        ),
-        *(f"{name} is missing" for name in wanted if name not in weights),
-        *(f"{name} is unknown" for name in weights if name not in wanted),
+def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: int) -> list[str]:
+    """What does not fit, a sentence each; where nothing but the number of classes differs, that alone."""
+    problems = misfits(wanted, found)
+    sizes = [
+        (name, len(found[name]))
+        for name, tensor in wanted.items()
+        if name in found and tensor.shape[:1] == (num_classes,) and tensor.shape[1:] == found[name].shape[1:]
     ]
-
-
-def _differ(wanted: dict[str, Tensor], found: dict[str, Tensor], name: str) -> bool:
-    return wanted[name].shape != found[name].shape or wanted[name].dtype != found[name].dtype
-
-
-def _class_mismatch(wanted: Tensor, found: Tensor, name: str, card: ModelCard) -> str:
-    num_classes = len(card.class_names)
-    same_inputs = wanted.shape[1:] == found.shape[1:] and wanted.dtype == found.dtype
-    if same_inputs and wanted.ndim > 0 and wanted.shape[0] == num_classes:
-        return f"{name} is made for {found.shape[0]} classes, the card names {num_classes}"
-    return f"{name} is {found.dtype} {tuple(found.shape)} instead of {wanted.dtype} {tuple(wanted.shape)}"
+    others = [
+        f"{name} is made for {size} classes, the card names {num_classes}"
+        for name, size in sizes
+        if size != num_classes
+    ]
+    return others[:1] if others and len(others) == len(problems) else problems
 
 
 def _listed(problems: list[str]) -> str:

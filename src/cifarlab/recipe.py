@@ -34,6 +34,11 @@ Fit = Literal["crop", "pad", "stretch"]
 
 WHITE_LEVEL = 65535
 """The highest value of 16 bits."""
+WhiteLevel = Annotated[int, Field(ge=256, le=WHITE_LEVEL)]
+
+SMALLEST_SIDE, LARGEST_SIDE = 8, 512
+Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
+"""Of an image, in pixels."""
 
 
 class DataSpec(Section):
@@ -41,13 +46,13 @@ class DataSpec(Section):
 
     source: str = "cifar10"
     """cifar10, cifar100, sample, or the path of an archive, parquet folder, image folder or CSV."""
-    image_size: Annotated[int, Field(ge=8, le=512)] | None = None
+    image_size: Side | None = None
     """Side in pixels of what the network sees; unset: the stored size (folders: 32 up to 64 px, else 64)."""
     normalisation: Literal["train", "imagenet"] = "train"
     """Mean and deviation: computed from train, or the constants of ImageNet for pretrained weights."""
     fit: Fit = "crop"
     """How images that are not square become square: their centre, the whole with bars, or the whole distorted."""
-    white_level: Annotated[int, Field(ge=256, le=WHITE_LEVEL)] = WHITE_LEVEL
+    white_level: WhiteLevel = WHITE_LEVEL
     """The value that is white in greys of 16 bits: 4095 where they hold 12 bits."""
     layout: Literal["auto", "splits", "classes", "class-first", "leaves"] = "auto"
     """What folders mean. splits: those at the top are splits, those in them classes; classes: those at the top are
@@ -83,7 +88,7 @@ class ModelSpec(Section):
     """A name that `cifarlab models` lists, torchvision:<name> or timm:<name>."""
     stem: Literal["default", "cifar", "imagenet"] = "default"
     """First layers: for 32 px or for 224 px; default: the network's own."""
-    width: Positive = 1.0
+    width: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Factor on the number of channels, for the networks that allow it."""
     pretrained: bool = False
     """Start from the weights that torchvision or timm publish."""
@@ -189,7 +194,7 @@ class TrainingSpec(Section):
     """Passes over train; a fraction ends within an epoch."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Images per optimizer step."""
-    start_size: Annotated[int, Field(ge=8, le=512)] | None = None
+    start_size: Side | None = None
     """Side in pixels of the training images at first; it grows in steps of 4. Unset: full size throughout."""
     full_size_from: Duration = "60 %"
     """When they have reached the full size, if they start smaller."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from cifarlab import judge as module
 from cifarlab import recipe_file
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.cli.evaluate import evaluate
 from cifarlab.errors import PartialError, RunInUseError, UsageError
 from cifarlab.images.images import Images
@@ -77,14 +77,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shelf: dict[tuple[str, 
     values = {"name": "r", "model": {"name": "brightest"}, "data": {"source": "home"}, "evaluation": {"tta": "mirror"}}
     run.write_recipe(recipe_file.from_values(values))
     run.update_manifest(data={})
-    card = ModelCard(
-        architecture=ModelSpec(name="brightest"),
-        class_names=NAMES,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        image_size=8,
-        input_size=8,
-    )
+    card = untrained_card(ModelSpec(name="brightest"), NAMES, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     save_model(run.model_file, Brightest().state_dict(), card)
     return run
 

@@ -9,7 +9,7 @@ import typer
 from PIL import Image
 from torch import nn
 
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.cli.explain import MOST_IMAGES, explain
 from cifarlab.errors import CheckpointError, DataError, PartialError, UsageError
 from cifarlab.models import MODELS
@@ -36,14 +36,7 @@ def colours() -> nn.Sequential:
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(MODELS, "colours", Model(lambda spec, num_classes, size: colours(), source="here"))
-    card = ModelCard(
-        architecture=ModelSpec(name="colours"),
-        class_names=NAMES,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        image_size=8,
-        input_size=8,
-    )
+    card = untrained_card(ModelSpec(name="colours"), NAMES, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     path = tmp_path / "run" / "model.safetensors"
     save_model(path, colours().state_dict(), card)
     return path

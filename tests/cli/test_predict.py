@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 from torch import nn
 
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.cli.predict import predict
 from cifarlab.errors import CheckpointError, DataError, PartialError, UsageError
 from cifarlab.models import MODELS
@@ -43,14 +43,7 @@ def call(*words: str | Path) -> None:
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(MODELS, "brightest", Model(lambda spec, num_classes, size: Brightest(), source="here"))
-    card = ModelCard(
-        architecture=ModelSpec(name="brightest"),
-        class_names=NAMES,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        image_size=8,
-        input_size=8,
-    )
+    card = untrained_card(ModelSpec(name="brightest"), NAMES, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     path = tmp_path / "run" / "model.safetensors"
     save_model(path, Brightest().state_dict(), card)
     return path

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from cifarlab.checkpoint import ModelCard
+from cifarlab.checkpoint import untrained_card
 from cifarlab.classifier import Classifier
 from cifarlab.recipe import ModelSpec, RuntimeSpec
 from cifarlab.runtime import resolve
@@ -18,14 +18,8 @@ def classifier_of() -> ClassifierOf:
     """A network over images of a size, which it sees as fractions of 255."""
 
     def make(model: nn.Module, size: int, class_names: tuple[str, ...]) -> Classifier:
-        card = ModelCard(
-            architecture=ModelSpec(name="made-up"),
-            class_names=class_names,
-            mean=(0.0, 0.0, 0.0),
-            std=(1.0, 1.0, 1.0),
-            image_size=size,
-            input_size=size,
-        )
+        card = untrained_card(ModelSpec(name="made-up"), class_names, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        card = card.model_copy(update={"image_size": size, "input_size": size})  # smaller than any that is trained
         return Classifier(model, card, resolve(RuntimeSpec(device="cpu", precision="fp32")))
 
     return make

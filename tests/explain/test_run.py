@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cifarlab import examples, recipe_file
 from cifarlab import judge as judging
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.errors import DataError
 from cifarlab.explain.run import PER_KIND, explain_run
 from cifarlab.images.images import Images
@@ -67,14 +67,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def save(run: Run, name: str, network: nn.Module) -> None:
-    card = ModelCard(
-        architecture=ModelSpec(name=name),
-        class_names=NAMES,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        image_size=8,
-        input_size=8,
-    )
+    card = untrained_card(ModelSpec(name=name), NAMES, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     save_model(run.model_file, network.state_dict(), card)
 
 

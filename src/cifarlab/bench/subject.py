@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from cifarlab import recipe_file
-from cifarlab.checkpoint import ModelCard, save_model
+from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.errors import UsageError, unknown
 from cifarlab.images.images import Images
 from cifarlab.models import MODELS, build_untrained
 from cifarlab.recipe import ModelSpec, Recipe
 from cifarlab.runs import Run
-from cifarlab.version import VERSION
 
 NUM_CLASSES = 10
 IMAGE_SIZE = 32
@@ -68,15 +67,7 @@ def model_file(name: str, folder: Path, image_size: int = IMAGE_SIZE) -> Path:
 def _random_model_file(spec: ModelSpec, path: Path, image_size: int) -> Path:
     torch.manual_seed(0)
     network = build_untrained(spec, NUM_CLASSES, image_size)
-    card = ModelCard(
-        architecture=spec,
-        class_names=CLASS_NAMES,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        image_size=image_size,
-        input_size=image_size,
-        version=VERSION,
-    )
+    card = untrained_card(spec, CLASS_NAMES, image_size)
     save_model(path, network.state_dict(), card)
     return path
 

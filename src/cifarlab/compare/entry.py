@@ -20,6 +20,7 @@ from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
+from cifarlab.section import first_problem
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,7 @@ def _read_member(run: Run, split: str) -> Member:
     try:
         facts = _FACTS.validate_python(manifest)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise CheckpointError(f"{run.path}/manifest.json cannot be used: {place}: {problem['msg']}.") from error
+        raise CheckpointError(f"{run.path / 'manifest.json'} cannot be used: {first_problem(error)}.") from error
     evaluation = read_evaluation(run, split)
     if evaluation is None:
         raise UsageError(

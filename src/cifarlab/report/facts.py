@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cifarlab.errors import CheckpointError
 from cifarlab.runs import Run
+from cifarlab.section import first_problem
 
 
 class Part(BaseModel):
@@ -86,6 +87,4 @@ def read_facts(run: Run) -> Facts:
     try:
         return Facts.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"{run.path / 'manifest.json'}: {place}: {first['msg']}.") from error
+        raise CheckpointError(f"{run.path / 'manifest.json'}: {first_problem(error)}.") from error

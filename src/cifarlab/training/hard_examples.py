@@ -34,3 +34,13 @@ class HardExamples:
         """From now on draw the images with the highest losses; of equals the earlier ones."""
         order = torch.argsort(self.losses, descending=True, stable=True)
         self.drawn = order[: self.num_drawn].sort().values
+
+    def load(self, losses: Tensor, drawn: Tensor) -> None:
+        """Put back what a checkpoint kept; raises ValueError for positions that there are not."""
+        rises = bool((drawn[1:] > drawn[:-1]).all())
+        if len(drawn) not in (self.num_drawn, len(self.losses)) or not rises:
+            raise ValueError("hard.drawn does not say which images are drawn")
+        if int(drawn[0]) < 0 or int(drawn[-1]) >= len(self.losses):
+            raise ValueError("hard.drawn names images that are not there")
+        self.losses.copy_(losses)
+        self.drawn = drawn.to(self.losses.device)

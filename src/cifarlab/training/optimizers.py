@@ -52,14 +52,24 @@ def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `state_tensors` gave, in each parameter's own memory format: fused kernels need it so."""
+    """Put back what `state_tensors` gave, in each parameter's own memory format: fused kernels need it so.
+
+    Raises ValueError for tensors that are not those of this optimizer and its parameters.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        number, name = key.split(".", 1)
+        number, _, name = key.partition(".")
+        if not number.isdecimal() or int(number) >= len(parameters):
+            raise ValueError(f"optimizer.{key} belongs to no parameter")
         like = parameters[int(number)]
-        same = value.shape == like.shape and value.ndim > 0
-        state.setdefault(int(number), {})[name] = torch.empty_like(like).copy_(value) if same else value
+        wanted = torch.zeros(()) if name == "step" else like  # the one number that is kept beside the tensors
+        if value.shape != wanted.shape or value.dtype != wanted.dtype:
+            raise ValueError(f"optimizer.{key} is {value.dtype} {tuple(value.shape)}")
+        state.setdefault(int(number), {})[name] = value if name == "step" else torch.empty_like(like).copy_(value)
+    kept = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.Adam) else {"momentum_buffer"}
+    if strange := [number for number, values in state.items() if values.keys() != kept]:
+        raise ValueError(f"optimizer.{strange[0]} has {', '.join(state[strange[0]])} instead of {', '.join(kept)}")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -35,7 +35,7 @@ from cifarlab.judge import judge_locked, require
 from cifarlab.models import finetune
 from cifarlab.models.kernel_layers import use_kernels
 from cifarlab.models.small_maps import use_matrix_products
-from cifarlab.recipe import Recipe
+from cifarlab.recipe import LARGEST_SIDE, SMALLEST_SIDE, Recipe
 from cifarlab.runs import STUDIES, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
@@ -170,7 +170,7 @@ def prepare(
     average = _average(recipe, step.model, loader, total_steps)
     hard = hard_examples(recipe, loader)
     state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard)
-    restore(run, state)
+    restore(run, state, total_steps)
     tracker = Tracker(run, state.rows, recipe.runtime)
     return Work(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
 
@@ -194,6 +194,11 @@ def make_card(recipe: Recipe, images: Images) -> ModelCard:
     height, width = images.size
     if height != width:
         raise DataError(f"Images must be square; these are {height}x{width}.")
+    if not SMALLEST_SIDE <= height <= LARGEST_SIDE:
+        raise DataError(
+            f"Images must have {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side; these have {height}.\n"
+            "Set another size, for example: --set data.image_size=64"
+        )
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.data.normalisation == "imagenet" else images.mean_and_std()
     architecture = recipe.model.model_copy(update={"pretrained": False, "weights": None})
     return ModelCard(
@@ -202,7 +207,10 @@ def make_card(recipe: Recipe, images: Images) -> ModelCard:
         mean=mean,
         std=_without_zeros(std),
         image_size=height,
+        fit=recipe.data.fit,
+        white_level=recipe.data.white_level,
         input_size=recipe.data.image_size or height,
+        temperature=1.0,
         recipe=recipe.name,
         fingerprint=images.fingerprint,
         original=images.original,
@@ -258,13 +266,13 @@ def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tenso
     return torch.tensor(wanted, dtype=torch.float32, device=device)
 
 
-def restore(run: Run, state: State) -> None:
+def restore(run: Run, state: State, total_steps: int) -> None:
     """Continue from the newest checkpoint that verifies, and say what was passed over."""
     saved, reasons = checkpoint.load(run.checkpoints)
     for reason in reasons:
         log.warning(f"Passed over a checkpoint: {reason}")
     if saved is not None:
-        state.restore(saved)
+        state.restore(saved, total_steps)
         log.info(f"Continuing {run.path} from step {state.step}.")
 
 
