@@ -19,6 +19,7 @@ from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
+from cifarlab.images.pictures import fit_images
 from cifarlab.images.source import NO_LABELS, Source
 from cifarlab.images.sources import data_spec, open_source
 from cifarlab.images.words import SPLITS
@@ -180,21 +181,20 @@ def _other_images(
     run: Run, split: str | None, classifier: Classifier, source: str, class_names: str, data_dir: Path | None
 ) -> tuple[str, Images]:
     """Other images, prepared as the network knows them, and which split they are."""
-    data = run.data
-    size, names = classifier.card.image_size, class_names
-    spec = data_spec(source, image_size=size, fit=data.fit, white_level=data.white_level, class_names=names)
-    found = open_source(spec, data_dir)
+    data, card = run.data, classifier.card
+    prepared = {"image_size": card.image_size, "fit": card.fit, "white_level": card.white_level}
+    found = open_source(data_spec(source, **prepared, class_names=class_names), data_dir)
     if not found.understanding.own_split:
         if split is None:
             split = found.splits[-1]
             log.info(f"{source} has {', '.join(found.splits)}: evaluating {split}")
-        return split, found.load(split)
+        return split, fit_images(found.load(split), card.image_size, card.fit)
     if _is_home(found, data):
         raise UsageError(
             f"{source} holds the images that {run.path} was trained on, so its accuracy on all of them says little.\n"
             "Leave --data out, and choose a part of them with --split."
         )
-    images = found.load_all()
+    images = fit_images(found.load_all(), card.image_size, card.fit)
     log.info(f"{source} has no splits: evaluating all of its {len(images):,} images")
     return ALL, images
 

@@ -47,7 +47,7 @@ class DataSpec(Section):
     source: str = "cifar10"
     """cifar10, cifar100, sample, or the path of an archive, parquet folder, image folder or CSV."""
     image_size: Side | None = None
-    """Side in pixels of what the network sees; unset: the stored size (folders: 32 up to 64 px, else 64)."""
+    """Side in pixels of what the network sees; unset: the stored size if all have one of 28 to 64 px, else 32 or 64."""
     normalisation: Literal["train", "imagenet"] = "train"
     """Mean and deviation: computed from train, or the constants of ImageNet for pretrained weights."""
     fit: Fit = "crop"

@@ -132,9 +132,9 @@ def test_decoded_images_are_kept(tmp_path: Path, own_cache: Path, monkeypatch) -
     path = parquet(tmp_path / "p", "train", "validation", "test")
     assert splits(path) == ("train", "val", "test")
     assert (load_images(path, "val").pixels == 7).all()
-    monkeypatch.setattr("cifarlab.images.tables.parquet.read_parquet", None)
+    monkeypatch.setattr("cifarlab.images.pictures.decode_with_origin", None)
     assert (load_images(path, "val").pixels == 7).all()
-    assert len(list(own_cache.glob("decoded/*/card.json"))) == 1
+    assert len(list(own_cache.glob("decoded/*.u8"))) == 1
 
 
 def test_an_archive_is_read_through_the_cache(cifar10, tmp_path: Path, monkeypatch) -> None:

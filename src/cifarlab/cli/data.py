@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cifarlab.cli.options import ClassNames, Columns, Fit, FollowLinks, Layout, SkipBad, SplitNames, data_fields
+from cifarlab.cli.options import (
+    ClassNames,
+    Columns,
+    Fit,
+    FollowLinks,
+    Layout,
+    SkipBad,
+    SplitNames,
+    WhiteLevel,
+    data_fields,
+)
 from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import DataError
@@ -63,6 +73,7 @@ def verify(
     columns: Columns = None,
     class_names: ClassNames = None,
     fit: Fit = None,
+    white_level: WhiteLevel = None,
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
@@ -71,7 +82,9 @@ def verify(
     """Count and hash the images of every split, and look for images that occur twice."""
     from cifarlab.images.describe import describe, to_text
 
-    source = _open(name, data_dir, data_fields(layout, split_names, columns, class_names, fit, follow_links, skip_bad))
+    source = _open(
+        name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
+    )
     card = describe({split: source.load(split) for split in source.splits})
     echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
     _report_warnings(name, card, strict)
@@ -87,6 +100,7 @@ def show(
     columns: Columns = None,
     class_names: ClassNames = None,
     fit: Fit = None,
+    white_level: WhiteLevel = None,
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
@@ -98,7 +112,9 @@ def show(
     from cifarlab.files import write_atomic
     from cifarlab.images.describe import describe, to_text
 
-    source = _open(name, data_dir, data_fields(layout, split_names, columns, class_names, fit, follow_links, skip_bad))
+    source = _open(
+        name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
+    )
     images = {split: source.load(split) for split in source.splits}
     card = describe(images)
     echo(to_text(name, card))

@@ -40,6 +40,12 @@ Fit = Annotated[
     str | None,
     typer.Option(metavar="FIT", help="How images become square: crop, pad or stretch. Same as --set data.fit=..."),
 ]
+WhiteLevel = Annotated[
+    int | None,
+    typer.Option(
+        metavar="VALUE", help="White in 16-bit greys: 4095 for 12-bit data. Same as --set data.white_level=..."
+    ),
+]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow symbolic links that leave the data set's folder.")
 ]
@@ -52,11 +58,12 @@ def data_fields(
     columns: str | None,
     class_names: str | None,
     fit: str | None,
+    white_level: int | None,
     follow_links: bool,
     skip_bad: bool,
 ) -> dict[str, object]:
     """The fields of `DataSpec` that these options set; those that were not given are left out."""
     names = {"split_names": split_names, "columns": columns, "class_names": class_names}
     switches = {"follow_links": follow_links, "skip_bad": skip_bad}
-    fields = {"layout": layout, **names, "fit": fit, **switches}
+    fields = {"layout": layout, **names, "fit": fit, "white_level": white_level, **switches}
     return {key: value for key, value in fields.items() if value not in (None, False)}

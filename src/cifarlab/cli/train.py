@@ -11,7 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from cifarlab import recipe_file
-from cifarlab.cli.options import ClassNames, Columns, Fit, FollowLinks, Layout, SkipBad, SplitNames, data_fields
+from cifarlab.cli.options import (
+    ClassNames,
+    Columns,
+    Fit,
+    FollowLinks,
+    Layout,
+    SkipBad,
+    SplitNames,
+    WhiteLevel,
+    data_fields,
+)
 from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
@@ -40,6 +50,7 @@ def train(
     columns: Columns = None,
     class_names: ClassNames = None,
     fit: Fit = None,
+    white_level: WhiteLevel = None,
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
@@ -64,7 +75,7 @@ def train(
         "training.max_minutes": max_minutes,
         "evaluation.test": False if no_test else None,
     }
-    reading = data_fields(layout, split_names, columns, class_names, fit, follow_links, skip_bad)
+    reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
     options |= {f"data.{field}": value for field, value in reading.items()}
     then = partial(_draw, data_dir=data_dir, report=not no_report)
     if resume is not None:

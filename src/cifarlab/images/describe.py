@@ -108,7 +108,7 @@ def _describe_split(images: Images) -> dict[str, Any]:
 
 
 def _warnings(images: Mapping[str, Images], duplicates: Duplicates) -> list[str]:
-    found = []
+    found = list(next(iter(images.values())).warnings)  # of train, as the other splits would say the same again
     for (a, b), pairs in duplicates.across.items():
         if len(pairs):
             differing = duplicates.differently_labelled[a, b]

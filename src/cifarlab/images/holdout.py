@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import printable
+from cifarlab.console import log, printable
 from cifarlab.duration import part_of
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
@@ -21,6 +21,8 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
     """
     train = source.load("train")
     _require_two_classes(source, train)
+    for warning in train.warnings:
+        log.warning("%s", warning)
     if validation.size == 0:
         return train, None
     if "val" not in source.splits:

@@ -20,6 +20,7 @@ class Images:
     None when there is nothing to compare with. note: one sentence on where they came from.
     skipped: "file: reason" of every image that was left out because it could not be read.
     names: of each image, the name by which its data set knows it (a file's path below the root), where it has one.
+    warnings: sentences on what was lost when they were decoded.
     """
 
     pixels: NDArray[np.uint8]
@@ -29,6 +30,7 @@ class Images:
     note: str = ""
     skipped: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.pixels.dtype == np.uint8 and self.pixels.ndim == 4 and self.pixels.shape[1] == 3

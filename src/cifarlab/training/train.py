@@ -192,13 +192,8 @@ def make_step(recipe: Recipe, runtime: Runtime, card: ModelCard, images: Images)
 def make_card(recipe: Recipe, images: Images) -> ModelCard:
     """Say how the network is to be applied: normalisation from the training images, sizes, class names."""
     height, width = images.size
-    if height != width:
-        raise DataError(f"Images must be square; these are {height}x{width}.")
-    if not SMALLEST_SIDE <= height <= LARGEST_SIDE:
-        raise DataError(
-            f"Images must have {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side; these have {height}.\n"
-            "Set another size, for example: --set data.image_size=64"
-        )
+    # every source fits its images to squares of a size that a recipe can name
+    assert height == width and SMALLEST_SIDE <= height <= LARGEST_SIDE, images.size
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.data.normalisation == "imagenet" else images.mean_and_std()
     architecture = recipe.model.model_copy(update={"pretrained": False, "weights": None})
     return ModelCard(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.archives.official import CIFAR10_NAMES
+from cifarlab.images.decode import decode
 from cifarlab.images.sources import data_spec
 from cifarlab.images.tables.parquet import open_parquet, read_parquet, recognise_parquet
 
@@ -87,29 +88,27 @@ def test_jpeg_of_cifar_is_known_to_be_re_encoded(write, encode, picture, tmp_pat
     assert "re-encoded as JPEG" in found["j"].note
 
 
-def test_one_size_is_kept_and_larger_ones_follow_image_size(write, encode, picture, tmp_path: Path) -> None:
-    write(tmp_path / "s/train.parquet", [encode(picture(28, 40))] * 2, [0, 0])
+def test_n13_what_is_not_square_or_of_several_sizes_is_fitted(write, encode, picture, tmp_path: Path) -> None:
+    wide = picture(30, 40)
+    write(tmp_path / "s/train.parquet", [encode(wide)] * 2, [0, 0])
     write(tmp_path / "l/train.parquet", [encode(picture(96, 96))] * 2, [0, 0])
-    assert read_parquet(tmp_path / "s", "train").size == (28, 40)
-    assert read_parquet(tmp_path / "s", "train", data_spec("", image_size=48)).size == (28, 40)
-    assert read_parquet(tmp_path / "l", "train").size == (96, 96)
-    assert read_parquet(tmp_path / "l", "train", data_spec("", image_size=48)).size == (48, 48)
-
-
-def test_several_sizes_need_an_image_size(write, encode, picture, tmp_path: Path) -> None:
-    write(tmp_path / "train.parquet", [encode(picture(32, 32)), encode(picture(40, 48))], [0, 0])
-    with pytest.raises(DataError, match=r"row 1 has 48 x 40 pixels; the first 32 x 32\.\nSet data\.image_size"):
-        read_parquet(tmp_path, "train")
-    with pytest.raises(DataError, match=r"Set data\.image_size"):
-        read_parquet(tmp_path, "train", data_spec("", skip_bad=True))
-    assert read_parquet(tmp_path, "train", data_spec("", image_size=36)).size == (36, 36)
+    write(tmp_path / "m/train.parquet", [encode(picture(32, 32)), encode(picture(40, 48))], [0, 0])
+    assert {name: read_parquet(tmp_path / name, "train").size for name in "slm"} == {
+        "s": (32, 32),
+        "l": (64, 64),
+        "m": (32, 32),
+    }
+    wanted = data_spec("", image_size=48, fit="pad")
+    assert all(read_parquet(tmp_path / name, "train", wanted).size == (48, 48) for name in "slm")
+    images = read_parquet(tmp_path / "s", "train", wanted)
+    assert np.array_equal(images.pixels[1], decode(encode(wide), (48, 48), "pad"))
 
 
 def test_images_that_cannot_be_decoded(write, encode, picture, tmp_path: Path) -> None:
     good = [encode(picture(48, 48)) for _ in range(2)]
     cut = encode(picture(48, 48), "JPEG")[:-200]
     write(tmp_path / "train.parquet", [b"no picture", good[0], None, cut, good[1]], [0, 1, 2, 3, 4])
-    with pytest.raises(DataError, match=r"train\.parquet row 0: .*\n.*--skip-bad"):
+    with pytest.raises(DataError, match=r"train\.parquet row 0: not an image.*\n.*--skip-bad"):
         read_parquet(tmp_path, "train")
     images = read_parquet(tmp_path, "train", data_spec("", skip_bad=True))
     assert images.labels.tolist() == [1, 4] and images.size == (48, 48) and images.num_classes == 5

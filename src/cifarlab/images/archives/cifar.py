@@ -16,7 +16,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.archives.official import LAYOUTS, NUM_VALUES, SIDE, Layout
 from cifarlab.images.archives.pickles import read_pickle
 from cifarlab.images.archives.tar import read_members
-from cifarlab.images.cache import keep_decoded
+from cifarlab.images.decoded import files_state, keep
 from cifarlab.images.folders.listing import refuse_look_alikes
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
@@ -32,8 +32,12 @@ META_OPERATIONS = 20_000
 
 def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """An archive as a source; decoded once, then memory-mapped from `cache_dir`."""
+
+    def read(split: str) -> Images:
+        return keep(path, split, [], files_state([path]), lambda scratch: read_archive(path, split), cache_dir)
+
     understanding = Understanding("archive", "Its files are called like those of CIFAR's archive.", ("train", "test"))
-    return Source(path, understanding, lambda s: keep_decoded([path], [s], lambda: read_archive(path, s), cache_dir))
+    return Source(path, understanding, read)
 
 
 def open_extracted(path: Path, spec: DataSpec, cache_dir: Path) -> Source:

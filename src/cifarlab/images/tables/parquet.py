@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.archives.official import CIFAR10_NAMES, SIDE
-from cifarlab.images.cache import keep_decoded
+from cifarlab.images.decoded import files_state
 from cifarlab.images.images import Images
+from cifarlab.images.pictures import Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_texts, without_label
-from cifarlab.images.tables.encoded import Column, decode_columns, first_image
+from cifarlab.images.tables.encoded import Column, contents, first_image, names
 from cifarlab.images.tables.labels import Labels, count, match, with_labels
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
 from cifarlab.images.words import SPLITS, SplitRule, split_rule
@@ -32,6 +34,7 @@ JPEG_START = b"\xff\xd8"
 class Table:
     """A data set in parquet, understood: the images and labels of each split, and what the labels mean."""
 
+    path: Path
     images: Mapping[str, Sequence[Column]]
     labels: Mapping[str, NDArray[np.int64]]
     class_names: tuple[str, ...]
@@ -83,13 +86,7 @@ def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
 
 def _source(path: Path, found: Tables, spec: DataSpec, cache_dir: Path) -> Source:
     table = understand(path, found, spec)
-
-    def read(split: str) -> Images:
-        options = [split, spec.model_dump_json(exclude={"source", "normalisation"})]
-        files = [column.path for columns in table.images.values() for column in columns]
-        return keep_decoded(files, options, lambda: read_table(table, split, spec), cache_dir)
-
-    return Source(path, table.understanding, read)
+    return Source(path, table.understanding, lambda split: read_table(table, split, spec, cache_dir))
 
 
 def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
@@ -123,27 +120,27 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
     counts = count(class_names, codes)
     understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
     is_cifar = class_names == CIFAR10_NAMES or "fine_label" in label_columns
-    return Table({split: images[split] for split in codes}, codes, class_names, is_cifar, understanding)
+    return Table(path, {split: images[split] for split in codes}, codes, class_names, is_cifar, understanding)
 
 
-def read_table(table: Table, split: str, spec: DataSpec) -> Images:
-    """Decode one split.
-
-    Images keep their stored size; larger ones than 64 px, or of several sizes, are resized to `spec.image_size`
-    if it is given. With `spec.skip_bad`, images that cannot be decoded are left out and listed. Raises DataError
-    for damaged images, and for images of several sizes without `spec.image_size`.
-    """
-    images, labels = table.images[split], table.labels[split]
-    pixels, bad = decode_columns(images, len(labels), spec.image_size, spec.skip_bad)
-    lossy = table.is_cifar and pixels.shape[2:] == (SIDE, SIDE) and first_image(images).startswith(JPEG_START)
-    return Images(
-        np.delete(pixels, list(bad), axis=0) if bad else pixels,
-        np.delete(labels, list(bad)) if bad else labels,
-        table.class_names,
-        original=False if lossy else None,
-        note=RE_ENCODED if lossy else "decoded from parquet",
-        skipped=tuple(bad.values()),
+def read_table(table: Table, split: str, spec: DataSpec, cache_dir: Path | None = None) -> Images:
+    """Decode one split, or map what `cache_dir` holds of it; raises what `pictures.load` raises."""
+    columns, labels = table.images[split], table.labels[split]
+    sampled = next(iter(table.images))
+    step = sample_step(len(table.labels[sampled]))
+    pictures = Pictures(
+        source=table.path,
+        split=split,
+        names=list(names(columns)),
+        labels=labels,
+        class_names=table.class_names,
+        contents=lambda: contents(columns),
+        sample=lambda: islice(contents(table.images[sampled]), 0, None, step),
+        state=files_state(column.path for column in columns),
     )
+    images = load(pictures, spec, cache_dir)
+    lossy = table.is_cifar and images.size == (SIDE, SIDE) and first_image(columns).startswith(JPEG_START)
+    return images.with_origin(False, RE_ENCODED) if lossy else images
 
 
 def _split_rule(spec: DataSpec) -> SplitRule:

@@ -1,0 +1,238 @@
+"""Decoded images kept on disk, so that only the first start pays for decoding.
+
+For each split of a source and each way to decode it there is a card, and for each different result one file of raw
+pixels, which is named after the fingerprint and memory-mapped: however often and in whichever format the same images
+are read, their pixels lie there once. A card belongs to files of a certain size and date, and is believed only when the
+fingerprint agrees; otherwise the images are made anew, and what was there goes.
+
+    <cache>/decoded/<key>-<fingerprint>.card    everything but the pixels, as JSON after a line with its hash
+    <cache>/decoded/<fingerprint>.u8            uint8 (N, 3, H, W)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifarlab.console import log, printable
+from cifarlab.errors import MachineError, cause
+from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, write_atomic
+from cifarlab.images.images import Images
+
+FORMAT = 2
+"""Version of the files written here; what has another is made anew."""
+
+Make = Callable[[Path | None], Images]
+"""Reads and decodes; may put the pixels into the file at this path on the way, which is None where none can be kept."""
+
+
+def keep(
+    source: Path,
+    split: str,
+    options: Sequence[str | int | bool | None],
+    state: str,
+    make: Make,
+    cache_dir: Path | None,
+) -> Images:
+    """What `make` makes of a split of `source` with `options`: from the cache when it is there, else made and kept.
+
+    state: changes when the files that are read do. The pixels may be memory-mapped, copy on write. Where nothing can be
+    written, a warning says so and nothing is kept. Raises whatever `make` raises.
+    """
+    if cache_dir is None:
+        return make(None)
+    folder, place = cache_dir / "decoded", os.path.realpath(source)
+    key = hashlib.sha256(json.dumps([place, split, *options]).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    if (images := _load(folder, key, state)) is not None:
+        return images
+    if (obstacle := _obstacle(folder)) is not None:
+        log.warning("Decoded images cannot be kept in %s (%s): the next start decodes them again.", folder, obstacle)
+        return make(None)
+    with lock(folder / f"{key}.lock", wait=True):
+        if (images := _load(folder, key, state)) is not None:  # another process was first
+            return images
+        for leftover in folder.glob(f"{TEMPORARY_PREFIX}*-{key}*"):  # of a process that was killed: we hold its lock
+            leftover.unlink(missing_ok=True)
+        scratch = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{key}.u8"
+        try:
+            made = make(scratch)
+            _store(folder, key, {"source": place, "split": split, "state": state}, made, scratch)
+        except _NotKeptError as error:
+            log.warning("Decoded images are not kept, so the next start decodes them again. %s", error)
+        finally:
+            scratch.unlink(missing_ok=True)
+    return made
+
+
+def files_state(files: Iterable[Path]) -> str:
+    """A text that changes when one of the files does."""
+    status = [(str(file), file.stat()) for file in files]
+    return digest(f"{name}\0{each.st_size} {each.st_mtime_ns}" for name, each in status)
+
+
+def digest(texts: Iterable[str]) -> str:
+    """One short text for many."""
+    found = hashlib.sha256()
+    for text in texts:
+        found.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return found.hexdigest()
+
+
+# What is kept, for whoever wants to see it or get rid of it
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A decoded split in the cache."""
+
+    card: Path
+    source: str
+    split: str
+    num_images: int
+    side: int
+    pixels: Path
+    size_bytes: int
+    last_used: float
+    """Seconds since 1970."""
+
+    @property
+    def days_unused(self) -> float:
+        """Since it was last read."""
+        return (time.time() - self.last_used) / 86400
+
+
+def list_kept(cache_dir: Path) -> list[Kept]:
+    """Everything that is kept, by source and split; cards that cannot be read are left out."""
+    found = []
+    for file in (cache_dir / "decoded").glob("*-*.card"):
+        try:
+            card, pixels = _read_card(file), _pixels_file(file)
+            status = file.stat(), pixels.stat()
+            shape = card["images"]["pixels"]
+            found.append(
+                Kept(
+                    *(file, printable(card["source"]), card["split"], shape[0], shape[2]),
+                    *(pixels, status[1].st_size, status[0].st_mtime),
+                )
+            )
+        except (OSError, ValueError, LookupError) as error:
+            log.debug("Not listed: %s: %s", file, error)
+    return sorted(found, key=lambda kept: (kept.source, kept.split, kept.side))
+
+
+def remove(chosen: Iterable[Kept]) -> None:
+    """Delete decoded splits; a process that has their pixels mapped keeps them.
+
+    Raises MachineError where the system keeps a file that is in use, as Windows does.
+    """
+    folders = set()
+    for kept in chosen:
+        folders.add(kept.card.parent)
+        with machine_errors(kept.card):
+            kept.card.unlink(missing_ok=True)
+            kept.card.with_name(f"{kept.card.name.partition('-')[0]}.lock").unlink(missing_ok=True)
+    for folder in folders:
+        _remove_unused(folder)
+
+
+def _store(folder: Path, key: str, card: dict[str, str], images: Images, scratch: Path) -> None:
+    """Write the pixels, unless they are in `scratch` already, and the card."""
+    try:
+        if not scratch.exists():
+            with machine_errors(folder):
+                images.pixels.tofile(scratch)
+        described = {field.name: getattr(images, field.name) for field in fields(images)}
+        described |= {"pixels": images.pixels.shape, "labels": images.labels.tolist()}
+        text = json.dumps({"format": FORMAT, **card, "images": described})
+        file = folder / f"{key}-{images.fingerprint}.card"
+        outdated = set(folder.glob(f"{key}-*.card")) - {file}
+        # the card first: pixels without one count as unused, and another process may be clearing up
+        write_atomic(file, f"{digest([text])}\n{text}")
+        with machine_errors(folder):
+            scratch.replace(_pixels_file(file))
+            for path in outdated:
+                path.unlink(missing_ok=True)
+        _remove_unused(folder)
+    except MachineError as error:
+        raise _NotKeptError(str(error).splitlines()[0]) from error
+
+
+class _NotKeptError(Exception):
+    """The images are there, but not in the cache."""
+
+
+def _load(folder: Path, key: str, state: str) -> Images | None:
+    """Map what was made before; None when there is nothing, or nothing that can be believed."""
+    for file in folder.glob(f"{key}-*.card"):
+        try:
+            card = _read_card(file)
+            if card["format"] != FORMAT or card["state"] != state:
+                continue
+            images = _mapped(_pixels_file(file), card["images"])
+            if images.fingerprint == file.stem.partition("-")[2]:
+                _mark_used(file)
+                return images
+            problem = "the fingerprint is wrong"
+        except FileNotFoundError:
+            continue  # another process is about to put its pixels there, or has just removed them
+        except (OSError, ValueError) as error:
+            problem = cause(error)
+        log.warning("The decoded images in %s are damaged (%s): making them anew.", file, problem)
+    return None
+
+
+def _read_card(file: Path) -> dict[str, Any]:
+    check, _, text = file.read_text("utf-8").partition("\n")
+    if check != digest([text]):
+        raise ValueError("its hash is wrong")
+    card: dict[str, Any] = json.loads(text)
+    return card
+
+
+def _mapped(file: Path, described: dict[str, Any]) -> Images:
+    """The images that a card describes, with their pixels in `file`."""
+    facts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in described.items()
+    }
+    shape, labels = facts.pop("pixels"), np.array(facts.pop("labels"), np.int64)
+    # copy on write instead of read-only: torch warns of arrays that cannot be written
+    return Images(np.memmap(file, np.uint8, "c", shape=shape), labels, **facts)
+
+
+def _pixels_file(card: Path) -> Path:
+    return card.with_name(f"{card.stem.partition('-')[2]}.u8")
+
+
+def _mark_used(card: Path) -> None:
+    try:
+        os.utime(card)
+    except OSError as error:  # somebody else's cache, which is read all the same
+        log.debug("Cannot mark %s as used: %s", card, error)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Delete pixels that no card names; whoever has them mapped keeps them."""
+    used = {_pixels_file(card) for card in folder.glob("*-*.card")}
+    with machine_errors(folder):
+        for file in folder.glob("*.u8"):
+            if file not in used and not file.name.startswith(TEMPORARY_PREFIX):
+                file.unlink(missing_ok=True)
+
+
+def _obstacle(folder: Path) -> str | None:
+    """Say why nothing can be written in a folder, or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return cause(error).lower()

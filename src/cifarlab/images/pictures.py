@@ -1,0 +1,233 @@
+"""Encoded pictures of one split -> Images: the one way for folders, lists, tables and archives of pictures.
+
+Single pictures are decoded by `decode`, and the result is kept by `decoded`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.console import printable, progress, some
+from cifarlab.errors import DataError, MachineError
+from cifarlab.files import machine_errors
+from cifarlab.images.decode import RULE, Decoded, decode_with_origin, fit_pixels, stored_size
+from cifarlab.images.decoded import digest, keep
+from cifarlab.images.images import Images
+from cifarlab.recipe import WHITE_LEVEL, DataSpec, Fit
+
+KEPT_SIDES = range(28, 65)
+"""Sides in pixels that square images keep when all have the same: the device resizes small ones faster."""
+
+CUT_WORTH_A_WORD = 0.1
+"""Share of the area of typical images; what cropping cuts off beyond it is said."""
+
+_RUN = 64
+"""Pictures that one thread decodes in a row: single small ones would change threads more than they decode."""
+
+Content = Callable[[], bytes]
+"""Reads one encoded picture; raises DataError, with the reason as a phrase, for one that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of one split, still encoded.
+
+    source: where they are, for messages. names: of each picture. labels: int64 (N,). contents: each picture in order.
+    sample: every `sample_step`-th picture of train, which decide the size of all. state: changes when the files do
+    (`decoded.files_state`).
+    """
+
+    source: Path
+    split: str
+    names: Sequence[str]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    contents: Callable[[], Iterable[Content]]
+    sample: Callable[[], Iterable[Content]]
+    state: str
+
+
+def sample_step(num_pictures: int) -> int:
+    """How far apart pictures are that are looked at before all are decoded: enough for some hundred of them."""
+    return max(1, num_pictures // 100)
+
+
+def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
+    """Decode pictures to one size, or map what the cache holds of them.
+
+    The size: pictures that are all square and of one size in KEPT_SIDES keep it. Others are brought to
+    `spec.image_size`, or without one to 32 px where their median shorter side is at most 64 px, else to 64 px.
+
+    Raises DataError for pictures that cannot be read, unless `spec.skip_bad` allows to leave them out, and MachineError
+    when the disk is full.
+    """
+
+    def make(scratch: Path | None) -> Images:
+        return _decode(pictures, _side(pictures.sample(), spec.image_size), spec, scratch)
+
+    # labels may come from another file than the pictures
+    state = digest([pictures.state, *pictures.names, *pictures.class_names, pictures.labels.tobytes().hex()])
+    options = [RULE, spec.image_size, spec.fit, spec.white_level]
+    images = keep(pictures.source, pictures.split, options, state, make, cache_dir)
+    if images.skipped and not (spec.skip_bad and len(images)):
+        raise DataError(
+            f"{len(images.skipped)} of {len(pictures.names)} {pictures.split} pictures in {pictures.source} "
+            f"cannot be read:\n{some(images.skipped)}.\n"
+            "Repair or remove them, or leave them out with data.skip_bad = true (--skip-bad)."
+        )
+    return images
+
+
+def fit_images(images: Images, side: int, fit: Fit) -> Images:
+    """Decoded images, brought to another size by the rule for encoded ones; those that have it stay as they are."""
+    if images.size == (side, side):
+        return images
+    pixels = np.empty((len(images), 3, side, side), np.uint8)
+    for index, image in enumerate(images.pixels):
+        pixels[index] = fit_pixels(image, (side, side), fit)
+    return replace(images, pixels=pixels)
+
+
+def _side(sample: Iterable[Content], wanted: int | None) -> int:
+    sizes = []
+    for content in sample:
+        with suppress(DataError):  # said when its turn comes to be decoded
+            sizes.append(stored_size(content()))
+    if len(set(sizes)) == 1:
+        height, width = sizes[0]
+        if height == width and height in KEPT_SIDES:
+            return height
+    return wanted or (32 if not sizes or statistics.median(map(min, sizes)) <= 64 else 64)
+
+
+def _decode(pictures: Pictures, side: int, spec: DataSpec, scratch: Path | None) -> Images:
+    """Decode all pictures, through the file `scratch` where there is one: the pixels need not fit into memory."""
+    tally, shape = _Tally(), (len(pictures.names), 3, side, side)
+    rows = tally.good_rows(pictures, side, spec)
+    pixels: NDArray[np.uint8]
+    if scratch is None:
+        pixels = np.empty(shape, np.uint8)
+        for index, row in enumerate(rows):
+            pixels[index] = row
+        pixels = pixels[: tally.num_images]
+    else:
+        _check_space(scratch.parent, len(pictures.names) * 3 * side**2)
+        with machine_errors(scratch.parent), scratch.open("wb") as file:
+            file.writelines(row.data for row in rows)
+        shape = (tally.num_images, *shape[1:])
+        # a map of an empty file is not possible
+        pixels = np.memmap(scratch, np.uint8, "c", shape=shape) if tally.num_images else np.empty(shape, np.uint8)
+    good = np.ones(len(pictures.names), bool)
+    good[list(tally.bad)] = False
+    return Images(
+        pixels,
+        pictures.labels[good],
+        pictures.class_names,
+        note=tally.note(pictures.source, side),
+        skipped=tuple(f"{printable(pictures.names[index])}: {reason}" for index, reason in tally.bad.items()),
+        names=tuple(name for name, is_good in zip(pictures.names, good, strict=True) if is_good),
+        warnings=tuple(tally.warnings(spec)),
+    )
+
+
+@dataclass
+class _Tally:
+    """What the pictures of a split turned out to be, counted while they are decoded."""
+
+    num_images: int = 0
+    modes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    brightest_grey: int = 0
+    brightest_colour: int = 0
+    bad: dict[int, str] = field(default_factory=dict)
+
+    def good_rows(self, pictures: Pictures, side: int, spec: DataSpec) -> Iterator[NDArray[np.uint8]]:
+        """Yield uint8 (3, side, side) of each picture that can be read, in order."""
+
+        def decode(content: Content) -> Decoded | str:
+            try:
+                return decode_with_origin(content(), (side, side), spec.fit, spec.white_level)
+            except DataError as error:
+                return str(error)
+
+        with progress(f"Decoding {pictures.split}", len(pictures.names), "images") as advance:
+            for run in _in_order(decode, pictures.contents()):
+                for result in run:
+                    if isinstance(result, str):
+                        self.bad[self.num_images + len(self.bad)] = result
+                    else:
+                        self._count(result)
+                        yield result.pixels
+                advance(len(run))
+
+    def _count(self, image: Decoded) -> None:
+        self.num_images += 1
+        self.modes[image.mode] += 1
+        self.sizes[image.stored_size] += 1
+        if image.mode.startswith("I"):
+            self.brightest_grey = max(self.brightest_grey, image.brightest or 0)
+        else:
+            self.brightest_colour = max(self.brightest_colour, image.brightest or 0)
+
+    def note(self, source: Path, side: int) -> str:
+        modes = ", ".join(f"{count} {mode}" for mode, count in self.modes.most_common())
+        sizes = [f"{width} x {height} px" for height, width in self.sizes]
+        stored = sizes[0] if len(sizes) == 1 else "several sizes"
+        return f"from {printable(str(source))}, stored as {modes}, {stored}; decoded to RGB, {side} px"
+
+    def warnings(self, spec: DataSpec) -> Iterator[str]:
+        """Say where decoding loses what its user may not expect to lose."""
+        cuts = sorted(1 - min(size) / max(size) for size in self.sizes.elements())
+        if spec.fit == "crop" and cuts and (cut := cuts[len(cuts) // 2]) > CUT_WORTH_A_WORD:
+            height, width = self.sizes.most_common(1)[0][0]
+            yield (
+                f"Cropping to the centre cuts {cut:.0%} off a typical image (most often {width} x {height} px): "
+                'data.fit = "pad" or "stretch" (--fit) keeps the whole.'
+            )
+        if self.brightest_grey > spec.white_level:
+            yield f"Values up to {self.brightest_grey:,} are above data.white_level = {spec.white_level:,}: white, too."
+        for kind, brightest in (("grey", self.brightest_grey), ("colour", self.brightest_colour)):
+            bits = brightest.bit_length()
+            if 0 < bits < 16 and (kind == "colour" or spec.white_level == WHITE_LEVEL):
+                levels = brightest * 255 // WHITE_LEVEL + 1
+                remedy = f"set data.white_level = {2**bits - 1}" if kind == "grey" else "convert them to 8 bits"
+                yield (
+                    f"The highest value in the {kind} images of 16 bits is {brightest:,} of {WHITE_LEVEL:,}: "
+                    f"they are read as nearly black, with {levels} levels left. If they hold {bits} bits, {remedy}."
+                )
+
+
+def _in_order(decode: Callable[[Content], Decoded | str], contents: Iterable[Content]) -> Iterator[list[Decoded | str]]:
+    """Decode on all cores and yield the results in order, a run at a time, holding few of them."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[Future[list[Decoded | str]]] = deque()
+    remaining = iter(contents)
+    with ThreadPoolExecutor(threads) as pool:
+        while run := list(islice(remaining, _RUN)):
+            waiting.append(pool.submit(lambda run: [decode(content) for content in run], run))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _check_space(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise MachineError(
+            f"Decoded images need {needed_bytes / 1e6:.0f} MB in {folder}.\n"
+            f"There, {free_bytes / 1e6:.0f} MB are free. "
+            "Free some space, or choose a smaller image size."
+        )
