@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.kernels import library
@@ -40,13 +41,13 @@ class Runtime:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the network's arithmetic; weights stay in float32."""
+        """Of the network's arithmetic; weights stay in torch's default type, float32."""
         return DTYPES[self.precision]
 
     @property
     def product_dtype(self) -> torch.dtype:
         """Of matrix products outside the network that need range, not digits: bf16 where it is fast, never fp16."""
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return torch.bfloat16 if self.precision == "bf16" else torch.get_default_dtype()
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -134,6 +135,11 @@ def num_cores() -> int:
 def generator(device: torch.device, *key: int) -> torch.Generator:
     """A generator whose stream depends on `key` alone, so that resuming needs no generator state."""
     return torch.Generator(device).manual_seed(mix_key(*key))
+
+
+def uniform(stream: torch.Generator, *shape: int, device: torch.device) -> Tensor:
+    """Random numbers in [0, 1), the same for every type that torch may make its tensors in: 24 bits, as float32 has."""
+    return torch.rand(shape, generator=stream, device=device, dtype=torch.float32).to(torch.get_default_dtype())
 
 
 def seed_network(device: torch.device, *key: int) -> None:

@@ -103,6 +103,21 @@ def test_an_image_is_changed_alike_whatever_stands_beside_it(place, seed):
     )
 
 
+@pytest.mark.parametrize("spec", EVERY_METHOD)
+def test_n71_float64_changes_the_images_as_float32_does(spec):
+    """All but single pixels: where a rotated one lies midway between two, rounding decides which is read."""
+    pixels = noise(16)
+    coarse = run(pixels, spec)
+    torch.set_default_dtype(torch.float64)
+    try:
+        fine = run(pixels, spec)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert fine.dtype == (torch.float64 if coarse.is_floating_point() else torch.uint8)
+    different = (fine.double() - coarse.double()).abs() > (1e-5 if coarse.is_floating_point() else 0)
+    assert different.float().mean() < 1e-4
+
+
 def test_switching_a_method_on_leaves_the_choices_of_the_others():
     pixels = noise(64)
     cropped = run(pixels, AugmentationSpec(crop_padding=4))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cifarlab import runtime
 from cifarlab.batches import colour, geometry, policy
 from cifarlab.recipe import AugmentationSpec
 
@@ -36,7 +37,7 @@ class Draw(NamedTuple):
 
 def draw(n: int, generator: torch.Generator, device: torch.device) -> Draw:
     """Draw for `n` images; a field has shape (N,), or (rows, N) where the method has several decisions."""
-    uniform = torch.rand((20, n), generator=generator, device=device)
+    uniform = runtime.uniform(generator, 20, n, device=device)
     return Draw(
         crop=uniform[0:2],
         flip=uniform[2],
@@ -66,7 +67,7 @@ def augment(
 
     pixels: uint8 (N, 3, H, W). indices: int64 (N,), positions in the data set: with the epoch and the seed
     they decide alternating flips; the generator, of the pixels' device, decides everything else. mean: colour
-    of erased boxes, in 0..1. Returns uint8, or float32 in 0..1 where the last change was one of colour or an
+    of erased boxes, in 0..1. Returns uint8, or floats in 0..1 where the last change was one of colour or an
     erased box.
     """
     chance = draw(len(pixels), generator, pixels.device)
@@ -85,7 +86,7 @@ def normalise(
 ) -> Tensor:
     """Subtract the mean and divide by the deviation of each channel.
 
-    images: uint8, or float in 0..1, (N, C, H, W); mean and std: float32 (C,), for 0..1. Returns float32.
+    images: uint8, or float in 0..1, (N, C, H, W); mean and std: float (C,), for 0..1; the result has their type.
     """
     unit = 1.0 if images.is_floating_point() else 255.0
     centred = torch.sub(images, (mean * unit).view(-1, 1, 1))

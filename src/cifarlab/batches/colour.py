@@ -15,8 +15,8 @@ GREY = (0.2989, 0.587, 0.114)
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Turn uint8 into float32 in 0..1; floats are returned as they are."""
-    return images if images.is_floating_point() else images.to(torch.float32).div_(255)
+    """Turn uint8 into floats in 0..1; floats are returned as they are."""
+    return images if images.is_floating_point() else images.to(torch.get_default_dtype()).div_(255)
 
 
 def to_bytes(images: Tensor) -> Tensor:

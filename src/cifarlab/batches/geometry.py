@@ -30,7 +30,7 @@ class Source:
     """Where in the image each pixel of the result is read.
 
     Methods prepend an operation: the last operation on the image comes first in a chain, and `read` ends it.
-    rows, columns: float32, whole numbers, broadcast to (N, H, W). inside: bool, likewise; where it is False
+    rows, columns: floats, whole numbers, broadcast to (N, H, W). inside: bool, likewise; where it is False
     the result is 0; None means everywhere True.
     """
 
@@ -44,8 +44,8 @@ class Source:
     def identity(cls, images: Tensor) -> Source:
         """Read each pixel of `images` (N, C, H, W) where it is."""
         height, width = images.shape[2:]
-        rows = torch.arange(height, dtype=torch.float32, device=images.device).view(1, height, 1)
-        columns = torch.arange(width, dtype=torch.float32, device=images.device).view(1, 1, width)
+        rows = torch.arange(height, dtype=torch.get_default_dtype(), device=images.device).view(1, height, 1)
+        columns = torch.arange(width, dtype=torch.get_default_dtype(), device=images.device).view(1, 1, width)
         return cls(height, width, rows, columns)
 
     def shift(self, rows: Tensor, columns: Tensor) -> Source:
@@ -54,7 +54,7 @@ class Source:
 
     def mirror(self, mask: Tensor) -> Source:
         """Read from right to left where `mask` (N,) is True."""
-        flipped = mask.to(torch.float32).view(-1, 1, 1)
+        flipped = mask.to(self.columns.dtype).view(-1, 1, 1)
         sign, offset = 1 - 2 * flipped, (self.width - 1) * flipped
         return replace(self, columns=self.columns * sign + offset)
 

@@ -56,12 +56,12 @@ def trivial_augment(images: Tensor, operations: Tensor, strengths: Tensor, signs
 
 
 def trivial_draw(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn (3, N) numbers in [0, 1) into operations, strengths and signs, each float32 (N,)."""
+    """Turn (3, N) numbers in [0, 1) into operations, strengths and signs, each (N,)."""
     operation, strength, sign = uniform
     return (
         (operation * len(OPERATIONS)).floor(),
         (strength * NUM_STRENGTHS).floor(),
-        1 - 2 * (sign < 0.5).float(),
+        1 - 2 * (sign < 0.5).to(sign.dtype),
     )
 
 
@@ -86,7 +86,7 @@ def _move(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs:
 def _map_levels(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs: Tensor) -> Tensor:
     """Send each level of each image through a chain of tables, all but one of which change nothing."""
     flat = images.flatten(2).long()
-    levels = torch.arange(256, dtype=torch.float32, device=images.device).view(1, 1, 256)
+    levels = torch.arange(256, dtype=strengths.dtype, device=images.device).view(1, 1, 256)
     levels = _stretch_around(images, levels, drawn, _scaled(strengths, STRONGEST_FACTOR) * signs)
     levels = _posterise(levels, strengths * drawn["posterise"])
     levels = _solarise(levels, (_scaled(strengths, 0, start=1) * 255).masked_fill(~drawn["solarise"], 256))
@@ -98,7 +98,7 @@ def _map_levels(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, 
 def _stretch_around(images: Tensor, levels: Tensor, drawn: Mapping[str, Tensor], change: Tensor) -> Tensor:
     """Brightness scales the distance from black, contrast that from the mean grey, by 1 + `change`."""
     change = _each(change * (drawn["brightness"] | drawn["contrast"]))
-    mean = grey(images.float()).floor_().mean((2, 3)) * drawn["contrast"].view(-1, 1)
+    mean = grey(images.to(change.dtype)).floor_().mean((2, 3)) * drawn["contrast"].view(-1, 1)
     return (levels * (1 + change) - mean.view(-1, 1, 1) * change).clamp_(0, 255).floor_()
 
 
@@ -116,7 +116,7 @@ def _solarise(levels: Tensor, threshold: Tensor) -> Tensor:
 
 def _autocontrast(images: Tensor, levels: Tensor) -> Tensor:
     """Stretch the levels of each channel to 0..255; a channel of one level stays as it is."""
-    low, high = (bound.float().unsqueeze(-1) for bound in (images.amin((2, 3)), images.amax((2, 3))))
+    low, high = (bound.to(levels.dtype).unsqueeze(-1) for bound in (images.amin((2, 3)), images.amax((2, 3))))
     scale = ((high - low) * (1 / 255)).masked_fill_(high == low, 1)
     return ((levels - low.masked_fill(high == low, 0)) / scale).clamp_(0, 255).floor_()
 
@@ -137,7 +137,7 @@ def _equalise(flat: Tensor) -> Tensor:
 def _blend(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, signs: Tensor) -> Tensor:
     """Scale the distance from the grey or the blurred image by 1 + a signed share."""
     change = _scaled(strengths, STRONGEST_FACTOR) * signs * (drawn["saturation"] | drawn["sharpness"])
-    pixels = images.float()
+    pixels = images.to(change.dtype)
     degenerate = torch.where(drawn["sharpness"].view(-1, 1, 1, 1), _blurred(images), grey(pixels).floor_())
     # in this form a pixel that equals its degenerate stays exactly what it is, in spite of rounding
     return pixels.addcmul_(pixels - degenerate, change.view(-1, 1, 1, 1)).clamp_(0, 255).to(torch.uint8)

@@ -21,7 +21,7 @@ def resize(images: Tensor, size: int) -> Tensor:
         return images
     # autocast would round the products to bf16
     if size < images.shape[-1] and images.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        rows, columns = (_shrinking(length, size) for length in images.shape[-2:])
+        rows, columns = (_shrinking(length, size, images.dtype) for length in images.shape[-2:])
         return rows @ images.contiguous() @ columns.T
     return _interpolate(images, size, size)
 
@@ -32,10 +32,10 @@ def _interpolate(images: Tensor, height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _shrinking(length: int, size: int) -> Tensor:
+def _shrinking(length: int, size: int, dtype: torch.dtype) -> Tensor:
     """The weights (size, length) of all pixels of a line for each new one: what becomes of the unit vectors."""
     with torch.inference_mode(False):  # kept for all that may come
-        return _interpolate(torch.eye(length)[None, None], size, length)[0, 0]
+        return _interpolate(torch.eye(length, dtype=dtype)[None, None], size, length)[0, 0]
 
 
 def to_network_input(

@@ -157,7 +157,7 @@ def patch_covariance(images: Tensor, patch: int) -> Tensor:
     values = images.shape[1] * patch**2
     total = torch.zeros(values, values, dtype=torch.float64)
     num_windows = 0
-    for chunk in torch.split(images.float(), 256):  # 256 images of 32 px unfold to 12 MB
+    for chunk in torch.split(images, 256):  # 256 images of 32 px unfold to 12 MB
         windows = F.unfold(chunk, patch).transpose(1, 2).reshape(-1, values)
         total += (windows.T @ windows).cpu().double()
         num_windows += len(windows)

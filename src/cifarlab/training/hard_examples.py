@@ -18,7 +18,7 @@ from cifarlab.duration import exact
 class HardExamples:
     """Remembers the loss of every training image, and which images are drawn.
 
-    losses (N,) float32, infinite for an image that was never seen; drawn: positions, at first all.
+    losses (N,), infinite for an image that was never seen; drawn: positions, at first all.
     """
 
     def __init__(self, num_images: int, share: float, at_least: int, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class HardExamples:
 
     def note(self, positions: Tensor, losses: Tensor) -> None:
         """Take in the losses of one batch, in which no image comes twice."""
-        self.losses[positions] = losses.float()
+        self.losses[positions] = losses
 
     def choose(self) -> None:
         """From now on draw the images with the highest losses; of equals the earlier ones."""

@@ -85,7 +85,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Make each filter bank (channels_out, ...) an orthogonal matrix (channels_out, rest), those of one shape at once.
 
-    Returns float32 of the same shapes, in the same order. Channels come last in a row of the matrices, as they do in
+    Returns the same shapes and types, in the same order. Channels come last in a row of the matrices, as they do in
     memory: the order of the columns does not matter to the result, but saves copies.
     """
     found = list(filters)
@@ -98,23 +98,24 @@ def orthogonal_filters(filters: list[Tensor], dtype: torch.dtype) -> list[Tensor
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Replace the singular values of float32 matrices (N, rows, columns) by values near 1 (0.5 to 1.2).
+    """Replace the singular values of matrices (N, rows, columns) by values near 1 (0.5 to 1.2).
 
-    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough. A matrix of zeros stays one.
+    A Newton-Schulz iteration in `dtype`, for which bf16 is exact enough; the result has the type of the matrices. A
+    matrix of zeros stays one.
     """
     found, scale = _iterate(matrices.to(dtype))
     return found.to(matrices.dtype) * scale
 
 
 def _iterate(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """The iteration's result but for a factor each (N, 1, 1), in float32.
+    """The iteration's result but for a factor each (N, 1, 1), in torch's default type.
 
     All steps multiply x from the left by a polynomial of x xᵀ, so they are collected in one small square matrix and
     applied to x once; the trace of x xᵀ is the square of the norm that x has to be divided by.
     """
     x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     square = x @ x.mT
-    scale = 1 / (square.diagonal(dim1=1, dim2=2).float().sum(1).sqrt() + EPS)[:, None, None]
+    scale = 1 / (square.diagonal(dim1=1, dim2=2).to(torch.get_default_dtype()).sum(1).sqrt() + EPS)[:, None, None]
     square = (square * scale**2).to(x.dtype)
     polynomial = collected = _polynomial(square)
     for _ in range(ITERATIONS - 1):

@@ -61,7 +61,7 @@ class Step:
         runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
-        logits = logits.float()
+        logits = logits.to(torch.get_default_dtype())
         loss = self.loss(logits, targets)
         self.update(loss)
         logits = logits.detach()

@@ -255,10 +255,10 @@ def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tenso
     if wanted == "balanced":
         present = np.maximum(images.counts, 1)
         values = np.where(images.counts > 0, len(images) / (images.num_classes * present), 0.0)
-        return torch.tensor(values, dtype=torch.float32, device=device)
+        return torch.tensor(values, dtype=torch.get_default_dtype(), device=device)
     if len(wanted) != images.num_classes:
         raise RecipeError(f"training.class_weights has {len(wanted)} values for {images.num_classes} classes.")
-    return torch.tensor(wanted, dtype=torch.float32, device=device)
+    return torch.tensor(wanted, dtype=torch.get_default_dtype(), device=device)
 
 
 def restore(run: Run, state: State, total_steps: int) -> None:
