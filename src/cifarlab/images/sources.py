@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from cifarlab.images.archives.cifar import open_archive, recognise_cifar
 from cifarlab.images.archives.download import download
 from cifarlab.images.archives.official import DATASETS, LAYOUTS
 from cifarlab.images.folders.read import open_csv, recognise_folder, recognise_lists
+from cifarlab.images.folders.scan import litter
+from cifarlab.images.folders.unpack import first_names, unpack
 from cifarlab.images.images import Images
 from cifarlab.images.sample import open_sample
 from cifarlab.images.source import Source
@@ -26,7 +29,7 @@ from cifarlab.images.tables.idx import open_idx, recognise_idx
 from cifarlab.images.tables.named_arrays import open_npz, recognise_npy
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.tables.svhn import open_mat, recognise_svhn
-from cifarlab.images.words import SPLITS
+from cifarlab.images.words import SPLITS, split_of
 from cifarlab.recipe import DataSpec
 
 NAMES = ("sample", *DATASETS)
@@ -36,9 +39,47 @@ DATA_VARIABLE = "CIFARLAB_DATA"
 Opener = Callable[[Path, DataSpec, Path], Source]
 """Understands a path as the options say, reading no pixels; the last argument is the cache folder."""
 
+
+def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
+    """A zip or tar archive: one of CIFAR's own, or a folder in any layout, which is unpacked once."""
+    if any(name.startswith(f"{layout.folder}/") for name in first_names(path) for layout in LAYOUTS):
+        return open_archive(path, spec, cache_dir)
+    folder, left_out = unpack(path, cache_dir)
+    with _called(path, folder):
+        found = recognise(folder, spec)
+        if found is None:
+            raise DataError(f"{folder} holds no pictures in a layout that cifarlab reads.")
+
+    def read(split: str) -> Images:
+        with _called(path, folder):
+            images = found.read(split)
+        return replace(images, note=images.note.replace(str(folder), str(path)))
+
+    understanding = replace(
+        found.understanding,
+        rule=f"{found.understanding.rule} (Unpacked from the archive.)",
+        left_out={**left_out, **found.understanding.left_out},
+        settled={**found.understanding.settled, "source": str(path.absolute())},
+    )
+    return Source(path, understanding, read)
+
+
+@contextmanager
+def _called(path: Path, folder: Path) -> Iterator[None]:
+    """Errors name the archive, not the folder in the cache that it was unpacked to."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(str(error).replace(str(folder), str(path))) from error
+
+
 FILES: dict[str, Opener] = {
-    ".tar.gz": open_archive,
-    ".tgz": open_archive,
+    ".tar.gz": open_packed,
+    ".tgz": open_packed,
+    ".tar": open_packed,
+    ".tar.bz2": open_packed,
+    ".tar.xz": open_packed,
+    ".zip": open_packed,
     ".parquet": open_parquet,
     ".npz": open_npz,
     ".npy": open_npy,
@@ -64,7 +105,10 @@ FOLDERS: tuple[Recogniser, ...] = (
     recognise_lists,
     recognise_folder,
 )
-"""Who reads a folder: the first that knows its content. Original pixels win over re-encoded ones."""
+"""Who reads a folder: the first that knows its content. Original pixels win over re-encoded ones.
+
+The last takes any folder with pictures; the others look into folders that wrap a data set, too.
+"""
 
 
 def load_images(
@@ -136,7 +180,7 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
             "It reads the CIFAR archives and their folders, folders of pictures (<class>/*.png, train/<class>/*.png), "
             "lists of pictures (CSV, ...), parquet, npz, npy, IDX, SVHN's .mat and CIFAR-10-C."
         )
-    settled = {"source": str(path.absolute()), **found.understanding.settled}
+    settled = {"source": str(found.path.absolute()), **found.understanding.settled}
     return replace(found, understanding=replace(found.understanding, settled=settled))
 
 
@@ -167,8 +211,18 @@ def recognise(path: Path, spec: DataSpec) -> Source | None:
         return opener(path, spec, cache_dir()) if opener else None
     if not os.access(path, os.R_OK | os.X_OK):
         raise DataError(f"Cannot list {printable(str(path))}: permission denied.")
-    found = (look(path, spec, cache_dir()) for look in FOLDERS)
-    return next((source for source in found if source is not None), None)
+    *by_files, by_pictures = FOLDERS
+    found = (look(folder, spec, cache_dir()) for folder in _and_inside(path) for look in by_files)
+    return next((source for source in found if source is not None), None) or by_pictures(path, spec, cache_dir())
+
+
+def _and_inside(path: Path) -> Iterator[Path]:
+    """A folder, and the folders that it only wraps: archives often unpack to a folder inside another."""
+    yield path
+    with os.scandir(path) as entries:
+        folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False) and not litter(entry.name)]
+    if len(folders) == 1 and split_of(folders[0].name) is None:
+        yield from _and_inside(folders[0])
 
 
 def cache_dir() -> Path:

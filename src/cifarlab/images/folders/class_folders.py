@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.scan import Folder
+from cifarlab.images.words import split_of
 from cifarlab.recipe import DataSpec
 
 IMAGE_FOLDERS = frozenset(
@@ -19,6 +21,10 @@ ANNOTATION_FOLDERS = frozenset(
     | {"segmentation", "segmentations", "segmentationclass", "segmentationobject", "depth", "edges"}
 )
 """Beside one of IMAGE_FOLDERS, pictures that say something about its pictures."""
+NUMBERED_PARTS = (
+    frozenset({"part", "batch", "fold", "chunk", "shard", "folder", "dir", "volume", "set"}) | IMAGE_FOLDERS
+)
+"""With a number, a part of a data set that is too large for one folder or archive: images_001, part 2."""
 
 Classes = list[tuple[str, tuple[Folder, ...]]]
 """Names of classes, each with the folders whose own pictures belong to it."""
@@ -43,9 +49,12 @@ def class_folders(where: str, top: Folder, spec: DataSpec, layout: str) -> Class
 
 
 def holds_no_classes(top: Folder) -> bool:
-    """Whether a folder has pictures of any class right inside, or in a folder that is called after pictures."""
-    inner = top.bearing
-    return not inner or (len(inner) == 1 and not inner[0].bearing and inner[0].last.casefold() in IMAGE_FOLDERS)
+    """Whether a folder has pictures of any class right inside, or in one folder that is not called like a class."""
+    if len(top.bearing) != 1:
+        return not top.bearing
+    inner = top.bearing[0]
+    wraps = inner.last.casefold() in IMAGE_FOLDERS or inner.last == top.last or split_of(inner.last) is not None
+    return wraps and not inner.bearing
 
 
 def without_classes(where: str, top: Folder) -> str:
@@ -95,9 +104,11 @@ def _refuse_unread(where: str, top: Folder, spec: DataSpec) -> None:
 
 
 def _refuse_parts(where: str, top: Folder) -> None:
-    """Folders of pictures, and of pictures about these pictures, are not classes."""
+    """Folders of pictures, of pictures about these pictures, and numbered parts are not classes."""
     names = {folder.last.casefold() for folder in top.bearing}
-    if names & IMAGE_FOLDERS and names <= IMAGE_FOLDERS | ANNOTATION_FOLDERS:
+    words = {tuple(re.findall(r"[^\W\d_]+", name)) for name in names}
+    are_numbered = len(names) > 1 and len(words) == 1 and not NUMBERED_PARTS.isdisjoint(*words)
+    if are_numbered or (names & IMAGE_FOLDERS and names <= IMAGE_FOLDERS | ANNOTATION_FOLDERS):
         raise AmbiguousDataError(
             f"{where} has pictures in {listed(top.bearing)}, which do not sound like classes.\n"
             "Name the classes in a CSV with the columns image and label, or give the folder that holds the class "
@@ -118,6 +129,13 @@ def _refuse_depths(where: str, top: Folder, layout: str) -> None:
             f'Splits are named with --split-names "train={shared[0].last},test={shared[1].last}" (data.split_names). '
             f"Of several versions of the same pictures, give one folder: {where}/{printable(shared[0].name)}.\n"
             f"If {listed(shared)} are classes, say so with --layout {layout} (data.layout)."
+        )
+    siblings = {folder.last for folder in top.bearing}
+    if copies := [folder for folder in deep if any(inner.last in siblings for inner in folder.bearing)]:
+        raise AmbiguousDataError(
+            f"{where} can be read in two ways: {listed(copies)} holds folders of the same names as those beside it.\n"
+            f"If it is a copy, remove it or give it alone: {where}/{printable(copies[0].name)}. "
+            f"If it is a class, say so with --layout {layout} (data.layout)."
         )
     raise AmbiguousDataError(
         f"{where} can be read in two ways: {listed(deep)} {'holds' if len(deep) == 1 else 'hold'} folders with "

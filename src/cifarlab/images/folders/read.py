@@ -66,7 +66,7 @@ def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     listing = sorted_by_split(path, files, splits, (), is_drawn)
     understanding = Understanding(
         "folder",
-        f"{rule[0].upper()}{rule[1:]}.",
+        f"{rule}.",
         tuple(listing.splits),
         counts(listing),
         {reason: names for reason, names in (tree.left_out | meaning.left_out).items() if names},

@@ -110,7 +110,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
             for entry in entries:
                 name = f"{folder.name}/{entry.name}" if folder.name else entry.name
                 suffix = suffix_of(entry.name)
-                if reason := _litter(entry.name):
+                if reason := litter(entry.name):
                     tree.left_out[reason].append(name)
                     continue
                 target = links.follow(entry, real, crossed) if entry.is_symlink() else None
@@ -143,7 +143,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
     return tree
 
 
-def _litter(name: str) -> str:
+def litter(name: str) -> str:
     """Why a file or folder of this name is left out, whatever it holds; empty when it is not."""
     if name.startswith("."):
         return HIDDEN

@@ -94,9 +94,9 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
     else:
         classes = class_folders(where, top, spec, "classes")
         meaning.classes = [ClassFolder("", name, folders) for name, folders in classes]
-        meaning.rule = f"the folders{_inside(top)} are the classes"
+        meaning.rule = f"The folders{_inside(top)} are the classes"
     if layout == "leaves":
-        meaning.rule = f"every folder that holds pictures{_inside(top)} is a class"
+        meaning.rule = f"Every folder with pictures{_inside(top)} is a class"
     if spec.layout != "auto" or any(named.values()):
         meaning.rule += ", as the options say"
     _leave_out(tree, meaning)
@@ -134,7 +134,7 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
                     f"It has: {listed(top.bearing, 20)}."
                 )
             found[split] = [chosen]
-    return dict(found)
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def _usual_splits(names: Sequence[str]) -> list[Split | None]:
@@ -173,9 +173,10 @@ def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Fold
     missing = [split for split in SPLITS if split not in by_split]
     same = [folder for folder in others if missing and folder in sharing_names([folder, *holding])]
     if same:
+        wanted = "train" if "train" in missing else missing[-1]
         raise AmbiguousDataError(
             f"{where} can be read in two ways: {listed(same)} holds folders of the same names as {listed(holding)}.\n"
-            f'If it is a split, say --split-names "{missing[-1]}={same[0].last}" (data.split_names); '
+            f'If it is a split, say --split-names "{wanted}={same[0].last}" (data.split_names); '
             "to leave it out, --layout splits (data.layout)."
         )
     return "splits"
@@ -226,8 +227,12 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
     if not meaning.split_folders:
         raise DataError(without_classes(where, meaning.root))
     used = [f"{printable(folder.below(meaning.root))}/" for folder in meaning.split_folders.values()]
-    named = f"{', '.join(used[:-1])} and {used[-1]} are splits" if used[1:] else f"{used[0]} is a split"
-    meaning.rule = f"{named}{_inside(meaning.root)}, the folders in {'them' if used[1:] else 'it'} the classes"
+    named = (
+        f"splits{_inside(meaning.root)} are {', '.join(used[:-1])} and {used[-1]}"
+        if used[1:]
+        else (f"only split{_inside(meaning.root)} is {used[0]}")
+    )
+    meaning.rule = f"The {named}, the folders in {'them' if used[1:] else 'it'} are the classes"
 
 
 def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
@@ -250,7 +255,7 @@ def _read_class_first(where: str, meaning: Meaning) -> None:
         raise DataError(
             f"{where} has no class folders with splits in them. It has: {listed(meaning.root.bearing, 20)}."
         )
-    meaning.rule = f"the folders{_inside(meaning.root)} are the classes, the folders in them the splits"
+    meaning.rule = f"The folders{_inside(meaning.root)} are the classes, the folders in them the splits"
 
 
 def _leave_out(tree: Tree, meaning: Meaning) -> None:

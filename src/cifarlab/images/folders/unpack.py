@@ -1,0 +1,251 @@
+"""Archives of folders, zip or tar: unpacked once into the cache, pictures and lists alone, trusting no header.
+
+Names stay inside, links and devices are not made, sizes and numbers have limits; all of it is checked before a file is
+written. From there on the data set is a folder.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import itertools
+import json
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeVar, cast
+
+from cifarlab.console import log, printable
+from cifarlab.errors import DataError, MachineError
+from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, remove_leftovers
+from cifarlab.images.folders.scan import litter
+from cifarlab.images.source import NOT_PICTURES
+from cifarlab.images.words import SUFFIXES, UNREAD, suffix_of
+
+LISTS = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl"})
+"""Files beside pictures that may say what these are."""
+MOST_FILES = 5_000_000
+MOST_BYTES = 128_000_000
+"""In one picture or list."""
+
+_CARD, _FILES = "card.json", "files"
+_COMPRESSIONS: Mapping[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+"""How a tar archive is opened, by the end of its name."""
+_DAMAGE = (
+    *(EOFError, ValueError, LookupError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, struct.error),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
+"""What the standard library raises for archives that are damaged, encrypted, or packed in a way it does not know."""
+
+
+def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
+    """Unpack an archive below `cache_dir`, unless that was done before: the folder, and what is left out by reason.
+
+    Raises DataError for an archive that is damaged, encrypted or hostile, MachineError where it cannot be kept.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"Cannot read {printable(str(path))}: {error.strerror}.") from error
+    readable = re.sub(r"[^A-Za-z0-9-]+", "-", path.name.partition(".")[0]).strip("-")[:40]
+    known_by = f"{readable}-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:12]}"
+    place = cache_dir / "unpacked" / f"{known_by}-{status.st_size:x}-{status.st_mtime_ns:x}"
+    if not (place / _CARD).is_file():
+        with lock(place.parent / ".lock", wait=True):
+            if not (place / _CARD).is_file():  # another process may have been first
+                remove_leftovers(place.parent)
+                _unpack_to(place, path, status.st_size)
+                for outdated in set(place.parent.glob(f"{known_by}-*")) - {place}:
+                    shutil.rmtree(outdated, ignore_errors=True)
+    try:
+        return place / _FILES, json.loads((place / _CARD).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise MachineError(f"{place} cannot be read: {error}.\nRemove this folder, and it is made again.") from error
+
+
+def first_names(path: Path, number: int = 20) -> list[str]:
+    """The first names in an archive, to tell what it is; none of one that is damaged."""
+    try:
+        with _members(path, printable(str(path)), 2**40) as members:
+            return [member.name.removeprefix("./") for member in itertools.islice(members, number)]
+    except (DataError, OSError):
+        return []
+
+
+def _unpack_to(place: Path, path: Path, packed_bytes: int) -> None:
+    """Unpack under a temporary name, which becomes `place` when everything is there."""
+    where = printable(str(path))
+    log.info("Unpacking %s, once, into %s.", where, place)
+    with machine_errors(place):
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place.parent))
+        try:
+            (temporary / _FILES).mkdir()
+            # pictures are packed already: only blank ones become a hundred times smaller
+            with _members(path, where, 200 * packed_bytes + 100_000_000) as members:
+                left_out = _write(members, temporary / _FILES, where)
+            (temporary / _CARD).write_text(json.dumps(left_out), "utf-8")
+            temporary.rename(place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A file in an archive: the path and size that it claims, why it is not a plain file, and how it is opened."""
+
+    name: str
+    size_bytes: int
+    problem: str
+    open: Callable[[], IO[bytes] | None]
+
+
+def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, list[str]]:
+    left_out, written = defaultdict[str, list[str]](list), set[str]()
+    for member in members:
+        name = _checked_name(member.name, where)
+        suffix = suffix_of(name)
+        is_wanted = suffix in SUFFIXES or suffix in LISTS or suffix in UNREAD
+        if reason := next(filter(None, map(litter, name.split("/"))), ""):
+            left_out[reason].append(name)
+        elif member.problem and (is_wanted or not suffix):  # a link without a suffix may stand for a class folder
+            raise DataError(f"{where} cannot be used: {printable(name)} {member.problem}.\nPack the files themselves.")
+        elif not is_wanted:
+            left_out[NOT_PICTURES].append(name)
+        elif problem := _excess(name, member, written):
+            raise DataError(f"{where} cannot be used: {problem}.")
+        else:
+            written.add(name)
+            _make_folder((folder / name).parent, where)
+            # a format that is not read is known by its name
+            (folder / name).write_bytes(b"" if suffix in UNREAD else _content(member, where))
+    return left_out
+
+
+def _checked_name(name: str, where: str) -> str:
+    """The path of a member, which is below the folder that it is unpacked to and nowhere else."""
+    path = PurePosixPath(name)
+    too_long = len(os.fsencode(name)) > 3000 or any(len(os.fsencode(part)) > 255 for part in path.parts)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
+        shown = printable(name if len(name) <= 100 else f"{name[:100]}...")
+        raise DataError(f"{where} cannot be used: it holds a file called '{shown}'.\nPack the files anew.")
+    return str(path)
+
+
+def _excess(name: str, member: _Member, written: set[str]) -> str:
+    if name in written:
+        return f"it holds {printable(name)} twice"
+    if len(written) >= MOST_FILES:
+        return f"it holds more than {MOST_FILES:,} files"
+    if member.size_bytes > MOST_BYTES:
+        return f"{printable(name)} has {member.size_bytes / 1e6:,.0f} MB, more than the {MOST_BYTES / 1e6:.0f} allowed"
+    return ""
+
+
+def _make_folder(folder: Path, where: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(f"{where} cannot be used: it holds a file and a folder of one name, {folder.name}.") from error
+
+
+def _content(member: _Member, where: str) -> bytes:
+    try:
+        file = member.open()
+        content = file.read(member.size_bytes + 1) if file else b""
+    except OSError as error:
+        raise DataError(f"Cannot read {where}: {error}.") from error
+    if len(content) != member.size_bytes:
+        raise DataError(f"{where} is damaged: {printable(member.name)} has another size than it claims.")
+    return content
+
+
+@contextmanager
+def _members(path: Path, where: str, most_bytes: int) -> Iterator[Iterator[_Member]]:
+    """The files of an archive, one after the other; raises DataError for a damaged one."""
+    name = path.name.lower()
+    opened = _COMPRESSIONS.get(suffix_of(name), open)
+    try:
+        with opened(path, "rb") as file:
+            if name.endswith(".zip"):
+                with zipfile.ZipFile(file) as archive:
+                    yield _zip_members(archive, where, most_bytes)
+            else:
+                bounded = cast(IO[bytes], _Bounded(file, where, most_bytes))
+                with tarfile.open(fileobj=bounded, mode="r:") as tar:
+                    yield _tar_members(tar)
+    except _DAMAGE as error:
+        raise DataError(f"{where} cannot be unpacked: {printable(str(error)) or type(error).__name__}.") from error
+
+
+def _zip_members(archive: zipfile.ZipFile, where: str, most_bytes: int) -> Iterator[_Member]:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if sum(member.file_size for member in members) > most_bytes:
+        raise DataError(_too_much(where, most_bytes))
+    for member in members:
+        is_link = stat.S_ISLNK(member.external_attr >> 16)
+        name = member.filename.replace("\\", "/") if member.create_system == 0 else member.filename  # 0: Windows
+        yield _Member(name, member.file_size, "is a link" if is_link else "", partial(archive.open, member))
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
+    while (member := archive.next()) is not None:
+        if not member.isdir():
+            problem = "is a link" if member.issym() or member.islnk() else "" if member.isreg() else "is not a file"
+            yield _Member(member.name, member.size, problem, partial(archive.extractfile, member))
+        archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
+
+
+def _too_much(where: str, most_bytes: int) -> str:
+    return (
+        f"{where} unpacks to more than {most_bytes / 1e6:,.0f} MB, which is far more than pictures of its size do.\n"
+        "If that is right, unpack it yourself and give the folder."
+    )
+
+
+Result = TypeVar("Result")
+
+
+class _Bounded:
+    """An unpacked stream for tarfile that ends with an error where it becomes longer than pictures can make it."""
+
+    def __init__(self, file: IO[bytes], where: str, most_bytes: int) -> None:
+        self.file, self.where, self.most_bytes = file, where, most_bytes
+
+    def read(self, size: int) -> bytes:
+        """Read at most `size` bytes; a header that wants more than a picture may have is hostile."""
+        if size > MOST_BYTES + 1:
+            raise DataError(f"{self.where} is damaged: it has a header of {size:,} bytes.")
+        return self._bounded(lambda: self.file.read(size))
+
+    def seek(self, place: int) -> int:
+        """Go to a place."""
+        if place > self.most_bytes:
+            raise DataError(_too_much(self.where, self.most_bytes))
+        return self._bounded(lambda: self.file.seek(place))
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self.file.tell()
+
+    def _bounded(self, act: Callable[[], Result]) -> Result:
+        try:
+            result = act()
+        except OSError as error:
+            raise DataError(f"{self.where} is damaged: {error}.") from error
+        if self.file.tell() > self.most_bytes:
+            raise DataError(_too_much(self.where, self.most_bytes))
+        return result
