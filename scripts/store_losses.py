@@ -7,8 +7,8 @@ are losses in float64 of short trainings on some images of the sample, and the s
 
 - Each step magnifies what rounding did to the weights. A loss is stored only if a change of all images by NOISE, which
   is 50,000 times float64's rounding, moves it by less than TOLERANCE.
-- Max pooling gives the gradient to the largest of four neighbours. In flat areas and erased boxes they are equal, and the
-  last bit would choose. The network is therefore shown the images with a little noise, always the same.
+- Max pooling gives the gradient to the largest of four neighbours. In flat areas and erased boxes they are equal, and
+  the last bit would choose. The network is therefore shown the images with a little noise, always the same.
 """
 
 from __future__ import annotations
