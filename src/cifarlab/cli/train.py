@@ -19,6 +19,7 @@ from cifarlab.cli.options import (
     Layout,
     SkipBad,
     SplitNames,
+    Strict,
     WhiteLevel,
     data_fields,
 )
@@ -52,6 +53,7 @@ def train(
     fit: Fit = None,
     white_level: WhiteLevel = None,
     follow_links: FollowLinks = False,
+    strict: Strict = False,
     skip_bad: SkipBad = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
     no_report: Annotated[
@@ -75,7 +77,7 @@ def train(
         "training.max_minutes": max_minutes,
         "evaluation.test": False if no_test else None,
     }
-    reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
+    reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad, strict)
     options |= {f"data.{field}": value for field, value in reading.items()}
     then = partial(_draw, data_dir=data_dir, report=not no_report)
     if resume is not None:
