@@ -90,7 +90,7 @@ def train(
         echo(json.dumps(result(run), indent=2))
     else:
         tables.print_result(run)
-    _mention_skipped(run)
+    _mention_failures(run)
 
 
 def result(run: Run) -> dict[str, Any]:
@@ -144,11 +144,16 @@ def _draw(run: Run, *, data_dir: Path | None, report: bool) -> None:
         add_figures(run)
 
 
-def _mention_skipped(run: Run) -> None:
-    """Raise PartialError, after everything else was done, when images were left out."""
+def _mention_failures(run: Run) -> None:
+    """Raise PartialError, after everything else was done, when seeds diverged or images were left out."""
+    from cifarlab.training.seeds import divergence_text
+
+    failures = [divergence_text(run)] if run.study == SEEDS else []
     first = (run.seeds or [run])[0]  # seeds share their images
     if num_skipped := first.manifest["data"]["skipped"]:
-        raise PartialError(f"Finished, but {num_skipped} images could not be read: see {first.path / 'bad.jsonl'}.")
+        failures.append(f"{num_skipped} images could not be read: see {first.path / 'bad.jsonl'}.")
+    if text := "\n".join(filter(None, failures)):
+        raise PartialError(f"Finished, but {text}")
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:
