@@ -85,7 +85,8 @@ def train(
         require("test", source)
     images, val = load_train_and_val(source, recipe.validation)
     folder, runtime = Run.new(Path(out), name or recipe.name, recipe), runtimes.resolve(recipe.runtime)
-    return _train(recipe, folder, runtime, (source, images, val), data_dir, then)
+    with runtime.in_use():
+        return _train(recipe, folder, runtime, (source, images, val), data_dir, then)
 
 
 def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
@@ -107,7 +108,8 @@ def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None 
             images, val = load_train_and_val(source, recipe.validation)
             _check_same_data(run, images, val)
             runtime = settle_runtime(run, recipe.runtime)
-            _train(recipe, nullcontext(run), runtime, (source, images, val), data_dir, then)
+            with runtime.in_use():
+                _train(recipe, nullcontext(run), runtime, (source, images, val), data_dir, then)
     return run
 
 
