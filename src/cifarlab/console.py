@@ -11,9 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Protocol
 
 log = logging.getLogger("cifarlab")
 
@@ -64,11 +62,6 @@ def some(items: Sequence[str], limit: int = 5) -> str:
     """The first few of many, and how many more there are."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
-
-
-def ends(items: Sequence[T], limit: int = 20) -> tuple[Sequence[T], Sequence[T]]:
-    """The first and the last `limit` of a long list; of a list that is short enough, everything and nothing."""
-    return (items[:limit], items[-limit:]) if len(items) > 2 * limit else (items, ())
 
 
 def printable_lines(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,16 @@ def write_mat(images: Images, folder: Path) -> Path:
     return folder
 
 
+def write_zip(images: Images, folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder / "a"), "zip", write_folder(images, folder / "pictures")))
+
+
+def write_tar(images: Images, folder: Path) -> Path:
+    """The folder of the data set inside another, as archives often have it."""
+    write_folder(images, folder / "pictures" / "cifar10")
+    return Path(shutil.make_archive(str(folder / "a"), "gztar", folder / "pictures"))
+
+
 Write = Callable[[Images, Path], Path]
 WITH_NAMES: dict[str, Write] = {"parquet": write_parquet, "parquet with text": write_parquet_with_text}
 WITH_NUMBERS: dict[str, Write] = {
@@ -141,6 +152,8 @@ WITH_NUMBERS: dict[str, Write] = {
 }
 IN_ANOTHER_ORDER: dict[str, Write] = {
     "folder": write_folder,
+    "zip": write_zip,
+    "tar": write_tar,
     "list": write_list,
     "metadata": write_metadata,
     "JSON lines": write_json_lines,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from cifarlab.process import num_cores
-from cifarlab.runtime import Runtime
+from cifarlab.runtime import Runtime, num_cores
 from cifarlab.version import VERSION
 
 Clock = Callable[[], float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -58,10 +58,15 @@ def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     understanding = replace(
         found.understanding,
         rule=f"{found.understanding.rule} (Unpacked from the archive.)",
-        left_out={**left_out, **found.understanding.left_out},
+        left_out=_together(left_out, found.understanding.left_out),
         settled={**found.understanding.settled, "source": str(path.absolute())},
     )
     return Source(path, understanding, read)
+
+
+def _together(*parts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    reasons = dict.fromkeys(reason for part in parts for reason in part)
+    return {reason: sorted(name for part in parts for name in part.get(reason, ())) for reason in reasons}
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cifarlab.console import printable
+from cifarlab.console import log, printable, some
+from cifarlab.errors import AmbiguousDataError
 from cifarlab.images.decode import read_file
 from cifarlab.images.decoded import digest
 from cifarlab.images.folders import own_split
@@ -84,7 +85,9 @@ def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 
 def _open(listing: Listing, understanding: Understanding, spec: DataSpec, cache_dir: Path) -> Source:
     def read(split: str) -> Images:
-        return load(_pictures(listing, split), spec, cache_dir)
+        images = load(_pictures(listing, split), spec, cache_dir)
+        _warn_of_empty_classes(images, split)
+        return images
 
     return Source(listing.source, understanding, read)
 
@@ -119,8 +122,14 @@ def _files(path: Path, root: Path, meaning: Meaning) -> tuple[list[ImageFile], d
     """The pictures of all classes, and the split of each; "" where it is to be drawn."""
     skipped = len(f"{root.relative_to(path).as_posix()}/") if root != path else 0
     files, splits = list[ImageFile](), dict[str, str]()
+    raw_names = dict[str, str]()
     for part in meaning.classes:
         class_name = printable(part.class_name)
+        if raw_names.setdefault(class_name, part.class_name) != part.class_name:
+            raise AmbiguousDataError(
+                f"{path} has classes whose names look alike: {raw_names[class_name]!a} and {part.class_name!a}.\n"
+                "Give one class one name, or classes that differ names that do, too."
+            )
         for folder in part.folders:
             for file, status in folder.pictures:
                 name = f"{folder.name}/{file}"
@@ -137,6 +146,12 @@ def _settled_splits(meaning: Meaning) -> dict[str, str]:
 
 def _contents(files: Iterable[ImageFile]) -> Iterator[Content]:
     return (partial(read_file, Path(file.path)) for file in files)
+
+
+def _warn_of_empty_classes(images: Images, split: str) -> None:
+    empty = [name for name, count in zip(images.class_names, images.counts, strict=True) if count == 0]
+    if empty:
+        log.warning("No %s picture for %d of %d classes: %s.", split, len(empty), images.num_classes, some(empty))
 
 
 def _place(source: Path, cache_dir: Path) -> Path:

@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
 from cifarlab.console import log, printable
-from cifarlab.errors import DataError, MachineError
+from cifarlab.errors import DataError
 from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, remove_leftovers
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NOT_PICTURES
@@ -41,6 +41,8 @@ LISTS = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl"})
 MOST_FILES = 5_000_000
 MOST_BYTES = 128_000_000
 """In one picture or list."""
+MOST_GROWTH, ALWAYS_ALLOWED = 200, 100_000_000
+"""What an archive may unpack to: so many times its size, and so many bytes. Only blank pictures become smaller."""
 
 _CARD, _FILES = "card.json", "files"
 _COMPRESSIONS: Mapping[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -64,17 +66,28 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", path.name.partition(".")[0]).strip("-")[:40]
     known_by = f"{readable}-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:12]}"
     place = cache_dir / "unpacked" / f"{known_by}-{status.st_size:x}-{status.st_mtime_ns:x}"
-    if not (place / _CARD).is_file():
+    left_out = _stored(place)
+    if left_out is None:
         with lock(place.parent / ".lock", wait=True):
-            if not (place / _CARD).is_file():  # another process may have been first
+            left_out = _stored(place)  # another process may have been first
+            if left_out is None:
                 remove_leftovers(place.parent)
-                _unpack_to(place, path, status.st_size)
-                for outdated in set(place.parent.glob(f"{known_by}-*")) - {place}:
+                for outdated in place.parent.glob(f"{known_by}-*"):
                     shutil.rmtree(outdated, ignore_errors=True)
+                left_out = _unpack_to(place, path, status.st_size)
+    return place / _FILES, left_out
+
+
+def _stored(place: Path) -> dict[str, list[str]] | None:
+    """What was left out when this folder was made; None where it has to be made. Its card is written last."""
     try:
-        return place / _FILES, json.loads((place / _CARD).read_text("utf-8"))
+        card = json.loads((place / _CARD).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
-        raise MachineError(f"{place} cannot be read: {error}.\nRemove this folder, and it is made again.") from error
+        log.warning("%s is damaged (%s); unpacking again.", place, error)
+        return None
+    return card if isinstance(card, dict) else None
 
 
 def first_names(path: Path, number: int = 20) -> list[str]:
@@ -86,7 +99,7 @@ def first_names(path: Path, number: int = 20) -> list[str]:
         return []
 
 
-def _unpack_to(place: Path, path: Path, packed_bytes: int) -> None:
+def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str]]:
     """Unpack under a temporary name, which becomes `place` when everything is there."""
     where = printable(str(path))
     log.info("Unpacking %s, once, into %s.", where, place)
@@ -94,11 +107,11 @@ def _unpack_to(place: Path, path: Path, packed_bytes: int) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place.parent))
         try:
             (temporary / _FILES).mkdir()
-            # pictures are packed already: only blank ones become a hundred times smaller
-            with _members(path, where, 200 * packed_bytes + 100_000_000) as members:
+            with _members(path, where, MOST_GROWTH * packed_bytes + ALWAYS_ALLOWED) as members:
                 left_out = _write(members, temporary / _FILES, where)
             (temporary / _CARD).write_text(json.dumps(left_out), "utf-8")
             temporary.rename(place)
+            return left_out
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -207,6 +220,14 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
             problem = "is a link" if member.issym() or member.islnk() else "" if member.isreg() else "is not a file"
             yield _Member(member.name, member.size, problem, partial(archive.extractfile, member))
         archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(
+        tarfile.BLOCKSIZE
+    ):  # tarfile takes a cut-off file for a whole one
+        raise tarfile.ReadError("its end is missing")
+    while archive.fileobj.read(2**16):  # the checksum that proves the file whole comes last
+        pass
 
 
 def _too_much(where: str, most_bytes: int) -> str:
