@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifarlab import recipe_file
+from cifarlab import process, recipe_file
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
 from cifarlab.recipe import Recipe
@@ -118,6 +118,8 @@ def measure_stage(plain: Work, work: Work, size: int, num_steps: int, repeats: i
 
 def measure(recipe_name: str, source: str, repeats: int) -> tuple[Ceilings, list[Stage], Runtime]:
     """All image sizes of a recipe, on all of its training images."""
+    process.keep_freed_memory()
+    torch.set_num_threads(process.num_threads())
     changes = [f"data.source={source}", "runtime.tensorboard=false"]
     recipe = recipe_file.override_all(recipe_file.load(recipe_name), changes)
     with tempfile.TemporaryDirectory() as folder:

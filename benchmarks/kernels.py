@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cifarlab import process
 from cifarlab.kernels import strided, winograd
 from cifarlab.kernels.pool_norm_gelu import norm_add_gelu, pool_norm_gelu
 from cifarlab.kernels.weight_gradient import weight_gradient
@@ -149,6 +150,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     chosen = parser.parse_args()
     runtime = resolve(RuntimeSpec(device="cpu", kernels="on"))
+    process.keep_freed_memory()
+    torch.set_num_threads(runtime.threads)
     print(f"{runtime.describe()}\n{'':44}    ours   torch  ratio")
     torch.manual_seed(0)
     for convolution in CONVOLUTIONS:

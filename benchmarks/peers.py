@@ -25,14 +25,17 @@ from pathlib import Path
 
 import torch
 
-from cifarlab.__main__ import SPIN_COUNT
 from cifarlab.errors import DataError, UsageError, unknown
 from cifarlab.images.sources import load_images
+from cifarlab.process import SPIN_COUNT
 
 CPU_PRELUDE = """\
 import time
-from cifarlab import recipe, runtime
+import torch
+from cifarlab import process, recipe, runtime
 RUNTIME = runtime.resolve(recipe.RuntimeSpec(device="cpu"))  # every core, kept memory, bf16 where it is fast
+torch.set_num_threads(RUNTIME.threads)
+process.keep_freed_memory()
 class Clock:
     def record(self):
         self.seconds = time.perf_counter()

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cifarlab import models
+from cifarlab import models, process
 from cifarlab.checkpoint import ModelCard, save_model, untrained_card
 from cifarlab.classifier import Classifier
 from cifarlab.errors import MachineError
@@ -127,6 +127,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     file = folder / "model.safetensors"
     trained(options.model, file)
     runtime = resolve(RuntimeSpec(device="cpu", precision="fp32", threads=options.threads))
+    process.keep_freed_memory()
     classifier = Classifier.load(file, runtime=runtime)
     theirs = onnx_logits(Classifier.load(file, runtime=runtime), folder / "model.onnx", options.threads)
     pixels = np.random.default_rng(0).integers(0, 256, (options.images, 3, SIDE, SIDE), dtype=np.uint8)

@@ -15,9 +15,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from cifarlab import runtime
+from cifarlab import process
 from cifarlab.models.small_maps import Products
-from cifarlab.recipe import RuntimeSpec
 
 SHAPES = ((128, 128, 16, 1), (128, 256, 16, 2), (256, 256, 8, 1), (256, 512, 8, 2), (512, 512, 4, 1), (512, 512, 2, 1))
 """Channels in and out, side of the input map, stride."""
@@ -61,7 +60,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    runtime.resolve(RuntimeSpec(device="cpu"))
+    process.keep_freed_memory()
+    torch.set_num_threads(process.num_threads())
     print("in -> out, side, stride    convolution    products")
     for shape in SHAPES:
         library, products = compare(options.batch, shape, options.rounds)

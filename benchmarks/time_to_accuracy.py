@@ -22,9 +22,10 @@ import torch
 
 from cifarlab import recipe_file
 from cifarlab.images.sources import load_images
+from cifarlab.process import num_cores
 from cifarlab.recipe import Recipe, RuntimeSpec
 from cifarlab.runs import Run
-from cifarlab.runtime import num_cores, resolve
+from cifarlab.runtime import resolve
 from cifarlab.training.train import train
 from peers import PEERS, run_peer
 

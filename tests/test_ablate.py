@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from cifarlab import ablate as module
 from cifarlab import recipe_file
 from cifarlab.ablate import ablate, parts_of, without
 from cifarlab.cli import main
+from cifarlab.drawing import charts
 from cifarlab.errors import DivergedError, RecipeError, UsageError
 from cifarlab.evaluation import predictions
-from cifarlab.evaluation.statistics import bootstrap_difference, holm, mcnemar, welch
+from cifarlab.evaluation.statistics import corrected_confidence, holm, mcnemar, paired_interval, welch
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 
@@ -124,8 +126,10 @@ def test_parts_are_worth_what_their_absence_costs(lab: Lab, tmp_path: Path) -> N
     averaging, cutout = found.worths
     assert (averaging.part, cutout.part) == ("averaging", "augmentation.cutout")
     assert averaging.difference == pytest.approx(30 / 200) and cutout.difference == pytest.approx(1 / 200)
-    assert averaging.interval == bootstrap_difference(30, 0, 200)
-    assert [averaging.p_value, cutout.p_value] == holm([mcnemar(30, 0), mcnemar(1, 0)])
+    adjusted = holm([mcnemar(30, 0), mcnemar(1, 0)])
+    assert [averaging.p_value, cutout.p_value] == adjusted
+    assert averaging.interval == paired_interval(30, 0, 200, corrected_confidence(mcnemar(30, 0), adjusted[0]))
+    assert cutout.interval == paired_interval(1, 0, 200, corrected_confidence(mcnemar(1, 0), adjusted[1]))
     assert (averaging.seconds, averaging.share_of_time) == pytest.approx((2.0, 0.2))
 
 
@@ -142,6 +146,47 @@ def test_several_seeds_are_compared_over_seeds(lab: Lab, tmp_path: Path) -> None
     assert found.method == "Welch" and worth.interval == pytest.approx(wanted.interval)
     assert worth.p_value == pytest.approx(wanted.p_value)
     assert found.variants[0].runs == ("complete-seeds/seed-0", "complete-seeds/seed-1", "complete-seeds/seed-2")
+
+
+def test_n34_the_chart_is_coloured_by_what_the_table_says(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5 images to none, and 7 to none of two parts: p is 0.06 and 0.03."""
+    lab.wrong |= {"without-averaging": 25, "without-augmentation.cutout": 27}
+    drawn: list[Sequence[Sequence[float]]] = []
+    draw = charts.effects
+    monkeypatch.setattr(charts, "effects", lambda *given: (drawn.append(given[2]), draw(*given))[1])
+    found = ablate(recipe(), ["averaging", "augmentation.cutout"], out=tmp_path)
+    assert [each.p_value for each in found.worths] == [0.0625, 0.03125]
+    assert [low <= 0 <= high for low, high in drawn[-1]] == [True, False]
+
+
+def test_n36_a_variant_of_which_a_seed_diverges_is_listed(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_seeds = lab.train_seeds
+
+    def diverge_once(recipe: Recipe, num_seeds: int, **options: Any) -> Run:
+        group = train_seeds(recipe, num_seeds, **options)
+        if recipe.name == "without-averaging":
+            group.write_study(
+                "seeds.json", {**group.group, "seeds": [0, 1, 2], "diverged": {"seed-2": "The loss became nan."}}
+            )
+        return group
+
+    monkeypatch.setattr(module, "train_seeds", diverge_once)
+    found = ablate(recipe(), ["averaging", "augmentation.cutout"], seeds=3, out=tmp_path)
+    assert found.failed == {
+        "averaging": "1 of 3 seeds diverged. seed-2: The loss became nan.\n"
+        f"Everything is in {found.run.path / 'without-averaging-seeds'}."
+    }
+    assert [each.part for each in found.worths] == ["augmentation.cutout"]
+
+
+def test_n36_a_last_variant_that_diverges_is_in_the_table_too(lab: Lab, tmp_path: Path) -> None:
+    lab.wrong["without-averaging"] = -1
+    found = ablate(recipe(), ["averaging"], out=tmp_path)
+    assert json.loads((found.run.path / "ablation.json").read_text())["failed"] == found.failed != {}
 
 
 def test_table_and_figure_are_left(lab: Lab, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
-    ("errors", "version", "duration", "console", "section"),
+    ("errors", "version", "duration", "console", "process", "section"),
     ("recipe", "files", "kernels"),
     ("recipe_file",),
     ("runs", "runtime"),
@@ -49,6 +49,7 @@ TORCH_FREE = {
     "version",
     "duration",
     "console",
+    "process",
     "section",
     "recipe",
     "files",

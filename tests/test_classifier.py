@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -234,10 +233,8 @@ def test_a_network_of_the_registry_survives_the_file(tmp_path: Path, cpu: Runtim
 
 
 @pytest.fixture
-def two_threads() -> Iterator[Runtime]:
-    before = torch.get_num_threads()
-    yield resolve(RuntimeSpec(device="cpu", precision="fp32", threads=2))
-    torch.set_num_threads(before)
+def two_threads() -> Runtime:
+    return resolve(RuntimeSpec(device="cpu", precision="fp32", threads=2))
 
 
 def folding_network(folder: Path) -> Path:
@@ -274,7 +271,19 @@ def test_cores_that_divide_the_images_give_the_same_in_the_same_order(
     wanted = Classifier.load(path, runtime=cpu).logits(images)
     found = Classifier.load(path, runtime=two_threads).logits(images)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert torch.get_num_threads() == 2
+
+
+def test_n58_loading_and_answering_leave_the_process_as_it_was(tmp_path: Path, two_threads: Runtime) -> None:
+    path, images = folding_network(tmp_path), pixels(170, 16)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        classifier = Classifier.load(path)
+        assert torch.get_num_threads() == classifier.runtime.threads == 3
+        Classifier.load(path, runtime=two_threads).logits(images)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_prediction_and_an_evaluation_say_the_same(tmp_path: Path, two_threads: Runtime) -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab import runtime
+from cifarlab import process, runtime
 from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.recipe import RuntimeSpec
 
@@ -74,6 +74,18 @@ def test_resolve_takes_what_is_asked_for() -> None:
     spec = RuntimeSpec(device="cpu", precision="fp32", memory_format="contiguous", compile="on", threads=1)
     found = runtime.resolve(spec)
     assert found == runtime.Runtime(CPU, "fp32", channels_last=False, compile=True, threads=1)
+
+
+def test_n58_the_process_has_its_own_number_of_threads_again() -> None:
+    torch.set_num_threads(2)
+    found = runtime.resolve(RuntimeSpec(device="cpu", precision="fp32", threads=3))
+    assert torch.get_num_threads() == 2
+    with pytest.raises(KeyError), found.in_use():
+        assert torch.get_num_threads() == 3
+        raise KeyError
+    assert torch.get_num_threads() == 2
+    with runtime.resolve(RuntimeSpec(device="cpu", precision="fp32", threads=2)).in_use():
+        torch.set_num_threads(1)  # by somebody else: what this block has not set it does not restore
     assert torch.get_num_threads() == 1
 
 
@@ -163,12 +175,12 @@ def test_kernels_are_used_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch)
 
 def test_threads_are_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(process.os, "sched_getaffinity", lambda _: {0, 1, 2})
     spec = RuntimeSpec(device="cpu", precision="fp32")
     assert runtime.resolve(spec).threads == 3
     assert runtime.resolve(spec.model_copy(update={"threads": 2})).threads == 2
-    monkeypatch.delattr(runtime.os, "sched_getaffinity")
-    monkeypatch.setattr(runtime.os, "cpu_count", lambda: None)
+    monkeypatch.delattr(process.os, "sched_getaffinity")
+    monkeypatch.setattr(process.os, "cpu_count", lambda: None)
     assert runtime.resolve(spec).threads == 1
     assert runtime.resolve(spec.model_copy(update={"threads": 2})).threads == 2
 
@@ -177,7 +189,7 @@ def test_threads_are_the_cores_that_the_process_may_use(monkeypatch: pytest.Monk
 def test_threads_are_those_that_omp_num_threads_asks_for(
     monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
 ) -> None:
-    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(process.os, "sched_getaffinity", lambda _: {0, 1, 2})
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert runtime.resolve(RuntimeSpec(device="cpu", precision="fp32")).threads == threads
 

@@ -15,12 +15,12 @@ from cifarlab.console import log
 from cifarlab.drawing import charts
 from cifarlab.errors import DivergedError, InterruptedRunError, RecipeError, UsageError, unknown
 from cifarlab.evaluation import predictions
-from cifarlab.evaluation.statistics import Interval, bootstrap_difference, holm, mcnemar, welch
+from cifarlab.evaluation.statistics import Interval, corrected_confidence, holm, mcnemar, paired_interval, welch
 from cifarlab.judge import judge
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import fields, from_values
 from cifarlab.runs import ABLATION, Run
-from cifarlab.training.seeds import train_seeds
+from cifarlab.training.seeds import require_all_seeds, train_seeds
 from cifarlab.training.train import train
 
 COMPLETE = "complete"
@@ -69,6 +69,7 @@ class Worth:
     part: str
     difference: float
     interval: Interval
+    """As wide as the correction of the p-value asks for: it excludes 0 exactly where that is at most 0.05."""
     p_value: float
     """Corrected by Holm for the number of parts."""
     seconds: float
@@ -126,6 +127,7 @@ def _train_all(found: Ablation, recipes: dict[str, Recipe], seeds: int, data_dir
             if name == COMPLETE:
                 raise
             found.failed[name] = str(error)
+            _write(found)
             continue
         except InterruptedRunError as stop:
             raise InterruptedRunError(
@@ -190,7 +192,9 @@ def _train(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir: Path | 
     variant = from_values(values, values["name"])
     if seeds == 1:
         return [train(variant, out=folder.path, data_dir=data_dir)]
-    return train_seeds(variant, seeds, out=folder.path, data_dir=data_dir).seeds
+    group = train_seeds(variant, seeds, out=folder.path, data_dir=data_dir)
+    require_all_seeds(group)
+    return group.seeds
 
 
 def _right(run: Run, data_dir: Path | None) -> NDArray[np.bool_]:
@@ -212,29 +216,43 @@ def _variant(name: str, runs: Sequence[Run], right: NDArray[np.bool_], folder: R
 def _worths(variants: Sequence[Variant], right: dict[str, NDArray[np.bool_]]) -> list[Worth]:
     """Every variant against the complete recipe, which is the first."""
     complete, *rest = variants
-    tests = [_test(right[COMPLETE], right[each.name]) for each in rest]
-    adjusted = holm([p_value for _, p_value in tests])
+    p_values = [_p_value(right[COMPLETE], right[each.name]) for each in rest]
+    adjusted = holm(p_values)
+    levels = map(corrected_confidence, p_values, adjusted)
     return [
         Worth(
             part=each.name,
             difference=fmean(complete.accuracies) - fmean(each.accuracies),
-            interval=interval,
+            interval=_interval(right[COMPLETE], right[each.name], confidence),
             p_value=p_value,
             seconds=complete.seconds - each.seconds,
             share_of_time=(complete.seconds - each.seconds) / max(complete.seconds, 1e-9),
         )
-        for each, (interval, _), p_value in zip(rest, tests, adjusted, strict=True)
+        for each, p_value, confidence in zip(rest, adjusted, levels, strict=True)
     ]
 
 
-def _test(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[Interval, float]:
-    """The interval of the difference and its p-value: on the images for one seed, over seeds for several."""
+def _p_value(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """On the images for one seed, over seeds for several."""
     if len(complete) > 1:
-        found = welch(complete.mean(axis=1).tolist(), other.mean(axis=1).tolist())
-        return found.interval, found.p_value
-    only_complete, only_other = int((complete & ~other).sum()), int((other & ~complete).sum())
-    interval = bootstrap_difference(only_complete, only_other, complete.shape[1])
-    return interval, mcnemar(only_complete, only_other)
+        return welch(_accuracies(complete), _accuracies(other)).p_value
+    return mcnemar(*_only(complete, other))
+
+
+def _interval(complete: NDArray[np.bool_], other: NDArray[np.bool_], confidence: float) -> Interval:
+    """Of the difference, by the test that gives the p-value."""
+    if len(complete) > 1:
+        return welch(_accuracies(complete), _accuracies(other), confidence).interval
+    return paired_interval(*_only(complete, other), complete.shape[1], confidence)
+
+
+def _accuracies(right: NDArray[np.bool_]) -> list[float]:
+    return [float(value) for value in right.mean(axis=1)]
+
+
+def _only(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
+    """Images that one of two single runs gets right alone."""
+    return int((complete & ~other).sum()), int((other & ~complete).sum())
 
 
 def _write(ablation: Ablation) -> None:

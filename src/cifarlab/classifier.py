@@ -91,7 +91,8 @@ class Classifier:
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype not in (np.uint8, torch.uint8):
             raise ValueError(f"need uint8 (N, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
         self._answering.eval()
-        batches = self._batches(pixels)
+        with self.runtime.in_use():
+            batches = self._batches(pixels)
         if not batches:
             return np.zeros((0, len(self.card.class_names)), np.float32)
         return torch.cat(batches).cpu().numpy()
@@ -168,11 +169,12 @@ class Classifier:
 
 
 def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
-    """How a finished model is applied: in fp32, so that it answers alike on every device.
+    """How a finished model is applied: in fp32, so that it answers alike on every device, by torch's number of threads.
 
     CPU kernels that a training has compiled are used; an answer waits for no compiler.
     """
-    spec = RuntimeSpec(device=device, precision="fp32", kernels="auto" if kernels else "off")
+    threads = torch.get_num_threads()
+    spec = RuntimeSpec(device=device, precision="fp32", threads=threads, kernels="auto" if kernels else "off")
     return resolve(spec, build=False)
 
 

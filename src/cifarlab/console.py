@@ -11,7 +11,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger("cifarlab")
 
@@ -62,6 +64,11 @@ def some(items: Sequence[str], limit: int = 5) -> str:
     """The first few of many, and how many more there are."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
+
+
+def ends(items: Sequence[T], limit: int = 20) -> tuple[Sequence[T], Sequence[T]]:
+    """The first and the last `limit` of a long list; of a list that is short enough, everything and nothing."""
+    return (items[:limit], items[-limit:]) if len(items) > 2 * limit else (items, ())
 
 
 def printable_lines(text: str) -> str:

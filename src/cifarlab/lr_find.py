@@ -72,12 +72,12 @@ def lr_find(
         raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
     images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = runtimes.resolve(recipe.runtime)
-    card = make_card(recipe, images)
-    loader, step = make_step(recipe, runtime, card, images)
-    total_steps, hard = training_steps(recipe.training.epochs, len(loader)), hard_examples(recipe, loader)
     lrs: list[float] = []
     losses: list[float] = []
-    with progress("Raising the learning rate", steps, "steps") as advance:
+    with runtime.in_use(), progress("Raising the learning rate", steps, "steps") as advance:
+        card = make_card(recipe, images)
+        loader, step = make_step(recipe, runtime, card, images)
+        total_steps, hard = training_steps(recipe.training.epochs, len(loader)), hard_examples(recipe, loader)
         for number in range(steps):
             if number % len(loader) == 0:
                 set_frozen(recipe, step.model, number // len(loader))

@@ -66,6 +66,8 @@ class DataSpec(Section):
     """Names of the classes 0, 1, ... of data that has numbers alone, such as "frog,truck"; unset: the numbers."""
     follow_links: bool = False
     """Follow symbolic links that leave the data set's folder."""
+    strict: bool = False
+    """Refuse images that a warning is about: copies across splits or under two labels, small or unequal classes, ..."""
     skip_bad: bool = False
     """Leave out images that cannot be read, list them in bad.jsonl, and end with exit code 8."""
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import platform
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +13,12 @@ from torch import Tensor
 
 from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.kernels import library
+from cifarlab.process import num_threads
 from cifarlab.recipe import RuntimeSpec
 
 MULTIPLIES_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 """Instructions, as torch.cpu.get_capabilities names them, with which products in bf16 are faster than in fp32: about 6
 times with AMX, twice with AVX-512; the last is ARM's. A CPU without them only imitates bf16 and would lose."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of mallopt(3)."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,6 +50,19 @@ class Runtime:
         """Layout of images and filters."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let torch use as many threads as this runtime has; afterwards the process has its own number again."""
+        before = torch.get_num_threads()
+        if before == self.threads:
+            yield
+            return
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     def autocast(self) -> AbstractContextManager[object]:
         """Run the network's arithmetic in the chosen precision."""
         if self.precision == "fp32":
@@ -81,18 +90,15 @@ class Runtime:
 
 
 def resolve(spec: RuntimeSpec, *, build: bool = True) -> Runtime:
-    """Choose what is fast on this machine wherever the recipe says auto, and set the number of threads.
+    """Choose what is fast on this machine wherever the recipe says auto; nothing is set before `Runtime.in_use`.
 
     The choice follows from what the machine is and never from a clock: equal machines choose alike, however busy.
     build: compile the CPU kernels where that has not been done. Raises MachineError for a device that is not there, for
     kernels that are asked for and cannot be had, and for those whose compilation failed only this time.
     """
     threads = spec.threads or num_threads()
-    torch.set_num_threads(threads)
     device = _device(spec.device)
     precision = spec.precision if spec.precision != "auto" else _precision(device)
-    if device.type == "cpu":
-        keep_freed_memory()
     channels_last = spec.memory_format != "contiguous"
     kernels = _kernels(spec, device, build=build)
     return Runtime(device, precision, channels_last, spec.compile == "on", threads, kernels)
@@ -107,29 +113,6 @@ def as_begun(spec: RuntimeSpec, begun: Mapping[str, Any]) -> RuntimeSpec:
     settled = {name: begun[name] for name in ("device", "precision", "memory_format", "threads")}
     switches = {"compile": "on" if begun["compile"] else "off", "kernels": "on" if begun["kernels"] == "on" else "off"}
     return RuntimeSpec.model_validate({**spec.model_dump(), **settled, **switches})
-
-
-def keep_freed_memory() -> bool:
-    """Let the C library keep large buffers that are freed, so that the next step need not fault them in anew.
-
-    glibc gives them back to the kernel by default, which costs thousands of page faults per step. Returns whether
-    there is a glibc to tell. -1 is no trimming at all, whatever lies free at the top of the heap.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL("libc.so.6")
-    return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, -1))
-
-
-def num_threads() -> int:
-    """One per core, or what OMP_NUM_THREADS asks for, as schedulers of shared machines do."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else num_cores()
-
-
-def num_cores() -> int:
-    """The cores this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def generator(device: torch.device, *key: int) -> torch.Generator:

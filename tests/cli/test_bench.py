@@ -148,7 +148,7 @@ def test_mistakes_are_usage_errors(words: list[str], text: str, capsys: pytest.C
 def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"nothing")
     assert run(["bench", "predict", str(tmp_path / "a.safetensors")]) == 4
-    assert "no model file" in capsys.readouterr().err
+    assert "not a model file" in capsys.readouterr().err
 
 
 def test_importing_the_command_loads_no_torch() -> None:

@@ -22,8 +22,8 @@ from cifarlab.recipe import DataSpec
 
 RNG = np.random.default_rng(1)
 TRAIN = Images(
-    RNG.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8),
-    np.arange(12, dtype=np.int64) % 2,
+    RNG.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8),
+    np.arange(20, dtype=np.int64) % 2,
     ("cat", "dog"),
     False,
 )
@@ -77,7 +77,7 @@ def test_list_says_what_is_here_and_how_to_get_the_rest(sources):
 def test_fetch(sources):
     assert (
         call("fetch", "cifar10", "--data-dir", "/d").stdout
-        == "cifar10: 12 train images of 2 classes in /data/cifar10\n"
+        == "cifar10: 20 train images of 2 classes in /data/cifar10\n"
     )
     assert sources == [("cifar10", "train", Path("/d"), False)]
 
@@ -96,6 +96,12 @@ def test_d23_leaks_are_a_warning_and_an_error_when_strict(sources, notes):
     with pytest.raises(DataError, match="3 of 3 test images are also in train") as caught:
         call("verify", "leaky", "--strict")
     assert caught.value.exit_code == 3
+
+
+def test_n16_every_warning_has_its_kind_and_names_in_json(sources):
+    [warning] = json.loads(call("verify", "leaky", "--json").stdout)["warnings"]
+    assert warning["kind"] == "copies across splits" and warning["counts"]["images"] == 3
+    assert warning["names"] == ["test row 0 = train row 0", "test row 1 = train row 1", "test row 2 = train row 2"]
 
 
 def test_show_draws_examples(sources, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from rich.table import Table
 
 from cifarlab.cli import main
-from cifarlab.cli.output import NoteFormatter, Output, echo
+from cifarlab.cli.output import NoteFormatter, Once, Output, echo
 from cifarlab.errors import DataError
 
 HOSTILE = "[bold]cat[/h] :cat: \x1b[31m\u202egpj"
@@ -68,3 +68,13 @@ def test_n56_a_terminal_without_the_letters_gets_escapes(tmp_path: Path) -> None
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert 'description = "caf\\xe9"' in done.stdout
+
+
+def test_n24_a_warning_is_said_once_and_a_note_as_often_as_it_comes() -> None:
+    def passes(level: int, text: str, *values: object) -> bool:
+        return once.filter(logging.LogRecord("cifarlab", level, "", 0, text, values, None))
+
+    once = Once()
+    assert passes(logging.WARNING, "%s is odd", "a") and passes(logging.WARNING, "%s is odd", "b")
+    assert not passes(logging.WARNING, "a is odd")
+    assert passes(logging.INFO, "epoch") and passes(logging.INFO, "epoch")

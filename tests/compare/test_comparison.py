@@ -9,7 +9,7 @@ import pytest
 
 from cifarlab.compare.comparison import compare
 from cifarlab.errors import CheckpointError, CifarlabError, UsageError
-from cifarlab.evaluation.statistics import bootstrap_difference, holm, mcnemar, smallest_difference, welch, wilson
+from cifarlab.evaluation.statistics import holm, mcnemar, paired_interval, smallest_difference, welch, wilson
 from cifarlab.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -24,7 +24,7 @@ def test_two_runs_on_the_same_images(make_run: MakeRun) -> None:
     assert (pair.only_first, pair.only_second) == (10, 40)
     assert pair.difference == pytest.approx(240 / 300 - 270 / 300)
     assert pair.p_value == pair.adjusted_p_value == mcnemar(10, 40)
-    assert pair.interval == bootstrap_difference(10, 40, 300)
+    assert pair.interval == paired_interval(10, 40, 300)
     assert pair.smallest_difference == smallest_difference(50 / 300, 300)
     assert set(pair.first_wins) == set(range(60, 70)) and set(pair.second_wins) == set(range(40))
     assert pair.is_different
@@ -58,6 +58,34 @@ def test_many_pairs_are_corrected_for_their_number(make_run: MakeRun) -> None:
     assert [pair.p_value for pair in found.pairs] == p_values
     assert [pair.adjusted_p_value for pair in found.pairs] == holm(p_values)
     assert "corrected for 3 pairs" in found.conclusion(found.pairs[0])
+
+
+def test_n34_an_interval_never_contradicts_the_corrected_p_value(make_run: MakeRun) -> None:
+    """6, 7, 8, ... wrong images against none, pairs by the dozen: alone all would be a difference."""
+    runs = [make_run(f"run-{number}", range(number, 2 * number)) for number in (0, 6, 7, 8, 9, 12)]
+    found = compare([run.path for run in runs])
+    assert {pair.is_different for pair in found.pairs} == {True, False}
+    for pair in found.pairs:
+        assert pair.interval is not None and pair.p_value is not None
+        assert pair.is_different == (not pair.interval.low <= 0 <= pair.interval.high)
+    assert any(pair.p_value is not None and pair.p_value < 0.05 and not pair.is_different for pair in found.pairs)
+
+
+def test_n34_neither_does_one_over_seeds(make_group: MakeRun) -> None:
+    wrong = ([30, 33, 27], [36, 39, 33], [42, 45, 39], [90, 80, 100])
+    found = compare([make_group(f"group-{number}", each).path for number, each in enumerate(wrong)])
+    assert {pair.is_different for pair in found.pairs} == {True, False}
+    for pair in found.pairs:
+        assert pair.interval is not None
+        assert pair.is_different == (not pair.interval.low <= 0 <= pair.interval.high)
+
+
+def test_n36_seeds_that_diverged_are_mentioned(make_run: MakeRun, make_group: MakeRun) -> None:
+    group = make_group("a", [30, 33])
+    path = group.path / "seeds.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "diverged": {"seed-2": "The loss became nan."}}))
+    found = compare([group.path, make_group("b", [60, 66]).path])
+    assert found.conclusion(found.pairs[0]).endswith(" 1 seed of a diverged and did not count.")
 
 
 def test_seeds_are_compared_over_seeds(make_group: MakeRun) -> None:

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, bootstrap, t, ttest_ind
+from scipy.stats import binom, binomtest, t, ttest_ind
 
 from cifarlab.evaluation.statistics import (
     Welch,
-    bootstrap_difference,
+    corrected_confidence,
     holm,
     mcnemar,
     mean_and_sd,
+    paired_interval,
     smallest_difference,
     welch,
     wilson,
@@ -81,33 +82,66 @@ def test_mcnemar_is_a_binomial_test_and_takes_no_side(only_first: int, only_seco
         assert found == pytest.approx(binomtest(only_first, only_first + only_second).pvalue, rel=1e-9)
 
 
-def test_bootstrap_agrees_with_resampling_images_one_by_one() -> None:
-    signs = np.repeat([1, -1, 0], [150, 86, 1364])
-    resampled = bootstrap(
-        (signs,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1), vectorized=True
-    )
-    wanted = resampled.confidence_interval
-    assert bootstrap_difference(150, 86, 1600) == pytest.approx((wanted.low, wanted.high), abs=0.0015)
+def test_paired_interval_of_tango() -> None:
+    """Tango (1998) and Fagerland, Lydersen and Laake (2014), table 2, airways of 21 children: -0.517 to -0.026.
+
+    McNemar's exact p-value is 0.07 there, so 0 belongs to the interval that goes with it.
+    """
+    low, high = paired_interval(1, 7, 21)
+    assert (round(low, 3), high) == (-0.517, 0.0)
+    low, high = paired_interval(10, 70, 210)  # ten times as many
+    assert -0.517 < low < (10 - 70) / 210 < high < -0.026
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 5000))
-def test_bootstrap_holds_the_difference_and_repeats_itself(only_first: int, only_second: int, both: int) -> None:
+@pytest.mark.parametrize("num_images", [1, 2, 5, 6, 9, 17, 30])
+@pytest.mark.parametrize("confidence", [0.95, 0.9, 0.99, 0.9999])
+def test_n34_the_interval_excludes_zero_exactly_where_the_test_rejects(num_images: int, confidence: float) -> None:
+    """All tables of so many images; at 99.99 % the exact test is the less cautious of the two."""
+    for only_first in range(num_images + 1):
+        for only_second in range(num_images + 1 - only_first):
+            low, high = paired_interval(only_first, only_second, num_images, confidence)
+            assert (low <= 0 <= high) == (mcnemar(only_first, only_second) > 1 - confidence)
+            assert -1 <= low <= (only_first - only_second) / num_images <= high <= 1
+            mirrored = paired_interval(only_second, only_first, num_images, confidence)
+            assert mirrored == pytest.approx((-high, -low), abs=1e-11)
+
+
+def test_n34_five_images_to_none_are_no_difference() -> None:
+    assert mcnemar(5, 0) == 0.0625
+    assert paired_interval(5, 0, 300).low == 0
+    assert paired_interval(6, 0, 300).low > 0
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 10_000), st.floats(0.5, 0.9999))
+def test_n34_large_counts_agree_too(only_first: int, only_second: int, both: int, confidence: float) -> None:
     num_images = max(1, only_first + only_second + both)
-    found = bootstrap_difference(only_first, only_second, num_images)
-    assert found == bootstrap_difference(only_first, only_second, num_images)
-    assert -1 <= found.low <= (only_first - only_second) / num_images <= found.high <= 1
+    low, high = paired_interval(only_first, only_second, num_images, confidence)
+    assert (low <= 0 <= high) == (mcnemar(only_first, only_second) > 1 - confidence)
+    assert low <= (only_first - only_second) / num_images <= high
 
 
-def test_bootstrap_of_equal_answers_has_no_width() -> None:
-    assert bootstrap_difference(0, 0, 100) == (0, 0)
-    assert bootstrap_difference(7, 0, 7) == (1, 1)
+@pytest.mark.parametrize(("first", "second"), [(0.3, 0.0), (0.1, 0.0), (0.1, 0.05), (0.1, 0.1), (0.3, 0.2)])
+@pytest.mark.parametrize("num_images", [30, 100])
+def test_n34_the_interval_holds_the_true_difference_in_about_95_of_100_cases(
+    first: float, second: float, num_images: int
+) -> None:
+    """The exact probability, summed over all tables. Given the number that differ it would be 0.49 for the first."""
+    held = 0.0
+    for num_differing in range(num_images + 1):
+        differ = binom.pmf(num_differing, num_images, first + second)
+        for only_first in range(num_differing + 1):
+            share = differ * binom.pmf(only_first, num_differing, first / (first + second))
+            if share > 1e-9:
+                low, high = paired_interval(only_first, num_differing - only_first, num_images)
+                held += share * (low <= first - second <= high)
+    assert 0.92 < held <= 1
 
 
 @pytest.mark.parametrize("counts", [(1, 1, 1), (-1, 0, 5), (0, 0, 0)])
-def test_bootstrap_refuses_impossible_counts(counts: tuple[int, int, int]) -> None:
+def test_paired_interval_refuses_impossible_counts(counts: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="impossible"):
-        bootstrap_difference(*counts)
+        paired_interval(*counts)
 
 
 @pytest.mark.parametrize(("share", "difference", "num_images"), [(0.5, 0.4, 23), (0.45, 0.15, 155)])
@@ -162,6 +196,20 @@ def test_without_spread_nothing_is_shown() -> None:
     assert welch([0.5, 0.5], [0.9, 0.9]) == Welch(pytest.approx(-0.4), (-1, 1), 2, 1)
 
 
+@given(
+    st.lists(st.integers(0, 100), min_size=2, max_size=6),
+    st.lists(st.integers(0, 100), min_size=2, max_size=6),
+    st.floats(0.5, 0.999),
+)
+def test_n34_the_interval_over_seeds_agrees_with_its_test(
+    first: list[int], second: list[int], confidence: float
+) -> None:
+    found = welch([value / 100 for value in first], [value / 100 for value in second], confidence)
+    low, high = found.interval
+    if abs(found.p_value - (1 - confidence)) > 1e-9:
+        assert (low <= 0 <= high) == (found.p_value > 1 - confidence)
+
+
 def test_welch_needs_two_seeds() -> None:
     with pytest.raises(ValueError, match="at least two"):
         welch([0.9], [0.8, 0.7])
@@ -190,3 +238,20 @@ def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
     assert all(raised >= value and raised <= 1 for raised, value in zip(found, p_values, strict=True))
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     assert [found[place] for place in order] == sorted(found)
+
+
+@given(st.lists(st.floats(1e-12, 1), min_size=1, max_size=8), st.integers(5, 400))
+def test_n34_a_corrected_interval_agrees_with_the_corrected_p_value(others: list[float], num_differing: int) -> None:
+    """Whatever else was tested beside it."""
+    only_first = num_differing * 2 // 3
+    counts = (only_first, num_differing - only_first)
+    adjusted = holm([mcnemar(*counts), *others])[0]
+    low, high = paired_interval(*counts, 1000, corrected_confidence(mcnemar(*counts), adjusted))
+    if abs(adjusted - 0.05) > 1e-9:
+        assert (low <= 0 <= high) == (adjusted > 0.05)
+
+
+def test_the_confidence_of_a_single_test_is_not_corrected() -> None:
+    assert corrected_confidence(0.02, 0.02) == 0.95
+    assert corrected_confidence(0.02, 0.06) == pytest.approx(1 - 0.05 / 3)
+    assert corrected_confidence(0.0, 0.0) == 0.95

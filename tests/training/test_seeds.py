@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from cifarlab.checkpoint import load_model
-from cifarlab.errors import CheckpointError, InterruptedRunError, UsageError
+from cifarlab.cli import main
+from cifarlab.errors import CheckpointError, DivergedError, InterruptedRunError, UsageError
 from cifarlab.recipe import Recipe
-from cifarlab.recipe_file import override, override_all
+from cifarlab.recipe_file import override, override_all, to_toml
 from cifarlab.runs import Run
 from cifarlab.training.seeds import resume_seeds, train_seeds
-from cifarlab.training.step import Step
+from cifarlab.training.step import Outcome, Step
 from cifarlab.training.train import is_complete, resume
 
 
@@ -95,6 +96,70 @@ def test_n50_a_seed_killed_before_its_recipe_was_written_is_trained(
     group.write_study("seeds.json", {**group.group, "status": "training", "runs": ["seed-0"]})
     resume_seeds(group.path)
     assert [run.name for run in group.seeds] == ["seed-0", "seed-1"] and all(map(is_complete, group.seeds))
+
+
+def diverge_in(seeds: set[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the loss of these seeds be no number from the second step on; returns the seeds that are trained."""
+    make, trained = Step.__call__, []
+
+    def step(self: Step, number: int, batch: object, size: int) -> Outcome:
+        seed = self.recipe.training.seed
+        trained.append(seed)
+        outcome = make(self, number, batch, size)  # type: ignore[arg-type]
+        return outcome._replace(loss=outcome.loss * torch.nan) if seed in seeds and number == 1 else outcome
+
+    monkeypatch.setattr(Step, "__call__", step)
+    return trained
+
+
+def test_n36_a_seed_that_diverges_does_not_stop_the_others(
+    short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diverge_in({1}, monkeypatch)
+    file = tmp_path / "recipe.toml"
+    file.write_text(to_toml(short))
+    assert main.run(["train", str(file), "--seeds", "3", "--out", str(tmp_path), "--no-report"]) == 8
+    said = capsys.readouterr()
+    assert "Finished, but 1 of 3 seeds diverged. seed-1: The loss became nan at step 1." in said.err
+    assert "n = 2" in said.out
+    group = Run.open(tmp_path / "simple-cnn-seeds")
+    assert group.group["status"] == "complete"
+    assert group.group["diverged"] == {"seed-1": "The loss became nan at step 1."}
+    assert [run.name for run in group.seeds] == ["seed-0", "seed-2"]
+    assert group.group["val_accuracy"]["n"] == 2
+
+
+def test_n36_a_group_of_which_one_seed_is_left_has_no_deviation(
+    short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diverge_in({0}, monkeypatch)
+    file = tmp_path / "recipe.toml"
+    file.write_text(to_toml(short))
+    assert main.run(["train", str(file), "--seeds", "2", "--out", str(tmp_path)]) == 8
+    assert "(n = 1)" in capsys.readouterr().out
+    page = (tmp_path / "simple-cnn-seeds" / "report.html").read_text()
+    assert "seed-0 diverged and does not count: The loss became nan at step 1." in page
+
+
+def test_n36_a_group_of_which_no_seed_is_left_has_diverged(
+    short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverge_in({0, 1}, monkeypatch)
+    with pytest.raises(DivergedError, match="2 of 2 seeds diverged"):
+        train_seeds(short, 2, out=tmp_path)
+
+
+def test_n36_a_seed_that_has_diverged_is_not_trained_again(
+    short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = diverge_in({0}, monkeypatch)
+    group = train_seeds(short, 2, out=tmp_path)
+    before = group.group
+    group.write_study("seeds.json", {**before, "status": "training", "runs": [], "diverged": {}})
+    trained.clear()
+    resume_seeds(group.path)
+    assert group.group == before
+    assert trained == []
 
 
 def test_n50_a_complete_group_is_left_as_it_is(short: Recipe, tmp_path: Path) -> None:

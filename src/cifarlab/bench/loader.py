@@ -32,12 +32,13 @@ def loading(
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"last_batch": "drop"})})
     images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = runtimes.resolve(recipe.runtime)
-    loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
-    timings = {}
-    for name, action in (("batches", _batches(loader)), ("inputs", _inputs(loader, step))):
-        log.info(f"{recipe.name}: {name}, {wording.count(rounds, 'round')} after {warmup} to warm up")
-        seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
-        timings[name] = seconds.rate(steps * loader.batch_size, "images/s")
+    with runtime.in_use():
+        loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
+        timings = {}
+        for name, action in (("batches", _batches(loader)), ("inputs", _inputs(loader, step))):
+            log.info(f"{recipe.name}: {name}, {wording.count(rounds, 'round')} after {warmup} to warm up")
+            seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
+            timings[name] = seconds.rate(steps * loader.batch_size, "images/s")
     settings = {
         "recipe": recipe.name,
         "data": recipe.data.source,

@@ -33,15 +33,15 @@ def throughput(recipe: Recipe, *, steps: int = 10, rounds: int = 5, warmup: int 
     runtime = runtimes.resolve(recipe.runtime)
     size = recipe.data.image_size or IMAGE_SIZE
     images = random_images(max(recipe.training.batch_size, 2), size)  # a loader needs two
-    loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
-    batch = loader.batch(0)
-    timings = {}
-    for name, action in (("training", _training(step, batch)), ("forward", _forward(step, batch))):
-        log.info(
-            f"{recipe.model.name}: {name}, {count(rounds, 'round')} of {count(steps, 'step')} after {warmup} to warm up"
-        )
-        seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
-        timings[name] = seconds.rate(steps * len(batch.labels), "images/s")
+    with runtime.in_use():
+        loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
+        batch = loader.batch(0)
+        timings = {}
+        for name, action in (("training", _training(step, batch)), ("forward", _forward(step, batch))):
+            parts = f"{count(rounds, 'round')} of {count(steps, 'step')}"
+            log.info(f"{recipe.model.name}: {name}, {parts} after {warmup} to warm up")
+            seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
+            timings[name] = seconds.rate(steps * len(batch.labels), "images/s")
     settings = {
         "recipe": recipe.name,
         "model": recipe.model.name,

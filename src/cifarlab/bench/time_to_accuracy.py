@@ -17,7 +17,7 @@ from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
-from cifarlab.training.seeds import train_seeds
+from cifarlab.training.seeds import require_all_seeds, train_seeds
 
 RESULT = "time-to-accuracy.json"
 
@@ -121,12 +121,13 @@ def time_to_accuracy(
     With tta_counts the accuracy with the recipe's test-time augmentation counts, else the plain one. The test split is
     opened once per seed where the recipe says so. Leaves the runs in a group's folder with time-to-accuracy.json.
     Raises UsageError for a target that is no fraction, RecipeError for a recipe that cannot show what counts, both
-    before anything is trained, and what training raises.
+    before anything is trained, and what training raises: DivergedError as soon as one seed diverges.
     """
     check_target(target)
     _check_recipe(recipe, split, tta_counts)
     start = time.perf_counter()
     group = train_seeds(recipe, num_seeds, out=out, data_dir=data_dir)
+    require_all_seeds(group)
     for run in group.seeds:
         _judge_val(run, recipe, data_dir)
     total_seconds = time.perf_counter() - start

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from cifarlab.runtime import Runtime, num_cores
+from cifarlab.process import num_cores
+from cifarlab.runtime import Runtime
 from cifarlab.version import VERSION
 
 Clock = Callable[[], float]

@@ -61,9 +61,12 @@ def _print(found: Ablation) -> None:
             f"{each.seconds:+.1f} s, {100 * each.share_of_time:+.0f} % of the time",
         )
     console.print(table)
+    if len(found.worths) > 1:
+        console.print("\nIntervals and p-values are corrected for the number of parts (Holm), so that they agree.")
     complete = found.variants[0]
     mean = 100 * sum(complete.accuracies) / len(complete.accuracies)
     console.print(f"\nThe complete recipe reaches {mean:.2f} % on the validation split in {complete.seconds:.1f} s.")
     if found.method == "McNemar":
         console.print("Each variant was trained once, so luck in training is no part of the intervals: see --seeds.")
-    console.print(f"Everything is in {found.run.path}, the chart in figures/ablation.png.")
+    chart = ", the chart in figures/ablation.png" if found.worths else ""
+    console.print(f"Everything is in {found.run.path}{chart}.")

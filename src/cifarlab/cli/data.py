@@ -16,6 +16,7 @@ from cifarlab.cli.options import (
     Layout,
     SkipBad,
     SplitNames,
+    Strict,
     WhiteLevel,
     data_fields,
 )
@@ -67,7 +68,7 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
 @app.command()
 def verify(
     name: Name,
-    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there is a warning.")] = False,
+    strict: Strict = False,
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
@@ -133,7 +134,7 @@ def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source
 
 
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
-    found: list[str] = card["warnings"]
+    found: list[str] = [warning["text"] for warning in card["warnings"]]
     if strict and found:
         raise DataError(f"{name} is not clean:\n{' '.join(found)}")
     for warning in found:

@@ -25,7 +25,7 @@ from cifarlab.cli import (
     report,
     train,
 )
-from cifarlab.cli.output import NoteFormatter, echo
+from cifarlab.cli.output import NoteFormatter, Once, echo
 from cifarlab.errors import CifarlabError
 from cifarlab.version import VERSION
 
@@ -91,6 +91,7 @@ def options(
     """Train, judge and ship classifiers of small images."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(NoteFormatter("%(message)s"))
+    handler.addFilter(Once())
     log = logging.getLogger("cifarlab")
     log.handlers = [handler]
     log.propagate = False

@@ -49,6 +49,7 @@ WhiteLevel = Annotated[
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow symbolic links that leave the data set's folder.")
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there is a warning about the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
 
 
@@ -61,9 +62,10 @@ def data_fields(
     white_level: int | None,
     follow_links: bool,
     skip_bad: bool,
+    strict: bool = False,
 ) -> dict[str, object]:
     """The fields of `DataSpec` that these options set; those that were not given are left out."""
     names = {"split_names": split_names, "columns": columns, "class_names": class_names}
-    switches = {"follow_links": follow_links, "skip_bad": skip_bad}
+    switches = {"follow_links": follow_links, "skip_bad": skip_bad, "strict": strict}
     fields = {"layout": layout, **names, "fit": fit, "white_level": white_level, **switches}
     return {key: value for key, value in fields.items() if value not in (None, False)}

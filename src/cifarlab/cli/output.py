@@ -39,6 +39,21 @@ class Output(Console):
         return Text(printable_lines(text), style=style, justify=justify, overflow=overflow)
 
 
+class Once(logging.Filter):
+    """Lets a warning pass once: a command may read the same data several times, and says so once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is news."""
+        text = record.getMessage()
+        is_news = record.levelno < logging.WARNING or text not in self.said
+        self.said.add(text)
+        return is_news
+
+
 class NoteFormatter(logging.Formatter):
     """Notes and warnings, as they are shown on stderr."""
 

@@ -77,8 +77,9 @@ def _per_class(test: dict[str, Any]) -> Table:
 def _print_seeds(console: Output, run: Run, summary: dict[str, Any]) -> None:
     for name in ("val_accuracy", "test_accuracy"):
         if (spread := summary[name]) is not None:
-            mean, sd = spread["mean"] * 100, spread["sd"] * 100
-            console.print(f"{name.replace('_', ' '):15} {mean:.2f} ± {sd:.2f} %  (mean ± sd, n = {spread['n']})")
+            mean, sd = f"{100 * spread['mean']:.2f}", spread["sd"]
+            text = f"{mean} %  (n = 1)" if sd is None else f"{mean} ± {100 * sd:.2f} %  (mean ± sd, n = {spread['n']})"
+            console.print(f"{name.replace('_', ' '):15} {text}")
     console.print(f"\nThe runs are in {run.path}: {', '.join(summary['runs'])}")
 
 

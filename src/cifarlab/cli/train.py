@@ -19,6 +19,7 @@ from cifarlab.cli.options import (
     Layout,
     SkipBad,
     SplitNames,
+    Strict,
     WhiteLevel,
     data_fields,
 )
@@ -52,6 +53,7 @@ def train(
     fit: Fit = None,
     white_level: WhiteLevel = None,
     follow_links: FollowLinks = False,
+    strict: Strict = False,
     skip_bad: SkipBad = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
     no_report: Annotated[
@@ -75,7 +77,7 @@ def train(
         "training.max_minutes": max_minutes,
         "evaluation.test": False if no_test else None,
     }
-    reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
+    reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad, strict)
     options |= {f"data.{field}": value for field, value in reading.items()}
     then = partial(_draw, data_dir=data_dir, report=not no_report)
     if resume is not None:
@@ -88,7 +90,7 @@ def train(
         echo(json.dumps(result(run), indent=2))
     else:
         tables.print_result(run)
-    _mention_skipped(run)
+    _mention_failures(run)
 
 
 def result(run: Run) -> dict[str, Any]:
@@ -142,11 +144,16 @@ def _draw(run: Run, *, data_dir: Path | None, report: bool) -> None:
         add_figures(run)
 
 
-def _mention_skipped(run: Run) -> None:
-    """Raise PartialError, after everything else was done, when images were left out."""
+def _mention_failures(run: Run) -> None:
+    """Raise PartialError, after everything else was done, when seeds diverged or images were left out."""
+    from cifarlab.training.seeds import divergence_text
+
+    failures = [divergence_text(run)] if run.study == SEEDS else []
     first = (run.seeds or [run])[0]  # seeds share their images
     if num_skipped := first.manifest["data"]["skipped"]:
-        raise PartialError(f"Finished, but {num_skipped} images could not be read: see {first.path / 'bad.jsonl'}.")
+        failures.append(f"{num_skipped} images could not be read: see {first.path / 'bad.jsonl'}.")
+    if text := "\n".join(filter(None, failures)):
+        raise PartialError(f"Finished, but {text}")
 
 
 def _refuse_changes(changes: list[str], run: Path) -> None:

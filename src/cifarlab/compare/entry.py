@@ -19,7 +19,7 @@ from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
 from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.runs import SEEDS, Run
 from cifarlab.section import first_problem
 
 
@@ -111,6 +111,8 @@ class Entry:
     path: Path
     recipe: Recipe
     members: tuple[Member, ...]
+    num_diverged: int = 0
+    """Seeds that are no members because their training diverged."""
 
     @property
     def is_group(self) -> bool:
@@ -177,7 +179,9 @@ def read_entries(paths: Sequence[str | Path], split: str) -> list[Entry]:
 
 def read_entry(run: Run, label: str, split: str) -> Entry:
     """Read a run folder, or the folder of a group of seeds."""
-    return Entry(label, run.path, run.recipe, tuple(_read_member(each, split) for each in run.seeds or [run]))
+    members = tuple(_read_member(each, split) for each in run.seeds or [run])
+    num_diverged = len(run.group.get("diverged", {})) if run.study == SEEDS else 0
+    return Entry(label, run.path, run.recipe, members, num_diverged)
 
 
 def _read_member(run: Run, split: str) -> Member:

@@ -120,8 +120,9 @@ def _pair(comparison: Comparison, pair: Pair, pictures: dict[int, bytes]) -> Mar
 def _facts(pair: Pair) -> list[tuple[str, str | Markup]]:
     facts: list[tuple[str, str | Markup]] = [("difference", f"{points(pair.difference)} points")]
     if pair.interval is not None:
-        kind = "paired bootstrap" if pair.method == "McNemar" else "Welch"
-        text = f"{points(pair.interval.low)} to {points(pair.interval.high)} points ({kind})"
+        kind = "score interval that agrees with McNemar's test" if pair.method == "McNemar" else "Welch"
+        corrected = ", corrected for all pairs" if pair.adjusted_p_value != pair.p_value else ""
+        text = f"{points(pair.interval.low)} to {points(pair.interval.high)} points ({kind}{corrected})"
         facts.append(("95 % interval", text))
     if pair.p_value is not None and pair.adjusted_p_value is not None:
         test = "McNemar, exact" if pair.method == "McNemar" else "Welch's t-test over seeds"

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from cifarlab.compare.entry import Entry, Member
 from cifarlab.evaluation.statistics import (
     Interval,
-    bootstrap_difference,
+    corrected_confidence,
     holm,
     mcnemar,
+    paired_interval,
     smallest_difference,
     welch,
 )
@@ -45,6 +46,7 @@ class Pair:
     method: str
     """McNemar for two runs, Welch for two groups of seeds, none for a run and a group."""
     interval: Interval | None
+    """As wide as the correction of the p-value asks for: it excludes 0 exactly where a difference may be claimed."""
     p_value: float | None
     adjusted_p_value: float | None
     """Corrected by Holm for the number of pairs."""
@@ -66,9 +68,22 @@ class Pair:
 
 def judge_pairs(entries: Sequence[Entry]) -> tuple[Pair, ...]:
     """Compare every entry with every other, on images that require_same_data has found to be the same."""
-    found = [_judge_pair(first, second) for first, second in combinations(entries, 2)]
+    both = list(combinations(entries, 2))
+    found = [_judge_pair(first, second) for first, second in both]
     adjusted = iter(holm([pair.p_value for pair in found if pair.p_value is not None]))
-    return tuple(replace(pair, adjusted_p_value=next(adjusted)) if pair.p_value is not None else pair for pair in found)
+    return tuple(
+        pair if pair.p_value is None else _corrected(pair, *entries, pair.p_value, next(adjusted))
+        for pair, entries in zip(found, both, strict=True)
+    )
+
+
+def _corrected(pair: Pair, first: Entry, second: Entry, p_value: float, adjusted: float) -> Pair:
+    confidence = corrected_confidence(p_value, adjusted, LEVEL)
+    if pair.only_first is None or pair.only_second is None:
+        interval = welch(first.accuracies, second.accuracies, confidence).interval
+    else:
+        interval = paired_interval(pair.only_first, pair.only_second, len(first.right), confidence)
+    return replace(pair, adjusted_p_value=adjusted, interval=interval)
 
 
 def _judge_pair(first: Entry, second: Entry) -> Pair:
@@ -86,7 +101,6 @@ def _on_images(first: Entry, second: Entry) -> Pair:
     return replace(
         _untested(first, second),
         method="McNemar",
-        interval=bootstrap_difference(only_first, only_second, num_images),
         p_value=mcnemar(only_first, only_second),
         only_first=only_first,
         only_second=only_second,
@@ -105,7 +119,6 @@ def _over_seeds(first: Entry, second: Entry) -> Pair:
     return replace(
         _untested(first, second),
         method="Welch",
-        interval=found.interval,
         p_value=found.p_value,
         per_class=_class_differences(first, second, p_values),
     )

@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 from cifarlab.compare.entry import Entry, Measure
 from cifarlab.compare.pairs import Pair
-from cifarlab.wording import duration
+from cifarlab.wording import count, duration
 
 
 def conclude(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
-    """One sentence: what may be concluded about a pair out of `num_tests`, and from what."""
+    """What may be concluded about a pair out of `num_tests`, from what, and what is left out of it."""
+    left_out = [
+        f" {count(entry.num_diverged, 'seed')} of {entry.label} diverged and did not count."
+        for entry in (first, second)
+        if entry.num_diverged
+    ]
+    return "".join([_conclusion(pair, first, second, num_tests), *left_out])
+
+
+def _conclusion(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
     if pair.method == "none":
         single, group = (second, first) if first.is_group else (first, second)
         return (

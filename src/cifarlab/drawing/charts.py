@@ -89,7 +89,10 @@ def curves(rows: Sequence[Row], marks: Sequence[tuple[float, str]] = ()) -> Figu
 
 
 def effects(names: Sequence[str], values: Sequence[float], intervals: Sequence[Sequence[float]]) -> Figure:
-    """Draw what parts are worth, fractions shown as points: a dot for each, and its interval as a line through it."""
+    """Draw what parts are worth, fractions shown as points: a dot for each, and its interval as a line through it.
+
+    Coloured are those whose interval excludes 0.
+    """
     figure = _figure(6.0, 1.1 + 0.34 * len(names))
     axes = figure.add_subplot()
     for row, (value, (low, high)) in enumerate(zip(values, intervals, strict=True)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import log, printable
+from cifarlab.console import printable
 from cifarlab.duration import part_of
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
@@ -21,11 +23,11 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
     """
     train = source.load("train")
     _require_two_classes(source, train)
-    for warning in train.warnings:
-        log.warning("%s", warning)
     if validation.size == 0:
         return train, None
     if "val" not in source.splits:
+        if train.names is None:  # each part remembers which rows it has
+            train = replace(train, names=tuple(f"train row {index}" for index in range(len(train))))
         rest, held = hold_out(train.labels, validation.size, validation.seed, first_of_equals(train.hashes.tolist()))
         return train.subset(rest), train.subset(held)
     val = source.load("val")
@@ -84,7 +86,7 @@ def _too_much(size: int | float, most: int) -> UsageError:
     return UsageError(
         f"validation.size = {size} holds out too many: every class keeps an image for training, and copies of an image "
         f"stay together, so that at most {most:,} can be held out.\n"
-        "Give a smaller size, add images, or train on all of them with validation.size = 0."
+        f"{'Give a smaller size, add' if most else 'Add'} images, or train on all of them with validation.size = 0."
     )
 
 

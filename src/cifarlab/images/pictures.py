@@ -25,13 +25,11 @@ from cifarlab.files import machine_errors
 from cifarlab.images.decode import RULE, Decoded, decode_with_origin, fit_pixels, stored_size
 from cifarlab.images.decoded import digest, keep
 from cifarlab.images.images import Images
+from cifarlab.images.losses import cropped, dark, white
 from cifarlab.recipe import WHITE_LEVEL, DataSpec, Fit
 
 KEPT_SIDES = range(28, 65)
 """Sides in pixels that square images keep when all have the same: the device resizes small ones faster."""
-
-CUT_WORTH_A_WORD = 0.1
-"""Share of the area of typical images; what cropping cuts off beyond it is said."""
 
 _RUN = 64
 """Pictures that one thread decodes in a row: single small ones would change threads more than they decode."""
@@ -105,6 +103,11 @@ def _side(sample: Iterable[Content], wanted: int | None) -> int:
     for content in sample:
         with suppress(DataError):  # said when its turn comes to be decoded
             sizes.append(stored_size(content()))
+    return side_for(sizes, wanted)
+
+
+def side_for(sizes: Sequence[tuple[int, int]], wanted: int | None) -> int:
+    """The side in pixels to which images of these heights and widths are brought, when `wanted` is asked for."""
     if len(set(sizes)) == 1:
         height, width = sizes[0]
         if height == width and height in KEPT_SIDES:
@@ -189,24 +192,10 @@ class _Tally:
 
     def warnings(self, spec: DataSpec) -> Iterator[str]:
         """Say where decoding loses what its user may not expect to lose."""
-        cuts = sorted(1 - min(size) / max(size) for size in self.sizes.elements())
-        if spec.fit == "crop" and cuts and (cut := cuts[len(cuts) // 2]) > CUT_WORTH_A_WORD:
-            height, width = self.sizes.most_common(1)[0][0]
-            yield (
-                f"Cropping to the centre cuts {cut:.0%} off a typical image (most often {width} x {height} px): "
-                'data.fit = "pad" or "stretch" (--fit) keeps the whole.'
-            )
-        if self.brightest_grey > spec.white_level:
-            yield f"Values up to {self.brightest_grey:,} are above data.white_level = {spec.white_level:,}: white, too."
-        for kind, brightest in (("grey", self.brightest_grey), ("colour", self.brightest_colour)):
-            bits = brightest.bit_length()
-            if 0 < bits < 16 and (kind == "colour" or spec.white_level == WHITE_LEVEL):
-                levels = brightest * 255 // WHITE_LEVEL + 1
-                remedy = f"set data.white_level = {2**bits - 1}" if kind == "grey" else "convert them to 8 bits"
-                yield (
-                    f"The highest value in the {kind} images of 16 bits is {brightest:,} of {WHITE_LEVEL:,}: "
-                    f"they are read as nearly black, with {levels} levels left. If they hold {bits} bits, {remedy}."
-                )
+        yield from cropped(self.sizes, spec.fit)
+        yield from white(self.brightest_grey, spec.white_level)
+        yield from dark("grey", self.brightest_grey, spec.white_level, "set data.white_level = {}")
+        yield from dark("colour", self.brightest_colour, WHITE_LEVEL, "convert them to 8 bits")
 
 
 def _in_order(decode: Callable[[Content], Decoded | str], contents: Iterable[Content]) -> Iterator[list[Decoded | str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -14,10 +14,14 @@ from cifarlab.report.material import Material
 from cifarlab.wording import count, duration, percent
 
 
-def group_sections(materials: Sequence[Material]) -> list[Section]:
-    """Mean and deviation over seeds, the single runs, and their curves on one chart."""
+def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -> list[Section]:
+    """Mean and deviation over seeds, the single runs, and their curves on one chart.
+
+    diverged: the seeds that have no result, with the reason.
+    """
+    left_out = [f"{name} diverged and does not count: {reason}" for name, reason in diverged.items()]
     damages = [text for material in materials for text in material.damages]
-    warnings = Markup().join(map(warning, damages))
+    warnings = Markup().join(map(warning, [*left_out, *damages]))
     return [Section("Result", warnings + _result(materials)), _runs(materials), _curves(materials)]
 
 

@@ -58,7 +58,7 @@ def write_group_page(group: Run) -> Path:
 
 
 def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
-    return _write(group, group_sections(materials), _subtitle(materials[0]))
+    return _write(group, group_sections(materials, group.group.get("diverged", {})), _subtitle(materials[0]))
 
 
 def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:

@@ -15,9 +15,10 @@ from cifarlab import runtime as runtimes
 from cifarlab.errors import CheckpointError, MachineError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
+from cifarlab.process import num_cores
 from cifarlab.recipe import RuntimeSpec
 from cifarlab.runs import Run
-from cifarlab.runtime import Runtime, num_cores
+from cifarlab.runtime import Runtime
 from cifarlab.version import VERSION
 
 PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scikit-learn", "scipy")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, InterruptedRunError
+from cifarlab.errors import CheckpointError, DivergedError, InterruptedRunError
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override
 from cifarlab.runs import SEEDS, Run
+from cifarlab.training.divergence import reason_of
 from cifarlab.training.train import COMPLETE, TRAINING, Then, is_complete, resume, train
 
 
@@ -27,9 +28,10 @@ def train_seeds(
 ) -> Run:
     """Train with seeds training.seed, +1, ... and leave one run per seed in a folder with seeds.json.
 
-    seeds.json gives the seeds that are planned, the runs that have finished, and mean, standard deviation (n - 1) and n
-    of their validation and test accuracy. `then` is called with each trained run, and at last with the group's folder,
-    which is returned as a Run. Raises what `train` raises.
+    seeds.json gives the seeds that are planned, the runs that have finished, those that have diverged with the reason,
+    and mean, standard deviation (n - 1) and n of the finished ones' validation and test accuracy. `then` is called with
+    each trained run, and at last with the group's folder, which is returned as a Run. A seed that diverges does not
+    stop the others. Raises what `train` raises; DivergedError when no seed is left.
     """
     first = recipe.training.seed
     plan = _summary(TRAINING, list(range(first, first + num_seeds)), [])
@@ -52,21 +54,44 @@ def resume_seeds(path: str | Path, *, data_dir: Path | None = None, then: Then |
 def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
     seeds = _planned(group)
     runs: list[Run] = []
+    diverged: dict[str, str] = {}
     for number, seed in enumerate(seeds, 1):
         log.info(f"seed {seed}: run {number} of {len(seeds)}")
         try:
             runs.append(_train_seed(group, seed, data_dir, then))
         except InterruptedRunError as stop:
             raise _stopped(group, seed, runs, stop) from stop
-        group.write_study(SEEDS, _summary(TRAINING, seeds, runs))
+        except DivergedError as error:
+            diverged[f"seed-{seed}"] = str(error).splitlines()[0]
+            log.warning(f"seed {seed}: {error}")
+        group.write_study(SEEDS, _summary(TRAINING, seeds, runs, diverged))
+    if not runs:
+        require_all_seeds(group)
     if then is not None:
         then(group)
-    group.write_study(SEEDS, _summary(COMPLETE, seeds, runs))
+    group.write_study(SEEDS, _summary(COMPLETE, seeds, runs, diverged))
+
+
+def require_all_seeds(group: Run) -> None:
+    """Raise DivergedError when a seed of a group diverged: the mean over the others would flatter the recipe."""
+    if text := divergence_text(group):
+        raise DivergedError(f"{text}\nEverything is in {group.path}.")
+
+
+def divergence_text(group: Run) -> str:
+    """Which seeds of a group diverged, and how, in one line; empty where none did."""
+    diverged = group.group.get("diverged", {})
+    if not diverged:
+        return ""
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in diverged.items())
+    return f"{len(diverged)} of {len(group.group['seeds'])} seeds diverged. {reasons}"
 
 
 def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
     run = Run(group.path / f"seed-{seed}")
     if (run.path / "recipe.toml").exists():
+        if reason := reason_of(run):
+            raise DivergedError(reason)
         return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
     if run.path.exists():  # killed between making the folder and writing the recipe
         with machine_errors(run.path):
@@ -94,8 +119,8 @@ def _stopped(group: Run, seed: int, done: Sequence[Run], stop: InterruptedRunErr
     )
 
 
-def _summary(status: str, seeds: Sequence[int], runs: list[Run]) -> dict[str, Any]:
-    return {"status": status, "seeds": list(seeds), **summarise(runs)}
+def _summary(status: str, seeds: Sequence[int], runs: list[Run], diverged: Mapping[str, str] = {}) -> dict[str, Any]:
+    return {"status": status, "seeds": list(seeds), "diverged": dict(diverged), **summarise(runs)}
 
 
 def summarise(runs: Sequence[Run]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from cifarlab.recipe import LARGEST_SIDE, SMALLEST_SIDE, Recipe
 from cifarlab.runs import STUDIES, Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
+from cifarlab.training.data_check import check_data, check_opened_data, quality_facts, refuse_if_strict
 from cifarlab.training.ema import Average
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
@@ -84,7 +85,8 @@ def train(
         require("test", source)
     images, val = load_train_and_val(source, recipe.validation)
     folder, runtime = Run.new(Path(out), name or recipe.name, recipe), runtimes.resolve(recipe.runtime)
-    return _train(recipe, folder, runtime, (source, images, val), data_dir, then)
+    with runtime.in_use():
+        return _train(recipe, folder, runtime, (source, images, val), data_dir, then)
 
 
 def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
@@ -106,7 +108,8 @@ def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None 
             images, val = load_train_and_val(source, recipe.validation)
             _check_same_data(run, images, val)
             runtime = settle_runtime(run, recipe.runtime)
-            _train(recipe, nullcontext(run), runtime, (source, images, val), data_dir, then)
+            with runtime.in_use():
+                _train(recipe, nullcontext(run), runtime, (source, images, val), data_dir, then)
     return run
 
 
@@ -131,6 +134,7 @@ def _train(
     then: Then | None,
 ) -> Run:
     source, images, val = data
+    questionable = check_data(recipe, source, images, val)
     if runtime.kernels not in ("on", "off"):
         log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
     card = make_card(recipe, images)
@@ -138,12 +142,14 @@ def _train(
     with folder as run:  # opened when everything that can be refused or has to be downloaded is there
         work, state = prepare(recipe, run, runtime, card, made, val)
         facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
+        facts["data"] |= quality_facts(questionable)
         write_manifest(run, facts)
         with listen() as signals:
             fit(work, state, signals)
         finish(work, state)
         if recipe.evaluation.test:
             judge_locked(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
+            check_opened_data(run, source, images, val)
         warn_of_guessing(run, val)
         work.tracker.write_results(recipe, state.step)
         work.tracker.close()
@@ -159,6 +165,7 @@ def _complete(run: Run, then: Then | None) -> None:
     if then is not None:
         then(run)
     run.update_manifest(status=COMPLETE, finished=now())
+    refuse_if_strict(run)
 
 
 def prepare(

@@ -20,7 +20,9 @@ def stored(array: np.ndarray) -> Stored:
 
 
 def pixels(array: np.ndarray, **options) -> np.ndarray:
-    return to_pixels(stored(array), data_spec("", **options))
+    out = np.empty((len(array), 3, *size_of(stored(array))), np.uint8)
+    to_pixels(stored(array), data_spec("", **options), out)
+    return out
 
 
 def colours(*shape: int) -> np.ndarray:
@@ -69,6 +71,15 @@ def test_n15_greys_of_twelve_bits_have_a_white_level() -> None:
     twelve = np.array([[[0, 16, 2048, 4095, 5000]]], np.uint16)
     assert pixels(twelve, white_level=4095)[0, 0].tolist() == [[0, 1, 128, 255, 255]]
     assert pixels(twelve)[0, 0].tolist() == [[0, 0, 8, 16, 19]]
+
+
+def test_n15_nearly_black_images_of_sixteen_bits_are_said() -> None:
+    twelve = random.integers(4000, 4096, (2, 32, 32)).astype(np.uint16)
+    (warning,) = source(train=(twelve, [0, 1])).load("train").warnings
+    assert "nearly black" in warning and "If they hold 12 bits, set data.white_level = 4095." in warning
+    assert source(data_spec("", white_level=4095), train=(twelve, [0, 1])).load("train").warnings == ()
+    (warning,) = source(data_spec("", white_level=2047), train=(twelve, [0, 1])).load("train").warnings
+    assert "above data.white_level = 2,047: white, too" in warning
 
 
 @pytest.mark.parametrize(
@@ -172,6 +183,8 @@ def test_n13_arrays_follow_the_rule_for_pictures() -> None:
         assert found.load("train").size == found.load("test").size == (32, 32)
     cropped = source(train=wide).load("train").pixels
     assert np.array_equal(cropped, wide[0].transpose(0, 3, 1, 2)[:, :, :, 8:40]), "cropping alone keeps pixels"
+    assert source(train=wide).load("train").warnings[0].startswith("Cropping to the centre cuts 33% off")
+    assert source(data_spec("", fit="pad"), train=wide).load("train").warnings == ()
     assert source(train=(colours(2, 96, 96), [0, 1])).load("train").size == (64, 64)
     assert source(data_spec("", image_size=48), train=(colours(2, 96, 96), [0, 1])).load("train").size == (48, 48)
     assert source(train=(colours(2, 8, 8), [0, 1])).load("train").size == (32, 32)

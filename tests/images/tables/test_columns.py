@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cifarlab.errors import AmbiguousDataError, DataError
-from cifarlab.images.tables.columns import choose, has_images, read_labels
+from cifarlab.images.tables.columns import choose, has_images, read_labels, read_splits
+from cifarlab.images.words import split_of
 
 IMAGES = pa.array([{"bytes": b"x", "path": None}] * 2, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
@@ -30,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("label", ["label", "Labels", "fine_label", "class", "target", "cls", "coarse_label"])
 def test_n12_columns_are_known_by_type_and_name(image: str, label: str, file: Path) -> None:
     columns = choose(save(file, **{image: IMAGES, label: [0, 1], "index": [0, 1], "text": ["a", "b"]}), "")
-    assert (columns.image, columns.label, columns.split) == (image, label, None)
+    assert (columns.image, columns.label, columns.splits) == (image, label, ())
 
 
 def test_n12_a_column_that_lists_classes_is_the_label(file: Path) -> None:
@@ -56,12 +57,46 @@ def test_several_candidates_are_ambiguous(file: Path) -> None:
     for wanted, message in {
         "label=label,split=": "several columns that could be the image: image, img.\n.*--columns image=image",
         "image=img,split=": "several columns that could be the label: label, target",
-        "image=img,label=label": "several columns that could be the split: Split, split",
     }.items():
         with pytest.raises(AmbiguousDataError, match=message):
             choose(file, wanted)
     columns = choose(file, "image=img,label=target,split=Split")
-    assert (columns.image, columns.label, columns.split) == ("img", "target", "Split")
+    assert (columns.image, columns.label, columns.splits) == ("img", "target", ("Split",))
+
+
+def splits_of(file: Path, wanted: str = "", **columns: list[str]) -> list[str] | None:
+    save(file, image=IMAGES, label=[0, 1], **columns)
+    found = read_splits(file, choose(file, wanted), split_of)
+    return None if found is None else found.tolist()
+
+
+def test_n09_a_column_may_say_the_split(file: Path) -> None:
+    assert splits_of(file, Split=["train", "Testing"]) == ["train", "test"]
+    assert splits_of(file, subset=["train", "valid"]) == ["train", "val"]
+    assert splits_of(file, subset=["train", "test"], split=["training", "test"]) == ["train", "test"]
+    assert splits_of(file, dataset=["pacs", "office"], phase=["new", "full"]) is None
+    assert splits_of(file, "split=", split=["train", "test"]) is None
+    assert splits_of(file, "split=part", part=["train", "test"]) == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "columns", "error", "message"),
+    [
+        ("", {"split": ["a", "b"]}, DataError, "row 0 has 'a' in the column split"),
+        ("", {"split": ["train", ""]}, DataError, "row 1 has '' in the column split"),
+        ("", {"set": ["train", "b"]}, DataError, "row 1 has 'b' in the column set"),
+        ("split=part", {"part": ["train", "b"]}, DataError, "row 1 has 'b' in the column part"),
+        ("", {"set": ["train", "test"], "Split": ["test", "train"]}, AmbiguousDataError, "the split: set, Split"),
+    ],
+)
+def test_n09_columns_of_splits_that_do_not_fit(wanted, columns, error, message, file: Path) -> None:
+    with pytest.raises(error, match=message):
+        splits_of(file, wanted, **columns)
+
+
+def test_n12_a_label_under_a_usual_name(file: Path) -> None:
+    assert choose(save(file, image=IMAGES, species=["a", "b"]), "").label == "species"
+    assert choose(save(file, image=IMAGES, label=[0, 1], label_text=["a", "b"]), "").label == "label"
 
 
 def test_one_known_name_among_many_columns_of_bytes(file: Path) -> None:

@@ -184,7 +184,7 @@ def test_n09_a_column_of_splits_divides_a_file(write, encode, picture, tmp_path:
 def test_n09_a_column_of_splits_that_does_not_fit(write, encode, picture, tmp_path: Path) -> None:
     contents = [encode(picture())] * 2
     path = write(tmp_path / "all.parquet", contents, [0, 1], split=["train", "fold 3"])
-    with pytest.raises(DataError, match=r"row 1 has the split 'fold 3'.*\n.*--columns split="):
+    with pytest.raises(DataError, match=r"row 1 has 'fold 3' in the column split.*\n.*--columns split="):
         understanding(path)
     path = write(tmp_path / "train.parquet", contents, [0, 1], split=["train", "test"])
     with pytest.raises(AmbiguousDataError, match="called after train, but its column split says test"):

@@ -34,7 +34,7 @@ _FOLD = "fold"
 """A split where its cells are words for splits, and a part of a cross-validation where they are numbers."""
 
 NAMES = {"image": _FILES | _IDS, "label": _LABELS, "split": _SPLITS | {_FOLD}}
-"""What columns are called, as `_plain` writes names."""
+"""What columns are called, as `plain` writes names."""
 
 
 LABELLED = ("image", "label")
@@ -79,19 +79,19 @@ def _candidates(columns: Sequence[str], role: str, named: dict[str, str]) -> lis
     if role in named:
         wanted = named[role]
         exactly = [place for place, column in enumerate(columns) if column == wanted != ""]
-        return exactly or [place for place, column in enumerate(columns) if _plain(column) == _plain(wanted) != ""]
-    free = NAMES[role] - set(map(_plain, named.values()))
-    return [place for place, column in enumerate(columns) if _plain(column) in free]
+        return exactly or [place for place, column in enumerate(columns) if plain(column) == plain(wanted) != ""]
+    free = NAMES[role] - set(map(plain, named.values()))
+    return [place for place, column in enumerate(columns) if plain(column) in free]
 
 
-def _plain(column: str) -> str:
+def plain(column: str) -> str:
     """A column's name as NAMES has it: "File Name", "file_name" and "FileName" are one."""
     return re.sub(r"[\s_.-]+", "", column.casefold())
 
 
 def _files(table: TextTable, places: list[int]) -> list[int]:
     """Without identifiers, where columns name files; where those name the same files, the one with their folders."""
-    places = [place for place in places if _plain(table.columns[place]) not in _IDS] or places
+    places = [place for place in places if plain(table.columns[place]) not in _IDS] or places
     cells = {place: [f"/{cell}".replace("\\", "/") for cell in table.column(place)] for place in places}
     for longest in places:
         if all(all(map(str.endswith, cells[longest], shorter)) for shorter in cells.values()):
@@ -110,7 +110,7 @@ def _classes(table: TextTable, places: list[int]) -> list[int]:
 
 def _splits(table: TextTable, places: list[int]) -> list[int]:
     """Without folds of a cross-validation; refused where nothing else may be the split."""
-    folds = [place for place in places if _plain(table.columns[place]) == _FOLD]
+    folds = [place for place in places if plain(table.columns[place]) == _FOLD]
     if others := [place for place in places if place not in folds]:
         return others
     cells = sorted({shown(cell) for place in folds for cell in table.column(place)})

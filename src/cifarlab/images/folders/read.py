@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifarlab.console import log, printable, some
+from cifarlab.console import printable
 from cifarlab.errors import AmbiguousDataError
 from cifarlab.images.decode import read_file
 from cifarlab.images.decoded import digest
@@ -85,9 +85,7 @@ def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 
 def _open(listing: Listing, understanding: Understanding, spec: DataSpec, cache_dir: Path) -> Source:
     def read(split: str) -> Images:
-        images = load(_pictures(listing, split), spec, cache_dir)
-        _warn_of_empty_classes(images, split)
-        return images
+        return load(_pictures(listing, split), spec, cache_dir)
 
     return Source(listing.source, understanding, read)
 
@@ -146,12 +144,6 @@ def _settled_splits(meaning: Meaning) -> dict[str, str]:
 
 def _contents(files: Iterable[ImageFile]) -> Iterator[Content]:
     return (partial(read_file, Path(file.path)) for file in files)
-
-
-def _warn_of_empty_classes(images: Images, split: str) -> None:
-    empty = [name for name, count in zip(images.class_names, images.counts, strict=True) if count == 0]
-    if empty:
-        log.warning("No %s picture for %d of %d classes: %s.", split, len(empty), images.num_classes, some(empty))
 
 
 def _place(source: Path, cache_dir: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from cifarlab.console import printable
 from cifarlab.errors import AmbiguousDataError, DataError, MachineError
 from cifarlab.images.decode import fit_pixels
 from cifarlab.images.images import Images
+from cifarlab.images.losses import cropped, dark, white
+from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
 from cifarlab.images.tables.labels import Labels, count, match, with_labels
@@ -82,15 +84,22 @@ def array_source(
     labelled, without = with_labels({split: [parts[split].labels] for split in SPLITS if split in parts})
     names, codes = match(path, labelled, listed_names(spec.class_names) or class_names)
     sizes = {split: [size_of(stored) for stored in parts[split].images] for split in codes}
-    side = _side(next(iter(sizes.values())), spec.image_size)
+    side = side_for(next(iter(sizes.values())), spec.image_size)
 
     def read(split: str) -> Images:
-        images = parts[split].images
-        pixels = np.concatenate([to_pixels(stored, spec) for stored in images])
-        if pixels.shape[2:] != (side, side):
-            pixels = np.stack([fit_pixels(image, (side, side), spec.fit) for image in pixels])
-        stored = ", ".join(dict.fromkeys(map(str, images)))
-        return Images(pixels, codes[split], names, note=f"from {printable(str(path))}, stored as {stored}")
+        arrays, brightest, first = parts[split].images, 0, 0
+        pixels = np.empty((len(codes[split]), 3, side, side), np.uint8)
+        for stored in arrays:
+            brightest = max(brightest, to_pixels(stored, spec, pixels[first : first + stored.num_rows]))
+            first += stored.num_rows
+        shown = ", ".join(dict.fromkeys(map(str, arrays)))
+        warnings = (
+            *cropped(Counter({size_of(stored): stored.num_rows for stored in arrays}), spec.fit),
+            *white(brightest, spec.white_level),
+            *dark("stored", brightest, spec.white_level, "set data.white_level = {}"),
+        )
+        note = f"from {printable(str(path))}, stored as {shown}"
+        return Images(pixels, codes[split], names, note=note, warnings=warnings)
 
     numbered = all(part.labels.numbered for part in parts.values())
     everything = {**left_out, **without}
@@ -104,19 +113,25 @@ def size_of(stored: Stored) -> tuple[int, int]:
     return height, width
 
 
-def to_pixels(stored: Stored, spec: DataSpec) -> NDArray[np.uint8]:
-    """The images of an array as uint8 (N, 3, H, W); raises DataError for values that do not mean a brightness."""
-    layout, (height, width), num_images = _layout(stored), size_of(stored), stored.shape[0]
-    array = stored.read()
-    check_memory(array.nbytes + 3 * num_images * height * width, stored.origin)
+def to_pixels(stored: Stored, spec: DataSpec, pixels: NDArray[np.uint8]) -> int:
+    """Fill `pixels`, uint8 (N, 3, side, side), with the images of an array; the highest value, where that has 16 bits.
+
+    Raises DataError for values that do not mean a brightness.
+    """
+    layout, array = _layout(stored), stored.read()
+    check_memory(array.nbytes + pixels.nbytes, stored.origin)
     if layout == "grey":
         array = array[:, None]
     elif layout == "channels last":
         array = np.moveaxis(array, -1, 1)
-    pixels = np.empty((num_images, 3, height, width), np.uint8)
-    for start in range(0, num_images, _BLOCK):
-        pixels[start : start + _BLOCK] = _to_bytes(array[start : start + _BLOCK], spec.white_level, stored.origin)
-    return pixels
+    size = pixels.shape[2], pixels.shape[3]
+    for start in range(0, len(array), _BLOCK):
+        block = _to_bytes(array[start : start + _BLOCK], spec.white_level, stored.origin)
+        if block.shape[2:] != size:
+            block = np.broadcast_to(block, (len(block), 3, *block.shape[2:]))
+            block = np.stack([fit_pixels(image, size, spec.fit) for image in block])
+        pixels[start : start + _BLOCK] = block
+    return int(array.max(initial=0)) if array.dtype.kind == "u" and array.dtype.itemsize == 2 else 0
 
 
 def to_labels(stored: Stored) -> Labels:
@@ -236,10 +251,3 @@ def _text(value: str | bytes, origin: str) -> str:
         return value if isinstance(value, str) else value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{origin}: the label {value!r} is not UTF-8 text.") from error
-
-
-def _side(sizes: Sequence[tuple[int, int]], wanted: int | None) -> int:
-    """Square images keep a usual size; others are brought to what is wanted, else to 32 or 64 px, like pictures."""
-    if len(set(sizes)) == 1 and sizes[0][0] == sizes[0][1] and 28 <= sizes[0][0] <= 64:
-        return sizes[0][0]
-    return wanted or (32 if statistics.median(map(min, sizes)) <= 64 else 64)

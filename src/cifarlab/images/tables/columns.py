@@ -8,21 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.folders import columns as lists
 from cifarlab.images.tables import labels
 from cifarlab.images.tables.damage import damage, require_file
 from cifarlab.images.tables.labels import Labels
+from cifarlab.images.words import SplitRule
 from cifarlab.section import named_columns
 
 IMAGE_NAMES = ("image", "images", "img", "imgs", "picture", "photo", "jpg", "jpeg", "png", "webp", "pixels")
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "category", "cls")
-SPLIT_NAME = "split"
-"""What columns are called, in any case."""
+"""What columns are called, in any case. Where none has one of the label's names, those of lists of pictures count, too:
+beside a column `label`, one called `label_text` or `class_name` says the same for people."""
 
 ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What Arrow raises for files that are damaged."""
@@ -31,14 +35,15 @@ _LFS_POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of one file that are used: no label where it has none, no split where it has no such column.
+    """The columns of one file that are used: no label where it has none.
 
-    class_names: the list that the labels are numbers into, as Hugging Face's datasets declare it; empty without one.
+    splits: those that may say the split, which their cells decide. class_names: the list that the labels are numbers
+    into, as Hugging Face's datasets declare it; empty without one.
     """
 
     image: str
     label: str | None
-    split: str | None
+    splits: tuple[str, ...]
     class_names: tuple[str, ...]
     num_rows: int
 
@@ -63,15 +68,16 @@ def choose(path: Path, wanted: str) -> Columns:
         label = _label_column(path, schema, names)
     else:  # which a test set may lack
         label = _named(path, schema, named["label"]) if named["label"] in schema.names else None
-    split = _named(path, schema, named["split"]) if named.get("split") else None
     if "split" not in named:
-        splits = [field.name for field in schema if field.name.lower() == SPLIT_NAME and _is_text(field.type)]
-        split = _only(path, "split", splits) if splits else None
+        texts = [field.name for field in schema if _is_text(field.type)]
+        splits = [name for name in texts if lists.plain(name) in lists.NAMES["split"]]
+    else:
+        splits = [_named(path, schema, named["split"])] if named["split"] else []
     if not _is_encoded(schema.field(image).type):
         raise DataError(_not_images(path, schema.field(image)))
     if label is not None and not _is_label(schema.field(label).type):
         raise DataError(f"{path}: labels must be whole numbers or names; {label} is {schema.field(label).type}.")
-    return Columns(image, label, split, names.get(label or "", ()), num_rows)
+    return Columns(image, label, tuple(splits), names.get(label or "", ()), num_rows)
 
 
 def without_label(path: Path, wanted: str) -> DataError:
@@ -100,11 +106,30 @@ def read_labels(path: Path, columns: Columns) -> Labels:
     return labels.numbers(str(path), whole)
 
 
-def read_texts(path: Path, column: str) -> list[str | None]:
-    """All values of a column of text."""
-    with damage(path, *ARROW_ERRORS):
-        texts: list[str | None] = _values(path, column).to_pylist()
-    return texts
+def read_splits(path: Path, columns: Columns, split_of: SplitRule) -> NDArray[np.object_] | None:
+    """The split of each row, (N,), where a column says it; None where none does.
+
+    A column called split has to; one called set, phase, usage or the like may be something else: then no cell is the
+    name of a split. Raises DataError for cells that are not, AmbiguousDataError for columns that contradict each other.
+    """
+    found: dict[str, NDArray[np.object_]] = {}
+    for name in columns.splits:
+        with damage(path, *ARROW_ERRORS):
+            cells = [cell or "" for cell in _values(path, name).to_pylist()]
+        splits = np.array([split_of(cell) or "" for cell in cells], object)
+        unknown = np.flatnonzero(splits == "")
+        if not cells or (len(unknown) == len(cells) and lists.plain(name) not in ("split", "splits")):
+            continue
+        if len(unknown):
+            row, cell = unknown[0], printable(cells[unknown[0]])[:80]
+            raise DataError(
+                f"{path}: row {row} has {cell!r} in the column {printable(name)}, which is not the name of a split.\n"
+                "To leave such columns alone: --columns split="
+            )
+        found[name] = splits
+    if any((splits != each).any() for splits in found.values() for each in found.values()):
+        _only(path, "split", list(found))
+    return next(iter(found.values()), None)
 
 
 @contextmanager
@@ -144,11 +169,12 @@ def _not_images(path: Path, field: pa.Field) -> str:
 
 
 def _label_column(path: Path, schema: pa.Schema, names: dict[str, tuple[str, ...]]) -> str | None:
-    """By its name; else the one that lists classes; else the coarser of CIFAR-100's two."""
+    """By its name; else the one that lists classes; else the coarser of CIFAR-100's two, or any usual name."""
     plain = [field.name for field in schema if _is_label(field.type)]
     known = [name for name in plain if name.lower() in LABEL_NAMES]
     listed, coarse = [name for name in plain if name in names], [name for name in plain if name == "coarse_label"]
-    candidates = known or listed or coarse
+    usual = [name for name in plain if lists.plain(name) in lists.NAMES["label"]]
+    candidates = known or listed or coarse or usual
     return _only(path, "label", candidates) if candidates else None
 
 

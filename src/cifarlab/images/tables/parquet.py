@@ -18,7 +18,7 @@ from cifarlab.images.decoded import files_state
 from cifarlab.images.images import Images
 from cifarlab.images.pictures import Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
-from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_texts, without_label
+from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_splits, without_label
 from cifarlab.images.tables.encoded import Column, contents, first_image, names
 from cifarlab.images.tables.labels import Labels, count, match, with_labels
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
@@ -149,21 +149,14 @@ def _split_rule(spec: DataSpec) -> SplitRule:
 
 def _rows(file: Path, said: str | None, columns: Columns, split_of: SplitRule) -> Iterator[tuple[str, Column, Labels]]:
     """The images and labels of one file for each split that it has, by its column of splits or by its name."""
-    labels = read_labels(file, columns)
-    if columns.split is None:
+    labels, splits = read_labels(file, columns), read_splits(file, columns, split_of)
+    if splits is None:
         yield said or "train", Column(file, columns.image), labels
         return
-    words = read_texts(file, columns.split)
-    splits = np.array([split_of(word or "") or "" for word in words], object)
-    if len(unknown := np.flatnonzero(splits == "")):
-        word = printable(words[unknown[0]] or "")[:80]
-        raise DataError(
-            f"{file}: row {unknown[0]} has the split {word!r}, which is not train, val or test.\n"
-            "To leave this column alone: --columns split="
-        )
     if said is not None and (splits != said).any():
         raise AmbiguousDataError(
-            f"{file} is called after {said}, but its column {columns.split} says {splits[splits != said][0]}, too.\n"
+            f"{file} is called after {said}, but its column {printable(columns.splits[0])} says "
+            f"{splits[splits != said][0]}, too.\n"
             "Rename the file to go by the column, or go by the name with --columns split="
         )
     for split in SPLITS:

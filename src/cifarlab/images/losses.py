@@ -1,0 +1,39 @@
+"""What reading images loses and its user may not expect: said in a sentence, with the option that keeps it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from cifarlab.recipe import WHITE_LEVEL, Fit
+
+CUT_WORTH_A_WORD = 0.1
+"""Share of the area of typical images; what cropping cuts off beyond it is said."""
+
+
+def cropped(sizes: Counter[tuple[int, int]], fit: Fit) -> Iterator[str]:
+    """What cropping cuts off images of these heights and widths."""
+    cuts = sorted(1 - min(size) / max(size) for size in sizes.elements())
+    if fit == "crop" and cuts and (cut := cuts[len(cuts) // 2]) > CUT_WORTH_A_WORD:
+        height, width = sizes.most_common(1)[0][0]
+        yield (
+            f"Cropping to the centre cuts {cut:.0%} off a typical image (most often {width} x {height} px): "
+            'data.fit = "pad" or "stretch" (--fit) keeps the whole.'
+        )
+
+
+def dark(kind: str, brightest: int, white_level: int, remedy: str) -> Iterator[str]:
+    """What is lost where values of 16 bits hold fewer; remedy: what to do about it, in which {} is the white level."""
+    bits = brightest.bit_length()
+    if 0 < bits < 16 and white_level == WHITE_LEVEL:
+        levels = brightest * 255 // WHITE_LEVEL + 1
+        yield (
+            f"The highest value in the {kind} images of 16 bits is {brightest:,} of {WHITE_LEVEL:,}: they are read as "
+            f"nearly black, with {levels} levels left. If they hold {bits} bits, {remedy.format(2**bits - 1)}."
+        )
+
+
+def white(brightest: int, white_level: int) -> Iterator[str]:
+    """What is lost where values lie above the white level."""
+    if brightest > white_level:
+        yield f"Values up to {brightest:,} are above data.white_level = {white_level:,}: white, too."

@@ -1,0 +1,284 @@
+"""What a user should know about a data set before believing a number that was made with it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.console import printable, some
+from cifarlab.images.images import Images
+
+MIN_TRAIN = 10
+"""A class with fewer training images is called small: a tenth of them, held out, is less than one."""
+MIN_VAL = 100
+"""With fewer validation images the choice of the epoch is called chance: on 100, an accuracy is known to ±10 points."""
+IMBALANCE = 3
+"""Times as many images in the largest class as in the smallest: of these two, always naming one is right in 75 %."""
+SHARED = 0.1
+"""Share of a class's different images that another class has too, from which on the two may be one."""
+MIN_SHARED = 3
+"""Fewer than these are slips of the hand."""
+REPEATED = 0.05
+"""Share of the images of val or test that repeat others, from which on intervals are noticeably too narrow."""
+
+_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
+_NAMED = 5
+"""Images or classes that a warning names."""
+
+Kind = Literal[
+    "one class",
+    "two labels",
+    "look-alike classes",
+    "copies across splits",
+    "copies within a split",
+    "class without images",
+    "small class",
+    "imbalance",
+    "small validation",
+    "unreadable",
+    "decoding",
+]
+
+
+@dataclass(frozen=True)
+class QualityWarning:
+    """One thing about a data set, as one to three sentences; with the names of some images or classes, and numbers."""
+
+    kind: Kind
+    text: str
+    names: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"kind": self.kind, "text": self.text, "names": list(self.names), "counts": dict(self.counts)}
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Images that are equal in every pixel.
+
+    within: split -> how many images repeat an earlier one. across: (split, other split) -> int64 (K, 2), for
+    every image of the other split that is also in the first: its index there, its own index.
+    differently_labelled: how many of `across` have two labels.
+    """
+
+    within: dict[str, int]
+    across: dict[tuple[str, str], NDArray[np.int64]]
+    differently_labelled: dict[tuple[str, str], int]
+
+
+def find_duplicates(images: Mapping[str, Images]) -> Duplicates:
+    """Compare all images of all splits by their hashes."""
+    hashes = {split: each.hashes.tolist() for split, each in images.items()}
+    first = {split: {key: i for i, key in reversed(list(enumerate(keys)))} for split, keys in hashes.items()}
+    across, differing = {}, {}
+    for a, b in itertools.combinations(images, 2):
+        pairs = [(first[a][key], index) for index, key in enumerate(hashes[b]) if key in first[a]]
+        found = np.array(pairs, np.int64).reshape(-1, 2)
+        across[a, b] = found
+        differing[a, b] = int((images[a].labels[found[:, 0]] != images[b].labels[found[:, 1]]).sum())
+    within = {split: len(keys) - len(first[split]) for split, keys in hashes.items()}
+    return Duplicates(within, across, differing)
+
+
+def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: bool = False) -> list[QualityWarning]:
+    """Say what is questionable about the splits of a data set, or about those of them that may be seen.
+
+    held_out: val was taken out of train, so that both together are what there is to train on. weighted: training weighs
+    the classes already.
+    """
+    train = images.get("train")
+    counts = None if train is None else train.counts + (images["val"].counts if held_out else 0)
+    found = [*_labels(images), *_copies(images)]
+    if train is not None and counts is not None:
+        found = [*_one_class(train.class_names, counts), *found, *_sizes(train.class_names, counts, weighted)]
+    return [*found, *_without_images(images), *_small_validation(images), *_unreadable(images), *_decoding(images)]
+
+
+def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    """Images that are there under several labels, and classes that share many."""
+    groups = _under_several_labels(images)
+    if not groups:
+        return
+    class_names = next(iter(images.values())).class_names
+    names = [" = ".join(_labelled(images, *place) for place in group[:2]) for group in groups]
+    what = f"{_count(len(groups), 'image')} {_agree(len(groups), 'is', 'are')}"
+    yield QualityWarning(
+        "two labels",
+        f"{what} there under more than one label: {some(names, _NAMED)}.",
+        tuple(names[:_NAMED]),
+        {"different_images": len(groups), "images": sum(map(len, groups))},
+    )
+    shared: Counter[tuple[int, int]] = Counter()
+    for group in groups:
+        labels = sorted({int(images[split].labels[index]) for split, index in group})
+        shared.update(itertools.combinations(labels, 2))
+    for pair, number in shared.most_common():
+        sizes = {label: _num_different(images, label) for label in pair}
+        smaller = min(pair, key=lambda label: sizes[label])
+        if number >= max(MIN_SHARED, SHARED * sizes[smaller]):
+            a, b = (printable(class_names[label]) for label in pair)
+            yield QualityWarning(
+                "look-alike classes",
+                f"The classes {a} and {b} share {number:,} of the {sizes[smaller]:,} different images of "
+                f"{printable(class_names[smaller])}: they may be one class under two names.",
+                (class_names[pair[0]], class_names[pair[1]]),
+                {"shared": number, "different_images": sizes[smaller]},
+            )
+
+
+def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, int]]]:
+    """Of every image that has several labels, the places (split, index), the first of each label at the front."""
+    hashes = np.concatenate([each.hashes for each in images.values()])
+    labels = np.concatenate([each.labels for each in images.values()])
+    _, group_of = np.unique(hashes, return_inverse=True)
+    lowest, highest = np.full(len(hashes), len(hashes)), np.full(len(hashes), -1)
+    np.minimum.at(lowest, group_of, labels)
+    np.maximum.at(highest, group_of, labels)
+    members: dict[int, list[int]] = defaultdict(list)
+    for number in np.flatnonzero((lowest < highest)[group_of]).tolist():
+        members[int(group_of[number])].append(number)
+    if not members:
+        return []
+    places = [(split, index) for split, each in images.items() for index in range(len(each))]
+    groups = []
+    for numbers in members.values():
+        firsts = {int(labels[number]): number for number in reversed(numbers)}.values()
+        groups.append([places[number] for number in dict.fromkeys([*sorted(firsts), *numbers])])
+    return groups
+
+
+def _num_different(images: Mapping[str, Images], label: int) -> int:
+    return len(set().union(*(set(each.hashes[each.labels == label].tolist()) for each in images.values())))
+
+
+def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    duplicates = find_duplicates(images)
+    for (a, b), pairs in duplicates.across.items():
+        if not len(pairs):
+            continue
+        names = [f"{_name(images, b, second)} = {_name(images, a, first)}" for first, second in pairs[:_NAMED].tolist()]
+        number, differing = len(pairs), duplicates.differently_labelled[a, b]
+        more = f" and {number - len(names):,} more" if number > len(names) else ""
+        yield QualityWarning(
+            "copies across splits",
+            f"{number:,} of {_count(len(images[b]), f'{_WORDS[b]} image')} {_agree(number, 'is', 'are')} also in {a}"
+            + (f", {differing:,} of them with another label" if differing else "")
+            + f": {', '.join(names)}{more}.",
+            tuple(names),
+            {"images": number, "differently_labelled": differing, "of": len(images[b])},
+        )
+    for split, number in duplicates.within.items():
+        if split != "train" and number >= REPEATED * len(images[split]):
+            of_all = _count(len(images[split]), f"{_WORDS[split]} image")
+            what = f"{number:,} of {of_all} {_agree(number, 'repeats', 'repeat')}"
+            yield QualityWarning(
+                "copies within a split",
+                f"{what} another one of them: the interval of an accuracy on them is too narrow.",
+                (),
+                {"images": number, "of": len(images[split])},
+            )
+
+
+def _one_class(class_names: Sequence[str], counts: NDArray[np.int64]) -> Iterator[QualityWarning]:
+    present = [name for name, count in zip(class_names, counts, strict=True) if count]
+    if len(present) == 1:
+        text = f"All training images are of one class, {printable(present[0])}: there is nothing to tell apart."
+        yield QualityWarning("one class", text, tuple(present), {"images": int(counts.sum())})
+
+
+def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool) -> Iterator[QualityWarning]:
+    """Classes with few training images, and classes of different size."""
+    present = [(int(count), name) for name, count in zip(class_names, counts, strict=True) if count]
+    small = sorted((each for each in present if each[0] < MIN_TRAIN), key=lambda each: each[0])
+    if small:
+        named = [f"{printable(name)} ({count})" for count, name in small]
+        what = f"{len(small):,} of {_count(len(class_names), 'class')} {_agree(len(small), 'has', 'have')}"
+        yield QualityWarning(
+            "small class",
+            f"{what} fewer than {MIN_TRAIN} training images, too few to learn from: {some(named, _NAMED)}.",
+            tuple(name for _, name in small[:_NAMED]),
+            {"classes": len(small)},
+        )
+    (most, largest), (fewest, smallest) = max(present, default=(0, "")), min(present, default=(0, ""))
+    if most >= IMBALANCE * fewest > 0:
+        share = most / int(counts.sum())
+        advice = "" if weighted else " and consider training.class_weights = balanced"
+        yield QualityWarning(
+            "imbalance",
+            f"{printable(largest)} has {_count(most, 'training image')}, {printable(smallest)} {fewest:,}: always "
+            f"answering {printable(largest)} would be right in {100 * share:.1f} %. Read the balanced accuracy beside "
+            f"the accuracy{advice}.",
+            (largest, smallest),
+            {"largest": most, "smallest": fewest},
+        )
+
+
+def _without_images(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    for split, each in images.items():
+        empty = [name for name, count in zip(each.class_names, each.counts, strict=True) if count == 0]
+        if empty:
+            what = f"{len(empty):,} of {_count(each.num_classes, 'class')} {_agree(len(empty), 'has', 'have')}"
+            yield QualityWarning(
+                "class without images",
+                f"{what} no {_WORDS[split]} image: {some([*map(printable, empty)], _NAMED)}.",
+                tuple(empty[:_NAMED]),
+                {"classes": len(empty)},
+            )
+
+
+def _small_validation(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    val = images.get("val")
+    if val is not None and 0 < len(val) < MIN_VAL:
+        yield QualityWarning(
+            "small validation",
+            # the 95 % interval of a share near one half, 1.96 * 0.5 / sqrt(n) to either side
+            f"The epoch is chosen by {_count(len(val), 'validation image')}, on which an accuracy is known to about "
+            f"±{min(100.0, 100 / math.sqrt(len(val))):.0f} points: which epoch is best is mostly chance.",
+            (),
+            {"images": len(val)},
+        )
+
+
+def _unreadable(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    for split, each in images.items():
+        if each.skipped:
+            yield QualityWarning(
+                "unreadable",
+                f"{_count(len(each.skipped), f'{_WORDS[split]} image')} cannot be read: {some(each.skipped, 3)}.",
+                each.skipped[:_NAMED],
+                {"images": len(each.skipped)},
+            )
+
+
+def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    first = next(iter(images.values()))  # the other splits would say the same again
+    return (QualityWarning("decoding", text) for text in first.warnings)
+
+
+def _name(images: Mapping[str, Images], split: str, index: int) -> str:
+    names = images[split].names
+    return f"{split} row {index}" if names is None else printable(names[index])
+
+
+def _labelled(images: Mapping[str, Images], split: str, index: int) -> str:
+    each = images[split]
+    return f"{_name(images, split, index)} ({printable(each.class_names[each.labels[index]])})"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _agree(number: int, singular: str, plural: str) -> str:
+    return singular if number == 1 else plural

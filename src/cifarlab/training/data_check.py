@@ -1,0 +1,63 @@
+"""What is questionable about the data of a run: said before it trains, and of the test split once that was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cifarlab.console import log
+from cifarlab.errors import DataError
+from cifarlab.images.images import Images
+from cifarlab.images.quality import QualityWarning, inspect
+from cifarlab.images.source import Source
+from cifarlab.recipe import Recipe
+from cifarlab.runs import Run
+
+
+def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None) -> list[QualityWarning]:
+    """Say what is questionable about the training data; the test split stays sealed.
+
+    Raises DataError where the recipe is strict and anything is.
+    """
+    found = _inspect(recipe, source, train, val)
+    if found and recipe.data.strict:
+        raise DataError(_refusal(recipe, [warning.text for warning in found], "Nothing was trained."))
+    _say(found)
+    return found
+
+
+def check_opened_data(run: Run, source: Source, train: Images, val: Images | None) -> None:
+    """Look at the data again, now together with the test split that has been opened, and write down what is found."""
+    before = run.data_facts.get("warnings", [])
+    found = _inspect(run.recipe, source, train, val, source.load("test"))
+    _say([warning for warning in found if warning.to_dict() not in before])
+    run.update_manifest(data={**run.data_facts, **quality_facts(found, with_test=True)})
+
+
+def refuse_if_strict(run: Run) -> None:
+    """Raise DataError where the recipe is strict and something was found, which for test is known only at the end."""
+    texts = [warning["text"] for warning in run.data_facts.get("warnings", [])]
+    if texts and run.recipe.data.strict:
+        raise DataError(_refusal(run.recipe, texts, f"The run is complete, in {run.path}."))
+
+
+def quality_facts(found: Sequence[QualityWarning], *, with_test: bool = False) -> dict[str, Any]:
+    """What the manifest says: the warnings, and whether the test images were compared with the others."""
+    return {"warnings": [warning.to_dict() for warning in found], "test_compared": with_test}
+
+
+def _inspect(
+    recipe: Recipe, source: Source, train: Images, val: Images | None, test: Images | None = None
+) -> list[QualityWarning]:
+    images = {split: each for split, each in (("train", train), ("val", val), ("test", test)) if each is not None}
+    is_held_out, is_weighted = val is not None and "val" not in source.splits, recipe.training.class_weights != "none"
+    return inspect(images, held_out=is_held_out, weighted=is_weighted)
+
+
+def _say(found: Sequence[QualityWarning]) -> None:
+    for warning in found:
+        log.warning("Warning: %s", warning.text)
+
+
+def _refusal(recipe: Recipe, texts: Sequence[str], kept: str) -> str:
+    return f"{recipe.data.source} is not clean, and data.strict (--strict) refuses that: {' '.join(texts)}\n{kept}"
