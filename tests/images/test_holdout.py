@@ -182,3 +182,11 @@ def test_n17_one_class_is_nothing_to_tell_apart(source, names: tuple[str, ...], 
     found, _ = source(train=Images(np.zeros((3, 3, 2, 2), np.uint8), np.array(labels), names))
     with pytest.raises(DataError, match="all of one class, cat: there is nothing to tell apart"):
         load_train_and_val(found, ValidationSpec(size=0))
+
+
+def test_n14_one_image_again_and_again_is_nothing_to_learn(source) -> None:
+    black = images(6)
+    black.pixels[:] = 0
+    found, _ = source(train=black)
+    with pytest.raises(DataError, match=r"The 6 training images of .* are equal in every pixel: nothing"):
+        load_train_and_val(found, ValidationSpec(size=0))

@@ -25,6 +25,17 @@ def test_mean_and_deviation_are_those_over_all_pixels():
     assert std == pytest.approx(values.std((0, 2, 3)))
 
 
+def test_n14_channels_with_one_value_throughout():
+    data = images()
+    assert data.flat_channels() == {}
+    data.pixels[:, 2] = 0
+    data.pixels[:, 1] = 7
+    assert data.flat_channels() == {"green": 7, "blue": 0}
+    data.pixels[-1, 1, -1, -1] = 8
+    assert data.flat_channels() == {"blue": 0}
+    assert images(0).flat_channels() == {}
+
+
 def test_a_class_without_images_counts_0():
     assert images(10).counts.tolist() == [4, 3, 3, 0]
 

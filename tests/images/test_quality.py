@@ -15,6 +15,7 @@ def make(values: list[int], labels: list[int], classes: tuple[str, ...] = CLASSE
     """Plain images, one value each."""
     pixels = np.zeros((len(values), 3, 4, 5), np.uint8)
     pixels[:, 0, 0, 0], pixels[:, 2, 3, 4] = np.array(values) % 256, np.array(values) // 256
+    pixels[:, 1:, 1, 1] = 1
     return Images(pixels, np.array(labels, np.int64), classes, **options)
 
 
@@ -54,6 +55,16 @@ def test_images_that_differ_in_one_level_are_no_duplicates() -> None:
 
 def test_a_sound_data_set_has_no_warning() -> None:
     assert inspect({"train": plenty(), "val": plenty(200), "test": plenty(400)}) == []
+
+
+def test_n14_channels_with_one_value_throughout_are_named() -> None:
+    train, test = plenty(), plenty(400)
+    train.pixels[:, 1:], train.pixels[:, 2], test.pixels[:, 1:] = 0, 7, 0
+    [found] = [each for each in inspect({"train": train, "test": test}) if each.kind == "flat channel"]
+    assert found.text == (
+        "In every pixel the green channel is 0 and the blue channel is 7: nothing can be learnt from it."
+    )
+    assert found.to_dict()["counts"] == {"green": 0, "blue": 7}
 
 
 def test_n16_copies_across_splits_are_named_in_pairs() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,41 @@ def test_responses_are_white() -> None:
     expected = torch.diag(variances / (variances + WHITENING_EPS))
     torch.testing.assert_close(moments, expected, rtol=1e-3, atol=1e-3)
     assert expected.diagonal().min() > 0.9  # so the moments are near the identity
+
+
+def blank(images: torch.Tensor) -> torch.Tensor:
+    return images * torch.tensor([1.0, 1.0, 0.0])[:, None, None]
+
+
+def grey(images: torch.Tensor) -> torch.Tensor:
+    return images[:, :1].expand(-1, 3, -1, -1)
+
+
+def one_colour(images: torch.Tensor) -> torch.Tensor:
+    return images[:, :, :1, :1].expand_as(images)
+
+
+@pytest.mark.parametrize("change", [blank, grey, one_colour])
+def test_n14_where_images_do_not_vary_filters_respond_all_the_same(
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """Each with variance 1; a constant response would blow up the gradients, by 316 for each of six norms."""
+    torch.manual_seed(0)
+    images = change(smooth_images(50))
+    model = SpeedNet(10, width=0.25)
+    initialise(model, images)
+    responses = model.whiten(images).transpose(0, 1).flatten(1)
+    moments = (responses**2).mean(1)
+    assert moments.min() > 0.9 and moments.max() < 1.1
+    assert (torch.corrcoef(responses[:PATCH_VALUES]) - torch.eye(PATCH_VALUES)).abs().max() < 0.999  # all differ
+    F.cross_entropy(model(images), torch.arange(50) % 10).backward()
+    assert max(parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None) < 10
+
+
+def test_n14_images_without_any_variance_leave_finite_filters() -> None:
+    whiten = Whitening()
+    whiten.initialise_from(torch.zeros(4, 3, 8, 8))
+    assert torch.isfinite(whiten.weight).all()
 
 
 def test_every_filter_comes_with_both_signs() -> None:

@@ -19,10 +19,12 @@ from cifarlab.recipe import ValidationSpec
 def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
     """Load train, and val: the source's own if it has one, else held out of train; None if its size is 0.
 
-    Raises DataError when train and val have different classes, or train has images of one class only.
+    Raises DataError when train and val have different classes, or train has images of one class only or one image again
+    and again.
     """
     train = source.load("train")
     _require_two_classes(source, train)
+    _require_a_difference(source, train)
     if validation.size == 0:
         return train, None
     if "val" not in source.splits:
@@ -88,6 +90,14 @@ def _too_much(size: int | float, most: int) -> UsageError:
         f"stay together, so that at most {most:,} can be held out.\n"
         f"{'Give a smaller size, add' if most else 'Add'} images, or train on all of them with validation.size = 0."
     )
+
+
+def _require_a_difference(source: Source, train: Images) -> None:
+    if all(np.array_equal(image, train.pixels[0]) for image in train.pixels):  # most often over after the second image
+        raise DataError(
+            f"The {len(train):,} training images of {source.path} are equal in every pixel: nothing can be learnt.\n"
+            "Look at the files: cifarlab data show draws some of them."
+        )
 
 
 def _require_two_classes(source: Source, train: Images) -> None:

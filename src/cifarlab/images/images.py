@@ -89,6 +89,15 @@ class Images:
             part.__dict__["hashes"] = self.hashes[indices]
         return part
 
+    def flat_channels(self) -> dict[str, int]:
+        """Channels that have one value in every pixel of every image, with that value."""
+        found = {}
+        for channel, name in enumerate(("red", "green", "blue") if len(self) else ()):
+            value = int(self.pixels[0, channel, 0, 0])
+            if all((image[channel] == value).all() for image in self.pixels):  # most often over after the first image
+                found[name] = value
+        return found
+
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Per-channel mean and standard deviation over all pixels, as fractions of 255.
 

@@ -45,6 +45,7 @@ Kind = Literal[
     "small validation",
     "unreadable",
     "decoding",
+    "flat channel",
 ]
 
 
@@ -261,8 +262,13 @@ def _unreadable(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
 
 
 def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    """What was lost when the images were decoded, and channels that say nothing."""
     first = next(iter(images.values()))  # the other splits would say the same again
-    return (QualityWarning("decoding", text) for text in first.warnings)
+    yield from (QualityWarning("decoding", text) for text in first.warnings)
+    if flat := first.flat_channels():
+        channels = " and ".join(f"the {name} channel is {value}" for name, value in flat.items())
+        text = f"In every pixel {channels}: nothing can be learnt from it."
+        yield QualityWarning("flat channel", text, tuple(flat), flat)
 
 
 def _name(images: Mapping[str, Images], split: str, index: int) -> str:

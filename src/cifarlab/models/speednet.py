@@ -21,6 +21,8 @@ PATCH = 2
 PATCH_VALUES = 3 * PATCH**2
 WHITENING_EPS = 5e-4
 """Added to the variances, so that directions with almost none (noise) are not blown up; arXiv 2404.00498."""
+FLAT = 1e-6
+"""Variance below which images do not vary in a direction: JPEG leaves 1e-4 of normalised values, rounding 1e-15."""
 NORM_MOMENTUM = 0.4
 """Share of the newest batch in the running statistics: high, because there are only some hundred steps."""
 LOGIT_SCALE = 1 / 9
@@ -94,12 +96,21 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def initialise_from(self, images: Tensor) -> None:
-        """Make the filters the eigenvectors of the patch covariance, divided by the standard deviations."""
+        """Make the filters the eigenvectors of the patch covariance, divided by the standard deviations.
+
+        Where images do not vary in a direction (a channel that is 0 throughout, or greys: three equal channels), a
+        random mixture of the other filters takes its place. A response that is always 0 would go through the
+        convolutions, which start as the identity, and each norm would multiply its gradient by 1/sqrt(eps), 316.
+        """
         variances, directions = torch.linalg.eigh(patch_covariance(images, PATCH))
         filters = directions.T / torch.sqrt(variances + WHITENING_EPS)[:, None]
         # An eigenvector's sign differs between libraries; both are used here, but their order matters.
         largest = filters.abs().argmax(dim=1, keepdim=True)
-        filters = (filters * filters.gather(1, largest).sign()).reshape(PATCH_VALUES, 3, PATCH, PATCH)
+        filters = filters * filters.gather(1, largest).sign()
+        varies = variances > FLAT
+        random = self.weight[:PATCH_VALUES].flatten(1).to(filters)
+        filters[~varies] = F.normalize(random[~varies][:, varies]) @ filters[varies]
+        filters = filters.reshape(PATCH_VALUES, 3, PATCH, PATCH)
         self.weight.copy_(torch.cat([filters, -filters]))
 
     def forward(self, images: Tensor) -> Tensor:
