@@ -43,9 +43,7 @@ def train(
     seeds: Annotated[int, typer.Option(min=1, help="Train this many times and report mean and deviation.")] = 1,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, keeping what was learnt.")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue this run exactly, or a group of seeds.")
-    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run or study exactly.")] = None,
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
