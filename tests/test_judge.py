@@ -239,7 +239,18 @@ def test_n18_openings_of_other_images_are_counted_for_themselves(run: Run, shelf
     assert [entry.get("source") for entry in run.test_openings] == sources
 
 
-@pytest.mark.parametrize("names", [("cat", "dog"), ("dog", "cat", "owl"), ("cat", "dog", "yak")])
+def test_n03_other_images_with_the_classes_in_another_order(run: Run, shelf: Shelf, classifier: Classifier) -> None:
+    """Their labels are matched by name: the same images give the same numbers, whatever numbers their classes have."""
+    same = shelf.images["/data/new test!"]["test"]
+    expected = judge(run, "test", classifier=classifier, source="/data/new test!")
+    order = ("owl", "cat", "dog")
+    labels = np.array([order.index(NAMES[label]) for label in same.labels])
+    shelf.images["/data/new test!"]["test"] = Images(same.pixels, labels, order)
+    found = judge(run, "test", classifier=classifier, source="/data/new test!")
+    assert (found.class_names, found.confusion_matrix) == (NAMES, expected.confusion_matrix)
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("cat", "dog", "yak")])
 def test_k06_other_classes_are_refused_and_both_are_shown(
     run: Run, shelf: Shelf, classifier: Classifier, names: tuple[str, ...]
 ) -> None:

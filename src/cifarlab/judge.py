@@ -83,6 +83,8 @@ def judge_locked(
         images = own_images(run, split, classifier, data_dir)
     else:
         split, images = _other_images(run, split, classifier, source, class_names, data_dir)
+        if sorted(images.class_names) == sorted(classifier.card.class_names):  # another format may order them otherwise
+            images = images.in_order_of(classifier.card.class_names)
     _check_classes(run, classifier, images)
     if split in ("test", ALL):
         what = "test split" if source is None else source

@@ -45,7 +45,7 @@ class DataSpec(Section):
     """Which images."""
 
     source: str = "cifar10"
-    """cifar10, cifar100, sample, or the path of an archive, parquet folder, image folder or CSV."""
+    """cifar10, cifar100, sample, or the path of a data set: pictures, a list of them, parquet, npz, IDX, ..."""
     image_size: Side | None = None
     """Side in pixels of what the network sees; unset: the stored size if all have one of 28 to 64 px, else 32 or 64."""
     normalisation: Literal["train", "imagenet"] = "train"

@@ -60,3 +60,10 @@ def test_the_fingerprint_ignores_how_pixels_lie_in_memory():
     data = images()
     strided = np.asfortranarray(data.pixels)
     assert dataclasses.replace(data, pixels=strided).fingerprint == data.fingerprint
+
+
+def test_classes_in_another_order_keep_their_images():
+    data = images(10)
+    turned = data.in_order_of(("empty", "c", "a", "b"))
+    assert [turned.class_names[label] for label in turned.labels] == [data.class_names[label] for label in data.labels]
+    assert turned.in_order_of(data.class_names).fingerprint == data.fingerprint

@@ -35,7 +35,7 @@ SOURCES = {
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Look for data here first.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Name = Annotated[str, typer.Argument(help="cifar10, cifar100, sample, or a path: archive, folder or CSV.")]
+Name = Annotated[str, typer.Argument(help="cifar10, cifar100, sample, or the path of a data set.")]
 
 app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help=True)
 

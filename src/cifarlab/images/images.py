@@ -81,6 +81,12 @@ class Images:
             copy.__dict__["fingerprint"] = self.fingerprint
         return copy
 
+    def in_order_of(self, class_names: tuple[str, ...]) -> Images:
+        """The same images with the same classes, in the order of `class_names`."""
+        assert sorted(class_names) == sorted(self.class_names)
+        places = np.array([class_names.index(name) for name in self.class_names], np.int64)
+        return replace(self, labels=places[self.labels], class_names=class_names)
+
     def subset(self, indices: NDArray[np.int64]) -> Images:
         """The images at `indices`, in that order."""
         names = None if self.names is None else tuple(self.names[index] for index in indices)

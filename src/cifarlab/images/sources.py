@@ -26,7 +26,7 @@ from cifarlab.images.sample import open_sample
 from cifarlab.images.source import Source
 from cifarlab.images.tables.corruptions import open_npy, recognise_corruptions
 from cifarlab.images.tables.idx import open_idx, recognise_idx
-from cifarlab.images.tables.named_arrays import open_npz, recognise_npy
+from cifarlab.images.tables.named_arrays import open_npz, recognise_npy, recognise_npz
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.tables.svhn import open_mat, recognise_svhn
 from cifarlab.images.words import SPLITS, split_of
@@ -105,6 +105,7 @@ FOLDERS: tuple[Recogniser, ...] = (
     recognise_parquet,
     recognise_idx,
     recognise_svhn,
+    recognise_npz,
     recognise_npy,
     recognise_corruptions,
     recognise_lists,
@@ -126,7 +127,7 @@ def load_images(
 ) -> Images:
     """Load one split of a data set.
 
-    source: cifar10, cifar100, sample, or the path of an archive, parquet folder, image folder or CSV.
+    source: cifar10, cifar100, sample, or the path of a data set in any of the formats of FILES and FOLDERS.
     split: train, val or test. data_dir: where cifar10 and cifar100 are looked for first; then in $CIFARLAB_DATA and the
     user's cache; then they are downloaded. The other options are fields of `DataSpec`.
 
@@ -198,7 +199,7 @@ def _existing(source: str) -> Path:
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.parent == Path() and not path.suffix:
             raise UsageError(
-                f"{unknown('data set', source, NAMES)}\nA path to an archive, folder or CSV works too."
+                f"{unknown('data set', source, NAMES)}\nThe path of a file or folder works too."
             ) from error
         raise DataError(f"There is no data at {shown}.") from error
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home of a user who does not exist

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -209,3 +210,17 @@ def test_a_pointer_of_git_lfs_is_said(file: Path) -> None:
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     with pytest.raises(DataError, match=r"pointer of Git LFS.*\n.*git lfs pull"):
         has_images(file)
+
+
+def test_d09_rows_that_a_file_cannot_hold(file: Path) -> None:
+    same = pa.DictionaryArray.from_arrays(np.zeros(100_000, np.int8), pa.array([b"x"])).cast(pa.binary())
+    save(file, image=same, label=np.zeros(100_000, np.int64))
+    with pytest.raises(DataError, match="claims 100,000 rows in"):
+        choose(file, "")
+
+
+def test_names_of_columns_that_are_not_utf8(file: Path) -> None:
+    save(file, image=IMAGES, label=[0, 1])
+    file.write_bytes(file.read_bytes().replace(b"label", b"la\xffel"))
+    with pytest.raises(DataError, match="Cannot read"):
+        choose(file, "")

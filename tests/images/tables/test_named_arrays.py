@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.source import Source
@@ -59,7 +60,8 @@ def test_n23_what_is_not_used_is_said(path: Path) -> None:
     found = opened(path).understanding
     assert found.splits == ("train",)
     assert found.left_out == {
-        "not called after images or labels": ["ids", "x_train_clean"],
+        "not called after images or labels": ["ids"],
+        "of another data set by their names": ["x_train_clean"],
         "not called after a split": ["X"],
         "without images": ["y_val"],
         "without labels": ["test"],
@@ -82,7 +84,7 @@ def test_n23_several_arrays_for_one_role(path: Path) -> None:
 def test_n23_no_array_is_called_like_images(path: Path) -> None:
     np.savez(path, X, Y)
     with pytest.raises(
-        DataError, match=r"no array called like images.*\n.*arr_0 uint8 \(4, 28, 28\), arr_1 int64 \(4,\)"
+        DataError, match=r"no images by the names of its arrays.*\n.*arr_0 uint8 \(4, 28, 28\), arr_1 int64 \(4,\)"
     ):
         opened(path)
     np.savez(path)
@@ -103,6 +105,30 @@ def test_n23_a_folder_of_npy_files(tmp_path: Path) -> None:
     assert np.array_equal(source.load("test").pixels[:, 0], X[:1])
 
 
+def test_n23_a_folder_with_an_npz_file(path: Path, tmp_path: Path) -> None:
+    np.savez(path, x_train=X, y_train=Y)
+    (tmp_path / "README.md").touch()
+    assert opened(tmp_path).path == path
+    np.savez(tmp_path / "b.npz", x_train=X, y_train=Y)
+    with pytest.raises(AmbiguousDataError, match=r"holds 2 \.npz files\.\nGive the path of one: .*a\.npz, .*b\.npz"):
+        opened(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        Image.fromarray(X[0]).save(tmp_path / split / "cat" / f"{split}.png")
+    assert opened(tmp_path).kind == "folder", "pictures in folders are the data set, whatever lies beside them"
+
+
+def test_n23_arrays_of_several_data_sets(tmp_path: Path) -> None:
+    """As CIFAR-10.1 comes: two versions, each with images and labels."""
+    for version in ("v4", "v6"):
+        np.save(tmp_path / f"cifar10.1_{version}_data.npy", X[: int(version[1]) - 2])
+        np.save(tmp_path / f"cifar10.1_{version}_labels.npy", Y[: int(version[1]) - 2])
+    with pytest.raises(AmbiguousDataError, match=r"2 data sets: cifar10\.1_v4_data, cifar10\.1_v6_data"):
+        opened(tmp_path)
+    for file in ("cifar10.1_v4_data.npy", "cifar10.1_v4_labels.npy"):
+        assert opened(tmp_path / file).understanding.counts == {"train": {"0": 1, "1": 1}}
+
+
 class Canary:
     def __reduce__(self):
         return Path.touch, (CANARY,)
@@ -120,6 +146,7 @@ def test_d08_nothing_is_unpickled(path: Path, tmp_path: Path, monkeypatch) -> No
     path.write_bytes(pickle.dumps(array))  # np.load would unpickle this, too
     with pytest.raises(DataError, match="Cannot read"):
         opened(path)
+    path.unlink()
     np.save(tmp_path / "x_train.npy", array, allow_pickle=True)
     np.save(tmp_path / "y_train.npy", Y)
     with pytest.raises(DataError, match="holds Python objects"):

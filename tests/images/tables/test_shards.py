@@ -144,6 +144,14 @@ def test_a_number_may_be_a_part_of_a_name(tmp_path: Path) -> None:
     assert found(tmp_path / "c", *names) == {"train": names}
 
 
+def test_n12_as_spark_and_dask_write(tmp_path: Path) -> None:
+    parts = [f"part-0000{number}-3f2504e0-4f89-11d3-9a0c-0305e82c3301-c000.snappy.parquet" for number in range(2)]
+    names = [*(f"train.parquet/{part}" for part in parts), "test.parquet/part.0.parquet"]
+    assert found(tmp_path / "a", *names, "train.parquet/_SUCCESS") == {"train": names[:2], "test": names[2:]}
+    assert found(tmp_path / "test.parquet", "part.0.parquet") == {"test": ["part.0.parquet"]}
+    assert found(tmp_path / "test", "part.0.parquet") == {None: ["part.0.parquet"]}
+
+
 def test_hidden_folders_and_runs_are_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, *(f"runs/quick/{name}" for name in ("recipe.toml", "manifest.json", "predictions-test.parquet")))
     assert found(tmp_path, "train.parquet", ".cache/test.parquet", ".test.parquet") == {"train": ["train.parquet"]}

@@ -62,22 +62,24 @@ def choose(path: Path, wanted: str) -> Columns:
     named = named_columns(wanted)
     with opened(path) as file:
         schema, num_rows = file.schema_arrow, file.metadata.num_rows
-    names = _class_names(path, schema)
-    image = _named(path, schema, named["image"]) if "image" in named else _image_column(path, schema)
-    if "label" not in named:
-        label = _label_column(path, schema, names)
-    else:  # which a test set may lack
-        label = _named(path, schema, named["label"]) if named["label"] in schema.names else None
-    if "split" not in named:
-        texts = [field.name for field in schema if _is_text(field.type)]
-        splits = [name for name in texts if lists.plain(name) in lists.NAMES["split"]]
-    else:
-        splits = [_named(path, schema, named["split"])] if named["split"] else []
-    if not _is_encoded(schema.field(image).type):
-        raise DataError(_not_images(path, schema.field(image)))
-    if label is not None and not _is_label(schema.field(label).type):
-        raise DataError(f"{path}: labels must be whole numbers or names; {label} is {schema.field(label).type}.")
-    return Columns(image, label, tuple(splits), names.get(label or "", ()), num_rows)
+        if num_rows > path.stat().st_size:  # which would have to share their images
+            raise DataError(f"{path} is damaged: it claims {num_rows:,} rows in {path.stat().st_size:,} bytes.")
+        names = _class_names(path, schema)
+        image = _named(path, schema, named["image"]) if "image" in named else _image_column(path, schema)
+        if not _is_encoded(schema.field(image).type):
+            raise DataError(_not_images(path, schema.field(image)))
+        if "label" not in named:
+            label = _label_column(path, schema, names)
+        else:  # which a test set may lack
+            label = _named(path, schema, named["label"]) if named["label"] in schema.names else None
+        if label is not None and not _is_label(schema.field(label).type):
+            raise DataError(f"{path}: labels must be whole numbers or names; {label} is {schema.field(label).type}.")
+        if "split" not in named:
+            texts = [field.name for field in schema if _is_text(field.type)]
+            splits = [name for name in texts if lists.plain(name) in lists.NAMES["split"]]
+        else:
+            splits = [_named(path, schema, named["split"])] if named["split"] else []
+        return Columns(image, label, tuple(splits), names.get(label or "", ()), num_rows)
 
 
 def without_label(path: Path, wanted: str) -> DataError:

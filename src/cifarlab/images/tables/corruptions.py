@@ -16,6 +16,7 @@ from cifarlab.images.archives.official import CIFAR10_NAMES, TEST_LABELS
 from cifarlab.images.source import Source
 from cifarlab.images.tables.arrays import Part, array_source, to_labels
 from cifarlab.images.tables.labels import Labels
+from cifarlab.images.tables.named_arrays import recognise_neighbours
 from cifarlab.images.tables.npy import npy_array
 from cifarlab.recipe import DataSpec
 
@@ -25,6 +26,8 @@ RULE = "Every file holds test images under one corruption; labels.npy has the la
 
 def open_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """One corruption as a source that has a test split only; raises DataError for an array without labels beside it."""
+    if path.name != LABELS and (found := recognise_neighbours(path, spec)) is not None:
+        return found
     if path.name == LABELS or not (path.parent / LABELS).is_file():
         raise DataError(
             f"{path} is an array alone, without labels.\n"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NO_IMAGES, NO_SPLIT, Source
 from cifarlab.images.tables.arrays import Part, Stored, array_source, to_labels
 from cifarlab.images.tables.labels import none
 from cifarlab.images.tables.npy import npy_array, npz_arrays
-from cifarlab.images.words import SplitRule, split_rule, words_in
+from cifarlab.images.words import SUFFIXES, SplitRule, split_rule, suffix_of, words_in
 from cifarlab.recipe import DataSpec
 from cifarlab.section import named_splits
 
@@ -29,21 +31,46 @@ def open_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     return _source(path, "npz", npz_arrays(path), spec)
 
 
+def recognise_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
+    """A folder of nothing but an .npz file, and others that are not pictures, as a source; None for any other."""
+    entries = [entry for entry in sorted(path.iterdir()) if not litter(entry.name)]
+    files = [entry for entry in entries if suffix_of(entry.name) == ".npz"]
+    if not files or any(entry.is_dir() or suffix_of(entry.name) in SUFFIXES for entry in entries):
+        return None
+    if len(files) > 1:
+        raise AmbiguousDataError(
+            f"{path} holds {len(files)} .npz files.\nGive the path of one: {some([str(file) for file in files], 20)}."
+        )
+    return open_npz(files[0], spec, cache_dir)
+
+
 def recognise_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
     """A folder of .npy files that are called after what they hold as a source; None for one without."""
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".npy" and file.is_file())
-    roles = {_role(file.stem, split_rule({}))[1] for file in files}
-    if not {"images", "labels"} <= roles:
+    files = _npy_files(path)
+    roles = {named.role for file in files if (named := _named(file.stem, split_rule({}))) is not None}
+    return _source(path, "npy", {file.stem: npy_array(file) for file in files}, spec) if len(roles) == 2 else None
+
+
+def recognise_neighbours(path: Path, spec: DataSpec) -> Source | None:
+    """The .npy files beside one that belong to it by their names, as a source; None where its name says nothing."""
+    said = {file: _named(file.stem, split_rule({})) for file in _npy_files(path.parent)}
+    own = said.get(path)
+    if own is None:
         return None
+    files = [file for file, each in said.items() if each is not None and each.kind == own.kind]
     return _source(path, "npy", {file.stem: npy_array(file) for file in files}, spec)
 
 
+def _npy_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if suffix_of(file.name) == ".npy")
+
+
 def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec) -> Source:
-    names, left_out = _sorted(path, arrays, split_rule(named_splits(spec.split_names)))
+    named, left_out = _one_data_set(path, arrays, split_rule(named_splits(spec.split_names)))
     parts = {}
-    for split, roles in names.items():
+    for split, roles in _by_split(path, named, left_out).items():
         if "images" not in roles:
-            left_out.setdefault(NO_IMAGES, []).append(printable(roles["labels"]))
+            left_out[NO_IMAGES].append(printable(roles["labels"]))
             continue
         images = arrays[roles["images"]]
         its_labels = to_labels(arrays[roles["labels"]]) if "labels" in roles else none(images.origin, images.num_rows)
@@ -51,40 +78,68 @@ def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec)
     if not parts:
         shown = [f"{printable(name)} {stored}" for name, stored in arrays.items()]
         raise DataError(
-            f"{path} has no array called like images: x_train and y_train, train_images and train_labels, or X and y.\n"
+            f"{path} has no images by the names of its arrays: x_train, train_images, or X.\n"
             f"It has: {some(shown, 12) or 'no arrays'}."
         )
     return array_source(path, kind, RULE, parts, left_out, spec)
 
 
-def _sorted(
+@dataclass(frozen=True)
+class _Named:
+    """What the name of an array says: its split, its role, and in the words that are left, of which data set it is."""
+
+    split: str | None
+    role: str
+    kind: str
+
+
+def _one_data_set(
     path: Path, names: Iterable[str], split_of: SplitRule
-) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
-    """Split -> role -> name of the array, and what is left out for which reason."""
-    found: dict[str | None, dict[str, str]] = defaultdict(dict)
-    left_out: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        split, role = _role(name, split_of)
-        if role is None:
+) -> tuple[dict[str, _Named], defaultdict[str, list[str]]]:
+    """What the arrays are that belong together, and the names of the others by the reason why they are left out."""
+    said = {name: _named(name, split_of) for name in names}
+    kinds = sorted({each.kind for each in said.values() if each is not None and each.role == "images"})
+    if len(kinds) > 1 and "" not in kinds:
+        shown = [printable(name) for name, each in said.items() if each is not None and each.role == "images"]
+        raise AmbiguousDataError(
+            f"{path} holds {len(kinds)} data sets: {some(shown)}.\n"
+            "Of .npy files, give the path of one; save an .npz file for each."
+        )
+    chosen, left_out = {}, defaultdict[str, list[str]](list)
+    for name, each in said.items():
+        if each is None:
             left_out["not called after images or labels"].append(printable(name))
-        elif role in found[split]:
-            shown = f"{printable(found[split][role])}, {printable(name)}"
-            raise AmbiguousDataError(f"{path} has several arrays for the {role} of {split or 'train'}: {shown}.")
+        elif each.kind not in kinds[:1]:  # "" is the first, if it is there
+            left_out["of another data set by their names"].append(printable(name))
         else:
-            found[split][role] = name
+            chosen[name] = each
+    return chosen, left_out
+
+
+def _by_split(
+    path: Path, named: Mapping[str, _Named], left_out: defaultdict[str, list[str]]
+) -> dict[str, dict[str, str]]:
+    """Split -> role -> the name of the array; X and y are train, unless others are."""
+    found: dict[str | None, dict[str, str]] = defaultdict(dict)
+    for name, each in named.items():
+        if (other := found[each.split].get(each.role)) is not None:
+            split, shown = each.split or "train", f"{printable(other)}, {printable(name)}"
+            raise AmbiguousDataError(f"{path} has several arrays for the {each.role} of {split}: {shown}.")
+        found[each.split][each.role] = name
     unnamed = found.pop(None, {})
-    if "train" in found:
+    if unnamed and "train" in found:
         left_out[NO_SPLIT] += map(printable, unnamed.values())
-    elif unnamed:  # X and y, beside x_test and y_test or alone
+    elif unnamed:
         found["train"] = unnamed
-    return {split: roles for split, roles in found.items() if split}, {k: v for k, v in left_out.items() if v}
+    return {split: roles for split, roles in found.items() if split is not None}
 
 
-def _role(name: str, split_of: SplitRule) -> tuple[str | None, str | None]:
-    """The split that an array's name says, and what it says that the array holds; None for what it does not say."""
+def _named(name: str, split_of: SplitRule) -> _Named | None:
+    """What a name says; None where it says neither images nor labels, or both, or several splits."""
     words = words_in(name)
     splits = [word for word in words if split_of(word) is not None]
     roles = [word for word in words if word.lower() in ROLES and word not in splits]
-    if len(splits) > 1 or len(roles) != 1 or len(splits) + len(roles) < len(words):
-        return None, None
-    return split_of(splits[0]) if splits else None, ROLES[roles[0].lower()]
+    if len(splits) > 1 or len(roles) != 1:
+        return None
+    others = [word.lower() for word in words if word not in splits + roles]
+    return _Named(split_of(splits[0]) if splits else None, ROLES[roles[0].lower()], " ".join(others))

@@ -79,7 +79,9 @@ def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
         )
     if len(with_images) > 1:
         found = [f"{folder_of(group)} ({len(group)} files)" for group in with_images]
-        raise AmbiguousDataError(f"{path} holds {len(found)} data sets.\nGive the path of one: {some(found, 20)}.")
+        raise AmbiguousDataError(
+            f"{path} holds {len(found)} data sets.\nGive the path of one, or move the others away: {some(found, 20)}."
+        )
     without = [file for group in groups if group not in with_images for file in group] if with_images else []
     return tables(path, (with_images or groups)[0], without, split_of)
 

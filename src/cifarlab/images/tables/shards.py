@@ -75,7 +75,7 @@ def configurations(root: Path, split_of: SplitRule) -> tuple[list[list[Path]], i
     groups: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
         folder = file.parent
-        in_split_folder = folder != root and split_in(file, split_of) is None and split_of(folder.name) is not None
+        in_split_folder = folder != root and split_in(file, split_of) is None and _said(folder, split_of) is not None
         groups[folder.parent if in_split_folder else folder].append(file)
     # A folder beside split folders that is called after no split (SVHN's `extra`) belongs to the same configuration.
     for folder in sorted(groups):
@@ -93,7 +93,9 @@ def tables(root: Path, files: Sequence[Path], without_images: Sequence[Path], sp
     """
     by_split: dict[str | None, list[Path]] = defaultdict(list)
     for file in files:
-        by_split[split_in(file, split_of) or (split_of(file.parent.name) if file.parent != root else None)].append(file)
+        # Spark and Dask write folders called train.parquet, of which one may be the root
+        is_table = file.parent != root or root.name.lower().endswith(SUFFIX)
+        by_split[split_in(file, split_of) or (_said(file.parent, split_of) if is_table else None)].append(file)
     left_out = {NO_IMAGES: list(without_images)} if without_images else {}
     if len(by_split) > 1 and None in by_split:
         left_out[NO_SPLIT] = by_split.pop(None)
@@ -113,6 +115,12 @@ def split_in(file: Path, split_of: SplitRule) -> str | None:
             return split
     said = {split for word in re.split(r"[-_.\s]+", stem) if (split := split_of(word)) is not None}
     return said.pop() if len(said) == 1 else None
+
+
+def _said(folder: Path, split_of: SplitRule) -> str | None:
+    """The split that the name of a folder says."""
+    name = folder.name
+    return split_of(name) or split_of(name[: -len(SUFFIX)] if name.lower().endswith(SUFFIX) else name)
 
 
 def _walk(root: Path) -> tuple[list[Path], int]:
