@@ -54,10 +54,10 @@ class DataSpec(Section):
     """How images that are not square become square: their centre, the whole with bars, or the whole distorted."""
     white_level: WhiteLevel = WHITE_LEVEL
     """The value that is white in greys of 16 bits: 4095 where they hold 12 bits."""
-    layout: Literal["auto", "splits", "classes", "class-first", "leaves"] = "auto"
+    layout: Literal["auto", "splits", "classes", "class-first", "leaves", "lists"] = "auto"
     """What folders mean. splits: those at the top are splits, those in them classes; classes: those at the top are
     classes; class-first: those at the top are classes, those in them splits; leaves: every folder that holds pictures
-    is a class; auto: told from names and contents."""
+    is a class; lists: nothing, a list in the folder names the classes; auto: told from names and contents."""
     split_names: SplitNames = ""
     """Folders or files that are splits under unusual names, such as "train=learn,test=check"; "val=" for no val."""
     columns: Columns = ""

@@ -10,7 +10,7 @@ Layout = Annotated[
     str | None,
     typer.Option(
         metavar="LAYOUT",
-        help="What folders mean: auto, splits, classes, class-first or leaves. Same as --set data.layout=...",
+        help="What folders mean: auto, splits, classes, class-first, leaves or lists. Same as --set data.layout=...",
     ),
 ]
 SplitNames = Annotated[

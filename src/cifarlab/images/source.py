@@ -17,6 +17,7 @@ HIDDEN, SYSTEM, OURS, NOT_PICTURES = "hidden", "of the system", "written by cifa
 """Reasons for leaving files and folders out that nobody has to act on."""
 EMPTY, LOOSE = "folders without pictures", "pictures in no class folder"
 BESIDE, UNLABELLED = "folders beside the splits", "pictures of splits without class folders"
+UNLISTED, WITHOUT_LABELS = "pictures in no list", "pictures of splits without labels"
 """Reasons that a user should know of: what is left out may have been meant to be used."""
 NO_LABELS, NO_ROWS, NO_IMAGES, NO_SPLIT = "without labels", "empty", "without images", "not called after a split"
 """The same for the splits of tables and arrays, and for files and arrays."""

@@ -15,7 +15,8 @@ from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.csv import list_csv
 from cifarlab.images.folders.read import open_csv
 from cifarlab.images.images import Images
-from cifarlab.images.sources import load_images
+from cifarlab.images.source import UNLISTED, WITHOUT_LABELS
+from cifarlab.images.sources import data_spec, load_images, open_source
 from cifarlab.recipe import DataSpec
 
 
@@ -362,6 +363,33 @@ def test_n10_folds(root):
     assert set(splits_of(both)) == {"test"}
 
 
+def test_n18_a_test_whose_classes_are_secret_is_left_out(root):
+    four(root)
+    rows = ["img/cat/1.png,cat,train", "img/dog/3.png,dog,train", "img/cat/2.png,,test", "img/dog/4.png, ,test"]
+    listing, understanding = list_csv(write_csv(root, *rows), DataSpec(), None)
+    assert {split: len(files) for split, files in listing.splits.items()} == {"train": 2}
+    assert understanding.left_out == {WITHOUT_LABELS: ["img/cat/2.png", "img/dog/4.png"]}
+    for row in ("img/dog/4.png,dog,test", "img/dog/4.png,,train"):
+        with pytest.raises(DataError, match=r"line [45] \(.*\) has no label"):
+            splits_of(write_csv(root, *rows[:3], row))
+
+
+def test_n23_numbers_as_labels_get_names(root):
+    four(root)
+    rows = ["img/cat/1.png,1,train", "img/dog/3.png,2,train", "img/dog/4.png,2,test"]
+    path = write_csv(root, *rows)
+    source = open_source(data_spec(path, class_names="bird,cat,dog"))
+    assert source.understanding.counts == {
+        "train": {"bird": 0, "cat": 1, "dog": 1},
+        "test": {"bird": 0, "cat": 0, "dog": 1},
+    }
+    assert source.load("test").labels.tolist() == [2]
+    with pytest.raises(DataError, match=r"data.class_names has 2 names, but .* has the label 2: it needs one for each"):
+        open_source(data_spec(path, class_names="cat,dog"))
+    with pytest.raises(DataError, match="names its classes itself"):
+        open_source(data_spec(write_csv(root, *rows, "img/cat/2.png,cat,train"), class_names="a,b,c"))
+
+
 def test_n10_a_split_column_without_a_split_is_none(root):
     four(root)
     path = write_csv(root, "img/cat/1.png,cat,", "img/cat/2.png,cat, ")
@@ -413,7 +441,7 @@ def test_n10_names_without_their_folder_or_ending(root):
     assert names == ["images/1.png", "images/10.png", "images/2.v1.jpg"]
     assert understanding.left_out == {}
     draw(root / "images" / "3.png", 1)
-    assert list_csv(path, DataSpec(), None)[1].left_out == {"not in the list": ["images/3.png"]}
+    assert list_csv(path, DataSpec(), None)[1].left_out == {UNLISTED: ["images/3.png"]}
 
 
 def test_n10_two_folders_have_all_pictures(root):
@@ -447,7 +475,7 @@ def test_n10_pictures_that_no_row_names_are_counted(root):
     for name in ("img/.hidden/1.png", "else/1.png", "beside.png", "img/notes.txt"):
         draw(root / name, 1, kind="PNG")
     _, understanding = list_csv(write_csv(root, "img/cat/1.png,a,train", "img/dog/3.png,a,train"), DataSpec(), None)
-    assert understanding.left_out == {"not in the list": ["img/cat/2.png", "img/dog/4.png"]}
+    assert understanding.left_out == {UNLISTED: ["img/cat/2.png", "img/dog/4.png"]}
     assert understanding.counts == {"train": {"a": 2}}
 
 

@@ -177,12 +177,18 @@ def relabelled(clear: Clear) -> Clear:
     return dataclasses.replace(clear, rows=[*clear.rows, again])
 
 
+def without_label(clear: Clear) -> Clear:
+    """A picture to learn from without a class; a whole test without them would be left out."""
+    in_train = with_cell(clear, "split", "train") if "split" in clear.roles else clear
+    return with_cell(in_train, "label", " ")
+
+
 BROKEN = {
     "a cell too many": lambda clear: with_row(clear, lambda row: [[*row, "more"]]),
     "a cell too few": lambda clear: with_row(clear, lambda row: [row[:-1]]),
     "a picture twice": lambda clear: with_row(clear, lambda row: [row, row]),
     "a picture twice, as two classes": relabelled,
-    "no label": lambda clear: with_cell(clear, "label", " "),
+    "no label": without_label,
     "no name": lambda clear: with_cell(clear, "image", ""),
     "a picture elsewhere": lambda clear: with_cell(clear, "image", "../elsewhere.png"),
     "a picture elsewhere, absolute": lambda clear: with_cell(clear, "image", "/elsewhere/1.png"),

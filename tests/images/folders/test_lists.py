@@ -10,8 +10,8 @@ from PIL import Image
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.lists import list_listed
 from cifarlab.images.folders.read import recognise_lists
-from cifarlab.images.source import Understanding
-from cifarlab.images.sources import load_images
+from cifarlab.images.source import UNLISTED, Understanding
+from cifarlab.images.sources import data_spec, load_images, open_source
 from cifarlab.recipe import DataSpec
 
 
@@ -45,7 +45,7 @@ def test_n23_metadata_at_the_top(root):
     write(root / "metadata.csv", "file_name,label,caption", '1.png,cat,"a cat, asleep"', "more/2.png,dog,")
     splits, understanding = read(root)
     assert splits == {"train": {"1.png": "cat", "more/2.png": "dog"}} and understanding.own_split
-    assert understanding.kind == "metadata" and understanding.left_out == {"not in the list": ["more/3.png"]}
+    assert understanding.kind == "metadata" and understanding.left_out == {UNLISTED: ["more/3.png"]}
     assert understanding.rule.startswith("In metadata.csv the column file_name names the pictures, label their classes")
 
 
@@ -65,7 +65,15 @@ def test_n23_metadata_in_each_split(root, name):
         "val": {"validation/1.png": "dog"},
     }
     assert understanding.splits == ("train", "val")
-    assert understanding.left_out == {"not in the list": ["test/3.png"]}
+    assert understanding.left_out == {UNLISTED: ["test/3.png"]}
+
+
+def test_n23_metadata_in_splits_under_unusual_names(root):
+    draw(root, "learn/1.png", "check/2.png")
+    for split in ("learn", "check"):
+        write(root / split / "metadata.csv", "file_name,label", *(["1.png,cat"] if split == "learn" else ["2.png,cat"]))
+    splits, _ = read(root, split_names="train=learn,test=check")
+    assert splits == {"train": {"learn/1.png": "cat"}, "test": {"check/2.png": "cat"}}
 
 
 def test_n23_metadata_twice(root):
@@ -103,7 +111,7 @@ def test_n23_kaggles_cifar10(root):
     kaggle(root)
     splits, understanding = read(root)
     assert splits == {"train": {f"train/{number}.png": ("cat", "dog")[number % 2] for number in range(1, 7)}}
-    assert understanding.left_out == {"not in the list": [f"test/{number}.png" for number in range(1, 7)]}
+    assert understanding.left_out == {UNLISTED: [f"test/{number}.png" for number in range(1, 7)]}
     assert not understanding.own_split
     images = load_images(root, "train")
     assert images.class_names == ("cat", "dog") and images.counts.tolist() == [3, 3]
@@ -121,7 +129,7 @@ def test_n23_a_list_for_each_split(root):
         "train": {"Train/0/a.png": "0", "Train/12/b.png": "12"},
         "test": {"Test/1.png": "0", "Test/0.png": "12"},
     }
-    assert understanding.left_out == {"not in the list": ["Meta/0.png", "Meta/12.png"]}
+    assert understanding.left_out == {UNLISTED: ["Meta/0.png", "Meta/12.png"]}
 
 
 def test_n23_a_list_that_contradicts_its_name(root):
@@ -179,12 +187,30 @@ def test_n23_class_folders_and_a_list_that_agrees(root, labels):
 def test_n23_class_folders_and_a_list_that_disagrees(root, rows, name):
     draw(root, "cat/0.png", "cat/1.png", "dog/2.png", "dog/3.png")
     write(root / name, "file_name,label", *rows)
-    with pytest.raises(
-        AmbiguousDataError, match=f"class folders and a list that says something else: {name}.\n.*--layout"
-    ):
+    with pytest.raises(AmbiguousDataError, match=rf"two ways: its folders name classes, {name} others or .*\n.*lists"):
         read(root)
     assert recognise_lists(root, DataSpec(layout="classes"), root.parent / "cache") is None
-    assert load_images(root / name, "train").num_classes > 0
+    labels = {row.split(",")[1] for row in rows}
+    assert {label for files in read(root, layout="lists")[0].values() for label in files.values()} == labels
+
+
+def test_n23_lists_that_are_asked_for_and_not_there(root):
+    draw(root, "cat/0.png", "dog/2.png")
+    with pytest.raises(DataError, match=r"has no list of its pictures with their classes.\nLooked for CSV files"):
+        open_source(data_spec(root, layout="lists"))
+
+
+def test_n23_a_folder_around_a_data_set_with_lists(root):
+    kaggle(root / "download" / "cifar-10")
+    (root / "__MACOSX").mkdir()
+    for layout in ("auto", "lists"):
+        understanding = open_source(data_spec(root, layout=layout)).understanding
+        assert understanding.counts == {"train": {"cat": 3, "dog": 3}}
+        assert understanding.settled == {
+            "source": str(root / "download" / "cifar-10"),
+            "layout": "lists",
+            "columns": "image=id,label=label",
+        }
 
 
 def test_n23_tiny_imagenet(root):
@@ -198,7 +224,7 @@ def test_n23_tiny_imagenet(root):
     assert [len(files) for files in splits.values()] == [6, 2]
     assert understanding.counts["train"] == {"n01": 3, "n02": 3}
     assert understanding.kind == "tiny-imagenet"
-    assert understanding.left_out == {"not in the list": ["test/images/test_0.JPEG"]}
+    assert understanding.left_out == {UNLISTED: ["test/images/test_0.JPEG"]}
     write(root / "val" / "val_annotations.txt", "val_0.JPEG\tn02", "val_1.JPEG")
     with pytest.raises(DataError, match=r"val_annotations.txt cannot be read: line 2 \(val_1.JPEG\) lacks a word"):
         read(root)

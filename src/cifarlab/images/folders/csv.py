@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -14,22 +13,23 @@ from pathlib import Path
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders import columns, own_split
-from cifarlab.images.folders.listing import ImageFile, Listing, sorted_by_split
-from cifarlab.images.folders.locate import Pictures
+from cifarlab.images.folders.listing import ImageFile, Listing, counts, sorted_by_split
+from cifarlab.images.folders.locate import Finder
 from cifarlab.images.folders.text_table import read_table, shown
-from cifarlab.images.source import Understanding
+from cifarlab.images.source import UNLISTED, WITHOUT_LABELS, Understanding
 from cifarlab.images.words import SPLIT_NAMES, split_of, split_rule
 from cifarlab.recipe import DataSpec
-from cifarlab.section import named_columns, named_splits
+from cifarlab.section import listed_names, named_columns, named_splits
 
 
 @dataclass(frozen=True)
 class PictureList:
     """What one file says: names of pictures with their labels and the lines where they stand.
 
-    splits: the word for each picture's split, or () where the file does not say. folder: where in the root the names
-    begin, "" or with a slash at its end; None has it looked for. rule: how the file was understood, as a sentence
-    without its full stop. columns: what its columns are called, by what they stand for.
+    splits: the split of each picture, or () where the file does not say; "" where it says something else, which is in
+    `words`. folder: where in the root the names begin, "" or with a slash at its end; None has it looked for. rule: how
+    the file was understood, as a sentence without its full stop. columns: what its columns are called, by what they
+    stand for.
     """
 
     path: Path
@@ -39,6 +39,7 @@ class PictureList:
     splits: Sequence[str]
     folder: str | None
     rule: str
+    words: Sequence[str] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,11 +60,13 @@ def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureL
     image, label, *split = map(printable, names.values())
     rule = f"In {printable(path.name)} the column {image} names the pictures, {label} their classes"
     if split and any(cells["split"]):
-        rule += f", {split[0]} their splits"
+        rule += f" and {split[0]} their splits"
     elif split:  # an empty column is as good as none
         rule += f"; {split[0]} is empty"
         del names["split"], cells["split"]
-    return PictureList(path, table.lines, cells["image"], cells["label"], cells.get("split", []), folder, rule, names)
+    split_of, words = split_rule(named_splits(spec.split_names)), cells.get("split", [])
+    splits = [split_of(word) or "" for word in words]
+    return PictureList(path, table.lines, cells["image"], cells["label"], splits, folder, rule, words, names)
 
 
 def list_pictures(
@@ -74,23 +77,46 @@ def list_pictures(
     Raises DataError for rows that cannot be used and where no picture is there at all; single missing pictures are
     found when they are read.
     """
-    pictures, rows = Pictures(root, follow_links=spec.follow_links), list[_Row]()
+    finder, rows = Finder(root, follow_links=spec.follow_links), list[_Row]()
+    called = _called(source, lists, spec)
     for each in lists:
-        rows += _rows(each, pictures, spec, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
+        rows += _rows(each, finder, called, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
+    left_out = {UNLISTED: finder.not_listed((row.file.name for row in rows), everywhere=source == root)}
+    rows, left_out[WITHOUT_LABELS] = _labelled(rows)
     _check(source, rows)
     assigned, rule, is_drawn = _splits(source, root, rows, spec, kept_file)
-    listing = sorted_by_split(source, [row.file for row in rows], assigned, (), is_drawn)
-    not_listed = pictures.not_listed(assigned, everywhere=source == root)
+    listing = sorted_by_split(source, [row.file for row in rows], assigned, is_drawn, tuple(called.values()))
     understanding = Understanding(
         kind,
         "; ".join(filter(None, [*(each.rule for each in lists), rule])) + ".",
         tuple(listing.splits),
-        {split: dict(Counter(file.class_name for file in files)) for split, files in listing.splits.items()},
-        {"not in the list": [printable(name) for name in not_listed]} if not_listed else {},
+        counts(listing),
+        {reason: names for reason, names in left_out.items() if names},
         _settled(lists, is_drawn),
+        numbered=_are_numbers(lists),
         own_split=is_drawn,
     )
     return listing, understanding
+
+
+def _are_numbers(lists: Sequence[PictureList]) -> bool:
+    return all(label.isascii() and label.isdecimal() for each in lists for label in each.labels if label)
+
+
+def _called(source: Path, lists: Sequence[PictureList], spec: DataSpec) -> dict[str, str]:
+    """What classes that are numbers are called, as `DataSpec.class_names` says; {} where they name themselves."""
+    called = {str(number): name for number, name in enumerate(listed_names(spec.class_names)) if _are_numbers(lists)}
+    labels = {_number(label) for each in lists for label in each.labels if label}
+    if called and (unknown := labels - called.keys()):
+        raise DataError(
+            f"data.class_names has {len(called)} names, but {printable(str(source))} has the label "
+            f"{shown(max(unknown, key=lambda label: (len(label), label)))}: it needs one for each number from 0."
+        )
+    return called
+
+
+def _number(label: str) -> str:
+    return label.lstrip("0") or "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +130,28 @@ class _Row:
     problem: str
 
 
-def _rows(each: PictureList, pictures: Pictures, spec: DataSpec, of_file: str) -> Iterator[_Row]:
-    folder, split_of = each.folder, split_rule(named_splits(spec.split_names))
+def _rows(each: PictureList, finder: Finder, called: Mapping[str, str], of_file: str) -> Iterator[_Row]:
+    folder = each.folder
     if folder is None:
-        folder = pictures.folder_of(each.images, split_of_list(each.path))
-    words: Sequence[str | None] = each.splits or [None] * len(each.images)
-    for line, image, label, word in zip(each.lines, each.images, each.labels, words, strict=True):
-        found, split = pictures.find(image, folder), split_of(word) if word else None
+        folder = finder.folder_of(each.images, split_of_list(each.path))
+    for number, (line, image, label) in enumerate(zip(each.lines, each.images, each.labels, strict=True)):
+        found, split = finder.find(image, folder), each.splits[number] if each.splits else ""
         problem = found.problem or ("" if label else "has no label")
-        if word is not None and split is None:
-            problem = problem or _split_problem(word)
-        file = ImageFile.at(f"{pictures.root}/{found.name}", found.name, printable(label), found.status)
-        yield _Row(f"line {line}{of_file}", file, split or "", found.status is not None, problem)
+        if each.splits and not split:
+            problem = problem or _split_problem(each.words[number])
+        class_name = printable(called.get(_number(label), label) if label else "")
+        file = ImageFile.at(f"{finder.root}/{found.name}", found.name, class_name, found.status)
+        yield _Row(f"line {line}{of_file}", file, split, found.status is not None, problem)
+
+
+def _labelled(rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
+    """The pictures without those of a test whose classes are kept secret, and the names of these.
+
+    A split of which only some pictures have no label is kept, to be refused; so is train.
+    """
+    labelled = {row.split for row in rows if row.file.class_name}
+    secret = {row.split for row in rows} - labelled - {"", "train"} if labelled else set()
+    return [row for row in rows if row.split not in secret], [row.file.name for row in rows if row.split in secret]
 
 
 def split_of_list(path: Path) -> str | None:

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -54,10 +54,10 @@ def sorted_by_split(
     source: Path,
     files: Iterable[ImageFile],
     split_of: Mapping[str, str],
-    class_folders: Iterable[str],
     is_drawn: bool,
+    class_names: Sequence[str] = (),
 ) -> Listing:
-    """Order pictures by class and name; the classes are those of train, empty folders among them included.
+    """Order pictures by class and name; the classes are `class_names`, or else those of train.
 
     Raises DataError where there is no picture, and for classes that only another split has; AmbiguousDataError for
     classes whose names look alike.
@@ -73,7 +73,7 @@ def sorted_by_split(
         )
     used = {split: {file.class_name for file in members} for split, members in splits.items()}
     learnt = used.get("train", set().union(*used.values()))
-    class_names = class_order(learnt | set(class_folders))
+    class_names = tuple(class_names) or class_order(learnt)
     refuse_look_alikes(source, set(class_names).union(*used.values()))
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError, cause
-from cifarlab.images.folders.scan import link_problem
-from cifarlab.images.words import SUFFIXES, split_of
+from cifarlab.images.folders.scan import link_problem, scan
+from cifarlab.images.words import SUFFIXES, split_of, suffix_of
 
 _DRIVE = re.compile(r"[A-Za-z]:/")
 _OUTSIDE = "lies outside of the folder of the list"
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     problem: str = ""
 
 
-class Pictures:
+class Finder:
     """Finds the pictures below a root by the names that a list has for them, and keeps to the root."""
 
     def __init__(self, root: Path, *, follow_links: bool) -> None:
@@ -82,15 +82,17 @@ class Pictures:
         """The pictures that are not among `names`: below the root, or in those folders in it that have any of them."""
         listed = set(names)
         tops = {name.partition("/")[0] if "/" in name else "" for name in listed}
-        found = list[str]()
-        for folder, folders, files in os.walk(self.root):
-            inner = folder[len(self._prefix) :].replace(os.sep, "/")
-            folders[:] = [
-                name for name in folders if not name.startswith(".") and (everywhere or inner or name in tops)
-            ]
-            if everywhere or inner or "" in tops:
-                found += [f"{inner}/{name}" if inner else name for name in files if is_picture(name)]
-        return sorted(set(found) - listed)
+        if everywhere:
+            return [name for name in self._pictures_below("") if name not in listed]
+        beside = entries(self.root)
+        found = [entry.name for entry in beside if is_picture(entry.name)] if "" in tops else []
+        for entry in beside:
+            found += self._pictures_below(entry.name) if entry.name in tops and entry.is_dir() else []
+        return [name for name in found if name not in listed]
+
+    def _pictures_below(self, top: str) -> list[str]:
+        tree = scan(self.root / top, follow_links=self._follow_links)
+        return [f"{top}/{name}" if top else name for folder in tree.top.walk() for name in folder.names()]
 
     def _relative(self, text: str, folder: str) -> str:
         """A name with slashes, relative to the root where it lies below it."""
@@ -141,8 +143,7 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def is_picture(name: str) -> bool:
     """Whether a file is taken for a picture, by the ending of its name."""
-    stem, _, ending = name.rpartition(".")
-    return stem != "" and f".{ending.lower()}" in SUFFIXES
+    return suffix_of(name) in SUFFIXES
 
 
 def _name_problem(name: str) -> str:

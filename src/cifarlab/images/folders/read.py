@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from cifarlab.console import printable
-from cifarlab.errors import AmbiguousDataError
+from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.decode import read_file
 from cifarlab.images.decoded import digest
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.csv import list_csv
 from cifarlab.images.folders.listing import ImageFile, Listing, counts, sorted_by_split
-from cifarlab.images.folders.lists import list_listed
+from cifarlab.images.folders.lists import METADATA, list_listed
 from cifarlab.images.folders.scan import scan
 from cifarlab.images.folders.split_folders import Meaning, understand
 from cifarlab.images.images import Images
@@ -34,6 +34,11 @@ from cifarlab.recipe import DataSpec
 
 def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
     """A folder of pictures as a source; None for one that has neither folders nor pictures."""
+    if spec.layout == "lists":
+        raise DataError(
+            f"{printable(str(path))} has no list of its pictures with their classes.\n"
+            f"Looked for CSV files with columns such as image and label, and for {' and '.join(METADATA)}."
+        )
     with os.scandir(path) as entries:
         if not any(entry.is_dir() or Path(entry.name).suffix.lower() in SUFFIXES for entry in entries):
             return None
@@ -42,8 +47,10 @@ def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | No
 
 def recognise_lists(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
     """A folder in which lists say what its pictures are, as a source; None for one without."""
+    if spec.layout not in ("auto", "lists"):
+        return None
     place = _place(path, cache_dir)
-    found = list_listed(path, spec, place / own_split.FILE_NAME) if spec.layout == "auto" else None
+    found = list_listed(path, spec, place / own_split.FILE_NAME)
     return _open(*found, spec, cache_dir) if found else None
 
 
@@ -64,7 +71,7 @@ def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
         is_drawn = not own_file.is_file()
         splits = own_split.assign(files, own_file, place / own_split.FILE_NAME)
         rule += "; train and test are drawn from them" if is_drawn else f"; {own_split.FILE_NAME} says the splits"
-    listing = sorted_by_split(path, files, splits, (), is_drawn)
+    listing = sorted_by_split(path, files, splits, is_drawn)
     understanding = Understanding(
         "folder",
         f"{rule}.",
