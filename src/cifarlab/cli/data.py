@@ -121,7 +121,7 @@ def show(
     echo(to_text(name, card))
     _report_warnings(name, card, strict=False)
     picture = io.BytesIO()
-    class_grid(next(iter(images.values())), per_class).save(picture, "PNG", optimize=True)
+    class_grid(next(iter(images.values())), per_class).save(picture, "PNG")
     path = out or Path(f"{Path(name).stem}-grid.png")
     write_atomic(path, picture.getvalue())
     echo(f"examples: {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -109,15 +110,15 @@ class Images:
 
         This is the deviation over pixels, not the mean of per-image deviations that many projects copy.
         """
-        histograms = [np.zeros(256, np.int64) for _ in range(3)]
-        for start in range(0, len(self), 4096):
-            for channel in range(3):
-                block = self.pixels[start : start + 4096, channel]
-                histograms[channel] += np.bincount(block.ravel(), minlength=256)
-        levels = np.arange(256) / 255.0
-        weights = np.stack(histograms) / np.stack(histograms).sum(axis=1, keepdims=True)
-        mean = weights @ levels
-        std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 0.0))
+        totals = np.zeros((2, 3), np.uint64)  # of the values and of their squares: whole numbers, so nothing is rounded
+        for start in range(0, len(self), 256):
+            block = self.pixels[start : start + 256]
+            totals[0] += block.sum((0, 2, 3), dtype=np.uint64)
+            totals[1] += np.square(block, dtype=np.uint16).sum((0, 2, 3), dtype=np.uint64)
+        num = max(1, self.pixels[:, 0].size)
+        values, squares = totals.tolist()
+        mean = [value / (255 * num) for value in values]
+        std = [math.sqrt(num * square - value**2) / (255 * num) for value, square in zip(values, squares, strict=True)]
         return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
