@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 
 from cifarlab.errors import MachineError
-from cifarlab.files import TEMPORARY_PREFIX
+from cifarlab.files import TEMPORARY_PREFIX, lock
 from cifarlab.images import decoded
-from cifarlab.images.decoded import files_state, keep, list_kept, remove
+from cifarlab.images.decoded import files_state, keep, list_kept, remove, size_bytes
 from cifarlab.images.images import Images
 
 RNG = np.random.default_rng(2)
@@ -102,11 +103,12 @@ def test_n26_what_is_kept_is_listed_and_can_be_removed(tmp_path: Path) -> None:
     kept(tmp_path, make, source=str(tmp_path / "a"))
     kept(tmp_path, other, source=str(tmp_path / "a"), split="test")
     kept(tmp_path, make, source=str(tmp_path / "b\n"))
-    (tmp_path / "decoded/0-1.card").write_text("not a card")
     first, second, third = list_kept(tmp_path)
     assert (first.source, first.split, second.split) == (f"{tmp_path}/a", "test", "train")
     assert third.source == f"{tmp_path}/b\\n" and third.pixels == second.pixels
     assert (first.num_images, first.side, first.size_bytes) == (3, 4, IMAGES.pixels.nbytes)
+    assert size_bytes([first, second, third]) == 2 * IMAGES.pixels.nbytes, "shared pixels count once"
+    assert json.loads(json.dumps(first.to_dict()))["split"] == "test"
     assert first.days_unused < 1
     os.utime(second.card, (0, 0))
     assert list_kept(tmp_path)[1].days_unused > 10_000
@@ -114,12 +116,28 @@ def test_n26_what_is_kept_is_listed_and_can_be_removed(tmp_path: Path) -> None:
     assert list_kept(tmp_path)[1].days_unused < 1, "reading counts as using"
 
     mapped = kept(tmp_path, make, source=str(tmp_path / "a"))
-    remove([second])
+    remove(tmp_path, [second])
     assert third.pixels.exists()
-    remove([third, first])
+    remove(tmp_path, [third, first])
     assert not files(tmp_path, ".u8") and list_kept(tmp_path) == []
     assert np.array_equal(mapped.pixels, IMAGES.pixels), "whoever has them mapped keeps them"
     assert make.count == 2 and kept(tmp_path, make, source=str(tmp_path / "a")) is IMAGES
+
+
+def test_n26_what_is_damaged_or_half_written_can_be_removed_too(tmp_path: Path) -> None:
+    kept(tmp_path, Maker())
+    [card] = files(tmp_path, ".card")
+    card.write_text("damaged")
+    written, dead = "1" * 20, "2" * 20
+    for key in (written, dead):
+        (tmp_path / f"decoded/{TEMPORARY_PREFIX}123-{key}.u8").write_bytes(b"half")
+    [found] = list_kept(tmp_path)
+    assert (found.source, found.num_images, found.size_bytes) == ("(damaged)", 0, IMAGES.pixels.nbytes)
+    with lock(tmp_path / f"decoded/{written}.lock", wait=True):
+        remove(tmp_path, [found])
+    assert [path.name for path in files(tmp_path, ".u8")] == [f"{TEMPORARY_PREFIX}123-{written}.u8"]
+    assert not files(tmp_path, ".card")
+    remove(tmp_path / "nothing is there", [])
 
 
 def test_n26_a_file_that_the_system_holds_on_to(tmp_path: Path, monkeypatch) -> None:
@@ -130,7 +148,7 @@ def test_n26_a_file_that_the_system_holds_on_to(tmp_path: Path, monkeypatch) -> 
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(MachineError, match="cannot access"):
-        remove(list_kept(tmp_path))
+        remove(tmp_path, list_kept(tmp_path))
 
 
 def test_the_state_of_files(tmp_path: Path) -> None:

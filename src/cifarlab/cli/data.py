@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarlab.cli.data_cache import cache
 from cifarlab.cli.options import (
     ClassNames,
     Columns,
@@ -38,6 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Name = Annotated[str, typer.Argument(help="cifar10, cifar100, sample, or the path of a data set.")]
 
 app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help=True)
+app.command()(cache)
 
 
 @app.command("list")

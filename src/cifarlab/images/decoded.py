@@ -17,19 +17,22 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cifarlab.console import log, printable
-from cifarlab.errors import MachineError, cause
+from cifarlab.errors import MachineError, RunInUseError, cause
 from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, write_atomic
 from cifarlab.images.images import Images
 
 FORMAT = 2
 """Version of the files written here; what has another is made anew."""
+
+KEY_LENGTH = 20
+"""Letters of the hash of source, split and options, with which the names of files begin."""
 
 Make = Callable[[Path | None], Images]
 """Reads and decodes; may put the pixels into the file at this path on the way, which is None where none can be kept."""
@@ -51,13 +54,13 @@ def keep(
     if cache_dir is None:
         return make(None)
     folder, place = cache_dir / "decoded", os.path.realpath(source)
-    key = hashlib.sha256(json.dumps([place, split, *options]).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    key = hashlib.sha256(json.dumps([place, split, *options]).encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
     if (images := _load(folder, key, state)) is not None:
         return images
     if (obstacle := _obstacle(folder)) is not None:
         log.warning("Decoded images cannot be kept in %s (%s): the next start decodes them again.", folder, obstacle)
         return make(None)
-    with lock(folder / f"{key}.lock", wait=True):
+    with lock(_lock_file(folder / key), wait=True):
         if (images := _load(folder, key, state)) is not None:  # another process was first
             return images
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*-{key}*"):  # of a process that was killed: we hold its lock
@@ -109,39 +112,52 @@ class Kept:
         """Since it was last read."""
         return (time.time() - self.last_used) / 86400
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+
+def size_bytes(chosen: Iterable[Kept]) -> int:
+    """What decoded splits take on disk; pixels that several of them share count once."""
+    return sum({kept.pixels: kept.size_bytes for kept in chosen}.values())
+
 
 def list_kept(cache_dir: Path) -> list[Kept]:
-    """Everything that is kept, by source and split; cards that cannot be read are left out."""
+    """Everything that is kept, by source and split."""
     found = []
     for file in (cache_dir / "decoded").glob("*-*.card"):
+        pixels = _pixels_file(file)
         try:
-            card, pixels = _read_card(file), _pixels_file(file)
-            status = file.stat(), pixels.stat()
-            shape = card["images"]["pixels"]
-            found.append(
-                Kept(
-                    *(file, printable(card["source"]), card["split"], shape[0], shape[2]),
-                    *(pixels, status[1].st_size, status[0].st_mtime),
-                )
-            )
+            card, last_used = _read_card(file), file.stat().st_mtime
+            num_images, _, side, _ = card["images"]["pixels"]
+            what = printable(card["source"]), card["split"], num_images, side
+        except FileNotFoundError:
+            continue  # another process has just removed it
         except (OSError, ValueError, LookupError) as error:
-            log.debug("Not listed: %s: %s", file, error)
+            log.debug("%s cannot be read: %s", file, error)
+            what, last_used = ("(damaged)", "", 0, 0), 0.0
+        found.append(Kept(file, *what, pixels, pixels.stat().st_size if pixels.exists() else 0, last_used))
     return sorted(found, key=lambda kept: (kept.source, kept.split, kept.side))
 
 
-def remove(chosen: Iterable[Kept]) -> None:
-    """Delete decoded splits; a process that has their pixels mapped keeps them.
+def remove(cache_dir: Path, chosen: Iterable[Kept]) -> None:
+    """Delete decoded splits, and what killed processes left; a process that has their pixels mapped keeps them.
 
-    Raises MachineError where the system keeps a file that is in use, as Windows does.
+    Raises MachineError where the system holds on to a file that is in use, as Windows does.
     """
-    folders = set()
-    for kept in chosen:
-        folders.add(kept.card.parent)
-        with machine_errors(kept.card):
+    folder = cache_dir / "decoded"
+    with machine_errors(folder):
+        for kept in chosen:
             kept.card.unlink(missing_ok=True)
-            kept.card.with_name(f"{kept.card.name.partition('-')[0]}.lock").unlink(missing_ok=True)
-    for folder in folders:
-        _remove_unused(folder)
+            _lock_file(kept.card).unlink(missing_ok=True)
+        for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+            key = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[2]
+            try:
+                with lock(_lock_file(folder / key), wait=False):
+                    leftover.unlink(missing_ok=True)
+            except RunInUseError:
+                log.debug("%s is being written.", leftover)
+    _remove_unused(folder)
 
 
 def _store(folder: Path, key: str, card: dict[str, str], images: Images, scratch: Path) -> None:
@@ -210,6 +226,11 @@ def _mapped(file: Path, described: dict[str, Any]) -> Images:
 
 def _pixels_file(card: Path) -> Path:
     return card.with_name(f"{card.stem.partition('-')[2]}.u8")
+
+
+def _lock_file(file: Path) -> Path:
+    """The lock of the split and options that a card or temporary file belongs to, by its key, KEY_LENGTH letters."""
+    return file.with_name(f"{file.name[:KEY_LENGTH]}.lock")
 
 
 def _mark_used(card: Path) -> None:

@@ -45,7 +45,7 @@ def to_text(name: str, card: Mapping[str, Any]) -> str:
         size = "x".join(map(str, reversed(each["image_size"])))
         constants = [_rgb(each["mean"]), _rgb(each["std"]), each["fingerprint"][:16]]
         summary.append([split, f"{each['num_images']:,}", size, *constants])
-    lines += _table(summary)
+    lines += aligned(summary)
     lines += ["", *_classes(card["class_names"], {split: each["counts"] for split, each in splits.items()}), ""]
     for original, text in ORIGINAL.items():
         alike = [split for split, each in splits.items() if each["original"] is original]
@@ -62,7 +62,7 @@ def _classes(class_names: list[str], counts: Mapping[str, Mapping[str, int]]) ->
     of_first = next(iter(counts.values()))
     largest, smallest = ends(sorted(class_names, key=lambda name: -of_first[name]))
     shown = class_names if not smallest else [*largest, *smallest]
-    lines = _table([["class", *counts], *([name, *(f"{each[name]:,}" for each in counts.values())] for name in shown)])
+    lines = aligned([["class", *counts], *([name, *(f"{each[name]:,}" for each in counts.values())] for name in shown)])
     if not smallest:
         return lines
     return [*lines, f"the {len(largest)} largest and the {len(smallest)} smallest of {len(class_names):,} classes"]
@@ -88,7 +88,7 @@ def _rgb(values: list[float]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
 
 
-def _table(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """Align columns: names to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = [all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in zip(*rows, strict=True)]

@@ -1,0 +1,42 @@
+"""`cifarlab data cache`: the decoded images that are kept on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from cifarlab.cli.output import echo
+
+Part = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only of sources whose path contains this.")]
+Clear = Annotated[bool, typer.Option("--clear", help="Remove them; they are decoded again when they are needed.")]
+OlderThan = Annotated[float | None, typer.Option(metavar="DAYS", min=0, help="Only what was not used for so long.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None, as_json: AsJson = False) -> None:
+    """Show the decoded images that are kept so that the next start is fast, or remove them."""
+    from cifarlab.images.decoded import list_kept, remove, size_bytes
+    from cifarlab.images.describe import aligned
+    from cifarlab.images.sources import cache_dir
+
+    every = list_kept(cache_dir())
+    days = older_than or 0
+    chosen = [each for each in every if (name or "") in each.source and each.days_unused >= days]
+    if clear:
+        remove(cache_dir(), chosen)
+    freed = size_bytes(every) - size_bytes(list_kept(cache_dir())) if clear else 0
+    if as_json:
+        echo(json.dumps([each.to_dict() | {"removed": clear} for each in chosen], indent=2))
+        return
+    rows = [["source", "split", "images", "px", "MB", "last used"]]
+    for each in chosen:
+        day = time.strftime("%Y-%m-%d", time.localtime(each.last_used))
+        size = f"{each.size_bytes / 1e6:,.1f}"
+        rows.append([each.source, each.split, f"{each.num_images:,}", str(each.side), size, day])
+    if chosen:
+        echo("\n".join(aligned(rows)))
+    what = f"removed, {freed / 1e6:,.1f} MB freed" if clear else f"kept, {size_bytes(chosen) / 1e6:,.1f} MB"
+    echo(f"{len(chosen)} decoded splits {what}, in {cache_dir() / 'decoded'}")
