@@ -20,7 +20,7 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.images.holdout import hold_out
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
-from cifarlab.judge import judge, result_files, result_name
+from cifarlab.judge import judge, require, result_files, result_name
 from cifarlab.models import MODELS
 from cifarlab.models.model import Model
 from cifarlab.recipe import DataSpec, ModelSpec, RuntimeSpec, ValidationSpec
@@ -258,6 +258,14 @@ def test_k06_other_classes_are_refused_and_both_are_shown(
     with pytest.raises(DataError, match=rf"3 \(cat, dog, owl\).*{len(names)} \({', '.join(names)}\)"):
         judge(run, "test", reason="look", classifier=classifier, source="other")
     assert not list(run.path.glob("evaluation-*"))
+
+
+def test_n18_a_test_split_without_labels_is_said_before_training() -> None:
+    understanding = Understanding("parquet", "", ("train",), left_out={"without labels": ["test"]})
+    source = Source(Path("data"), understanding, lambda split: images(0))
+    with pytest.raises(DataError, match=r"no test split\. It has: train; its test split is without labels\.\n.*--no-test"):
+        require("test", source)
+    require("train", source)
 
 
 def test_a_source_without_test_is_refused_before_the_ledger_says_otherwise(
