@@ -263,7 +263,7 @@ def test_k06_other_classes_are_refused_and_both_are_shown(
 def test_n18_a_test_split_without_labels_is_said_before_training() -> None:
     understanding = Understanding("parquet", "", ("train",), left_out={"without labels": ["test"]})
     source = Source(Path("data"), understanding, lambda split: images(0))
-    with pytest.raises(DataError, match=r"no test split\. It has: train; its test split is without labels\.\n.*--no-test"):
+    with pytest.raises(DataError, match=r"It has: train; its test split is without labels\.\n.*--no-test"):
         require("test", source)
     require("train", source)
 
