@@ -20,6 +20,7 @@ from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.pictures import fit_images
+from cifarlab.images.quality import left_out
 from cifarlab.images.source import NO_LABELS, Source
 from cifarlab.images.sources import data_spec, open_source
 from cifarlab.images.words import SPLITS
@@ -37,17 +38,16 @@ def judge(
     reason: str = "asked for in Python",
     tta: str = "none",
     classifier: Classifier | None = None,
-    source: str | None = None,
-    class_names: str = "",
+    source: str | DataSpec | None = None,
     data_dir: Path | None = None,
 ) -> Evaluation:
     """Evaluate a run's classifier on a split and write everything into the run folder, which is locked meanwhile.
 
     split: train, val or test; unset: val. `source` names other images of the same classes, whose results get names of
-    their own (`result_name`); unset, `split` is the last that they have, and where they come without splits all of them
-    are evaluated. class_names: as in `DataSpec`, for other images whose labels are numbers alone. An evaluation on test
-    or on all of other images is an opening: it is written into the ledger, with `reason`, when the images have been
-    accepted and before the classifier sees them.
+    their own (`result_name`), as a name or path or, with options of reading, as a DataSpec; unset, `split` is the last
+    that they have, and where they come without splits all of them are evaluated. An evaluation on test or on all of
+    other images is an opening: it is written into the ledger, with `reason`, when the images have been accepted and
+    before the classifier sees them.
     Raises RunInUseError when another process writes to the run, CheckpointError when the run left no classifier,
     DataError when the images are not those of the run, UsageError for a split that it does not have.
     """
@@ -58,7 +58,6 @@ def judge(
             tta=tta,
             classifier=classifier,
             source=source,
-            class_names=class_names,
             data_dir=data_dir,
         )
 
@@ -70,19 +69,20 @@ def judge_locked(
     reason: str,
     tta: str = "none",
     classifier: Classifier | None = None,
-    source: str | None = None,
-    class_names: str = "",
+    source: str | DataSpec | None = None,
     data_dir: Path | None = None,
 ) -> Evaluation:
     """Do what `judge` does, for those who hold the run's lock already."""
+    other = data_spec(source) if isinstance(source, str) else source
+    source = None if other is None else other.source
     if split not in (None, *SPLITS):
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
     classifier = classifier or _load(run)
-    if source is None:
+    if other is None:
         split = split or "val"
         images = own_images(run, split, classifier, data_dir)
     else:
-        split, images = _other_images(run, split, classifier, source, class_names, data_dir)
+        split, images = _other_images(run, split, classifier, other, data_dir)
         if sorted(images.class_names) == sorted(classifier.card.class_names):  # another format may order them otherwise
             images = images.in_order_of(classifier.card.class_names)
     _check_classes(run, classifier, images)
@@ -180,18 +180,20 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
 
 
 def _other_images(
-    run: Run, split: str | None, classifier: Classifier, source: str, class_names: str, data_dir: Path | None
+    run: Run, split: str | None, classifier: Classifier, other: DataSpec, data_dir: Path | None
 ) -> tuple[str, Images]:
     """Other images, prepared as the network knows them, and which split they are."""
-    data, card = run.data, classifier.card
+    card, source = classifier.card, other.source
     prepared = {"image_size": card.image_size, "fit": card.fit, "white_level": card.white_level}
-    found = open_source(data_spec(source, **prepared, class_names=class_names), data_dir)
+    found = open_source(other.model_copy(update=prepared), data_dir)
+    for warning in left_out(found.understanding):
+        log.warning("%s: %s", source, warning.text)
     if not found.understanding.own_split:
         if split is None:
             split = found.splits[-1]
             log.info(f"{source} has {', '.join(found.splits)}: evaluating {split}")
         return split, fit_images(found.load(split), card.image_size, card.fit)
-    if _is_home(found, data):
+    if _is_home(found, run.data):
         raise UsageError(
             f"{source} holds the images that {run.path} was trained on, so its accuracy on all of them says little.\n"
             "Leave --data out, and choose a part of them with --split."
@@ -204,7 +206,8 @@ def _other_images(
 def _is_home(found: Source, data: DataSpec) -> bool:
     """Whether a source is the one that a run was trained on."""
     home = Path(data.source).expanduser()
-    return home.exists() and home.resolve() == found.path.resolve()
+    there = Path(found.understanding.settled.get("source", found.path))  # inside the folders that wrap it, as in a run
+    return home.exists() and home.resolve() == there.resolve()
 
 
 def _check_classes(run: Run, classifier: Classifier, images: Images) -> None:

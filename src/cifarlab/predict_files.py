@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 from cifarlab.classifier import Classifier, Prediction
 from cifarlab.console import progress
 from cifarlab.errors import DataError, UsageError
+from cifarlab.images.folders.scan import CIRCLE, scan
+from cifarlab.images.source import left_out_lines
+from cifarlab.images.words import SUFFIXES, UNREAD, natural_order
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
-"""What is looked for in folders; a file that is given by name may be called anything, its bytes decide."""
+
+@dataclass(frozen=True)
+class Found:
+    """Picture files, "file: reason" of those that cannot be read, and what else is left out: a line for each reason."""
+
+    files: list[Path]
+    failures: list[str]
+    left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -26,20 +35,28 @@ class Answers:
     failures: list[str]
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Files as given; for each folder the pictures anywhere below it, sorted; links to folders are not followed.
+def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Found:
+    """Files as given, which may be called anything; for each folder the pictures below it, in the order of numbers.
 
-    Raises UsageError for a folder without pictures.
+    What is not a picture is left out, as in training. Raises UsageError for a folder without pictures.
     """
-    found: list[Path] = []
+    found = Found([], [], [])
     for path in paths:
-        if not path.is_dir():
-            found.append(path)
+        if not _is_folder(path):
+            found.files.append(path)
             continue
-        inside = sorted(file for file in path.rglob("*") if _is_picture(file))
-        if not inside:
+        tree = scan(path, follow_links=follow_links)
+        names = sorted((name for folder in tree.top.walk() for name in folder.names()), key=natural_order)
+        unread = [
+            (name, reason) for reason, names in tree.left_out.items() if reason in UNREAD.values() for name in names
+        ]
+        # a circle leads to pictures that were found already
+        failures = [f"{path / name}: {reason}" for name, reason in (*unread, *tree.refused) if reason != CIRCLE]
+        if not names and not failures:
             raise UsageError(f"There are no pictures in {path}.\nLooked for {', '.join(sorted(SUFFIXES))}.")
-        found += inside
+        found.files.extend(path / name for name in names)
+        found.failures.extend(failures)
+        found.left_out.extend(left_out_lines(tree.left_out, worth_a_warning=False))
     return found
 
 
@@ -86,5 +103,8 @@ def _read(classifier: Classifier, files: Sequence[Path]) -> _Block:
     return block
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no file system can hold; reading it says so
+        return False

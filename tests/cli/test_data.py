@@ -104,6 +104,62 @@ def test_n16_every_warning_has_its_kind_and_names_in_json(sources):
     assert warning["names"] == ["test row 0 = train row 0", "test row 1 = train row 1", "test row 2 = train row 2"]
 
 
+PHOTOS = Understanding(
+    "folder",
+    "The folders are the classes; train and test are drawn from them.",
+    ("train", "test"),
+    {"train": {"cat": 10, "dog": 10}, "test": {"cat": 2, "dog": 2}},
+    {
+        "hidden": [".DS_Store"],
+        "not pictures": [f"{number}.txt" for number in range(12)],
+        "folders without pictures": ["owl"],
+    },
+    {"source": "/data/photos", "layout": "classes"},
+    own_split=True,
+)
+
+
+@pytest.fixture
+def photos(sources, monkeypatch):
+    module = sys.modules["cifarlab.images.sources"]
+    found = Source(Path("/data/photos"), PHOTOS, lambda split: TRAIN if split == "train" else CLEAN)
+    monkeypatch.setattr(module, "open_source", lambda spec, data_dir=None: found)
+
+
+def test_show_prints_the_tree_as_it_was_understood(photos, notes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = call("show", "photos").stdout.splitlines()
+    assert lines[:2] == ["photos: folder, train + test", PHOTOS.rule]
+    assert lines[3:6] == ["class  train  test", "cat       10     2", "dog       10     2"]
+    assert lines[7:11] == [
+        "left out:",
+        "  hidden: 1 (.DS_Store)",
+        "  not pictures: 12 (12 .txt)",
+        "  folders without pictures: 1 (owl)",
+    ]
+    assert lines[12].startswith("split") and "examples: photos-grid.png" in lines
+    assert [line for line in lines if line.startswith("class ")] == [lines[3]], "the classes stand there once"
+    assert "Left out: folders without pictures: 1 (owl)." in notes.text
+
+
+def test_n24_what_is_left_out_is_a_warning_and_strict_refuses_it(photos, notes):
+    call("verify", "photos")
+    assert "owl" in notes.text and "DS_Store" not in notes.text
+    with pytest.raises(DataError, match=r"folders without pictures: 1 \(owl\)"):
+        call("verify", "photos", "--strict")
+
+
+def test_show_as_json_has_the_understanding(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    card = json.loads(call("show", "photos", "--json").stdout)
+    assert card["understanding"]["left_out"]["not pictures"] == {
+        "count": 12,
+        "first": ["0.txt", "1.txt", "2.txt", "3.txt", "4.txt"],
+    }
+    assert card["understanding"]["counts"]["test"] == {"cat": 2, "dog": 2}
+    assert (card["examples"], card["warnings"][0]["kind"]) == ("photos-grid.png", "left out")
+
+
 def test_show_draws_examples(sources, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call("show", "some/where/cifar10", "--per-class", "3")

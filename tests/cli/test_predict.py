@@ -96,6 +96,51 @@ def test_folders_are_searched_and_sorted(model: Path, tmp_path: Path, capsys: py
     assert paths == [str(folder / name) for name in ("a/c.png", "a/z.jpg", "b.PNG")]
 
 
+def test_n20_a_folder_gives_the_files_that_training_takes_in_the_order_of_numbers(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "pictures"
+    for name in ("10.png", "2.jfif", "1.tif", "b2/1.png", "b10/1.png", "B3/1.jpe", ".hidden/1.png", "@eaDir/1.png"):
+        picture(folder / name.replace(".jfif", ".jpg"), "red").rename(folder / name)
+    (folder / "notes.txt").touch()
+    with caplog.at_level("INFO", logger="cifarlab"):
+        call(model, folder, "--json")
+    found = json.loads(capsys.readouterr().out)
+    order = ["1.tif", "2.jfif", "10.png", "b2/1.png", "B3/1.jpe", "b10/1.png"]
+    assert [each["path"] for each in found["predictions"]] == [str(folder / name) for name in order]
+    assert "hidden: 1 (.hidden)" in caplog.text and "not pictures: 1 (notes.txt)" in caplog.text
+
+
+def test_n20_what_cannot_be_read_is_listed(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "pictures"
+    picture(folder / "1.png", "red")
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    picture(tmp_path / "elsewhere.png", "red")
+    (folder / "2.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(PartialError, match=r"(?s)IMG_1.HEIC: HEIC.*not read.*2.png: leads out of the folder"):
+        call(model, folder)
+    capsys.readouterr()
+    (folder / "IMG_1.HEIC").unlink()
+    call(model, folder, "--follow-links", "--json")
+    assert len(json.loads(capsys.readouterr().out)["predictions"]) == 2
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "IMG_1.HEIC").touch()
+    with pytest.raises(DataError, match="None of the images could be read"):
+        call(model, tmp_path / "phone")
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "/dev/zero"])
+def test_n27_paths_that_are_no_pictures(model: Path, path: str) -> None:
+    with pytest.raises(DataError, match="None of the images could be read"):
+        call(model, path)
+
+
+def test_n27_a_pipe_does_not_wait(model: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="not a regular file"):
+        call(model, tmp_path / "pipe.png")
+
+
 def test_a_file_that_is_given_may_have_any_name(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,74 @@ def test_names_and_splits_that_do_not_exist(tmp_path: Path) -> None:
         load_images(tmp_path / "absent")
     with pytest.raises(DataError, match="does not exist"):
         load_images("cifar10", data_dir=tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "path", ["x" * 5000, "a" * 300, "a\0b", "/dev/zero", "/dev/null", "", "~nobody-has-this-name/x"]
+)
+def test_n27_paths_that_cannot_be_data(path: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((DataError, UsageError)) as caught:
+        find(path)
+    assert caught.value.exit_code in (2, 3) and len(str(caught.value)) < 400
+
+
+def test_n27_what_is_neither_a_file_nor_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with socket.socket(socket.AF_UNIX) as listener:
+        os.chdir(tmp_path)
+        listener.bind("socket.parquet")
+        for name in ("pipe.csv", "socket.parquet"):
+            with pytest.raises(DataError, match="is neither a file nor a folder"):
+                find(tmp_path / name)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match="cannot be looked at: Too many levels"):
+        find(tmp_path / "loop")
+
+
+def test_n27_a_folder_without_permission(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(sources.os, "access", lambda path, mode: False)  # root may list everything
+    with pytest.raises(DataError, match=r"Cannot list .*data: permission denied"):
+        find(tmp_path / "data")
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "~nobody-has-this-name"])
+def test_n27_data_folders_that_cannot_be(path: str, monkeypatch, caplog) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        find("cifar10", Path(path))
+    if "\0" not in path:
+        monkeypatch.setenv("CIFARLAB_DATA", path)
+        assert find("cifar10") is None and "is not a folder" in caplog.text
+
+
+def test_a_data_set_inside_folders_that_only_wrap_it_is_found_in_every_format(tmp_path: Path) -> None:
+    parquet(tmp_path / "a" / "archive" / "unpacked", "train", "test")
+    found = find(tmp_path / "a")
+    assert found.kind == "parquet"
+    picture(tmp_path / "b" / "photos" / "img" / "1.png")
+    (tmp_path / "b" / "photos" / "list.csv").write_text("image,label,split\nimg/1.png,cat,train\n")
+    found = find(tmp_path / "b")
+    assert found.kind == "csv" and found.understanding.settled["source"] == str(tmp_path / "b" / "photos")
+
+
+def test_n19_a_relative_path_is_settled_as_an_absolute_one(tmp_path: Path, monkeypatch) -> None:
+    for name in ("train/cat/1.png", "train/dog/1.png"):
+        picture(tmp_path / "pics" / name)
+    monkeypatch.chdir(tmp_path)
+    settled = find("pics").understanding.settled
+    assert settled == {
+        "source": str(tmp_path / "pics"),
+        "layout": "splits",
+        "split_names": "train=train,val=",
+    }
+
+
+def test_what_is_left_out_is_said_when_images_are_loaded(tmp_path: Path, caplog) -> None:
+    for name in ("train/cat/1.png", "train/dog/1.png", "train/cover.png"):
+        picture(tmp_path / name)
+    load_images(tmp_path)
+    assert "Left out: pictures in no class folder: 1 (train/cover.png)." in caplog.text
 
 
 def test_what_is_no_data(tmp_path: Path, caplog) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.images.words import look_alikes, split_of, split_rule
+from cifarlab.images.words import look_alikes, natural_order, split_of, split_rule
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,16 @@ USUAL = {
     "val": "val Val valid Validation validation_set dev eval valSplit val_images",
     "test": "test testing Testing test_set testset test-data seg_test images_test test1",
 }
+
+
+def test_n20_paths_in_the_order_of_numbers():
+    names = ["1.png", "02.png", "2.png", "10.png", "a 9/x", "A 10/x", "b", "b1" + 5000 * "0", "b.png", "c/1"]
+    assert sorted(sorted(names), key=natural_order) == names
+
+
+@given(st.lists(st.text(), unique=True))
+def test_n20_all_names_have_an_order(names):
+    assert sorted(names, key=natural_order) == sorted(sorted(names), key=natural_order)
 
 
 @pytest.mark.parametrize(("name", "split"), [(name, split) for split, names in USUAL.items() for name in names.split()])

@@ -88,7 +88,7 @@ def verify(
     source = _open(
         name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
     )
-    card = describe({split: source.load(split) for split in source.splits})
+    card = describe({split: source.load(split) for split in source.splits}, source.understanding)
     echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
     _report_warnings(name, card, strict)
 
@@ -107,26 +107,32 @@ def show(
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
     data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Describe a data set in short and draw examples of its classes."""
+    """Show how a data set is understood (its splits, its classes, what is left out and why), and draw examples."""
     import io
 
     from cifarlab.drawing.grid import class_grid
     from cifarlab.files import write_atomic
-    from cifarlab.images.describe import describe, to_text
+    from cifarlab.images.describe import describe, pixels_text, to_text, tree_text
 
     source = _open(
         name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
     )
+    if not as_json:
+        echo(tree_text(name, source.understanding) + "\n")  # before the pixels, which may have to be decoded first
     images = {split: source.load(split) for split in source.splits}
-    card = describe(images)
-    echo(to_text(name, card))
-    _report_warnings(name, card, strict=False)
+    card = describe(images, source.understanding)
     picture = io.BytesIO()
     class_grid(next(iter(images.values())), per_class).save(picture, "PNG")
-    path = out or Path(f"{Path(name).stem}-grid.png")
+    path = out or Path(f"{source.path.resolve().name.partition('.')[0] or name}-grid.png")
     write_atomic(path, picture.getvalue())
-    echo(f"examples: {path}")
+    if as_json:
+        echo(json.dumps({**card, "examples": str(path)}, indent=2))
+    else:
+        echo(pixels_text(card) if source.understanding.counts else to_text(name, card))
+        echo(f"examples: {path}")
+    _report_warnings(name, card, strict=False)
 
 
 def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarlab.cli.options import ClassNames
+from cifarlab.cli.options import ClassNames, Columns, FollowLinks, Layout, SkipBad, SplitNames, data_fields
 from cifarlab.cli.output import echo
-from cifarlab.errors import PartialError
+from cifarlab.errors import PartialError, UsageError
 from cifarlab.runs import Run
 
 if TYPE_CHECKING:
@@ -51,15 +51,31 @@ def evaluate(
             help="Other images with the same classes: a name or a path. Without splits, all of them are evaluated."
         ),
     ] = None,
+    layout: Layout = None,
+    split_names: SplitNames = None,
+    columns: Columns = None,
     class_names: ClassNames = None,
+    follow_links: FollowLinks = False,
+    skip_bad: SkipBad = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Judge a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
     from cifarlab.classifier import Classifier, inference_runtime
+    from cifarlab.images.sources import data_spec
     from cifarlab.judge import judge, result_name
 
+    fields = data_fields(
+        layout=layout,
+        split_names=split_names,
+        columns=columns,
+        class_names=class_names,
+        follow_links=follow_links,
+        skip_bad=skip_bad,
+    )
+    if fields and data is None:
+        raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
     opened = Run.open(run)
     batch_size = opened.recipe.evaluation.batch_size
     classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=batch_size)
@@ -69,8 +85,7 @@ def evaluate(
         reason="cifarlab evaluate",
         tta=tta or opened.recipe.evaluation.tta,
         classifier=classifier,
-        source=data,
-        class_names=class_names or "",
+        source=None if data is None else data_spec(data, **fields),
         data_dir=data_dir,
     )
     _print(opened, result_name(evaluation.split, data), evaluation, data, as_json)

@@ -23,7 +23,7 @@ MOST_IMAGES = 50
 def explain(
     model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder or a model file.")],
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, WebP, BMP or GIF files, or folders of them.")
+        list[Path], typer.Argument(metavar="IMAGE...", help="Files of any format that training reads, or folders.")
     ],
     layer: Annotated[
         str | None, typer.Option(help="Layer for feature maps and Grad-CAM; `cifarlab models NAME` lists them.")
@@ -45,11 +45,14 @@ def explain(
     from cifarlab.explain.files import explain_files, write_explanations
     from cifarlab.predict_files import find_images
 
-    files = find_images(images)
-    if len(files) > MOST_IMAGES:
-        raise UsageError(f"{len(files)} images are too many for one page; explain at most {MOST_IMAGES} at a time.")
+    found = find_images(images)
+    if len(found.files) > MOST_IMAGES:
+        raise UsageError(
+            f"{len(found.files)} images are too many for one page; explain at most {MOST_IMAGES} at a time."
+        )
     classifier = Classifier.load(model, runtime=inference_runtime(device))
-    done = explain_files(classifier, files, layer=layer, class_name=class_name)
+    done = explain_files(classifier, found.files, layer=layer, class_name=class_name)
+    done.failures.extend(found.failures)
     written: list[Path] = []
     if done.explanations:
         folder = out or (model if model.is_dir() else model.parent) / "explanations"

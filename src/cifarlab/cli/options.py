@@ -54,14 +54,14 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that
 
 
 def data_fields(
-    layout: str | None,
-    split_names: str | None,
-    columns: str | None,
-    class_names: str | None,
-    fit: str | None,
-    white_level: int | None,
-    follow_links: bool,
-    skip_bad: bool,
+    layout: str | None = None,
+    split_names: str | None = None,
+    columns: str | None = None,
+    class_names: str | None = None,
+    fit: str | None = None,
+    white_level: int | None = None,
+    follow_links: bool = False,
+    skip_bad: bool = False,
     strict: bool = False,
 ) -> dict[str, object]:
     """The fields of `DataSpec` that these options set; those that were not given are left out."""

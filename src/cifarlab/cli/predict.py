@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab.cli.options import FollowLinks
 from cifarlab.cli.output import echo
-from cifarlab.console import printable
+from cifarlab.console import log, printable
 from cifarlab.errors import DataError, PartialError
 
 if TYPE_CHECKING:
@@ -23,18 +24,25 @@ LISTED = 20
 def predict(
     model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder or a model file.")],
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, WebP, BMP or GIF files, or folders of them.")
+        list[Path], typer.Argument(metavar="IMAGE...", help="Files of any format that training reads, or folders.")
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to name for each image.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
+    follow_links: FollowLinks = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
-    """Name what pictures of any size show; those that cannot be read are listed, and the exit code is 8."""
+    """Name what pictures of any size show; those that cannot be read are listed, and the exit code is 8.
+
+    Of folders the same files are taken as in training, in the order of their numbers.
+    """
     from cifarlab.classifier import Classifier, inference_runtime
     from cifarlab.predict_files import find_images, predict_files
 
-    files = find_images(images)
-    answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), files, top=top)
+    found = find_images(images, follow_links=follow_links)
+    if found.left_out:
+        log.info("Left out: %s.", "; ".join(found.left_out))
+    answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
+    answers.failures.extend(found.failures)
     if as_json:
         echo(json.dumps(_as_dict(model, answers), indent=2))
     else:

@@ -7,7 +7,8 @@ from typing import Any
 
 from cifarlab.console import ends
 from cifarlab.images.images import Images
-from cifarlab.images.quality import find_duplicates, inspect
+from cifarlab.images.quality import find_duplicates, inspect, left_out
+from cifarlab.images.source import Understanding, left_out_lines
 
 ORIGINAL = {
     True: "the published ones",
@@ -16,10 +17,14 @@ ORIGINAL = {
 """Images.original in words; nothing has to be said of images that nobody has published."""
 
 
-def describe(images: Mapping[str, Images]) -> dict[str, Any]:
-    """Describe the splits of a data set as values for JSON; `warnings` names what a user should know."""
+def describe(images: Mapping[str, Images], understanding: Understanding | None = None) -> dict[str, Any]:
+    """Describe the splits of a data set as values for JSON; `warnings` names what a user should know.
+
+    understanding: how it was read, so that what was left out is named too.
+    """
     duplicates = find_duplicates(images)
     any_split = next(iter(images.values()))
+    warnings = [*(left_out(understanding) if understanding else ()), *inspect(images)]
     return {
         "class_names": list(any_split.class_names),
         "splits": {split: _describe_split(each) for split, each in images.items()},
@@ -32,29 +37,55 @@ def describe(images: Mapping[str, Images]) -> dict[str, Any]:
             }
             for (a, b), pairs in duplicates.across.items()
         },
-        "warnings": [warning.to_dict() for warning in inspect(images)],
+        "warnings": [warning.to_dict() for warning in warnings],
+        "understanding": understanding.to_dict() if understanding else None,
     }
+
+
+def tree_text(name: str, understanding: Understanding) -> str:
+    """Lay out how a data set is read: what decided, its classes and pictures by split, what is left out and why."""
+    counts = {split: each for split, each in understanding.counts.items() if each}
+    lines = [f"{name}: {understanding.kind}, {' + '.join(understanding.splits)}"]
+    lines += [understanding.rule] if understanding.rule else []
+    lines += ["", *_classes(list(next(iter(counts.values()))), counts)] if counts else []
+    unused = left_out_lines(understanding.left_out)
+    lines += ["", "left out:", *(f"  {line}" for line in unused)] if unused else []
+    return "\n".join(lines)
 
 
 def to_text(name: str, card: Mapping[str, Any]) -> str:
     """Lay a description out for reading."""
-    splits: dict[str, dict[str, Any]] = card["splits"]
-    lines = [f"{name}: {len(card['class_names']):,} class{'' if len(card['class_names']) == 1 else 'es'}", ""]
-    summary = [["split", "images", "size", "mean (R, G, B)", "std (R, G, B)", "fingerprint"]]
-    for split, each in splits.items():
+    num_classes = len(card["class_names"])
+    header = f"{name}: {num_classes:,} class{'' if num_classes == 1 else 'es'}"
+    counts = {split: each["counts"] for split, each in card["splits"].items()}
+    return "\n".join([header, "", *_constants(card), "", *_classes(card["class_names"], counts), "", *_notes(card)])
+
+
+def pixels_text(card: Mapping[str, Any]) -> str:
+    """The part of a description that needs the pixels, to follow `tree_text`."""
+    return "\n".join([*_constants(card), "", *_notes(card)])
+
+
+def _constants(card: Mapping[str, Any]) -> list[str]:
+    rows = [["split", "images", "size", "mean (R, G, B)", "std (R, G, B)", "fingerprint"]]
+    for split, each in card["splits"].items():
         size = "x".join(map(str, reversed(each["image_size"])))
         constants = [_rgb(each["mean"]), _rgb(each["std"]), each["fingerprint"][:16]]
-        summary.append([split, f"{each['num_images']:,}", size, *constants])
-    lines += aligned(summary)
-    lines += ["", *_classes(card["class_names"], {split: each["counts"] for split, each in splits.items()}), ""]
+        rows.append([split, f"{each['num_images']:,}", size, *constants])
+    return aligned(rows)
+
+
+def _notes(card: Mapping[str, Any]) -> list[str]:
+    """Where the pixels come from, and how many there are twice."""
+    splits: dict[str, dict[str, Any]] = card["splits"]
+    lines = []
     for original, text in ORIGINAL.items():
         alike = [split for split, each in splits.items() if each["original"] is original]
         lines += [f"{', '.join(alike)} pixels: {text}"] if alike else []
     lines += [f"{split} images: {each['note']}" for split, each in splits.items() if each["note"]]
     lines += ["duplicates within: " + ", ".join(f"{s} {n:,}" for s, n in card["duplicates_within"].items())]
     across = [f"{pair} {each['num_images']:,}" for pair, each in card["duplicates_across"].items()]
-    lines += ["duplicates across: " + ", ".join(across)] if across else []
-    return "\n".join(lines)
+    return [*lines, *(["duplicates across: " + ", ".join(across)] if across else [])]
 
 
 def _classes(class_names: list[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cifarlab.console import printable, some
 from cifarlab.images.images import Images
+from cifarlab.images.source import Understanding, left_out_lines
 
 MIN_TRAIN = 10
 """A class with fewer training images is called small: a tenth of them, held out, is less than one."""
@@ -46,6 +47,7 @@ Kind = Literal[
     "unreadable",
     "decoding",
     "flat channel",
+    "left out",
 ]
 
 
@@ -103,6 +105,13 @@ def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: b
     if train is not None and counts is not None:
         found = [*_one_class(train.class_names, counts), *found, *_sizes(train.class_names, counts, weighted)]
     return [*found, *_without_images(images), *_small_validation(images), *_unreadable(images), *_decoding(images)]
+
+
+def left_out(understanding: Understanding) -> list[QualityWarning]:
+    """Say what of a data set is not used though it may have been meant to be."""
+    lines = left_out_lines(understanding.left_out, worth_a_warning=True)
+    counts = {reason: len(names) for reason, names in understanding.left_out.items()}
+    return [QualityWarning("left out", f"Left out: {'; '.join(lines)}.", counts=counts)] if lines else []
 
 
 def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:

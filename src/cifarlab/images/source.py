@@ -47,17 +47,6 @@ class Understanding:
     numbered: bool = False
     own_split: bool = False
 
-    def left_out_lines(self, *, worth_a_warning: bool | None = None) -> list[str]:
-        """What is left out, a line for each reason: of all, or of those alone that are, or are not, worth a warning."""
-        lines = []
-        for reason, names in self.left_out.items():
-            if worth_a_warning in (None, reason not in (HIDDEN, SYSTEM, OURS, NOT_PICTURES)):
-                kinds = Counter(Path(name).suffix.lower() or Path(name).name for name in names)
-                by_kind = [f"{count:,} {kind}" for kind, count in kinds.most_common()]
-                shown = by_kind if reason == NOT_PICTURES and len(by_kind) < len(names) else list(names)
-                lines.append(f"{reason}: {len(names):,} ({some([printable(each) for each in shown], _SHOWN)})")
-        return lines
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; of what was left out, how many and the first names."""
         left_out = {
@@ -73,6 +62,18 @@ class Understanding:
             "numbered": self.numbered,
             "own_split": self.own_split,
         }
+
+
+def left_out_lines(left_out: Mapping[str, Sequence[str]], *, worth_a_warning: bool | None = None) -> list[str]:
+    """What is left out, a line for each reason: of all, or of those alone that are, or are not, worth a warning."""
+    lines = []
+    for reason, names in left_out.items():
+        if worth_a_warning in (None, reason not in (HIDDEN, SYSTEM, OURS, NOT_PICTURES)):
+            kinds = Counter(Path(name).suffix.lower() or Path(name).name for name in names)
+            by_kind = [f"{count:,} {kind}" for kind, count in kinds.most_common()]
+            shown = by_kind if reason == NOT_PICTURES and len(by_kind) < len(names) else list(names)
+            lines.append(f"{reason}: {len(names):,} ({some([printable(each) for each in shown], _SHOWN)})")
+    return lines
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from cifarlab.images.folders.read import open_csv, recognise_folder, recognise_l
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.folders.unpack import first_names, unpack
 from cifarlab.images.images import Images
+from cifarlab.images.quality import left_out
 from cifarlab.images.sample import open_sample
 from cifarlab.images.source import Source
 from cifarlab.images.tables.corruptions import open_npy, recognise_corruptions
@@ -137,7 +137,10 @@ def load_images(
     if split not in SPLITS:
         raise UsageError(unknown("split", split, SPLITS))
     spec = data_spec(source, image_size=image_size, skip_bad=skip_bad)
-    return open_source(spec, data_dir).load(split)
+    found = open_source(spec, data_dir)
+    for warning in left_out(found.understanding):
+        log.warning("%s: %s", printable(str(found.path)), warning.text)
+    return found.load(split)
 
 
 def data_spec(source: str | Path, **options: object) -> DataSpec:
@@ -145,8 +148,8 @@ def data_spec(source: str | Path, **options: object) -> DataSpec:
     return recipe_file.section(DataSpec, {"source": str(source), **options}, "data")
 
 
-def open_source(spec: DataSpec, data_dir: Path | None = None, *, say: bool = True) -> Source:
-    """Find a source on this machine, or download it; scanned once, it knows its splits, and what is left out is said.
+def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
+    """Find a source on this machine, or download it; scanned once, it knows its splits and what is left out.
 
     Raises UsageError for an unknown name, DataError for a path that does not exist, holds no data, or can be understood
     in more than one way.
@@ -161,16 +164,7 @@ def open_source(spec: DataSpec, data_dir: Path | None = None, *, say: bool = Tru
             "data.class_names (--class-names) is for data whose labels are numbers alone."
         )
     log.debug("Found %s: %s at %s", spec.source, found.kind, found.path)
-    if say:
-        _say_what_is_left_out(found)
     return found
-
-
-def _say_what_is_left_out(source: Source) -> None:
-    where = printable(str(source.path))
-    for level, is_loss in ((logging.WARNING, True), (logging.INFO, False)):
-        if lines := source.understanding.left_out_lines(worth_a_warning=is_loss):
-            log.log(level, "Left out of %s, %s.", where, "; ".join(lines))
 
 
 def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
@@ -239,15 +233,24 @@ def cache_dir() -> Path:
 def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
     if data_dir is not None and not _is_folder(data_dir):
         raise DataError(f"The data folder {printable(str(data_dir)[:200])} does not exist.")
-    variable = os.environ.get(DATA_VARIABLE)
-    if variable and not _is_folder(Path(variable).expanduser()):
-        log.warning("%s is set to %s, which is not a folder; looking elsewhere.", DATA_VARIABLE, variable)
-    for path in _candidates(spec.source, data_dir, variable):
+    places = [place for place in (data_dir, _folder_of_variable(), cache_dir()) if place is not None]
+    for path in _candidates(spec.source, places):
         if not path.exists():
             continue
         if (found := recognise(path, spec)) is not None:
             return found
         log.warning("%s holds nothing that cifarlab reads; looking elsewhere.", path)
+    return None
+
+
+def _folder_of_variable() -> Path | None:
+    variable = os.environ.get(DATA_VARIABLE)
+    if not variable:
+        return None
+    path = Path(os.path.expanduser(variable))  # noqa: PTH111 Path's own raises for a user who does not exist
+    if _is_folder(path):
+        return path
+    log.warning("%s is set to %s, which is not a folder; looking elsewhere.", DATA_VARIABLE, printable(variable[:200]))
     return None
 
 
@@ -258,12 +261,11 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _candidates(name: str, data_dir: Path | None, variable: str | None) -> Iterator[Path]:
+def _candidates(name: str, places: Iterable[Path]) -> Iterator[Path]:
     """Where a data set of this name may lie: as a folder in any format, unpacked, or as an archive."""
-    for place in (data_dir, Path(variable).expanduser() if variable else None, cache_dir()):
-        if place is not None:
-            yield place / name
-            for layout in LAYOUTS:
-                if layout.dataset == name:
-                    yield place / layout.folder
-                    yield place / layout.archive.name
+    for place in places:
+        yield place / name
+        for layout in LAYOUTS:
+            if layout.dataset == name:
+                yield place / layout.folder
+                yield place / layout.archive.name

@@ -94,6 +94,18 @@ def suffix_of(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
+def natural_order(path: str) -> tuple[tuple[str | int, ...], ...]:
+    """A key that sorts paths as people do: by folder, and "2.png" before "10.png"."""
+    return tuple(_natural_part(part) for part in path.split("/"))
+
+
+def _natural_part(name: str) -> tuple[str | int, ...]:
+    pieces: list[str | int] = []
+    for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name):
+        pieces += [text.casefold(), len(digits.lstrip("0")), digits.lstrip("0")]  # a number of any length
+    return (*pieces, name)
+
+
 def split_of(name: str) -> Split | None:
     """The split that a folder, file or cell of this name stands for; None when it does not name one.
 

@@ -8,8 +8,8 @@ from typing import Any
 from cifarlab.console import log
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
-from cifarlab.images.quality import QualityWarning, inspect
-from cifarlab.images.source import Source
+from cifarlab.images.quality import QualityWarning, inspect, left_out
+from cifarlab.images.source import Source, left_out_lines
 from cifarlab.recipe import Recipe
 from cifarlab.runs import Run
 
@@ -19,7 +19,9 @@ def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None
 
     Raises DataError where the recipe is strict and anything is.
     """
-    found = _inspect(recipe, source, train, val)
+    found = [*left_out(source.understanding), *_inspect(recipe, source, train, val)]
+    if lines := left_out_lines(source.understanding.left_out, worth_a_warning=False):
+        log.info("Left out: %s.", "; ".join(lines))
     if found and recipe.data.strict:
         raise DataError(_refusal(recipe, [warning.text for warning in found], "Nothing was trained."))
     _say(found)
@@ -29,7 +31,7 @@ def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None
 def check_opened_data(run: Run, source: Source, train: Images, val: Images | None) -> None:
     """Look at the data again, now together with the test split that has been opened, and write down what is found."""
     before = run.data_facts.get("warnings", [])
-    found = _inspect(run.recipe, source, train, val, source.load("test"))
+    found = [*left_out(source.understanding), *_inspect(run.recipe, source, train, val, source.load("test"))]
     _say([warning for warning in found if warning.to_dict() not in before])
     run.update_manifest(data={**run.data_facts, **quality_facts(found, with_test=True)})
 

@@ -17,6 +17,9 @@ from cifarlab.runs import RECIPE_FILE
 MOST_LINKED_FOLDERS = 100_000
 """Links to folders that hold links to folders multiply; nobody's data set has so many."""
 
+CIRCLE = "leads in a circle"
+"""Why a link to a folder around it is not followed: nothing new is there."""
+
 MARKS = frozenset({RECIPE_FILE, "explanations.html"})
 """A folder below the data that holds one of these was written by cifarlab: a run, a group of runs, explanations."""
 
@@ -171,7 +174,7 @@ class _Links:
             return _Refused(problem, Path(target).is_dir() or not suffix_of(entry.name))
         if entry.is_dir():
             if any(_is_inside(folder, target) for folder in (*crossed, real)):
-                return _Refused("leads in a circle", may_be_data=True)
+                return _Refused(CIRCLE, may_be_data=True)
             self.num_folders += 1
             if self.num_folders > MOST_LINKED_FOLDERS:
                 raise DataError(
