@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import shutil
 import struct
@@ -24,6 +25,7 @@ from scipy.io import savemat
 from cifarlab.images.images import Images
 from cifarlab.images.sample import load_sample
 from cifarlab.images.sources import data_spec, load_images, open_source
+from cifarlab.images.words import FORMATS as PICTURE_FORMATS
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -52,6 +54,29 @@ def write_folder(images: Images, folder: Path) -> Path:
         file = folder / "test" / images.class_names[label] / f"{number:05}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(png(pixels))
+    return folder
+
+
+EVERY_FORMAT: dict[str, dict[str, object]] = {
+    "PNG": {},
+    "BMP": {},
+    "TIFF": {"compression": "tiff_lzw"},
+    "PPM": {},
+    "WEBP": {"lossless": True},
+    "JPEG2000": {},
+    "QOI": {},
+    "PCX": {},
+    "TGA": {},
+}
+
+
+def write_every_format(images: Images, folder: Path) -> Path:
+    """Every lossless format in turn, each under its first ending."""
+    kinds = itertools.cycle(EVERY_FORMAT)
+    for number, (pixels, label, kind) in enumerate(zip(images.pixels, images.labels, kinds, strict=False)):
+        file = folder / "test" / images.class_names[label] / f"{number:05}{PICTURE_FORMATS[kind][0].upper()}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(file, kind, **EVERY_FORMAT[kind])
     return folder
 
 
@@ -152,6 +177,7 @@ WITH_NUMBERS: dict[str, Write] = {
 }
 IN_ANOTHER_ORDER: dict[str, Write] = {
     "folder": write_folder,
+    "folder of every format": write_every_format,
     "zip": write_zip,
     "tar": write_tar,
     "list": write_list,

@@ -288,9 +288,9 @@ def _grey(image: Image.Image, white_level: int, *, inverted: bool) -> tuple[Imag
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
-        transparent = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, transparent)
+        transparent = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.new("RGB", image.size, "white")
+        image.paste(transparent, mask=transparent.getchannel("A"))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -58,23 +58,23 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 """Endings of files that are taken for pictures, in lower case; what they hold is decided by their bytes."""
 
 _NOT_READ = {
-    "HEIC (iPhone)": ".heic .heif .hif .heics",
-    "JPEG XL": ".jxl",
-    "camera raw": ".dng .cr2 .cr3 .crw .nef .nrw .arw .raf .orf .rw2 .pef .srw .raw",
-    "Photoshop": ".psd .psb",
-    "icon": ".ico .icns .cur",
-    "drawing": ".svg .svgz .eps .ps .wmf .emf .ai",
-    "DICOM": ".dcm .dicom",
-    "NIfTI": ".nii",
-    "OpenEXR": ".exr",
-    "Radiance": ".hdr",
-    "FITS": ".fits .fit .fts",
-    "SGI": ".sgi .rgb .rgba .bw",
-    "Sun raster": ".ras",
+    ("HEIC (iPhone)", "heif-convert of libheif"): ".heic .heif .hif .heics",
+    ("JPEG XL", "djxl of libjxl"): ".jxl",
+    ("camera raw", "darktable-cli"): ".dng .cr2 .cr3 .crw .nef .nrw .arw .raf .orf .rw2 .pef .srw .raw",
+    ("Photoshop", ""): ".psd .psb",
+    ("icon", ""): ".ico .icns .cur",
+    ("drawing", ""): ".svg .svgz .eps .ps .wmf .emf .ai",
+    ("DICOM", ""): ".dcm .dicom",
+    ("NIfTI", ""): ".nii",
+    ("OpenEXR", ""): ".exr",
+    ("Radiance", ""): ".hdr",
+    ("FITS", ""): ".fits .fit .fts",
+    ("SGI", ""): ".sgi .rgb .rgba .bw",
+    ("Sun raster", ""): ".ras",
 }
 UNREAD = {
-    suffix: f"{kind} is not read; convert to PNG or JPEG"
-    for kind, suffixes in _NOT_READ.items()
+    suffix: f"{kind} is not read; convert to PNG or JPEG{f' ({tool} does)' if tool else ''}"
+    for (kind, tool), suffixes in _NOT_READ.items()
     for suffix in suffixes.split()
 }
 """Endings of files that hold pictures too, but not in one of FORMATS -> why they are left out, and what to do."""
