@@ -297,9 +297,9 @@ def test_d30_a_file_system_without_locks_is_said_so(
         assert "no locks" in caplog.text
 
 
-def test_an_unknown_failure_of_a_lock_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_n65_a_lock_that_fails_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.fcntl, "flock", failing(errno.EIO))
-    with pytest.raises(OSError, match="Input/output"), files.lock(tmp_path / ".lock", wait=False):
+    with pytest.raises(MachineError, match="Input/output"), files.lock(tmp_path / ".lock", wait=False):
         pass
 
 
@@ -310,3 +310,13 @@ def test_an_unknown_failure_of_a_lock_is_not_hidden(tmp_path: Path, monkeypatch:
 def test_sha256_agrees_with_hashlib(tmp_path: Path, size: int) -> None:
     (tmp_path / "file").write_bytes(b"x" * size)
     assert files.sha256(tmp_path / "file") == hashlib.sha256(b"x" * size).hexdigest()
+
+
+@pytest.mark.parametrize("number", FAULTS)
+def test_n65_clearing_leftovers_on_a_failing_disk_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (tmp_path / ".tmp-old-last").mkdir()
+    monkeypatch.setattr(Path, "rename", failing(number))
+    with pytest.raises(MachineError, match=os.strerror(number)):
+        files.remove_leftovers(tmp_path)

@@ -19,7 +19,7 @@ import torch
 from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
-from cifarlab.errors import CheckpointError
+from cifarlab.errors import CheckpointError, MachineError
 from cifarlab.files import atomic_folder, sha256, write_atomic
 from cifarlab.recipe import NAME, WHITE_LEVEL, Fit, ModelSpec, Side, WhiteLevel
 from cifarlab.section import Fraction, Section, first_problem
@@ -117,7 +117,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
             (new / name).write_bytes(content)
             manifest[name] = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         (new / "manifest.json").write_text(json.dumps(manifest))
-        _verify(new)
+        try:
+            _verify(new)
+        except CheckpointError as error:
+            raise MachineError(f"What was written to {folder} cannot be read back: {error}") from error
 
 
 def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:

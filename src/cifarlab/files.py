@@ -19,6 +19,7 @@ log = logging.getLogger("cifarlab")
 
 TEMPORARY_PREFIX = ".tmp-"
 _ASIDE_PREFIX = f"{TEMPORARY_PREFIX}old-"
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG}
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -32,6 +33,11 @@ def machine_errors(path: Path) -> Iterator[None]:
             f"Cannot write {path}: {error.strerror or error}.\nWhat was there before is unchanged. "
             "Free some space or choose another folder."
         ) from error
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether an error speaks of the machine's state, such as a full disk, and not of a name that was wrong."""
+    return error.errno in _MACHINE
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -78,15 +84,16 @@ def atomic_folder(path: Path, *, keep_old_as: Path | None = None) -> Iterator[Pa
 
 def remove_leftovers(folder: Path) -> None:
     """Clear what a killed process left under temporary names, and put back what it had set aside."""
-    for aside in folder.glob(f"{_ASIDE_PREFIX}*"):
-        original = aside.with_name(aside.name.removeprefix(_ASIDE_PREFIX))
-        if not original.exists():
-            aside.rename(original)
-    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    with machine_errors(folder):
+        for aside in folder.glob(f"{_ASIDE_PREFIX}*"):
+            original = aside.with_name(aside.name.removeprefix(_ASIDE_PREFIX))
+            if not original.exists():
+                aside.rename(original)
+        for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -107,7 +114,7 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
             ) from error
         except OSError as error:
             if error.errno not in _WITHOUT_LOCKS:
-                raise
+                raise MachineError(f"Cannot lock {path}: {error.strerror or error}.") from error
             log.warning("%s: this file system has no locks, so let only one process write here.", path.parent)
         yield
 

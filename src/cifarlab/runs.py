@@ -85,7 +85,7 @@ class Run:
                 run.write_recipe(recipe)
                 yield run
         except BaseException:
-            if not (run.path / "manifest.json").exists() and not run.inner_runs:
+            if not run.has_begun:
                 shutil.rmtree(run.path, ignore_errors=True)
             raise
 
@@ -129,6 +129,11 @@ class Run:
     def study(self) -> str:
         """Which file of STUDIES is there; empty for a run."""
         return next((name for name in STUDIES if (self.path / name).exists()), "")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is more than a recipe: what a training rests on is written down, or there are runs inside."""
+        return (self.path / "manifest.json").exists() or bool(self.inner_runs)
 
     @property
     def inner_runs(self) -> list[Run]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
+
 import pytest
 import torch
 
@@ -70,6 +74,36 @@ def test_n55_memory_that_runs_out_anywhere_is_the_machines_fault(
     monkeypatch.setattr(main, "app", fail)
     assert main.run(["train"]) == 5
     assert "Out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 5), (errno.EIO, 5), (errno.EMFILE, 5), (errno.ENOTDIR, 1)])
+def test_n65_a_disk_that_fails_anywhere_is_the_machines_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.run(["train"]) == code
+    err = capsys.readouterr().err
+    assert os.strerror(number) in err and "some/file" in err
+    assert ("a fault of cifarlab" in err) == (code == 1)
+
+
+def test_n65_a_thread_that_met_a_full_disk_shows_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    assert main.run(["recipes"]) == 0  # any command sets the hook
+    try:
+        for error in (OSError(errno.ENOSPC, "full"), LookupError("ours")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
+    finally:
+        threading.excepthook = threading.__excepthook__
+    err = capfd.readouterr().err
+    assert "full" not in err and "LookupError: ours" in err
 
 
 def test_a_traceback_is_shown_on_demand_only(

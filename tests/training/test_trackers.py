@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cifarlab import recipe_file
 from cifarlab.errors import CheckpointError
 from cifarlab.recipe import RuntimeSpec
 from cifarlab.runs import COLUMNS, Run
+from cifarlab.training import trackers
 from cifarlab.training.trackers import Tracker, add_figures
 
 
@@ -107,3 +109,33 @@ def test_without_tensorboard_nothing_is_written_but_the_table(run: Run) -> None:
     tracker.write_results(recipe, 10)
     tracker.close()
     assert [path.name for path in run.path.iterdir()] == ["metrics.csv"]
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("part", ["__init__", "add_scalar", "flush", "close"])
+def test_n65_a_full_disk_costs_tensorboards_file_and_one_warning(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    monkeypatch.setattr(trackers.SummaryWriter, part, full)
+    tracker = Tracker(run, [], RuntimeSpec())
+    for number in (1, 2):
+        tracker.write([row(epoch, 2.0) for epoch in range(1, number + 1)])
+    tracker.write_histograms(nn.Linear(2, 2), 3)
+    tracker.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"TensorBoard's events in {run.path} cannot be written: No space left on device. Going on without."
+    ]
+    assert len(run.metrics) == 2
+
+
+def test_n65_figures_that_tensorboard_cannot_show_are_no_failure(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.figures.mkdir()
+    Image.new("RGB", (4, 4)).save(run.figures / "predictions.png")
+    monkeypatch.setattr(trackers.SummaryWriter, "add_image", full)
+    add_figures(run)
+    assert "cannot be written" in caplog.text

@@ -472,3 +472,37 @@ def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, c
     run = train(override_all(tiny, ["training.epochs=1"]), out=tmp_path)
     assert "no compiler. Torch's own operations take their place" in caplog.text
     assert run.manifest["runtime"]["kernels"] == "The CPU kernels are not there: no compiler."
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "metrics.csv", "evaluation-test.json"])
+def test_n65_a_full_disk_says_what_is_kept_and_how_to_go_on(tiny, tmp_path, monkeypatch, name):
+    recipe = override_all(tiny, ["evaluation.test=true", "training.epochs=0.6", "training.checkpoint_minutes=1e-9"])
+    straight = train(recipe, out=tmp_path / "straight")
+    replace = Path.replace
+
+    def full(self, target):
+        if Path(target).name == name:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(MachineError) as caught:
+        patch.setattr(Path, "replace", full)
+        train(recipe, out=tmp_path)
+    run = Run.open(tmp_path / "simple-cnn")
+    first, *rest = str(caught.value).splitlines()
+    assert name in first and "No space left on device" in first
+    assert rest == [
+        f"What the run had kept by then stays in {run.path}.",
+        f"Continue, with the machine in order again: cifarlab train --resume {run.path}",
+    ]
+    assert differences(straight, resume(run.path)) == []
+
+
+def test_n65_a_folder_that_could_not_be_begun_is_not_left(tiny, tmp_path, monkeypatch):
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(MachineError, match="No space left") as caught:
+        patch.setattr(Path, "replace", full)
+        train(tiny, out=tmp_path)
+    assert "--resume" not in str(caught.value) and not list(tmp_path.iterdir())

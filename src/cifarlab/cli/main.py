@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import traceback
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from cifarlab.cli import (
 )
 from cifarlab.cli.output import NoteFormatter, Once, echo
 from cifarlab.errors import CifarlabError
+from cifarlab.files import is_of_the_machine
 from cifarlab.version import VERSION
 
 app = typer.Typer(
@@ -68,6 +70,8 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and is_of_the_machine(error):
+            return _report(f"{error.filename or 'A file'} cannot be written or read: {error.strerror}.", 5, debug)
         if _is_out_of_memory(error):
             return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
         return _unexpected(error, debug)
@@ -96,6 +100,15 @@ def options(
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    threading.excepthook = _note_failed_thread
+
+
+def _note_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands a full disk on to whoever writes next, who says so; any other failure is shown."""
+    if isinstance(failed.exc_value, OSError) and is_of_the_machine(failed.exc_value):
+        logging.getLogger("cifarlab").debug("A thread has ended: %s", failed.exc_value)
+    else:
+        threading.__excepthook__(failed)
 
 
 def _report(message: str, exit_code: int, debug: bool) -> int:

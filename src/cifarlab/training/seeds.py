@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, DivergedError, InterruptedRunError
+from cifarlab.errors import CheckpointError, CifarlabError, DivergedError, InterruptedRunError, MachineError
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe import Recipe
@@ -60,7 +60,9 @@ def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
         try:
             runs.append(_train_seed(group, seed, data_dir, then))
         except InterruptedRunError as stop:
-            raise _stopped(group, seed, runs, stop) from stop
+            raise InterruptedRunError(_stopped(group, seed, runs, stop), stop.exit_code - 128) from stop
+        except MachineError as stop:
+            raise MachineError(_stopped(group, seed, runs, stop)) from stop
         except DivergedError as error:
             diverged[f"seed-{seed}"] = str(error).splitlines()[0]
             log.warning(f"seed {seed}: {error}")
@@ -109,13 +111,12 @@ def _planned(group: Run) -> list[int]:
     return seeds
 
 
-def _stopped(group: Run, seed: int, done: Sequence[Run], stop: InterruptedRunError) -> InterruptedRunError:
-    """Say of the whole group what the interrupted run says of itself."""
+def _stopped(group: Run, seed: int, done: Sequence[Run], stop: CifarlabError) -> str:
+    """Say of the whole group what the run that was stopped says of itself."""
     complete = f"Complete: {', '.join(run.name for run in done)}." if done else "No seed is complete yet."
-    return InterruptedRunError(
+    return (
         f"Seed {seed}: {str(stop).splitlines()[0]}\n{complete}\n"
-        f"Continue with this seed and those after it: cifarlab train --resume {shlex.quote(str(group.path))}",
-        stop.exit_code - 128,
+        f"Continue with this seed and those after it: cifarlab train --resume {shlex.quote(str(group.path))}"
     )
 
 

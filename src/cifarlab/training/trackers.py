@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from cifarlab.errors import CheckpointError
+from cifarlab.console import log
+from cifarlab.errors import CheckpointError, cause
 from cifarlab.recipe import Recipe, RuntimeSpec
 from cifarlab.recipe_file import flatten
 from cifarlab.runs import Row, Run
@@ -21,6 +23,37 @@ FIGURES = ("predictions", "confusion_matrix")
 
 FINAL = {"test/accuracy": "accuracy", "test/loss": "loss", "test/calibration_error": "calibration_error"}
 """Final metrics, by what evaluation-test.json calls them."""
+
+
+class Events:
+    """TensorBoard's file in a run folder. A full disk costs the file, with a warning, and never the training."""
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+        with self._tolerant():
+            self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def put(self, add: Callable[[SummaryWriter], None]) -> None:
+        """Let `add` write what it has, and flush."""
+        if self._writer is not None:
+            with self._tolerant():
+                add(self._writer)
+                self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            with self._tolerant():
+                self._writer.close()
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            log.warning(f"TensorBoard's events in {self._folder} cannot be written: {cause(error)}. Going on without.")
 
 
 class Tracker:
@@ -33,8 +66,7 @@ class Tracker:
         self.run = run
         next_step = int(rows[-1]["step"] or 0) + 1 if rows else 0
         resumed = any(run.path.glob("events.*"))
-        purge_step = next_step if resumed else None
-        self.events = SummaryWriter(str(run.path), purge_step=purge_step) if spec.tensorboard else None
+        self.events = Events(run.path, next_step if resumed else None) if spec.tensorboard else None
 
     def write(self, rows: list[Row]) -> None:
         """Store the table, of which the last row is new."""
@@ -42,21 +74,31 @@ class Tracker:
         if self.events is None:
             return
         row = rows[-1]
-        for name, value in row.items():
-            if value is not None and name not in ("epoch", "step"):
-                self.events.add_scalar(name, value, int(row["step"] or 0))
-        self.events.flush()
+        step = int(row["step"] or 0)
+
+        def add(writer: SummaryWriter) -> None:
+            for name, value in row.items():
+                if value is not None and name not in ("epoch", "step"):
+                    writer.add_scalar(name, value, step)
+
+        self.events.put(add)
 
     def write_histograms(self, model: nn.Module, step: int) -> None:
         """Show how the weights of every layer are spread."""
-        if self.events is not None:
+        if self.events is None:
+            return
+
+        def add(writer: SummaryWriter) -> None:
             for name, weight in model.named_parameters():
-                self.events.add_histogram(name.replace(".", "/"), weight.detach().float().cpu().numpy(), step)
+                writer.add_histogram(name.replace(".", "/"), weight.detach().float().cpu().numpy(), step)
+
+        self.events.put(add)
 
     def write_results(self, recipe: Recipe, step: int) -> None:
         """Show the recipe beside the final metrics, in the list of hyper-parameters."""
         if self.events is not None:
-            self.events.add_hparams(_settings(recipe), final_metrics(self.run), run_name=".", global_step=step)
+            settings, results = _settings(recipe), final_metrics(self.run)
+            self.events.put(lambda writer: writer.add_hparams(settings, results, run_name=".", global_step=step))
 
     def close(self) -> None:
         """Finish the event file."""
@@ -78,11 +120,16 @@ def add_figures(run: Run) -> None:
 
     Raises CheckpointError for one that is no image.
     """
-    paths = [run.figures / f"{name}.png" for name in FIGURES]
-    with SummaryWriter(str(run.path)) as events:
-        for path in paths:
-            if path.exists():
-                events.add_image(path.stem, _pixels(path), dataformats="HWC")
+    paths = [path for name in FIGURES if (path := run.figures / f"{name}.png").exists()]
+    pixels = {path.stem: _pixels(path) for path in paths}
+
+    def add(writer: SummaryWriter) -> None:
+        for name, image in pixels.items():
+            writer.add_image(name, image, dataformats="HWC")
+
+    events = Events(run.path)
+    events.put(add)
+    events.close()
 
 
 def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:

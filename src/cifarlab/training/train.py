@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cifarlab.checkpoint import ModelCard
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
 from cifarlab.duration import duration_steps, training_steps
-from cifarlab.errors import DataError, RecipeError, UsageError
+from cifarlab.errors import DataError, MachineError, RecipeError, UsageError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.evaluation.guessing import guessing
@@ -102,7 +102,8 @@ def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None 
         if is_complete(run):
             log.info(f"{run.path} is already complete.\n{how_to_train_further(run)}")
         elif _status(run) == TRAINED:
-            _complete(run, then)
+            with _saying_what_is_kept(run):
+                _complete(run, then)
         else:
             recipe, source = run.recipe, open_source(run.data, data_dir)
             images, val = load_train_and_val(source, recipe.validation)
@@ -139,7 +140,8 @@ def _train(
         log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
     card = make_card(recipe, images)
     made = make_step(recipe, runtime, card, images)
-    with folder as run:  # opened when everything that can be refused or has to be downloaded is there
+    # the folder is made when everything that can be refused or has to be downloaded is there
+    with folder as run, _saying_what_is_kept(run):
         work, state = prepare(recipe, run, runtime, card, made, val)
         facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
         facts["data"] |= quality_facts(questionable)
@@ -158,6 +160,21 @@ def _train(
         run.update_manifest(status=TRAINED)
         _complete(run, then)
     return run
+
+
+@contextmanager
+def _saying_what_is_kept(run: Run) -> Iterator[None]:
+    """Add to an error of the machine, such as a full disk, how the run goes on when it has passed."""
+    try:
+        yield
+    except MachineError as error:
+        if not run.has_begun:
+            raise
+        what = str(error).splitlines()[0]
+        raise MachineError(
+            f"{what}\nWhat the run had kept by then stays in {run.path}.\n"
+            f"Continue, with the machine in order again: cifarlab train --resume {shlex.quote(str(run.path))}"
+        ) from error
 
 
 def _complete(run: Run, then: Then | None) -> None:
