@@ -20,7 +20,8 @@ def trust(result: Result) -> Section:
         f"Logits are divided by a temperature of {temperature:.3f}, chosen on the validation split: above 1 the "
         "network was too sure of itself, below 1 not sure enough."
         if temperature != 1
-        else "No temperature was fitted: probabilities are those of the logits as they are."
+        else "No temperature was fitted, or the validation images gave no reason for one: probabilities are those of "
+        "the logits as they are."
     )
     note = (
         "Images are sorted by confidence, the highest probability. Where bars reach the diagonal, 70 % confidence "
