@@ -56,6 +56,7 @@ class Variant:
 
     name: str
     accuracies: tuple[float, ...]
+    num_images: int
     seconds: float
     """Of training, on average."""
     runs: tuple[str, ...]
@@ -208,6 +209,7 @@ def _variant(name: str, runs: Sequence[Run], right: NDArray[np.bool_], folder: R
     return Variant(
         name=name,
         accuracies=tuple(right.mean(axis=1).tolist()),
+        num_images=right.shape[1],
         seconds=fmean(run.manifest["elapsed_seconds"] for run in runs),
         runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
     )

@@ -30,12 +30,14 @@ COLUMNS = (
     "elapsed_seconds",
     "train/loss",
     "train/accuracy",
+    "train/images",
     "val/loss",
     "val/accuracy",
     "lr",
     "images_per_second",
 )
-"""Of metrics.csv; accuracies are fractions, an epoch without validation leaves its fields empty."""
+"""Of metrics.csv; accuracies are fractions, those of train on so many images; an epoch without validation leaves its
+fields empty."""
 
 SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
 STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}

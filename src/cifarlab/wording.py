@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cifarlab.evaluation.statistics import Interval
 
 
@@ -10,9 +12,16 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def with_interval(share: float, interval: Interval) -> str:
+def with_interval(share: float, interval: Interval, digits: int = 1) -> str:
     """An accuracy with its ends: "85.2 % (95 % interval 84.5 to 85.9)"."""
-    return f"{percent(share)} (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f})"
+    low, high = (f"{100 * end:.{digits}f}" for end in interval)
+    return f"{percent(share, digits)} (95 % interval {low} to {high})"
+
+
+def with_ends(share: float, interval: Interval | Sequence[float] | None, digits: int = 1) -> str:
+    """The same in short, where a heading says what stands in brackets: "85.2 % (84.5 to 85.9)"."""
+    text = percent(share, digits)
+    return text if interval is None else f"{text} ({100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f})"
 
 
 def duration(seconds: float) -> str:

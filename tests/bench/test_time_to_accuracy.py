@@ -12,6 +12,7 @@ from cifarlab import recipe_file
 from cifarlab.bench import time_to_accuracy as module
 from cifarlab.bench.time_to_accuracy import check_target, seconds_to, time_to_accuracy, trained_from
 from cifarlab.errors import RecipeError, UsageError
+from cifarlab.evaluation.statistics import wilson
 from cifarlab.recipe import Recipe
 from cifarlab.runs import COLUMNS, Run
 
@@ -37,8 +38,9 @@ def finished(folder: Path, seed: int, seconds: float, val: list[float | None], t
         machine={"system": "s", "cores": 1},
         versions={"python": "3", "torch": "2"},
     )
-    run.write_evaluation("val", {"accuracy": max(value or 0 for value in val), "tta_accuracy": 0.99})
-    run.write_evaluation("test", {"accuracy": test, "tta_accuracy": None})
+    best = max(value or 0 for value in val)
+    run.write_evaluation("val", {"accuracy": best, "tta_accuracy": 0.99, "num_images": 100})
+    run.write_evaluation("test", {"accuracy": test, "tta_accuracy": None, "num_images": 400})
     return run
 
 
@@ -86,7 +88,8 @@ def test_mean_deviation_and_times_over_seeds(
     assert soonest is not None and soonest.values == (20.0, 10.0)
     stored = json.loads((found.run.path / "time-to-accuracy.json").read_text())
     assert stored == json.loads(json.dumps(found.to_dict()))
-    assert stored["accuracy"]["n"] == 3 and stored["reached"] is False and stored["machine"]["torch"] == "2"
+    assert stored["accuracy"]["n"] == 3 and stored["accuracy"]["interval"] is None
+    assert stored["reached"] is False and stored["machine"]["torch"] == "2"
 
 
 def test_the_split_and_the_augmentation_that_count(
@@ -96,6 +99,8 @@ def test_the_split_and_the_augmentation_that_count(
     on_test = time_to_accuracy(recipe(), 0.85, num_seeds=1, split="test", out=tmp_path)
     assert on_test.accuracies == [0.85] and on_test.reached and on_test.sd is None
     assert on_test.seconds_to_target is None
+    assert on_test.interval == wilson(340, 400)  # n39: one seed has the interval of its images
+    assert on_test.to_dict()["accuracy"]["interval"] == list(wilson(340, 400))
     mirrored = recipe(evaluation={"tta": "mirror"})
     with_tta = time_to_accuracy(mirrored, 0.9, num_seeds=1, tta_counts=True, out=tmp_path)
     assert with_tta.accuracies == [0.99] and with_tta.tta == "mirror" and with_tta.reached

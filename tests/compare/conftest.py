@@ -55,6 +55,7 @@ def rows(scale: float) -> list[dict[str, Any]]:
             "elapsed_seconds": 4.0 * epoch,
             "train/loss": scale / epoch,
             "train/accuracy": 0.3 * epoch,
+            "train/images": 90 if epoch > 1 else 10,
             "val/loss": scale / epoch,
             "val/accuracy": None if epoch == 1 else 0.25 * epoch,
             "lr": 0.1,

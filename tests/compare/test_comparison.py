@@ -148,6 +148,16 @@ def test_numbers_and_differences(make_run: MakeRun) -> None:
     }
 
 
+def test_n39_the_train_accuracy_has_the_interval_of_the_images_that_were_counted(make_run: MakeRun) -> None:
+    runs = [make_run(name, range(30)) for name in ("short", "long")]
+    first = {**runs[0].metrics[0], "val/accuracy": 0.8, "train/accuracy": 0.5, "train/images": 128}
+    runs[0].write_metrics([first])
+    runs[0].update_manifest(best_epoch=1)
+    found = compare([run.path for run in runs])
+    measure = found.numbers(found.entries[0])["train_accuracy"]
+    assert measure is not None and measure.interval == wilson(64, 128)
+
+
 def test_json_holds_everything(make_run: MakeRun) -> None:
     values = compare([make_run("a", range(60)).path, make_run("b").path]).to_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == json.loads(json.dumps(values))

@@ -11,6 +11,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from cifarlab.drawing import charts
+from cifarlab.evaluation import metrics
+from cifarlab.evaluation.statistics import wilson
 from cifarlab.runs import COLUMNS, Row
 
 MATRIX = np.array([[90, 10, 0], [0, 0, 0], [3, 1, 96]])
@@ -79,6 +81,16 @@ def test_any_class_name_can_be_drawn(tmp_path: Path, name: str) -> None:
 def test_one_class_and_no_images(tmp_path: Path) -> None:
     charts.save_png(charts.confusion_matrix(np.zeros((1, 1), np.int64), ["only"]), tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 0
+
+
+def test_n17_a_class_without_images_has_a_dash_and_n39_recall_its_interval() -> None:
+    found = metrics.per_class(np.array([[8, 2, 0], [0, 0, 0], [0, 0, 5]]), ("cat", "dog", "owl"))
+    axes = charts.per_class(found).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["– (no images)"] and axes.texts[0].get_position()[1] == 1
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([16 / 18, 0, 1])
+    lines = axes.collections[-1].get_segments()
+    low, high = wilson(8, 10)
+    assert lines[0].tolist() == [[pytest.approx(low), 0], [pytest.approx(high), 0]]
 
 
 def test_curves_show_train_and_val_where_there_is_val() -> None:

@@ -118,6 +118,15 @@ def test_whiskers_and_dots_stand_where_their_values_are() -> None:
     assert titles(chart) == ["cat\nF1: 50 %\ninterval: 25 % to 75 %\nrecall: 100 %\n9 images"]
 
 
+def test_n17_a_bar_without_a_value_is_a_dash() -> None:
+    bars = [Bar("cat", 0.5, (0.25, 0.75), (1.0,)), Bar("owl", None, note="0 images")]
+    chart = bar_chart(
+        bars, title="t", x_label="x", value_name="F1", interval_name="interval of recall", dot_names=["recall"]
+    )
+    assert titles(chart) == ["cat\nF1: 50 %\ninterval of recall: 25 % to 75 %\nrecall: 100 %", "owl\nF1: –\n0 images"]
+    assert [width for _, width in widths(chart)][1] == 0 and ">–</text>" in chart
+
+
 def test_bars_that_are_all_zero_can_be_drawn() -> None:
     assert [width for _, width in widths(bar_chart([Bar("a", 0), Bar("b", 0)], title="t", x_label="x"))] == [0, 0]
 

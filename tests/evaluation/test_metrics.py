@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
+    balanced_accuracy_score,
     log_loss,
     precision_recall_fscore_support,
     top_k_accuracy_score,
@@ -17,6 +18,7 @@ from sklearn.metrics import (
 from sklearn.metrics import confusion_matrix as reference_matrix
 
 from cifarlab.evaluation import metrics
+from cifarlab.evaluation.statistics import wilson
 
 
 def one_hot_logits(predictions: list[int], num_classes: int) -> np.ndarray:
@@ -105,13 +107,31 @@ def test_one_class_and_one_image() -> None:
     assert metrics.accuracy(logits, labels) == 1.0
     assert metrics.cross_entropy(logits, labels) == 0.0
     matrix = metrics.confusion_matrix(logits, labels)
-    assert metrics.per_class(matrix, ("only",)) == (metrics.ClassMetrics("only", 1.0, 1.0, 1.0, 1),)
+    assert metrics.per_class(matrix, ("only",)) == (metrics.ClassMetrics("only", 1.0, 1.0, 1.0, 1, wilson(1, 1)),)
     assert metrics.most_confused(matrix, ("only",)) == ()
 
 
-def test_a_class_without_images_counts_nothing() -> None:
-    matrix = metrics.confusion_matrix(one_hot_logits([0, 2], 3), np.array([0, 2]))
-    assert metrics.per_class(matrix, ("a", "b", "c"))[1] == metrics.ClassMetrics("b", 0.0, 0.0, 0.0, 0)
+def test_n17_a_class_without_images_has_no_scores_even_where_it_was_predicted() -> None:
+    for predictions in ([0, 2], [1, 2]):
+        matrix = metrics.confusion_matrix(one_hot_logits(predictions, 3), np.array([0, 2]))
+        assert metrics.per_class(matrix, ("a", "b", "c"))[1] == metrics.ClassMetrics("b", None, None, None, 0)
+    never_predicted = metrics.per_class(matrix, ("a", "b", "c"))[0]
+    assert (never_predicted.precision, never_predicted.recall, never_predicted.f1) == (0.0, 0.0, 0.0)
+
+
+def test_n17_balanced_accuracy_is_that_of_scikit_learn() -> None:
+    logits, labels = random_case()
+    labels[labels == 3] = 0  # a class without images
+    matrix = metrics.confusion_matrix(logits, labels)
+    with pytest.warns(UserWarning, match="not in y_true"):
+        wanted = balanced_accuracy_score(labels, logits.argmax(axis=1))
+    assert metrics.balanced_accuracy(matrix)[0] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_n39_every_class_has_the_interval_of_its_own_images() -> None:
+    matrix = np.array([[30, 10], [5, 5]])
+    found = metrics.per_class(matrix, ("a", "b"))
+    assert [each.recall_interval for each in found] == [wilson(30, 40), wilson(5, 10)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from scipy.stats import binom, binomtest, t, ttest_ind
 
 from cifarlab.evaluation.statistics import (
     Welch,
+    balanced_interval,
     corrected_confidence,
     holm,
     mcnemar,
@@ -29,6 +30,24 @@ def test_wilson_intervals_of_newcombe(num_correct: int, num_images: int, low: fl
     """Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3."""
     found = wilson(num_correct, num_images)
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_n17_the_interval_of_one_class_is_wilson_s_and_of_two_newcombe_s() -> None:
+    """Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10: 56/70 - 48/80 is 0.0524 to 0.3339.
+
+    The difference of two shares is their sum with the second one's complement.
+    """
+    assert balanced_interval([7], [10]) == pytest.approx(wilson(7, 10))
+    low, high = balanced_interval([56, 80 - 48], [70, 80])
+    assert (round(2 * low - 1, 4), round(2 * high - 1, 4)) == (0.0524, 0.3339)
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=6))
+def test_n17_the_balanced_interval_holds_the_balanced_accuracy(classes: list[tuple[int, int]]) -> None:
+    totals, correct = [total for total, _ in classes], [min(right, total) for total, right in classes]
+    low, high = balanced_interval(correct, totals)
+    mean = sum(right / total for right, total in zip(correct, totals, strict=True)) / len(totals)
+    assert 0 <= low <= mean + 1e-12 and mean - 1e-12 <= high <= 1
 
 
 @given(st.integers(1, 50_000), st.floats(0, 1), st.sampled_from([0.5, 0.9, 0.95, 0.99]))

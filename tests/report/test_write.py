@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import cifarlab
 from cifarlab.errors import CheckpointError
+from cifarlab.images.images import Images
 from cifarlab.recipe import Recipe
 from cifarlab.report import write as module
 from cifarlab.report.write import write_report
@@ -167,6 +169,40 @@ def test_other_pixels_and_repeated_openings_are_pointed_out(make_run, read) -> N
     page = read(write_report(run))
     assert "not the published ones" in page.text and "opened 2 times" in page.text
     assert "3 training images could not be read" in page.text
+
+
+def test_n16_what_is_questionable_about_the_data_has_a_section(make_run, read) -> None:
+    run, text = make_run(), "18 of 18 test images are also in train: <b>.png = c.png."
+    assert "Data" not in read(write_report(run)).headings  # of a run that did not look
+    warnings = [{"kind": "copies across splits", "text": text, "names": [], "counts": {}}]
+    run.update_manifest(data={**run.manifest["data"], "warnings": warnings, "test_compared": True})
+    page = read(write_report(run))
+    assert "Data" in page.headings and text in page.text
+    assert "training images, validation images and test images, pixel by pixel" in page.text
+    run.update_manifest(data={**run.manifest["data"], "warnings": [], "test_compared": False})
+    page = read(write_report(run))
+    assert "No image has a copy" in page.text and "The test images were not looked at" in page.text
+
+
+def test_n17_unequal_classes_have_the_balanced_accuracy_beside_the_accuracy(
+    tmp_path: Path, recipe: Recipe, read, judge_made_up
+) -> None:
+    run = Run.create(tmp_path, "unequal")
+    run.write_recipe(recipe)
+    labels = np.repeat(np.arange(2), (30, 10))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+    images = Images(pixels, labels.astype(np.int64), ("ok", "defect", "other"))
+    judge_made_up(run, "test", images, np.eye(3, dtype=np.float32)[np.repeat([0, 1, 0], (30, 5, 5))])
+    run.update_manifest(status="complete")
+    run.write_metrics([])
+    page = read(write_report(run))
+    assert "Balanced accuracy 75.0 % (95 % interval 60.7 to 88.2), the mean over classes; 75.0 %" in page.text
+    assert "other – – – – 0" in page.text and "50.0 % 23.7 to 76.3 % 66.7 % 10" in page.text
+
+
+def test_n24_of_many_classes_the_page_shows_the_best_and_the_worst(make_run, read) -> None:
+    page = read(write_report(make_run(tuple(f"class {number}" for number in range(60)), 600)))
+    assert "Shown are the 20 best and the 20 worst of 60 classes; all are in evaluation-test.csv." in page.text
 
 
 def test_n35_the_page_says_where_validation_comes_from(make_run, read) -> None:

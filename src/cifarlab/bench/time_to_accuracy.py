@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cifarlab.bench.timing import Timing, machine_of
 from cifarlab.errors import RecipeError, UsageError
-from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.recipe import Recipe
@@ -52,6 +52,8 @@ class TimeToAccuracy:
     tta: str | None
     """The test-time augmentation that counts, or None when the plain accuracy does."""
     seeds: tuple[Trained, ...]
+    num_images: int
+    """That the accuracy was measured on."""
     total_seconds: float
     """Of everything, from reading the data to judging the last seed."""
     machine: dict[str, Any]
@@ -71,6 +73,11 @@ class TimeToAccuracy:
     def sd(self) -> float | None:
         """Sample standard deviation (n - 1) of the accuracy; None for one seed."""
         return mean_and_sd(self.accuracies)[1] if len(self.seeds) > 1 else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the accuracy of one seed, for which the images stand; None for several, for which their deviation does."""
+        return None if len(self.seeds) > 1 else wilson(round(self.mean * self.num_images), self.num_images)
 
     @property
     def reached(self) -> bool:
@@ -96,7 +103,13 @@ class TimeToAccuracy:
             "target": self.target,
             "split": self.split,
             "tta": self.tta,
-            "accuracy": {"mean": self.mean, "sd": self.sd, "n": len(self.seeds), "values": self.accuracies},
+            "accuracy": {
+                "mean": self.mean,
+                "sd": self.sd,
+                "interval": None if self.interval is None else list(self.interval),
+                "n": len(self.seeds),
+                "values": self.accuracies,
+            },
             "reached": self.reached,
             "seconds": self.seconds.to_dict(),
             "seconds_to_target": soonest.to_dict() if soonest else None,
@@ -133,8 +146,9 @@ def time_to_accuracy(
     total_seconds = time.perf_counter() - start
     trained = tuple(trained_from(run, target) for run in group.seeds)
     tta = recipe.evaluation.tta if tta_counts else None
-    facts = machine_of(group.seeds[0].manifest)
-    found = TimeToAccuracy(group, target, split, tta, trained, total_seconds, facts)
+    first = group.seeds[0]
+    num_images = (first.evaluation(split) or {})["num_images"]
+    found = TimeToAccuracy(group, target, split, tta, trained, num_images, total_seconds, machine_of(first.manifest))
     write_atomic(group.path / RESULT, json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
     return found
 

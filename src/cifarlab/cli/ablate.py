@@ -14,7 +14,7 @@ from cifarlab.cli.output import Output, echo
 from cifarlab.errors import PartialError
 
 if TYPE_CHECKING:
-    from cifarlab.ablate import Ablation
+    from cifarlab.ablate import Ablation, Variant
 
 
 def ablate(
@@ -47,6 +47,18 @@ def ablate(
         raise PartialError(f"Finished, but {len(found.failed)} of the variants failed. {reasons}")
 
 
+def _reached(variant: Variant) -> str:
+    """The validation accuracy with its interval; of several seeds their mean and deviation."""
+    from cifarlab.evaluation.statistics import mean_and_sd, wilson
+    from cifarlab.wording import with_interval
+
+    if len(variant.accuracies) > 1:
+        mean, sd = mean_and_sd(variant.accuracies)
+        return f"{100 * mean:.2f} ± {100 * sd:.2f} % (mean ± sd, n = {len(variant.accuracies)})"
+    [accuracy] = variant.accuracies
+    return with_interval(accuracy, wilson(round(accuracy * variant.num_images), variant.num_images))
+
+
 def _print(found: Ablation) -> None:
     console = Output()
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
@@ -64,8 +76,7 @@ def _print(found: Ablation) -> None:
     if len(found.worths) > 1:
         console.print("\nIntervals and p-values are corrected for the number of parts (Holm), so that they agree.")
     complete = found.variants[0]
-    mean = 100 * sum(complete.accuracies) / len(complete.accuracies)
-    console.print(f"\nThe complete recipe reaches {mean:.2f} % on the validation split in {complete.seconds:.1f} s.")
+    console.print(f"\nThe complete recipe reaches {_reached(complete)} on val in {complete.seconds:.1f} s.")
     if found.method == "McNemar":
         console.print("Each variant was trained once, so luck in training is no part of the intervals: see --seeds.")
     chart = ", the chart in figures/ablation.png" if found.worths else ""

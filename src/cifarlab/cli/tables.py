@@ -8,49 +8,53 @@ from rich.table import Table
 
 from cifarlab.cli.output import Output
 from cifarlab.runs import SEEDS, Run
-from cifarlab.wording import count, duration, percent
+from cifarlab.wording import count, duration, percent, with_ends, with_interval
 
 if TYPE_CHECKING:
     from cifarlab.bench.time_to_accuracy import TimeToAccuracy
     from cifarlab.bench.timing import Benchmark
+    from cifarlab.evaluation.evaluate import Evaluation
 
 BAR_CELLS = 20
 
 
 def print_result(run: Run) -> None:
     """Print the best validation and the test accuracy, per-class accuracy, time, and what to do next, on stdout."""
+    from cifarlab.evaluation.stored import read_evaluation
+
     console = Output()
     if run.study == SEEDS:
         _print_seeds(console, run, run.group)
         return
-    manifest, test = run.manifest, run.evaluation("test")
+    manifest, test = run.manifest, read_evaluation(run, "test")
     console.print(_headline(run, manifest, test))
     if test is not None:
-        console.print(_per_class(test))
+        _print_classes(console, test)
     if manifest["data"]["original"] is False:
         console.print(f"These are not the original pixels: {manifest['data']['note']}")
     if manifest["data"]["skipped"]:
         console.print(f"{manifest['data']['skipped']} images could not be read: see {run.path}/bad.jsonl")
+    if warnings := manifest["data"].get("warnings"):
+        console.print(
+            f"{count(len(warnings), 'warning')} about the data: see the report, or data.warnings in manifest.json"
+        )
     console.print(f"\nEverything is in {run.path}. Next:")
     console.print(f"  cifarlab evaluate {run.path} --split val")
     console.print(f"  cifarlab predict {run.path} IMAGE...")
 
 
-def accuracy_text(accuracy: float, interval: list[float] | None = None) -> str:
-    """An accuracy for people: "85.2 % (84.5 to 85.9)"."""
-    text = percent(accuracy)
-    return text if interval is None else f"{text} ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})"
-
-
-def _headline(run: Run, manifest: dict[str, Any], test: dict[str, Any] | None) -> Table:
+def _headline(run: Run, manifest: dict[str, Any], test: Evaluation | None) -> Table:
     table = Table(title=run.name, title_justify="left", show_header=False, box=None, padding=(0, 3, 0, 0))
     if manifest.get("best_val_accuracy") is not None:
-        validation = f"{accuracy_text(manifest['best_val_accuracy'], _val_interval(manifest))}"
+        validation = with_ends(manifest["best_val_accuracy"], _val_interval(manifest))
         table.add_row("best validation", f"{validation}  epoch {manifest['best_epoch']}")
     if test is not None:
-        table.add_row("test", f"{accuracy_text(test['accuracy'], test['accuracy_interval'])}  95 % interval")
-        if test["tta_accuracy"] is not None:
-            table.add_row(f"test, {test['tta']}", accuracy_text(test["tta_accuracy"], test["tta_interval"]))
+        table.add_row("test", f"{with_ends(test.accuracy, test.accuracy_interval)}  95 % interval")
+        if test.is_unbalanced:
+            share = f"{percent(test.majority_share)} of the images are {test.largest_class}"
+            table.add_row("test, balanced", f"{with_ends(test.balanced_accuracy, test.balanced_interval)}  {share}")
+        if test.tta_accuracy is not None:
+            table.add_row(f"test, {test.tta}", with_ends(test.tta_accuracy, test.tta_interval))
     table.add_row("training", f"{duration(manifest['elapsed_seconds'])}, {_speed(run)}, {manifest['ending']}")
     runtime = manifest["runtime"]
     table.add_row("on", f"{runtime['device_name']}, {runtime['precision']}, {runtime['memory_format']}")
@@ -64,14 +68,23 @@ def _val_interval(manifest: dict[str, Any]) -> list[float]:
     return list(wilson(round(manifest["best_val_accuracy"] * num_images), num_images))
 
 
-def _per_class(test: dict[str, Any]) -> Table:
-    table = Table(title="test accuracy per class", title_justify="left", show_header=False, box=None)
-    for row in test["per_class"]:
-        filled = round(row["recall"] * BAR_CELLS)
-        table.add_row(
-            str(row["class_name"])[:24], "█" * filled + "·" * (BAR_CELLS - filled), accuracy_text(row["recall"])
-        )
-    return table
+def _print_classes(console: Output, test: Evaluation) -> None:
+    """The accuracy on each class, as a bar and with its interval; of many classes, on the best and the worst."""
+    from cifarlab.evaluation.report_text import shown_classes
+
+    shown, which = shown_classes(test)
+    table = Table(title="test accuracy per class, 95 % interval", title_justify="left", show_header=False, box=None)
+    for each in shown:
+        if each.recall is None:
+            table.add_row(each.class_name[:24], "", "–", "no images")
+            continue
+        filled = round(each.recall * BAR_CELLS)
+        bar = "█" * filled + "·" * (BAR_CELLS - filled)
+        accuracy = with_ends(each.recall, each.recall_interval)
+        table.add_row(each.class_name[:24], bar, accuracy, count(each.support, "image"))
+    console.print(table)
+    if which:
+        console.print(f"These are {which}; all are in evaluation-test.csv.")
 
 
 def _print_seeds(console: Output, run: Run, summary: dict[str, Any]) -> None:
@@ -113,12 +126,13 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
         table.add_row(str(each.seed), f"{each.seconds:.1f} s", soonest, *accuracies)
     console.print(table)
     what = f"{found.split} accuracy{f' with {found.tta}' if found.tta else ''}"
-    sd = "" if found.sd is None else f" ± {100 * found.sd:.2f}"
-    verdict = "reached" if found.reached else "not reached"
-    console.print(
-        f"\n{what}: {100 * found.mean:.2f}{sd} %  (mean{' ± sd' if sd else ''}, n = {len(found.seeds)}); "
-        f"the target of {percent(found.target, 2)} is {verdict}"
+    reached = (
+        f"{with_interval(found.mean, found.interval, 2)}, n = 1"
+        if found.interval is not None
+        else f"{100 * found.mean:.2f} ± {100 * (found.sd or 0.0):.2f} %  (mean ± sd, n = {len(found.seeds)})"
     )
+    verdict = "reached" if found.reached else "not reached"
+    console.print(f"\n{what}: {reached}; the target of {percent(found.target, 2)} is {verdict}")
     times = found.seconds
     console.print(f"training: {times.median:.1f} s  (median; {times.min:.1f} to {times.max:.1f}), nothing warmed up")
     if (soonest_times := found.seconds_to_target) is not None:

@@ -91,10 +91,10 @@ class Member:
         return np.asarray(shares[np.arange(len(shares)), self.predictions.labels])
 
     @property
-    def train_accuracy(self) -> float | None:
-        """While training, on augmented images, in the epoch whose weights were kept."""
+    def kept_row(self) -> dict[str, float | None]:
+        """The row of metrics.csv of the epoch whose weights were kept; empty without one."""
         kept = [row for row in self.rows if row["epoch"] == self.facts.best_epoch] or self.rows[-1:]
-        return kept[0]["train/accuracy"] if kept else None
+        return kept[0] if kept else {}
 
     @property
     def images_per_second(self) -> float | None:
@@ -144,8 +144,11 @@ class Entry:
 
     @property
     def train_accuracy(self) -> Measure | None:
-        """While training; see Member."""
-        return self._share(lambda member: member.train_accuracy, lambda member: member.facts.data.num_train)
+        """While training, on augmented images, in the epoch whose weights were kept; of the images that it counted."""
+        return self._share(
+            lambda member: member.kept_row.get("train/accuracy"),
+            lambda member: round(member.kept_row.get("train/images") or 0),
+        )
 
     @property
     def val_accuracy(self) -> Measure | None:
@@ -164,7 +167,7 @@ class Entry:
         if found is None or self.is_group:
             return found
         total = num_images(self.members[0])
-        return Measure(found.value, wilson(round(found.value * total), total))
+        return Measure(found.value, wilson(round(found.value * total), total)) if total else found
 
 
 def read_entries(paths: Sequence[str | Path], split: str) -> list[Entry]:

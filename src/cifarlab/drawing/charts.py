@@ -130,13 +130,21 @@ def lr_range(
 
 
 def per_class(scores: Sequence[ClassMetrics]) -> Figure:
-    """Draw F1 as bars, precision and recall as dots, in the given order from the top."""
+    """Draw F1 as bars, precision and recall as dots, recall with its interval, in the given order from the top.
+
+    A class without images has a dash.
+    """
     figure = _figure(6.4, min(24.0, 1.1 + 0.3 * len(scores)))
     axes = figure.add_subplot()
+    values = np.array([(each.f1, each.precision, each.recall) for each in scores], np.float64)  # None becomes NaN
+    ends = np.array([each.recall_interval or (np.nan, np.nan) for each in scores])
     places = np.arange(len(scores))
-    axes.barh(places, [each.f1 for each in scores], color=BAR, height=0.62, label="F1")
-    axes.scatter([each.precision for each in scores], places, color=VAL, marker="s", s=16, label="precision", zorder=3)
-    axes.scatter([each.recall for each in scores], places, color=THIRD, marker="D", s=16, label="recall", zorder=3)
+    axes.barh(places, np.nan_to_num(values[:, 0]), color=BAR, height=0.62, label="F1")
+    axes.scatter(values[:, 1], places, color=VAL, marker="s", s=16, label="precision", zorder=3)
+    axes.scatter(values[:, 2], places, color=THIRD, marker="D", s=16, label="recall", zorder=3)
+    axes.hlines(places, ends[:, 0], ends[:, 1], color=THIRD, linewidth=1, label="95 % interval of recall")
+    for place in np.flatnonzero(np.isnan(values[:, 0])).tolist():
+        axes.text(0.01, place, "– (no images)", va="center", color=NEUTRAL)
     axes.set_yticks(
         places, [_short(each.class_name) for each in scores], fontsize=_name_size(len(scores)), fontfamily=list(fonts())
     )
@@ -144,7 +152,7 @@ def per_class(scores: Sequence[ClassMetrics]) -> Figure:
     axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     _plain(axes)
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    axes.legend(frameon=False, ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
     return figure
 
 

@@ -49,10 +49,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a bar chart: a value, perhaps its interval, perhaps dots beside it, and a remark for the pointer."""
+    """One row of a bar chart: a value, perhaps an interval, perhaps dots beside it, and a remark for the pointer."""
 
     name: str
-    value: float
+    value: float | None
     interval: tuple[float, float] | None = None
     dots: Sequence[float] = ()
     note: str = ""
@@ -97,19 +97,23 @@ def bar_chart(
     title: str,
     x_label: str,
     value_name: str = "value",
+    interval_name: str = "interval",
     dot_names: Sequence[str] = (),
     percent: bool = True,
     limits: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw horizontal bars from zero in the given order, intervals as whiskers, and dots named by `dot_names`."""
+    """Draw horizontal bars from zero in the given order, intervals as whiskers, and dots named by `dot_names`.
+
+    A bar without a value has a dash.
+    """
     if not bars:
         return figure(title, NOTHING)
-    values = [value for bar in bars for value in (bar.value, *(bar.interval or ()), *bar.dots)]
+    values = [value for bar in bars for value in (bar.value or 0.0, *(bar.interval or ()), *bar.dots)]
     axis = Axis.around([0.0, *(limits or values)], percent=percent)
     left = 16 + CHARACTER * max(len(short(bar.name)) for bar in bars)
     frame = Frame(axis, None, WIDTH, 56 + ROW * len(bars), left=left)
-    rows = [_bar(frame, bar, row, value_name, dot_names) for row, bar in enumerate(bars)]
-    words = f"{title}: " + "; ".join(f"{bar.name} {axis.text(bar.value)}" for bar in bars[:30])
+    rows = [_bar(frame, bar, row, (value_name, interval_name, *dot_names)) for row, bar in enumerate(bars)]
+    words = f"{title}: " + "; ".join(f"{bar.name} {_or_dash(axis, bar.value)}" for bar in bars[:30])
     keys = [(value_name, Markup('<rect class="bar" width="20" height="10" y="2"/>'))] if dot_names else []
     keys += [(name, dot(7, 7, index + 1)) for index, name in enumerate(dot_names)]
     return figure(title, drawing(WIDTH, frame.height, words, [frame.drawn(x_label, ""), *rows]), legend(keys))
@@ -187,13 +191,14 @@ def _mark(frame: Frame, mark: Mark, row: int) -> Markup:
     )  # fmt: skip
 
 
-def _bar(frame: Frame, bar: Bar, row: int, value_name: str, dot_names: Sequence[str]) -> Markup:
+def _bar(frame: Frame, bar: Bar, row: int, names: Sequence[str]) -> Markup:
     y = frame.top + ROW * row
-    start, end = sorted((frame.at_x(0.0), frame.at_x(bar.value)))
+    start, end = sorted((frame.at_x(0.0), frame.at_x(bar.value or 0.0)))
     text = frame.x_axis.text
-    lines = [printable(bar.name), f"{value_name}: {text(bar.value)}"]
-    lines += [f"interval: {text(bar.interval[0])} to {text(bar.interval[1])}"] if bar.interval else []
-    lines += [f"{name}: {text(value)}" for name, value in zip(dot_names, bar.dots, strict=True)]
+    value_name, interval_name, *dot_names = names
+    lines = [printable(bar.name), f"{value_name}: {_or_dash(frame.x_axis, bar.value)}"]
+    lines += [f"{interval_name}: {text(bar.interval[0])} to {text(bar.interval[1])}"] if bar.interval else []
+    lines += [f"{name}: {text(value)}" for name, value in zip(dot_names, bar.dots, strict=bar.value is not None)]
     parts = [
         Markup('<rect class="row" x="0" y="{}" width="{}" height="{}"/>').format(y, frame.width, ROW),
         Markup('<text class="name" x="{}" y="{}" text-anchor="end">{}</text>').format(
@@ -206,8 +211,14 @@ def _bar(frame: Frame, bar: Bar, row: int, value_name: str, dot_names: Sequence[
         low, high = (frame.at_x(value) for value in bar.interval)
         whisker = '<path class="whisker" d="M{:.1f},{}v8m0,-4H{:.1f}m0,-4v8"/>'
         parts.append(Markup(whisker).format(low, y + 8, high))
+    if bar.value is None:
+        parts.append(Markup('<text class="name" x="{:.1f}" y="{}">–</text>').format(start + 4, y + 16))
     title = "\n".join([*lines, *([bar.note] if bar.note else [])])
     return Markup('<g class="tip"><title>{}</title>{}</g>').format(title, join(parts))
+
+
+def _or_dash(axis: Axis, value: float | None) -> str:
+    return "–" if value is None else axis.text(value)
 
 
 def _bin(frame: Frame, each: Bin, total: int) -> Markup:

@@ -16,6 +16,7 @@ from cifarlab.evaluation import calibration, metrics
 from cifarlab.evaluation.statistics import Interval, wilson
 from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
 from cifarlab.images.images import Images
+from cifarlab.images.quality import IMBALANCE
 
 BLOCK = 1000
 """Images handed to the judged function at once: a memory-mapped data set is never read into memory whole."""
@@ -39,6 +40,11 @@ class Evaluation:
     """Whether their pixels are the published ones; None when there is nothing to compare with."""
     accuracy: Fraction
     accuracy_interval: Interval
+    balanced_accuracy: Fraction
+    """The mean of the accuracies on the classes that have images: chance gives each class the same."""
+    balanced_interval: Interval
+    majority_share: Fraction
+    """Of the images, those of the largest class: what always answering it would get right."""
     top5_accuracy: Fraction
     """1.0 when there are at most five classes."""
     top5_interval: Interval
@@ -58,6 +64,17 @@ class Evaluation:
     tta_interval: Interval | None
     seconds: Finite
     """For all logits without test-time augmentation, reading the images included."""
+
+    @property
+    def largest_class(self) -> str:
+        """The name of the class with the most images."""
+        return max(self.per_class, key=lambda each: each.support).class_name
+
+    @property
+    def is_unbalanced(self) -> bool:
+        """Whether some classes have so many more images than others that the accuracy is mostly theirs."""
+        sizes = [each.support for each in self.per_class if each.support]
+        return max(sizes) >= IMBALANCE * min(sizes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it: from_dict gives an equal Evaluation."""
@@ -94,6 +111,7 @@ def evaluate(
     accuracy, accuracy_interval = _accuracy(logits, images)
     top5_accuracy, top5_interval = _accuracy(logits, images, k=5)
     matrix = metrics.confusion_matrix(logits, images.labels)
+    balanced_accuracy, balanced_interval = metrics.balanced_accuracy(matrix)
     bins = calibration.reliability(logits, images.labels, temperature)
     evaluation = Evaluation(
         split=split,
@@ -104,6 +122,9 @@ def evaluate(
         original=images.original,
         accuracy=accuracy,
         accuracy_interval=accuracy_interval,
+        balanced_accuracy=balanced_accuracy,
+        balanced_interval=balanced_interval,
+        majority_share=int(images.counts.max()) / len(images),
         top5_accuracy=top5_accuracy,
         top5_interval=top5_interval,
         loss=metrics.cross_entropy(logits, images.labels),

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from cifarlab.evaluation.statistics import Interval, balanced_interval, wilson
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
@@ -20,14 +22,16 @@ Ints = NDArray[np.int64]
 class ClassMetrics:
     """How one class fared; support is its number of images.
 
-    Precision is 0 for a class that was never predicted, recall for one without images.
+    A class without images has no scores, and no average counts it. Precision is 0 for a class that was never predicted.
     """
 
     class_name: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    """The accuracy on the images of this class."""
+    f1: float | None
     support: int
+    recall_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,29 @@ def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
 
 
 def per_class(matrix: Ints, class_names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
-    """Precision, recall and F1 of every class, from a confusion matrix."""
-    right = np.diag(matrix)
-    predicted, support = matrix.sum(axis=0), matrix.sum(axis=1)
-    precision = _ratio(right, predicted)
-    recall = _ratio(right, support)
-    f1 = _ratio(2 * right, predicted + support)
-    columns = (precision.tolist(), recall.tolist(), f1.tolist(), support.tolist())
-    return tuple(ClassMetrics(*row) for row in zip(class_names, *columns, strict=True))
+    """Precision, recall with its interval, and F1 of every class, from a confusion matrix."""
+    columns = (np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1))
+    rows = zip(class_names, *(column.tolist() for column in columns), strict=True)
+    return tuple(
+        ClassMetrics(
+            name,
+            precision=right / max(predicted, 1),
+            recall=right / support,
+            f1=2 * right / (predicted + support),
+            support=support,
+            recall_interval=wilson(right, support),
+        )
+        if support
+        else ClassMetrics(name, precision=None, recall=None, f1=None, support=0)
+        for name, right, predicted, support in rows
+    )
+
+
+def balanced_accuracy(matrix: Ints) -> tuple[float, Interval]:
+    """The mean recall of the classes that have images, from a confusion matrix, and its interval."""
+    support = matrix.sum(axis=1)
+    right, support = np.diag(matrix)[support > 0], support[support > 0]
+    return float(np.mean(right / support)), balanced_interval(right.tolist(), support.tolist())
 
 
 def most_confused(matrix: Ints, class_names: tuple[str, ...], limit: int = 10) -> tuple[Confusion, ...]:
@@ -109,7 +128,3 @@ def check(logits: Floats, labels: Ints) -> None:
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         found = f"{labels.min()}..{labels.max()}"
         raise ValueError(f"labels must lie in 0..{logits.shape[1] - 1}, found {found}")
-
-
-def _ratio(part: Ints, whole: Ints) -> NDArray[np.float64]:
-    return np.asarray(part / np.maximum(whole, 1), dtype=np.float64)

@@ -7,10 +7,10 @@ import io
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import classification_report
 
-from cifarlab.console import printable
+from cifarlab.console import ends, printable
 from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.evaluation.statistics import Interval
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -26,46 +26,66 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def classification_text(evaluation: Evaluation) -> str:
-    """scikit-learn's classification report, as text."""
-    matrix = np.array(evaluation.confusion_matrix)
-    classes = np.arange(len(matrix))
-    report = classification_report(  # it asks for labels and predictions: the matrix holds them, but for their order
-        np.repeat(np.repeat(classes, len(matrix)), matrix.ravel()),
-        np.repeat(np.tile(classes, len(matrix)), matrix.ravel()),
-        labels=classes,
-        target_names=list(evaluation.class_names),
-        digits=4,
-        zero_division=0,
+    """The scores in the layout of scikit-learn's classification report; a class without images has dashes."""
+
+    def line(name: str, *cells: object) -> str:
+        return f"{name:>{width}} " + "".join(f"{cell!s:>10}" for cell in cells)
+
+    width, total = (
+        max(len("weighted avg"), *(len(printable(name)) for name in evaluation.class_names)),
+        evaluation.num_images,
     )
-    return str(report)
+    classes = [
+        line(printable(each.class_name), *map(_digits, (each.precision, each.recall, each.f1)), each.support)
+        for each in evaluation.per_class
+    ]
+    averages = [line(name, *map(_digits, scores), total) for name, scores in _averages(evaluation).items()]
+    head = line("", "precision", "recall", "f1-score", "support")
+    accuracy = line("accuracy", "", "", _digits(evaluation.accuracy), total)
+    return "\n".join([head, "", *classes, "", accuracy, *averages, ""])
 
 
 def classification_csv(evaluation: Evaluation) -> str:
-    """The same table with all digits: class, precision, recall, f1-score, support."""
-    scores = np.array([(each.precision, each.recall, each.f1) for each in evaluation.per_class])
-    support = np.array([each.support for each in evaluation.per_class])
-    total = evaluation.num_images
+    """The same table with all digits and the 95 % interval of every recall; a class without images has empty cells."""
+    overall, balanced = evaluation.accuracy_interval, evaluation.balanced_interval
+    averages, total = _averages(evaluation), evaluation.num_images
     return _csv(
         [
-            ["class", "precision", "recall", "f1-score", "support"],
+            ["class", "precision", "recall", "f1-score", "support", "recall low", "recall high"],
             *(
-                [_cell(each.class_name), each.precision, each.recall, each.f1, each.support]
+                [
+                    _cell(each.class_name),
+                    each.precision,
+                    each.recall,
+                    each.f1,
+                    each.support,
+                    *(each.recall_interval or ("", "")),
+                ]
                 for each in evaluation.per_class
             ),
-            ["accuracy", "", "", evaluation.accuracy, total],
-            ["macro avg", *scores.mean(axis=0).tolist(), total],
-            ["weighted avg", *(support @ scores / total).tolist(), total],
+            ["accuracy", "", "", evaluation.accuracy, total, *overall],
+            ["macro avg", *averages["macro avg"], total, *balanced],
+            ["weighted avg", *averages["weighted avg"], total, *overall],
         ]
     )
 
 
+def _averages(evaluation: Evaluation) -> dict[str, list[float]]:
+    """Precision, recall and F1 over the classes that have images: each class alike, and by its images."""
+    scored = [each for each in evaluation.per_class if each.support]
+    scores = np.array([(each.precision, each.recall, each.f1) for each in scored], np.float64)
+    weights = np.array([each.support for each in scored]) / evaluation.num_images
+    return {"macro avg": list(scores.mean(axis=0)), "weighted avg": list(weights @ scores)}
+
+
 def confusion_csv(evaluation: Evaluation, *, normalised: bool) -> str:
-    """The confusion matrix, row = label, column = prediction: counts, or fractions of the row."""
-    matrix = np.array(evaluation.confusion_matrix)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    values = (shares if normalised else matrix).tolist()
+    """The confusion matrix, row = label, column = prediction: counts, or fractions of a row that has images."""
     names = [_cell(name) for name in evaluation.class_names]
-    rows = [["label / prediction", *names], *([name, *row] for name, row in zip(names, values, strict=True))]
+    rows: list[Any] = [["label / prediction", *names]]
+    for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
+        total = sum(counts)
+        shares = [count / total if total else "" for count in counts]
+        rows.append([name, *(shares if normalised else counts)])
     return _csv(rows)
 
 
@@ -74,6 +94,10 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("split", f"{evaluation.split}, {evaluation.num_images:,} images"),
         ("accuracy", _percent(evaluation.accuracy, evaluation.accuracy_interval)),
     ]
+    if evaluation.is_unbalanced:
+        balanced = _percent(evaluation.balanced_accuracy, evaluation.balanced_interval)
+        share = f"{100 * evaluation.majority_share:.2f} % of the images are {printable(evaluation.largest_class)}"
+        facts += [("balanced accuracy", balanced), ("largest class", share)]
     if len(evaluation.class_names) > 5:
         facts.append(("top-5 accuracy", _percent(evaluation.top5_accuracy, evaluation.top5_interval)))
     if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:
@@ -87,15 +111,36 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     ]
 
 
+def shown_classes(evaluation: Evaluation, *, by_f1: bool = False) -> tuple[list[ClassMetrics], str]:
+    """The classes that a summary has room for, and which they are where it is not all of them: the best and the worst.
+
+    They come in their own order where that is all of them, else best recall (or F1) first.
+    """
+
+    def score(each: ClassMetrics) -> float:
+        return (each.f1 if by_f1 else each.recall) or 0.0
+
+    scored = [each for each in evaluation.per_class if each.support]
+    best, worst = ends(sorted(scored, key=score, reverse=True))
+    some = "classes" if len(scored) == len(evaluation.per_class) else "classes that have images"
+    if worst:
+        return [*best, *worst], f"the {len(best)} best and the {len(worst)} worst of {len(scored):,} {some}"
+    if ends(evaluation.per_class)[1]:
+        return list(best), f"the {len(scored)} of {len(evaluation.per_class):,} {some}"
+    return list(evaluation.per_class), ""
+
+
 def _class_table(evaluation: Evaluation) -> list[str]:
-    names = [printable(name) for name in evaluation.class_names]
+    shown, text = shown_classes(evaluation)
+    names = [printable(each.class_name) for each in shown]
     width = max(len(name) for name in ["class", *names]) + 2
     rows = [
-        f"{name:<{width}}{100 * each.precision:>8.2f} %{100 * each.recall:>8.2f} %"
-        f"{100 * each.f1:>8.2f} %{each.support:>10,}"
-        for name, each in zip(names, evaluation.per_class, strict=True)
+        f"{name:<{width}}{_share(each.precision):>10}{_share(each.recall):>10}  {_range(each.recall_interval):<18}"
+        f"{_share(each.f1):>10}{each.support:>10,}"
+        for name, each in zip(names, shown, strict=True)
     ]
-    return [f"{'class':<{width}}{'precision':>10}{'recall':>10}{'F1':>10}{'images':>10}", *rows]
+    head = f"{'class':<{width}}{'precision':>10}{'recall':>10}  {'95 % interval':<18}{'F1':>10}{'images':>10}"
+    return [head, *rows, *([f"{text}; all are in the CSV."] if text else [])]
 
 
 def _confusions(evaluation: Evaluation) -> list[str]:
@@ -108,6 +153,18 @@ def _confusions(evaluation: Evaluation) -> list[str]:
         for text, each in zip(texts, evaluation.most_confused, strict=True)
     ]
     return ["", "most confused", *rows]
+
+
+def _digits(score: float | None) -> str:
+    return "–" if score is None else f"{score:.4f}"
+
+
+def _share(score: float | None) -> str:
+    return "–" if score is None else f"{100 * score:.2f} %"
+
+
+def _range(interval: Interval | None) -> str:
+    return "" if interval is None else f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
 
 
 def _percent(share: float, interval: Interval) -> str:

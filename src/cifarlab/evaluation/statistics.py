@@ -54,6 +54,20 @@ def wilson(num_correct: int, num_images: int, confidence: float = 0.95) -> Inter
     return Interval(low, high)
 
 
+def balanced_interval(num_correct: Sequence[int], num_images: Sequence[int], confidence: float = 0.95) -> Interval:
+    """The confidence interval of the mean of the accuracies of several classes, each on images of its own.
+
+    The distances of each accuracy from the ends of its Wilson interval are squared and added: Newcombe's method as Zou
+    and Donner (2008), doi:10.1002/sim.3095, generalise it. Of one class it is Wilson's interval.
+    """
+    low = high = mean = 0.0
+    for correct, total in zip(num_correct, num_images, strict=True):
+        interval, share = wilson(correct, total, confidence), correct / total
+        mean, low, high = mean + share, low + (share - interval.low) ** 2, high + (interval.high - share) ** 2
+    num_classes = len(num_images)
+    return Interval(max(0.0, (mean - math.sqrt(low)) / num_classes), min(1.0, (mean + math.sqrt(high)) / num_classes))
+
+
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (n - 1) of one number per seed; ValueError for fewer than two."""
     if len(values) < 2:

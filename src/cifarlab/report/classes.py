@@ -10,6 +10,7 @@ from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, si
 from cifarlab.drawing.svg import Bar, bar_chart
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
+from cifarlab.evaluation.report_text import shown_classes
 from cifarlab.examples import Examples
 from cifarlab.report.material import Result
 from cifarlab.report.pictures import tiles
@@ -29,31 +30,43 @@ def confusion(result: Result) -> Section:
     return Section("Confusion", body, note)
 
 
-def by_f1(evaluation: Evaluation) -> list[ClassMetrics]:
-    """The classes, best F1 first."""
-    return sorted(evaluation.per_class, key=lambda each: -each.f1)
+def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
+    """The classes, best F1 first and those without images last; of many only some, and in a text which."""
+    shown, which = shown_classes(evaluation, by_f1=True)
+    return sorted(shown, key=lambda each: (each.f1 is None, -(each.f1 or 0.0))), which
 
 
 def per_class(evaluation: Evaluation) -> Section:
     """Precision, recall and F1 of every class as a sorted chart, and as a table on request."""
-    scores = by_f1(evaluation)
-    bars = [
-        Bar(each.class_name, each.f1, dots=(each.precision, each.recall), note=count(each.support, "image"))
-        for each in scores
-    ]
+    scores, which = by_f1(evaluation)
     chart = bar_chart(
-        bars, title="F1, precision and recall", x_label="score", value_name="F1",
-        dot_names=("precision", "recall"), limits=(0, 1),
+        [_bar(each) for each in scores], title="F1, precision and recall", x_label="score", value_name="F1",
+        interval_name="95 % interval of recall", dot_names=("precision", "recall"), limits=(0, 1),
     )  # fmt: skip
-    rows: list[list[Cell]] = [
-        [each.class_name, *map(percent, (each.precision, each.recall, each.f1)), each.support] for each in scores
-    ]
-    numbers = table(["class", "precision", "recall", "F1", "images"], rows)
-    note = (
-        "Precision: of what was called so, the share that is. Recall: of what is, the share that was called so. "
-        "F1: their harmonic mean; best class first."
+    numbers = table(
+        ["class", "precision", "recall", "95 % interval", "F1", "images"], [_cells(each) for each in scores]
     )
+    note = (
+        "Precision: of what was called so, the share that is. Recall: of what is, the share that was called so, with "
+        "its interval as a line. F1: their harmonic mean; best class first."
+    )
+    if which:
+        note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
     return Section("Classes", side_by_side(chart, numbers), note)
+
+
+def _bar(each: ClassMetrics) -> Bar:
+    dots = [score for score in (each.precision, each.recall) if score is not None]
+    return Bar(each.class_name, each.f1, each.recall_interval, dots, count(each.support, "image"))
+
+
+def _cells(each: ClassMetrics) -> list[Cell]:
+    precision, recall, f1 = (
+        None if score is None else percent(score) for score in (each.precision, each.recall, each.f1)
+    )
+    ends = each.recall_interval
+    interval = None if ends is None else f"{100 * ends.low:.1f} to {percent(ends.high)}"
+    return [each.class_name, precision, recall, interval, f1, each.support]
 
 
 def _pair(result: Result, pair: Confusion) -> Markup:

@@ -17,6 +17,13 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
+class DataWarning(Part):
+    """Something questionable about the images, as a sentence or more; see `cifarlab.images.quality`."""
+
+    kind: str
+    text: str
+
+
 class DataFacts(Part):
     """Which images."""
 
@@ -30,6 +37,8 @@ class DataFacts(Part):
     val_fingerprint: str | None = None
     test_fingerprint: str | None = None
     skipped: int = 0
+    warnings: list[DataWarning] | None = None
+    test_compared: bool = False
 
 
 class RuntimeFacts(Part):

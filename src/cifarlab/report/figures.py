@@ -36,7 +36,7 @@ def _write_result(result: Result, folder: Path) -> None:
     evaluation = result.evaluation
     matrix = np.array(evaluation.confusion_matrix)
     charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), folder / "confusion_matrix.png")
-    charts.save_png(charts.per_class(by_f1(evaluation)), folder / "per_class.png")
+    charts.save_png(charts.per_class(by_f1(evaluation)[0]), folder / "per_class.png")
     charts.save_png(charts.reliability(diagrams(result)), folder / "reliability.png")
     if result.examples is not None:
         shown, names = result.examples, evaluation.class_names

@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from cifarlab.drawing.page import Section, facts, headline, paragraph, side_by_side, table, warning
 from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
-from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.evaluation.statistics import mean_and_sd, wilson
 from cifarlab.report.learning import points
 from cifarlab.report.material import Material
-from cifarlab.wording import count, duration, percent
+from cifarlab.wording import count, duration, percent, with_ends
 
 
 def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -> list[Section]:
@@ -43,7 +43,7 @@ def _runs(materials: Sequence[Material]) -> Section:
     low = min((evaluation.accuracy_interval.low for _, evaluation in judged), default=0.0)
     chart = bar_chart(bars, title="Accuracy", x_label="accuracy, 95 % interval", value_name="accuracy")
     rows = [_row(material) for material in materials]
-    body = chart + table(["run", "validation", "test", "epochs", "time", "ending"], rows)
+    body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
     note = (
         f"Whiskers: what another test split of the same size might show; the lowest is {percent(low)}."
         if judged
@@ -54,11 +54,15 @@ def _runs(materials: Sequence[Material]) -> Section:
 
 def _row(material: Material) -> list[str | int | Markup | None]:
     evaluation = None if material.result is None else material.result.evaluation
-    best, seconds = material.facts.best_val_accuracy, material.facts.elapsed_seconds
+    best, seconds, num_val = (
+        material.facts.best_val_accuracy,
+        material.facts.elapsed_seconds,
+        material.facts.data.num_val,
+    )
     return [
         Markup('<a href="{}/report.html">{}</a>').format(material.run.name, material.run.name),
-        None if best is None else percent(best, 2),
-        None if evaluation is None else percent(evaluation.accuracy, 2),
+        None if best is None else with_ends(best, wilson(round(best * num_val), num_val) if num_val else None, 2),
+        None if evaluation is None else with_ends(evaluation.accuracy, evaluation.accuracy_interval, 2),
         len(material.rows),
         None if seconds is None else duration(seconds),
         material.facts.ending,

@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
 from cifarlab.drawing.svg import Mark, Series, line_chart
+from cifarlab.evaluation.statistics import wilson
 from cifarlab.report.material import Material
 from cifarlab.report.phases import phases
-from cifarlab.wording import percent
+from cifarlab.wording import percent, with_interval
 
 RISEN = 1.05
 """A validation loss this far above its lowest counts as over-fitting, not as noise."""
@@ -85,8 +86,14 @@ def _gap(material: Material) -> str:
     train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))
     if best is None or best not in train or best not in val:
         return ""
-    right = f"{percent(train[best])} of train and {percent(val[best])} of validation were right"
+    counted, num_val = dict(points(material, "train/images")).get(best, 0), material.facts.data.num_val
+    right = f"{_share(train[best], round(counted))} of train and {_share(val[best], num_val)} of validation were right"
     return f" In epoch {best}, which was kept, {right}."
+
+
+def _share(share: float, num_images: int) -> str:
+    """A fraction of some images with its interval, where their number is known."""
+    return with_interval(share, wilson(round(share * num_images), num_images)) if num_images else percent(share)
 
 
 def _pair(material: Material, name: str) -> list[Series]:

@@ -92,6 +92,10 @@ def _numbers(material: Material) -> list[tuple[str, str | Markup]]:
 
 def _evaluated(evaluation: Evaluation) -> list[tuple[str, str | Markup]]:
     found: list[tuple[str, str | Markup]] = []
+    if evaluation.is_unbalanced:
+        share = f"{percent(evaluation.majority_share)} of the images are {evaluation.largest_class}"
+        balanced = with_interval(evaluation.balanced_accuracy, evaluation.balanced_interval)
+        found.append(("Balanced accuracy", f"{balanced}, the mean over classes; {share}"))
     if len(evaluation.class_names) > 5:
         found.append(("Top-5 accuracy", with_interval(evaluation.top5_accuracy, evaluation.top5_interval)))
     if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:

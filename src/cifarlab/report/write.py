@@ -10,6 +10,7 @@ from cifarlab.drawing.page import Section, page
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import write_atomic
 from cifarlab.report.classes import confusion, per_class
+from cifarlab.report.data import data_quality
 from cifarlab.report.figures import write_figures
 from cifarlab.report.group import group_sections
 from cifarlab.report.learning import learning
@@ -40,7 +41,15 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
     material = replace(material, damages=(*material.damages, *damages))
     write_figures(material)
     recipe = [recipe_section(material, material.recipe)] if material.recipe is not None else []
-    sections = [summary(material), learning(material), *_results(material), explained, *beside, *recipe]
+    sections = [
+        summary(material),
+        data_quality(material),
+        learning(material),
+        *_results(material),
+        explained,
+        *beside,
+        *recipe,
+    ]
     return _write(material.run, [*sections, environment(material)], _subtitle(material)), material.damages
 
 

@@ -20,6 +20,7 @@ from cifarlab.classifier import Classifier
 from cifarlab.console import Advance, log, progress
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
+from cifarlab.evaluation.statistics import wilson
 from cifarlab.images.images import Images
 from cifarlab.models import finetune
 from cifarlab.recipe import Recipe
@@ -267,6 +268,7 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
         "elapsed_seconds": round(state.elapsed_seconds, 3),
         "train/loss": totals.loss / max(1, totals.num_images),
         "train/accuracy": totals.correct / max(1, totals.num_images),
+        "train/images": totals.num_images,
         "val/loss": loss,
         "val/accuracy": accuracy,
         "lr": state.optimizer.param_groups[-1]["lr"] / state.optimizer.param_groups[-1]["lr_factor"],
@@ -284,8 +286,9 @@ def _epoch_text(work: Work, row: Row) -> str:
     epochs = math.ceil(work.total_steps / len(work.loader))
     train_loss, val_loss = (_loss_text(row[f"{split}/loss"]) for split in ("train", "val"))
     text = f"epoch {row['epoch']}/{epochs}  train loss {train_loss} accuracy {row['train/accuracy']:.1%}"
-    if row["val/accuracy"] is not None:
-        text += f"  val loss {val_loss} accuracy {row['val/accuracy']:.1%}"
+    if work.val is not None and row["val/accuracy"] is not None:
+        low, high = wilson(round(row["val/accuracy"] * len(work.val)), len(work.val))
+        text += f"  val loss {val_loss} accuracy {row['val/accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})"
     return f"{text}  {row['images_per_second']:,.0f} images/s  {row['elapsed_seconds']:.0f} s"
 
 

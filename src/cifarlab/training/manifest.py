@@ -21,7 +21,7 @@ from cifarlab.runs import Run
 from cifarlab.runtime import Runtime
 from cifarlab.version import VERSION
 
-PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scikit-learn", "scipy")
+PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scipy")
 
 
 def describe_run(

@@ -132,6 +132,7 @@ class Finished(Section):
     elapsed_seconds: Seconds
     train_loss: Annotated[float, Field(alias="train/loss")]
     train_accuracy: Annotated[Fraction, Field(alias="train/accuracy")]
+    train_images: Annotated[Count, Field(alias="train/images")]
     val_loss: Annotated[float | None, Field(alias="val/loss")]
     val_accuracy: Annotated[Fraction | None, Field(alias="val/accuracy")]
     lr: NonNegative

@@ -78,7 +78,7 @@ class Tracker:
 
         def add(writer: SummaryWriter) -> None:
             for name, value in row.items():
-                if value is not None and name not in ("epoch", "step"):
+                if value is not None and name not in ("epoch", "step", "train/images"):
                     writer.add_scalar(name, value, step)
 
         self.events.put(add)
