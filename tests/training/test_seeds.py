@@ -17,8 +17,9 @@ from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override, override_all, to_toml
 from cifarlab.runs import Run
 from cifarlab.training.seeds import resume_seeds, train_seeds
+from cifarlab.training.status import is_complete
 from cifarlab.training.step import Outcome, Step
-from cifarlab.training.train import is_complete, resume
+from cifarlab.training.train import resume
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override
 from cifarlab.runs import SEEDS, Run
 from cifarlab.training.divergence import reason_of
-from cifarlab.training.train import COMPLETE, TRAINING, Then, is_complete, resume, train
+from cifarlab.training.status import COMPLETE, TRAINING, is_complete
+from cifarlab.training.train import Then, resume, train
 
 
 def train_seeds(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cifarlab.checkpoint import ModelCard
 from cifarlab.classifier import Classifier
 from cifarlab.console import log
 from cifarlab.duration import duration_steps, training_steps
-from cifarlab.errors import DataError, MachineError, RecipeError, UsageError
+from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.evaluation.guessing import guessing
@@ -36,7 +36,7 @@ from cifarlab.models import finetune
 from cifarlab.models.kernel_layers import use_kernels
 from cifarlab.models.small_maps import use_matrix_products
 from cifarlab.recipe import LARGEST_SIDE, SMALLEST_SIDE, Recipe
-from cifarlab.runs import STUDIES, Run
+from cifarlab.runs import Run
 from cifarlab.runtime import Runtime
 from cifarlab.training import optimizers
 from cifarlab.training.data_check import check_data, check_opened_data, quality_facts, refuse_if_strict
@@ -46,6 +46,17 @@ from cifarlab.training.loop import Work, fit
 from cifarlab.training.manifest import describe_run, now, other_bits, settle_runtime
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
+from cifarlab.training.status import (
+    COMPLETE,
+    TRAINED,
+    TRAINING,
+    check_same_data,
+    how_to_train_further,
+    is_complete,
+    not_a_run,
+    saying_what_is_kept,
+    status,
+)
 from cifarlab.training.step import Step
 from cifarlab.training.stopping import Stopping
 from cifarlab.training.trackers import Tracker
@@ -53,9 +64,6 @@ from cifarlab.version import VERSION
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """With which the published weights of torchvision and timm were trained (He et al., 2015, by way of torchvision)."""
-
-TRAINING, TRAINED, COMPLETE = "training", "trained", "complete"
-"""The status of a run: in its epochs; judged, but without all figures and pages; with everything that it promises."""
 
 Then = Callable[[Run], object]
 
@@ -77,7 +85,7 @@ def train(
     """Train a recipe and judge the result; returns the run folder, which is new and has all there is to know.
 
     name: of the folder inside `out`; unset: the recipe's. then: what else has to be done with the trained run before it
-    counts as complete. Raises DataError, MachineError, DivergedError and InterruptedRunError. Images that were skipped
+    counts as complete. Raises DataError, DivergedError and InterruptedRunError. Images that were skipped
     are in bad.jsonl.
     """
     source = open_source(recipe.data, data_dir)
@@ -97,33 +105,21 @@ def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None 
     """
     run = Run.open(path)
     if run.study:
-        raise UsageError(_not_a_run(run))
+        raise UsageError(not_a_run(run))
     with run.locked():
         if is_complete(run):
             log.info(f"{run.path} is already complete.\n{how_to_train_further(run)}")
-        elif _status(run) == TRAINED:
-            with _saying_what_is_kept(run):
+        elif status(run) == TRAINED:
+            with saying_what_is_kept(run):
                 _complete(run, then)
         else:
             recipe, source = run.recipe, open_source(run.data, data_dir)
             images, val = load_train_and_val(source, recipe.validation)
-            _check_same_data(run, images, val)
+            check_same_data(run, images, val)
             runtime = settle_runtime(run, recipe.runtime)
             with runtime.in_use():
                 _train(recipe, nullcontext(run), runtime, (source, images, val), data_dir, then)
     return run
-
-
-def is_complete(run: Run) -> bool:
-    """Whether a run was trained to its end and judged, and everything was drawn and written that was asked for."""
-    return _status(run) == COMPLETE
-
-
-def how_to_train_further(run: Run) -> str:
-    """What to do with a run that has made all its epochs: its learning-rate schedule has ended with them."""
-    recipe, weights = (shlex.quote(str(run.path / name)) for name in ("recipe.toml", "model.safetensors"))
-    start = f"--set model.weights={weights}" + (" --set model.pretrained=false" if run.recipe.model.pretrained else "")
-    return f"For more epochs start a new run from its weights: cifarlab train {recipe} {start} --epochs N"
 
 
 def _train(
@@ -141,7 +137,7 @@ def _train(
     card = make_card(recipe, images)
     made = make_step(recipe, runtime, card, images)
     # the folder is made when everything that can be refused or has to be downloaded is there
-    with folder as run, _saying_what_is_kept(run):
+    with folder as run, saying_what_is_kept(run):
         work, state = prepare(recipe, run, runtime, card, made, val)
         facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
         facts["data"] |= quality_facts(questionable)
@@ -160,21 +156,6 @@ def _train(
         run.update_manifest(status=TRAINED)
         _complete(run, then)
     return run
-
-
-@contextmanager
-def _saying_what_is_kept(run: Run) -> Iterator[None]:
-    """Add to an error of the machine, such as a full disk, how the run goes on when it has passed."""
-    try:
-        yield
-    except MachineError as error:
-        if not run.has_begun:
-            raise
-        what = str(error).splitlines()[0]
-        raise MachineError(
-            f"{what}\nWhat the run had kept by then stays in {run.path}.\n"
-            f"Continue, with the machine in order again: cifarlab train --resume {shlex.quote(str(run.path))}"
-        ) from error
 
 
 def _complete(run: Run, then: Then | None) -> None:
@@ -358,33 +339,6 @@ def hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
     if recipe.training.hard_share == 1:
         return None
     return HardExamples(len(loader.labels), recipe.training.hard_share, loader.batch_size, loader.labels.device)
-
-
-def _status(run: Run) -> str:
-    """TRAINING, TRAINED or COMPLETE; a run that was killed before anything was written down is yet to be trained."""
-    return str(run.manifest.get("status")) if (run.path / "manifest.json").exists() else TRAINING
-
-
-def _not_a_run(folder: Run) -> str:
-    inside = [run.name for run in folder.inner_runs]
-    hint = f"Give the folder of one of its runs: {', '.join(inside)}." if inside else "There are no runs in it."
-    return f"{folder.path} is not a run: it holds {STUDIES[folder.study]}.\n{hint}"
-
-
-def _check_same_data(run: Run, train: Images, val: Images | None) -> None:
-    if not (run.path / "manifest.json").exists():
-        return  # killed before anything was written down, so there is nothing to continue that could differ
-    for split, images in (("train", train), ("val", val)):
-        before, found = run.fingerprint(split), images.fingerprint if images else None
-        if before != found:
-            raise DataError(
-                f"The {split} images are not those that {run.path} began with.\n"
-                f"Then: {_short(before)}, now: {_short(found)}. Restore the data, or train anew."
-            )
-
-
-def _short(fingerprint: str | None) -> str:
-    return f"{fingerprint[:16]}..." if fingerprint else "none"
 
 
 def _lines(skipped: tuple[str, ...]) -> str:
