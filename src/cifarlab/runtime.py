@@ -86,6 +86,7 @@ class Runtime:
             "compile": self.compile,
             "threads": self.threads,
             "kernels": self.kernels,
+            "kernels_fingerprint": library.fingerprint() if self.kernels == "on" else "",
         }
 
 

@@ -33,9 +33,11 @@ def only_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
 def test_kernels_are_compiled_once_and_called_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not library.has("sums_float")
+    assert library.fingerprint() == ""
     library.load(build=True)
     assert library.has("sums_float")
     assert not library.has("sums_of_nothing")
+    assert len(library.fingerprint()) == 16
     assert [file.name for file in library.place().parent.iterdir()] == [library.place().name]
     total = torch.zeros(2, 16, dtype=torch.float64)
     library.call("sums_float", torch.full((3, 16), 2.0), 3, 1, 16, total)

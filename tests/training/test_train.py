@@ -34,6 +34,7 @@ from cifarlab.runs import Run
 from cifarlab.training import loop
 from cifarlab.training.step import Step
 from cifarlab.training.train import resume, train
+from cifarlab.version import VERSION
 
 EVERYTHING = [
     "augmentation.crop_padding=4",
@@ -286,6 +287,15 @@ def test_n52_a_resumed_run_refuses_other_training_or_validation_images(tiny, tmp
             resume(run.path)
 
 
+def test_n31_fp16_trains_as_fp32_does(tiny, tmp_path):
+    """With gradients as large as their scale, 65,536, the network would be lost after a step."""
+    small = ["training.batch_size=16", "training.epochs=0.04", "validation.size=0", "evaluation.batch_size=8"]
+    recipe = override_all(tiny, [*small, "optimizer.name=sgd", "optimizer.lr=0.02"])
+    precisions = ("fp32", "fp16")
+    single, half = (train(override_all(recipe, [f"runtime.precision={each}"]), out=tmp_path) for each in precisions)
+    assert half.metrics[-1]["train/loss"] == pytest.approx(single.metrics[-1]["train/loss"], rel=0.01)
+
+
 def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypatch, caplog):
     """In the precision, on the threads and with the kernels that it began with, whatever would be chosen now."""
     recipe = override_all(
@@ -300,7 +310,7 @@ def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypa
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     run = Run.open(tmp_path / "simple-cnn-2")
     run.write_recipe(override_all(recipe, ["runtime.threads=1", "runtime.kernels=auto"]))
-    run.update_manifest(versions={**run.manifest["versions"], "torch": "1.0"})
+    run.update_manifest(versions={**run.manifest["versions"], "torch": "1.0"}, cifarlab="0.0")
     caplog.set_level("WARNING", logger="cifarlab")
     resume(run.path)
     assert differences(straight, run) == []
@@ -310,7 +320,8 @@ def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypa
         "threads": 2,
         "kernels": "off",
     }
-    assert resumed["other_bits"] == [f"torch was 1.0 and is {torch.__version__.split('+')[0]}"]
+    torch_version = torch.__version__.split("+")[0]
+    assert resumed["other_bits"] == [f"torch was 1.0 and is {torch_version}", f"cifarlab was 0.0 and is {VERSION}"]
     assert "torch was 1.0" in caplog.text
 
 

@@ -63,6 +63,11 @@ def has(name: str) -> bool:
     return _library is not None and hasattr(_library, name)
 
 
+def fingerprint() -> str:
+    """A hash of the loaded library, which another compiler makes another one of; empty where there is none."""
+    return hashlib.sha256(Path(_library._name).read_bytes()).hexdigest()[:16] if _library is not None else ""
+
+
 def call(name: str, *arguments: torch.Tensor | float | None) -> None:
     """Run a kernel. Of tensors it gets the addresses alone: their layout and type have to be what it expects.
 

@@ -67,9 +67,14 @@ def settle_runtime(run: Run, spec: RuntimeSpec) -> Runtime:
 
 def other_bits(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
-    places = {"torch": ("versions", "torch"), "the device": ("runtime", "device_name")}
+    places = {
+        "torch": ("versions", "torch"),
+        "the device": ("runtime", "device_name"),
+        "the compiled kernels": ("runtime", "kernels_fingerprint"),
+    }
     pairs = {name: [facts.get(part, {}).get(key) for facts in (before, now)] for name, (part, key) in places.items()}
-    return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then != here]
+    pairs["cifarlab"] = [facts.get("cifarlab") for facts in (before, now)]
+    return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then not in (None, here)]
 
 
 def describe_data(source: Source, train: Images, val: Images | None) -> dict[str, Any]:
