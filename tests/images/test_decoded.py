@@ -196,9 +196,16 @@ def test_d29_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
 def test_a_card_of_another_version_is_not_read(tmp_path: Path, monkeypatch) -> None:
     make = Maker()
     kept(tmp_path, make)
-    monkeypatch.setattr(decoded, "FORMAT", decoded.FORMAT + 1)
+    monkeypatch.setattr(decoded, "FORMAT", [*decoded.FORMAT, "another field"])
     assert kept(tmp_path, make) is IMAGES and make.count == 2
     assert len(files(tmp_path, ".card")) == 1
+
+
+def test_no_images_are_not_kept(tmp_path: Path, caplog) -> None:
+    empty = Images(np.empty((0, 3, 4, 4), np.uint8), np.empty(0, np.int64), ("a",), skipped=("1.png: empty",))
+    make = Maker(empty)
+    assert [kept(tmp_path, make) for _ in range(2)] == [empty, empty] and make.count == 2
+    assert not caplog.text and not files(tmp_path, ".card")
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import shutil
+import time
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import replace
@@ -182,6 +183,28 @@ def test_n15_16_bit_colours_that_use_fewer_bits_are_said(monkeypatch) -> None:
     monkeypatch.setattr(module, "decode_with_origin", deep)
     [said] = loaded(png(32, 32)).warnings
     assert "in the colour images of 16 bits is 4,095" in said and "convert them to 8 bits" in said
+
+
+def test_whoever_stops_early_waits_for_few_pictures() -> None:
+    begun = []
+
+    def slow(content):
+        begun.append(content)
+        time.sleep(0.001)
+        return "unreadable"
+
+    runs = module._in_order(slow, [bytes] * 100_000)
+    assert len(next(runs)) == module._RUN
+    runs.close()
+    assert len(begun) < 1000, "what was not begun is left alone"
+
+
+def test_another_rule_is_another_data_set(tmp_path: Path, monkeypatch) -> None:
+    load(pictures(MANY[:3]), spec(), tmp_path)
+    monkeypatch.setattr(module, "RULE", "another")
+    monkeypatch.setattr(module, "decode_with_origin", None)
+    with pytest.raises(TypeError):
+        load(pictures(MANY[:3]), spec(), tmp_path)
 
 
 def test_d28_too_little_space_is_said_before_work_begins(tmp_path: Path, monkeypatch) -> None:

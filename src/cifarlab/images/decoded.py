@@ -28,8 +28,8 @@ from cifarlab.errors import MachineError, RunInUseError, cause
 from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, write_atomic
 from cifarlab.images.images import Images
 
-FORMAT = 2
-"""Version of the files written here; what has another is made anew."""
+FORMAT = [2, *(field.name for field in fields(Images))]
+"""Version of the files written here, and what is kept of images; what has another is made anew."""
 
 KEY_LENGTH = 20
 """Letters of the hash of source, split and options, with which the names of files begin."""
@@ -68,7 +68,8 @@ def keep(
         scratch = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{key}.u8"
         try:
             made = make(scratch)
-            _store(folder, key, {"source": place, "split": split, "state": state}, made, scratch)
+            if len(made):  # an empty file cannot be mapped
+                _store(folder, key, {"source": place, "split": split, "state": state}, made, scratch)
         except _NotKeptError as error:
             log.warning("Decoded images are not kept, so the next start decodes them again. %s", error)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,8 +79,9 @@ def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
         return recognised(_decode(pictures, _side(pictures.sample(), spec.image_size), spec, scratch))
 
     # labels may come from another file than the pictures
-    state = digest([pictures.state, *pictures.names, *pictures.class_names, pictures.labels.tobytes().hex()])
-    options = [RULE, spec.image_size, spec.fit, spec.white_level]
+    labels = pictures.labels.tobytes().hex()
+    state = digest([RULE, pictures.state, *pictures.names, *pictures.class_names, labels])
+    options = [spec.image_size, spec.fit, spec.white_level]
     images = keep(pictures.source, pictures.split, options, state, make, cache_dir)
     if images.skipped and not (spec.skip_bad and len(images)):
         raise DataError(
@@ -209,14 +211,22 @@ def _in_order(decode: Callable[[Content], Decoded | str], contents: Iterable[Con
     """
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     waiting: deque[Future[list[Decoded | str]]] = deque()
-    remaining = iter(contents)
-    with ThreadPoolExecutor(threads) as pool:
+    remaining, is_over = iter(contents), threading.Event()
+
+    def decode_run(run: list[Content]) -> list[Decoded | str]:
+        return [decode(content) for content in run if not is_over.is_set()]
+
+    pool = ThreadPoolExecutor(threads)
+    try:
         while run := list(islice(remaining, _RUN)):
-            waiting.append(pool.submit(lambda run: [decode(content) for content in run], run))
-            if len(waiting) > 4 * threads:
+            waiting.append(pool.submit(decode_run, run))
+            if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        is_over.set()  # whoever presses Ctrl-C is not to wait for some hundred photographs
+        pool.shutdown(cancel_futures=True)
 
 
 def _check_space(folder: Path, needed_bytes: int) -> None:

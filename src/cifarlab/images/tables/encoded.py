@@ -58,7 +58,7 @@ def _encoded(columns: Sequence[Column]) -> Iterator[bytes | str | None]:
     for column in columns:
         row = 0
         with opened(column.path) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=[column.name]):
+            for batch in file.iter_batches(batch_size=128, columns=[column.name]):
                 values = _values(batch.column(0), column.path)
                 yield from values if column.chosen is None else compress(values, column.chosen[row:])
                 row += len(values)
