@@ -272,6 +272,9 @@ def test_n19_data_is_read_as_it_was_understood_wherever_it_is_asked_for(tmp_path
     monkeypatch.chdir("/")
     assert run.data == recipe.data.model_copy(update=settled)
     (tmp_path / "pics").rename(tmp_path / "moved")
+    assert run.data.source == str(tmp_path / "pics"), "gone: where it was"
+    (tmp_path / "elsewhere" / "pics").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert run.data == recipe.data.model_copy(update={"layout": "splits"}), "moved: as it was given"
     for damaged in ({"layout": 7}, [1], 7):
         run.update_manifest(data={"understanding": {"settled": damaged}})

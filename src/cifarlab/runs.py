@@ -225,10 +225,10 @@ class Run:
         try:
             settled = self.manifest["data"].get("understanding", {}).get("settled", {})
             understood = recipe_file.section(DataSpec, {**data.model_dump(), **settled}, "data")
-            is_there = Path(understood.source).exists()
+            has_moved = not Path(understood.source).exists() and Path(data.source).exists()
         except (RecipeError, KeyError, TypeError, AttributeError, OSError, ValueError) as error:
             raise CheckpointError(f"{self.path}/manifest.json does not say how its data is read: {error}") from error
-        return understood if is_there else understood.model_copy(update={"source": data.source})
+        return understood.model_copy(update={"source": data.source}) if has_moved else understood
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace facts in manifest.json."""

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 Split = Literal["train", "val", "test"]
@@ -106,6 +107,7 @@ def _natural_part(name: str) -> tuple[str | int, ...]:
     return (*pieces, name)
 
 
+@lru_cache(maxsize=1024)  # lists ask for the same few words in every row
 def split_of(name: str) -> Split | None:
     """The split that a folder, file or cell of this name stands for; None when it does not name one.
 

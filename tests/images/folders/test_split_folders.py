@@ -101,7 +101,7 @@ def test_n05_runs_are_never_data(root: Path) -> None:
         (root / "runs" / run / "recipe.toml").write_text("")
     (root / "explanations" / "explanations.html").write_text("")
     assert counts(root) == before
-    assert read(root).understanding.left_out[OURS] == ["explanations", "runs/quick", "runs/x_seeds"]
+    assert read(root).understanding.left_out == {OURS: ["explanations", "runs/quick", "runs/x_seeds"]}
     with pytest.raises(DataError, match=r"No pictures in .*runs \(left out, written by cifarlab: 2\)"):
         read(root / "runs")
 

@@ -23,7 +23,7 @@ from cifarlab.images.folders.class_folders import (
     without_classes,
 )
 from cifarlab.images.folders.scan import Folder, Tree
-from cifarlab.images.source import BESIDE, EMPTY, LOOSE, UNLABELLED
+from cifarlab.images.source import BESIDE, EMPTY, LOOSE, OURS, UNLABELLED
 from cifarlab.images.words import SPLITS, SUFFIXES, Split, split_of
 from cifarlab.recipe import DataSpec
 from cifarlab.section import named_splits
@@ -271,7 +271,9 @@ def _leave_out(tree: Tree, meaning: Meaning) -> None:
                 meaning.left_out[LOOSE] += folder.names()
             waiting += reversed(folder.folders)
         elif not folder.num_pictures:
-            meaning.left_out[EMPTY].append(folder.name)
+            # a folder of runs has been named already
+            if not any(name.startswith(f"{folder.name}/") for name in tree.left_out.get(OURS, ())):
+                meaning.left_out[EMPTY].append(folder.name)
         elif not unlabelled.intersection(name for each in folder.walk() for name in each.names()):
             meaning.left_out[BESIDE].append(folder.name)
 
