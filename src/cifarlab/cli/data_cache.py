@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -17,26 +18,45 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None, as_json: AsJson = False) -> None:
-    """Show the decoded images that are kept so that the next start is fast, or remove them."""
+    """Show the decoded images and unpacked archives that are kept so that the next start is fast, or remove them."""
     from cifarlab.images.decoded import list_kept, remove, size_bytes
     from cifarlab.images.describe import aligned
+    from cifarlab.images.folders.unpack import list_unpacked, remove_unpacked
     from cifarlab.images.sources import cache_dir
 
     every = list_kept(cache_dir())
     days = older_than or 0
     chosen = [each for each in every if (name or "") in each.source and each.days_unused >= days]
+    archives = [
+        each
+        for each in list_unpacked(cache_dir())
+        if (name or "") in each.source and time.time() - each.last_used >= days * 86400
+    ]
+    unpacked_bytes = sum(each.size_bytes for each in archives)
     if clear:
         remove(cache_dir(), chosen)
+        remove_unpacked(archives)
     freed = size_bytes(every) - size_bytes(list_kept(cache_dir())) if clear else 0
     if as_json:
-        echo(json.dumps([each.to_dict() | {"removed": clear} for each in chosen], indent=2))
+        unpacked = [{**asdict(each), "place": str(each.place)} for each in archives]
+        echo(
+            json.dumps(
+                [each | {"removed": clear} for each in (*(kept.to_dict() for kept in chosen), *unpacked)], indent=2
+            )
+        )
         return
     rows = [["source", "split", "images", "px", "MB", "last used"]]
     for each in chosen:
         day = time.strftime("%Y-%m-%d", time.localtime(each.last_used))
         size = f"{each.size_bytes / 1e6:,.1f}"
         rows.append([each.source, each.split, f"{each.num_images:,}", str(each.side), size, day])
-    if chosen:
+    for archive in archives:
+        day = time.strftime("%Y-%m-%d", time.localtime(archive.last_used))
+        rows.append([archive.source, "unpacked", f"{archive.num_files:,}", "", f"{archive.size_bytes / 1e6:,.1f}", day])
+    if rows[1:]:
         echo("\n".join(aligned(rows)))
     what = f"removed, {freed / 1e6:,.1f} MB freed" if clear else f"kept, {size_bytes(chosen) / 1e6:,.1f} MB"
     echo(f"{len(chosen)} decoded splits {what}, in {cache_dir() / 'decoded'}")
+    if archives:
+        what = "removed" if clear else "kept"
+        echo(f"{len(archives)} unpacked archives {what}, {unpacked_bytes / 1e6:,.1f} MB, in {cache_dir() / 'unpacked'}")

@@ -6,20 +6,24 @@ import errno
 import gzip
 import hashlib
 import io
+import json
 import shutil
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from cifarlab.cli.data import app
 from cifarlab.errors import AmbiguousDataError, DataError, MachineError
 from cifarlab.images import sources
 from cifarlab.images.folders import unpack as module
-from cifarlab.images.folders.unpack import unpack
+from cifarlab.images.folders.unpack import list_unpacked, unpack
 from cifarlab.images.source import HIDDEN, NOT_PICTURES, SYSTEM
 from cifarlab.images.sources import data_spec, load_images, open_source
 from cifarlab.images.words import UNREAD
@@ -84,6 +88,19 @@ def test_n23_an_archive_is_unpacked_once_and_anew_when_it_changes(folder: Path, 
     (second.parent / "card.json").write_text("{")
     shutil.rmtree(second / "photos" / "cat")
     assert (unpack(path, cache)[0] / "photos" / "cat").is_dir(), "made again where its card is damaged"
+
+
+def test_n26_unpacked_archives_are_listed_and_removed(folder: Path, cache: Path) -> None:
+    path = packed(folder, ".zip")
+    place, _ = unpack(path, cache)
+    [found] = list_unpacked(cache)
+    sizes = [file.stat().st_size for file in folder.rglob("*.png")]
+    assert (found.source, found.num_files, found.size_bytes) == (str(path), 15, sum(sizes))
+    call = partial(CliRunner().invoke, app, catch_exceptions=False)
+    assert "1 unpacked archives kept" in call(["cache"]).stdout
+    assert json.loads(call(["cache", "--json"]).stdout)[0]["source"] == str(path)
+    assert "1 unpacked archives removed" in call(["cache", "packed", "--clear"]).stdout
+    assert list_unpacked(cache) == [] and not place.exists()
 
 
 def test_n23_what_is_not_unpacked_is_said(folder: Path) -> None:

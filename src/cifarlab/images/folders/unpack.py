@@ -22,8 +22,8 @@ import tempfile
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -78,16 +78,50 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
     return place / _FILES, left_out
 
 
+@dataclass(frozen=True)
+class Unpacked:
+    """An archive that lies unpacked in the cache."""
+
+    place: Path
+    source: str
+    num_files: int
+    size_bytes: int
+    last_used: float
+    """Seconds since 1970."""
+
+
+def list_unpacked(cache_dir: Path) -> list[Unpacked]:
+    """Every archive that lies unpacked in the cache, by its path."""
+    found = []
+    for file in (cache_dir / "unpacked").glob(f"*/{_CARD}"):
+        try:
+            card = json.loads(file.read_text("utf-8"))
+            facts = printable(card["source"]), int(card["num_files"]), int(card["size_bytes"]), file.stat().st_mtime
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            log.debug("%s cannot be read: %s", file, error)
+            facts = "(damaged)", 0, 0, 0.0
+        found.append(Unpacked(file.parent, *facts))
+    return sorted(found, key=lambda unpacked: unpacked.source)
+
+
+def remove_unpacked(chosen: Iterable[Unpacked]) -> None:
+    """Delete what was unpacked; it is unpacked again when it is needed."""
+    for unpacked in chosen:
+        shutil.rmtree(unpacked.place, ignore_errors=True)
+
+
 def _stored(place: Path) -> dict[str, list[str]] | None:
     """What was left out when this folder was made; None where it has to be made. Its card is written last."""
     try:
-        card = json.loads((place / _CARD).read_text("utf-8"))
+        left_out: dict[str, list[str]] = json.loads((place / _CARD).read_text("utf-8"))["left_out"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         log.warning("%s is damaged (%s); unpacking again.", place, error)
         return None
-    return card if isinstance(card, dict) else None
+    with suppress(OSError):  # a cache that can only be read
+        os.utime(place / _CARD)
+    return left_out
 
 
 def first_names(path: Path, number: int = 20) -> list[str]:
@@ -109,7 +143,9 @@ def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str
             (temporary / _FILES).mkdir()
             with _members(path, where, MOST_GROWTH * packed_bytes + ALWAYS_ALLOWED) as members:
                 left_out = _write(members, temporary / _FILES, where)
-            (temporary / _CARD).write_text(json.dumps(left_out), "utf-8")
+            sizes = [file.stat().st_size for file in (temporary / _FILES).rglob("*") if file.is_file()]
+            facts = {"source": os.path.realpath(path), "num_files": len(sizes), "size_bytes": sum(sizes)}
+            (temporary / _CARD).write_text(json.dumps({**facts, "left_out": left_out}), "utf-8")
             temporary.rename(place)
             return left_out
         finally:
