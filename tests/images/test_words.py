@@ -19,6 +19,7 @@ from cifarlab.images.words import look_alikes, natural_order, split_of, split_ru
         ("hot dog", "hot  dog"),
         ("caf\u00e9", "cafe\u0301"),
         ("cat", "cat\u200b"),
+        ("cat", "cat."),
         ("\uff21", "a"),
         ("STRASSE", "stra\u00dfe"),
         ("1", "1.0"),

@@ -166,6 +166,7 @@ def _as_seen(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
     visible = "".join(char for char in folded if not char.isspace() and unicodedata.category(char) != "Cf")
     seen = unicodedata.normalize("NFKC", visible)
+    seen = seen.rstrip(".") or seen  # Windows drops dots at the end
     if number := _NUMBER.fullmatch(seen):
         sign, whole, fraction = number.groups()
         return f"{sign}{whole}.{fraction or ''}"

@@ -105,7 +105,7 @@ def clear_trees(draw: st.DrawFn) -> Tree:
     kind = draw(st.sampled_from(["classes", "classes", "splits", "splits", "class-first", "vehicles"]))
     deeper = draw(st.sampled_from(["", "", "/images", "/images/original"])) if kind != "class-first" else ""
     if kind == "vehicles":
-        names, deeper = ["bus", "car", "plane", "train"][draw(st.integers(0, 2)) :], ""
+        names, deeper = ["bus", "car", "plane", "train"][draw(st.integers(0, 2)) :], deeper.removesuffix("/original")
     if kind in ("classes", "vehicles"):
         for name in names:
             tree.add(f"{name}{deeper}", draw(numbers), "", name, draw(suffixes))

@@ -120,6 +120,11 @@ def test_n06_litter_of_systems_is_left_out_and_said(root: Path) -> None:
 def test_n07_a_class_called_train_is_known_by_what_lies_inside(root: Path) -> None:
     write(root, bus=5, car=5, plane=5, train=5)
     assert counts(root)["train"] == dict.fromkeys(("bus", "car", "plane", "train"), 4)
+    for name in ("bus", "car", "plane", "train"):
+        (root / name).rename(root / "images")
+        (root / name).mkdir()
+        (root / "images").rename(root / name / "images")
+    assert counts(root)["train"] == dict.fromkeys(("bus", "car", "plane", "train"), 4)
 
 
 def test_n07_a_folder_called_train_that_holds_folders_beside_classes(root: Path) -> None:

@@ -138,7 +138,9 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
         raise DataError(
             f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {printable(str(error.filename))}."
         ) from error
+    ours = set(tree.left_out.get(OURS, ()))
     for folder in reversed(found):  # what is inside comes before what holds it
+        folder.folders = [inner for inner in folder.folders if inner.name not in ours]
         folder.num_pictures = len(folder.pictures) + sum(inner.num_pictures for inner in folder.folders)
     for names in tree.left_out.values():
         names.sort()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from cifarlab.console import printable
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.class_folders import (
+    chain,
     class_folders,
     holds_no_classes,
     listed,
@@ -151,18 +152,18 @@ def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Fold
     """Whether the folders at the top are splits, classes, or classes that hold splits: by names and contents."""
     called = [folder for folders in by_split.values() for folder in folders]
     others = [folder for folder in top.bearing if folder not in called]
-    holding = [folder for folder in called if folder.bearing]
+    holding = [folder for folder in called if not holds_no_classes(folder)]
     if not called:
         return _classes_or_class_first(where, top)
     is_train_alone = [folder.last.casefold() for folder in called] == ["train"]
-    if is_train_alone and others and not any(folder.bearing for folder in (*called, *others)):
+    if is_train_alone and others and not holding and len({chain(folder) for folder in (*called, *others)}) == 1:
         return "classes"  # buses, cars and trains: a split called train would hold class folders
     if not holding and not others:
         raise AmbiguousDataError(
             f"{without_classes(where, top)}\n"
             f"If {listed(called)} are classes, say so with --layout classes (data.layout)."
         )
-    is_train_flat = any(not folder.bearing for folder in by_split.get("train", ()))
+    is_train_flat = any(folder not in holding for folder in by_split.get("train", ()))
     if not holding or is_train_flat or (others and len(by_split) == 1):
         beside = f", like {listed(others)}" if others else ""
         raise AmbiguousDataError(
