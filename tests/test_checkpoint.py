@@ -221,7 +221,14 @@ def test_a_card_whose_hash_fits_is_read(model_file):
     assert load_model(model_file)[1] == CARD
 
 
-@pytest.mark.parametrize("name", ModelCard.model_fields)
+def test_a_card_of_the_first_version_crops_and_has_the_highest_white(model_file):
+    values = {name: value for name, value in CARD.model_dump().items() if name not in ("fit", "white_level")}
+    with_card(model_file, json.dumps(values))
+    card = load_model(model_file)[1]
+    assert (card.fit, card.white_level) == ("crop", 65535)
+
+
+@pytest.mark.parametrize("name", [name for name, field in ModelCard.model_fields.items() if field.is_required()])
 def test_n54_a_card_without_one_of_its_fields_is_refused(model_file, name):
     with_card(model_file, json.dumps({key: value for key, value in CARD.model_dump().items() if key != name}))
     with pytest.raises(CheckpointError, match=f"a card that cannot be used: {name}: Field required"):

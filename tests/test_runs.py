@@ -122,6 +122,12 @@ def test_metrics_keep_infinity_and_nan(run: Run) -> None:
     assert found["val/loss"] != found["val/loss"]
 
 
+def test_metrics_of_the_first_version_do_not_count_the_images_of_train(run: Run) -> None:
+    names = [name for name in runs.COLUMNS if name != "train/images"]
+    (run.path / "metrics.csv").write_text(",".join(names) + "\n" + ",".join(["1.5"] * len(names)) + "\n")
+    assert run.metrics == [dict.fromkeys(runs.COLUMNS, 1.5) | {"train/images": None}]
+
+
 def test_t30_metrics_cut_anywhere_are_refused_or_whole_rows(run: Run) -> None:
     rows = [row(epoch=1, val_of_loss=None), row(epoch=2, val_of_accuracy=0.25)]
     run.write_metrics(rows)

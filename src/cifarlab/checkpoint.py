@@ -44,7 +44,7 @@ def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ModelCard(Section):
-    """What must be known to apply a network's weights. A file that leaves any of it out is refused."""
+    """What must be known to apply a network's weights. A file that leaves out what has no default here is refused."""
 
     architecture: ModelSpec
     class_names: Annotated[tuple[ClassName, ...], Field(strict=False, min_length=1), AfterValidator(_check_unique)]
@@ -53,10 +53,10 @@ class ModelCard(Section):
     std: Deviations
     image_size: Side
     """Side in pixels to which a picture is brought first: the stored size of the training images."""
-    fit: Fit
-    """How a picture that is not square is brought to it."""
-    white_level: WhiteLevel
-    """The value that is white in greys of 16 bits."""
+    fit: Fit = "crop"
+    """How a picture that is not square is brought to it; files from before there was a choice crop."""
+    white_level: WhiteLevel = WHITE_LEVEL
+    """The value that is white in greys of 16 bits; files from before there was a choice have the highest."""
     input_size: Side
     """Side in pixels of what the network sees."""
     temperature: Annotated[float, Field(ge=0.01, le=100)]

@@ -39,6 +39,9 @@ COLUMNS = (
 """Of metrics.csv; accuracies are fractions, those of train on so many images; an epoch without validation leaves its
 fields empty."""
 
+COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train/images")
+"""Of runs that were trained before the images behind train/accuracy were counted."""
+
 SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
 STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
 """Files that are in a folder from its beginning when it is not a run itself -> what it holds instead."""
@@ -270,9 +273,9 @@ class Run:
         try:
             text = path.read_text("utf-8")
             header, *rows = csv.reader(text.splitlines(keepends=True))
-            if tuple(header) != COLUMNS or not text.endswith("\n"):
+            if tuple(header) not in (COLUMNS, COLUMNS_BEFORE) or not text.endswith("\n"):
                 raise ValueError("it is cut off, or its columns are not those of this version")
-            cells = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+            cells = [dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True)) for row in rows]
             return [{key: float(value) if value else None for key, value in row.items()} for row in cells]
         except (OSError, ValueError, csv.Error) as error:
             raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error

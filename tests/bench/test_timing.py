@@ -121,7 +121,13 @@ def test_the_facts_of_this_machine_and_those_of_a_run_have_the_same_names() -> N
     assert facts["device"] == "cpu" and facts["threads"] == 2 and facts["precision"] == "bf16"
     manifest = {
         "runtime": {"device": "cuda", "device_name": "X", "precision": "fp16"}
-        | {"memory_format": "channels_last", "compile": True, "threads": 3, "kernels": "off"},
+        | {
+            "memory_format": "channels_last",
+            "compile": True,
+            "threads": 3,
+            "kernels": "off",
+            "kernels_fingerprint": "",
+        },
         "machine": {"system": "Linux", "cores": 4, "memory_bytes": 5},
         "versions": {"python": "3.11.1", "torch": "2.11.0", "numpy": "2"},
         "cifarlab": "0.0.1",

@@ -97,6 +97,18 @@ def test_damaged_json_is_refused(change: dict[str, object]) -> None:
         Evaluation.from_dict({**found.to_dict(), **change})
 
 
+def test_an_evaluation_of_the_first_version_is_completed() -> None:
+    found, _ = evaluate(knows_even, images(), split="val")
+    values = found.to_dict()
+    for name in ("balanced_accuracy", "balanced_interval", "majority_share"):
+        del values[name]
+    values["per_class"] = [{**each, "recall_interval": None} for each in values["per_class"]]
+    assert Evaluation.from_dict(values) == found
+    for matrix in ("none", [[1]], [[0] * 10] * 10, [[2**70] * 10] * 10):
+        with pytest.raises(CheckpointError):
+            Evaluation.from_dict({**values, "confusion_matrix": matrix})
+
+
 def test_one_image_and_one_class() -> None:
     data = Images(np.zeros((1, 3, 2, 2), np.uint8), np.zeros(1, np.int64), ("only",))
     found, _ = evaluate(lambda pixels: np.zeros((len(pixels), 1), np.float32), data, split="val")

@@ -39,7 +39,7 @@ def test_scalars_have_the_names_of_metrics_csv(run: Run) -> None:
     tracker = Tracker(run, [], RuntimeSpec())
     tracker.write([row(1, 2.0)])
     tracker.close()
-    assert set(events(run).Tags()["scalars"]) == set(COLUMNS) - {"epoch", "step", "val/loss"}
+    assert set(events(run).Tags()["scalars"]) == set(COLUMNS) - {"epoch", "step", "train/images", "val/loss"}
 
 
 @pytest.mark.parametrize("num_kept", [0, 1, 2, 3])

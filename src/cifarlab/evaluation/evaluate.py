@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from cifarlab.console import Advance, progress
 from cifarlab.errors import CheckpointError, DivergedError
@@ -83,14 +83,31 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Evaluation:
-        """Read back what to_dict gave; raises CheckpointError for anything else."""
+        """Read back what to_dict gave, in this version or before; raises CheckpointError for anything else."""
         try:
-            return _ADAPTER.validate_python(values)
-        except ValidationError as error:
+            return _ADAPTER.validate_python(_completed(values))
+        except (ValueError, TypeError, OverflowError) as error:  # pydantic's among them
             raise CheckpointError(f"This is no evaluation: {error}") from error
 
 
 _ADAPTER = TypeAdapter(Evaluation)
+
+
+def _completed(values: dict[str, Any]) -> dict[str, Any]:
+    """Add what was not stored by the first versions; all of it follows from the confusion matrix."""
+    if "balanced_accuracy" in values or not {"confusion_matrix", "class_names"} <= values.keys():
+        return values
+    matrix, names = np.array(values["confusion_matrix"], np.int64), tuple(values["class_names"])
+    if matrix.shape != (len(names), len(names)) or matrix.sum() <= 0:
+        return values  # which is refused for what is missing
+    accuracy, interval = metrics.balanced_accuracy(matrix)
+    return {
+        **values,
+        "balanced_accuracy": accuracy,
+        "balanced_interval": interval,
+        "majority_share": int(matrix.sum(axis=1).max()) / int(matrix.sum()),
+        "per_class": metrics.per_class(matrix, names),
+    }
 
 
 def evaluate(
