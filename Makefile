@@ -2,7 +2,7 @@
 #   make train    from nothing to a trained model with pictures and numbers, in a few minutes
 #   make test     style, types and tests; the last lines are the summary of pytest
 #   make check    style and types only
-#   make long     what takes an hour: generated data by the thousand, equal weights on a busy machine, a failing disk
+#   make long     what takes hours: generated data by the thousand, equal weights on a busy machine, a failing disk, mutants
 #   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
@@ -34,6 +34,7 @@ long: .venv/.installed-dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --hypothesis-profile=long tests/images -k generated
 	@$(BIN)/python scripts/same_weights.py
 	@$(BIN)/python scripts/failing_disk.py
+	@$(BIN)/python scripts/mutants.py
 
 bench: .venv/.installed-dev
 	@for claim in $(CLAIMS); do echo "$$claim"; $(BIN)/python "benchmarks/$$claim.py" || exit 1; done

@@ -42,9 +42,25 @@ def test_images_and_what_was_said_come_back_exactly(kept: examples.Examples) -> 
     assert np.array_equal(kept.right, kept.labels == kept.predictions)
 
 
-def test_the_first_images_are_kept_in_order(kept: examples.Examples) -> None:
-    assert kept.indices[kept.first()].tolist() == list(range(64))
-    assert kept.indices[kept.first(5)].tolist() == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize("grouped", [False, True])
+def test_n63_classes_take_turns_in_the_images_that_are_drawn(tmp_path: Path, grouped: bool) -> None:
+    images, logits = judged()
+    if grouped:  # class by class, as folders are read
+        images = images.subset(np.argsort(images.labels, kind="stable"))
+    examples.write(tmp_path / "e.parquet", images, logits, 1.0)
+    kept = examples.read(tmp_path / "e.parquet")
+    drawn = kept.sample()
+    turns = [np.flatnonzero(images.labels == label) for label in range(NUM_CLASSES)]
+    wanted = [sorted(int(turn[number]) for turn in turns) for number in range(13)]
+    found = kept.indices[drawn].tolist()
+    assert [found[start : start + NUM_CLASSES] for start in range(0, 60, NUM_CLASSES)] == wanted[:12]
+    assert len(found) == 64 and set(found[60:]) < set(wanted[12])
+    assert kept.indices[kept.sample(5)].tolist() == wanted[0]
+
+
+def test_n63_a_class_that_has_no_more_images_gives_its_turn_away() -> None:
+    assert examples.in_turns(np.array([0, 0, 0, 1, 2, 2])).tolist() == [0, 3, 4, 1, 5, 2]
+    assert examples.in_turns(np.array([], np.int64)).tolist() == []
 
 
 def test_the_most_confident_mistakes_and_the_least_confident_hits_are_those_of_the_whole_split(
@@ -77,7 +93,7 @@ def test_of_large_images_fewer_are_kept_but_of_every_kind_some() -> None:
     chosen = examples.choose(logits, images.labels, confidences, 3 * side**2)
     assert len(chosen) * 3 * side**2 < 1.3 * examples.ROOM_BYTES
     right = logits.argmax(axis=1) == images.labels
-    assert set(range(8)) <= set(chosen.tolist())
+    assert set(examples.in_turns(images.labels)[:8].tolist()) <= set(chosen.tolist())
     assert int(np.argmax(np.where(right, 0, confidences))) in chosen
     assert int(np.argmin(np.where(right, confidences, 2))) in chosen
 
@@ -91,7 +107,8 @@ def test_a_small_split_is_kept_whole(tmp_path: Path, num_images: int) -> None:
 
 
 def table(**changes: object) -> pa.Table:
-    columns = {"index": [0], "label": [1], "prediction": [1], "confidence": [0.5], "png": [b"x"]} | changes
+    columns = {"index": [0], "label": [1], "prediction": [1], "confidence": [0.5], "drawn": [True], "png": [b"x"]}
+    columns |= changes
     return pa.table({name: values for name, values in columns.items() if values is not None})
 
 

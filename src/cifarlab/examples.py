@@ -18,8 +18,8 @@ from cifarlab.evaluation.metrics import confusion_matrix
 from cifarlab.files import write_atomic
 from cifarlab.images.images import Images
 
-FIRST, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
-"""How many: the first, most confident mistakes, least confident hits; most confused pairs, and of each of these."""
+DRAWN, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
+"""How many: drawn from all classes, confident mistakes, unsure hits; most confused pairs, and of each of these."""
 ROOM_BYTES = 32 * 2**20
 """Of raw pixels; of larger images than CIFAR's correspondingly fewer are kept."""
 FEWEST = 8
@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("label", pa.int64()),
         ("prediction", pa.int64()),
         ("confidence", pa.float64()),
+        ("drawn", pa.bool_()),
         ("png", pa.binary()),
     ]
 )
@@ -39,14 +40,15 @@ SCHEMA = pa.schema(
 class Examples:
     """Some images of a split, by rising index.
 
-    indices, labels, predictions: int64 (n,); confidences: float64 (n,), the highest probability of each; png: the
-    files of the images.
+    indices, labels, predictions: int64 (n,); confidences: float64 (n,), the highest probability of each; drawn: bool
+    (n,), whether an image was taken for its class alone, whatever was said about it; png: the files of the images.
     """
 
     indices: NDArray[np.int64]
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     confidences: NDArray[np.float64]
+    drawn: NDArray[np.bool_]
     png: tuple[bytes, ...]
 
     def __len__(self) -> int:
@@ -64,9 +66,10 @@ class Examples:
         """
         return np.stack([_decode(self.png[place]) for place in places])
 
-    def first(self, limit: int = FIRST) -> NDArray[np.int64]:
-        """Places of the images with which the split begins."""
-        return np.flatnonzero(self.indices == np.arange(len(self)))[:limit]
+    def sample(self, limit: int = DRAWN) -> NDArray[np.int64]:
+        """Places of the images that were drawn, whose classes take turns."""
+        places = np.flatnonzero(self.drawn)
+        return places[in_turns(self.labels[places])][:limit]
 
     def mistakes(self, limit: int = MISTAKES) -> NDArray[np.int64]:
         """Places of the mistakes, most confident first."""
@@ -90,7 +93,8 @@ def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: 
     confidences = probabilities(logits, temperature).max(axis=1)
     chosen = choose(logits, images.labels, confidences, images.pixels[:1].nbytes)
     png = [_encode(images.pixels[index]) for index in chosen]
-    columns = [chosen, images.labels[chosen], logits.argmax(axis=1)[chosen], confidences[chosen], png]
+    drawn = np.isin(chosen, in_turns(images.labels)[:DRAWN])
+    columns = [chosen, images.labels[chosen], logits.argmax(axis=1)[chosen], confidences[chosen], drawn, png]
     file = io.BytesIO()
     pq.write_table(pa.table(columns, SCHEMA), file, compression="none")
     write_atomic(path, file.getvalue())
@@ -99,16 +103,36 @@ def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: 
 def read(path: Path) -> Examples:
     """Read what `write` stored; raises CheckpointError when the file is missing or is something else."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = _completed(pq.read_table(io.BytesIO(path.read_bytes())))
         if table.schema.remove_metadata() != SCHEMA or any(column.null_count for column in table.columns):
             raise ValueError("it is not a table of examples")
-        indices, labels, predictions, confidences = (table[name].to_numpy() for name in SCHEMA.names[:-1])
+        indices, labels, predictions, confidences, drawn = (table[name].to_numpy() for name in SCHEMA.names[:-1])
         lowest = min((column.min() for column in (indices, labels, predictions) if len(column)), default=-1)
         if lowest < 0 or (np.diff(indices) <= 0).any() or not np.isfinite(confidences).all():
             raise ValueError("its numbers contradict each other")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CheckpointError(f"Cannot read the examples {path}: {cause(error)}.") from error
-    return Examples(indices, labels, predictions, confidences, tuple(table["png"].to_pylist()))
+    return Examples(indices, labels, predictions, confidences, drawn, tuple(table["png"].to_pylist()))
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """Add what the first versions did not store: their images without regard to the answer were the first ones."""
+    if "drawn" in table.column_names or "index" not in table.column_names:
+        return table
+    drawn = table["index"].to_numpy() == np.arange(len(table))
+    return table.add_column(SCHEMA.get_field_index("drawn"), SCHEMA.field("drawn"), [drawn])
+
+
+def in_turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order in which classes take turns: the first image of each, then the second of each, and so on, (N,).
+
+    Data sets made of folders come class by class, so that their first images would show one class alone.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], labels[by_class])
+    turns = np.empty(len(labels), np.int64)
+    turns[by_class] = np.arange(len(labels)) - starts
+    return np.argsort(turns, kind="stable")
 
 
 def choose(
@@ -118,7 +142,7 @@ def choose(
     predictions = logits.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     right = np.flatnonzero(predictions == labels)
-    wanted = FIRST + MISTAKES + UNSURE + PAIRS * PER_PAIR
+    wanted = DRAWN + MISTAKES + UNSURE + PAIRS * PER_PAIR
     share = min(1.0, ROOM_BYTES / (wanted * image_bytes))
 
     def limit(number: int) -> int:
@@ -130,7 +154,7 @@ def choose(
     pairs = [divmod(int(cell), len(matrix)) for cell in cells]
     confused = [wrong[(labels[wrong] == row) & (predictions[wrong] == column)] for row, column in pairs]
     groups = [
-        np.arange(min(limit(FIRST), len(labels))),
+        in_turns(labels)[: limit(DRAWN)],
         _by(-confidences, wrong)[: limit(MISTAKES)],
         _by(confidences, right)[: limit(UNSURE)],
         *(_by(-confidences, group)[:PER_PAIR] for group in confused),

@@ -13,7 +13,7 @@ from cifarlab import examples
 from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log
 from cifarlab.drawing import charts
-from cifarlab.errors import DataError, UsageError
+from cifarlab.errors import CheckpointError, DataError, UsageError
 from cifarlab.evaluation import predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
@@ -127,7 +127,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     write_atomic(text, report_text.classification_text(evaluation))
     write_atomic(counts, report_text.confusion_csv(evaluation, normalised=False))
     write_atomic(shares, report_text.confusion_csv(evaluation, normalised=True))
-    predictions.write(parquet, images.labels, logits)
+    predictions.write(parquet, images.labels, logits, images.names)
     examples.write(pictures, images, logits, evaluation.temperature)
     matrix = np.array(evaluation.confusion_matrix)
     charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), figure)
@@ -140,6 +140,10 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
 
 def _load(run: Run) -> Classifier:
     """The classifier that the run left, on the device and in the batches that its recipe asks for."""
+    if run.divergence:
+        best = run.checkpoints / "best.safetensors"
+        kept = f"The best one before that is {best}." if best.exists() else "No epoch had been validated before that."
+        raise CheckpointError(f"{run.path} left no classifier, for its training diverged. {run.divergence}\n{kept}")
     recipe = run.recipe
     runtime = inference_runtime(recipe.runtime.device, kernels=recipe.runtime.kernels != "off")
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)

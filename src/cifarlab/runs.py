@@ -46,6 +46,9 @@ SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
 STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
 """Files that are in a folder from its beginning when it is not a run itself -> what it holds instead."""
 
+DIVERGED = "diverged"
+"""The status of a run whose training no longer gave finite numbers."""
+
 Row = Mapping[str, float | int | None]
 
 
@@ -155,6 +158,8 @@ class Run:
         if not path.exists():
             return []
         names = self.group["runs"]
+        if not names and self.group.get("diverged"):
+            raise CheckpointError(f"{path} names no runs: all of its seeds diverged.")
         if not names:
             raise CheckpointError(
                 f"{path} names no runs: no seed has finished yet.\n"
@@ -176,6 +181,12 @@ class Run:
         if not isinstance(values.get("runs"), list):
             raise CheckpointError(f"{self.path / SEEDS} names no runs.")
         return values
+
+    @property
+    def divergence(self) -> str:
+        """How the training diverged, in a line; empty for one that did not."""
+        known = self.manifest if (self.path / "manifest.json").exists() else {}
+        return str(known.get("divergence", "")) if known.get("status") == DIVERGED else ""
 
     def write_study(self, study: str, values: dict[str, Any]) -> None:
         """Store what is known of a study so far in its file, one of STUDIES."""

@@ -33,6 +33,16 @@ def test_columns_are_those_that_are_promised(tmp_path: Path) -> None:
     assert table.schema.field("logits").type == pa.list_(pa.float32())
 
 
+def test_n61_images_with_names_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    names = ("cat/1.png", "dög/a b.png", "x/\udcff.png", "y\n.png")
+    predictions.write(path, LABELS, LOGITS, names)
+    table = pq.read_table(path)
+    assert table.column_names == ["index", "name", "label", "prediction", "logits"]
+    assert table["name"].to_pylist() == ["cat/1.png", "dög/a b.png", "x/\\udcff.png", "y\n.png"]
+    assert np.array_equal(predictions.read(path).logits, LOGITS)
+
+
 @pytest.mark.parametrize("length", [0, 4, 100, -8])
 def test_a_truncated_file_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "p.parquet"

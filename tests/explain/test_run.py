@@ -12,6 +12,7 @@ from cifarlab import examples, recipe_file
 from cifarlab import judge as judging
 from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.errors import DataError
+from cifarlab.explain import run as module
 from cifarlab.explain.run import PER_KIND, explain_run
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
@@ -141,3 +142,23 @@ def test_n52_images_that_are_not_those_of_the_run_are_not_explained(run: Run, mo
     run.update_manifest(data={"val_fingerprint": "0" * 64})
     with pytest.raises(DataError, match="The val images are not those"):
         explain_run(run)
+
+
+def test_n63_the_hits_that_are_shown_are_of_several_classes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the images come class by class, as from folders."""
+    shown = images(num_mistakes=0)
+    shown = shown.subset(np.argsort(shown.labels, kind="stable"))
+    seen: list[list[int]] = []
+
+    def figure(classifier: object, pixels: np.ndarray, labels: np.ndarray, there: object) -> bytes:
+        seen.append(labels.tolist())
+        return b""
+
+    monkeypatch.setattr(module, "grad_cam_figure", figure)
+    write_examples(run, shown)
+    explain_run(run)
+    (run.path / "examples-test.parquet").unlink()
+    monkeypatch.setattr(judging, "open_source", lambda *_: None)
+    monkeypatch.setattr(judging, "load_train_and_val", lambda *_: (shown, shown))
+    explain_run(run)
+    assert seen == [[0, 1, 0, 1], [0, 1, 0, 1]]

@@ -36,6 +36,16 @@ def test_mean_deviation_and_every_seed(group: Run, read) -> None:
     assert all((group.path / link).is_file() for link in links)
 
 
+def test_n39_every_seed_has_intervals_and_n16_the_data_is_spoken_of_once(group: Run, read) -> None:
+    for seed in (0, 1):
+        run = Run(group.path / f"seed-{seed}")
+        warnings = [{"kind": "imbalance", "text": "ok has 40 training images, defect 2."}]
+        run.update_manifest(data={**run.manifest["data"], "warnings": warnings})
+    page = read(write_report(group))
+    assert page.text.count("70.00 % (60.42 to 78.11)") == 2  # 70 of 100 validation images
+    assert page.headings.count("Data") == 1 and page.text.count("ok has 40 training images") == 1
+
+
 def test_a_damaged_member_is_named_and_the_rest_is_shown(group: Run, read) -> None:
     (group.path / "seed-1" / "metrics.csv").write_text("")
     with pytest.raises(CheckpointError, match=r"seed-1/metrics\.csv"):

@@ -20,6 +20,7 @@ from cifarlab.recipe import Recipe
 from cifarlab.report import write as module
 from cifarlab.report.write import write_report
 from cifarlab.runs import Run
+from cifarlab.section import ReferenceSpec
 
 FIGURES = ("confusion_matrix.png", "curves.png", "mistakes.png", "per_class.png", "predictions.png", "reliability.png")
 
@@ -363,3 +364,26 @@ def test_a_report_loads_no_torch_and_takes_less_than_ten_seconds(make_run) -> No
     assert path.startswith(str(run.path / "report.html")) and names.startswith("0 ")
     assert not {"torch", "torchvision", "timm", "sklearn", "tensorboard"} & set(names.split())
     assert seconds < 10
+
+
+@pytest.mark.parametrize(
+    ("original", "source", "reason"),
+    [
+        (True, "cifar10", ""),
+        (True, "sample", "the sample is a small part of those images"),
+        (False, "cifar10", "these are not the published pixels"),
+        (None, "pics", "these are other images"),
+    ],
+)
+def test_n63_a_published_figure_is_compared_or_said_to_be_no_comparison(
+    make_run, recipe: Recipe, original: bool | None, source: str, reason: str
+) -> None:
+    run = make_run()
+    reference = ReferenceSpec(title="A paper", reported_accuracy=0.5)
+    data = recipe.data.model_copy(update={"source": source})
+    run.write_recipe(recipe.model_copy(update={"reference": reference, "data": data}))
+    run.update_manifest(data={**run.data_facts, "original": original})
+    page = write_report(run).read_text("utf-8")
+    assert ("points above" in page or "points below" in page) == (not reason)
+    assert ("this run, test" in page) == (not reason)
+    assert f"no comparison, since {reason}" in page if reason else "no comparison" not in page

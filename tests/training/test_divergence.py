@@ -15,9 +15,12 @@ from torch import nn
 from cifarlab.checkpoint import load_model
 from cifarlab.classifier import Classifier
 from cifarlab.cli import main
-from cifarlab.errors import DivergedError
+from cifarlab.compare.entry import read_entry
+from cifarlab.errors import CheckpointError, DivergedError, UsageError
+from cifarlab.judge import judge
 from cifarlab.recipe import Recipe, StoppingSpec
 from cifarlab.recipe_file import override_all, to_toml
+from cifarlab.report.write import write_report
 from cifarlab.runs import Run
 from cifarlab.training.divergence import is_finite
 from cifarlab.training.step import Step
@@ -145,6 +148,22 @@ def test_n36_a_resumed_run_says_the_same(tiny, tmp_path, after_step):
     with pytest.raises(DivergedError) as caught:
         resume(run.path)
     assert str(caught.value) == message
+
+
+def test_n36_what_is_asked_of_a_diverged_run_names_what_was_kept(tiny, tmp_path, after_step):
+    after_step(9, overflow)
+    run, _ = diverge(tiny, tmp_path)
+    reason = "The weights are no longer finite after step 9."
+    assert run.divergence == reason
+    with pytest.raises(CheckpointError) as caught:
+        judge(run, "val")
+    assert str(caught.value).splitlines() == [
+        f"{run.path} left no classifier, for its training diverged. {reason}",
+        f"The best one before that is {run.checkpoints / 'best.safetensors'}.",
+    ]
+    with pytest.raises(UsageError, match="diverged while it was trained"):
+        read_entry(run, "a", "val")
+    assert "The training diverged" in write_report(run).read_text("utf-8")
 
 
 def test_n36_the_command_ends_with_6_and_three_lines(tiny, tmp_path, after_step, capsys):

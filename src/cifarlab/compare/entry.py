@@ -189,8 +189,8 @@ def read_entry(run: Run, label: str, split: str) -> Entry:
 
 def _read_member(run: Run, split: str) -> Member:
     manifest = run.manifest
-    if manifest.get("status") == "diverged":
-        raise UsageError(f"{run.path} diverged while it was trained: see {run.path}/diverged.json.")
+    if run.divergence:
+        raise UsageError(f"{run.path} diverged while it was trained, so there is no result. {run.divergence}")
     if "num_steps" not in manifest:
         raise UsageError(f"{run.path} has not finished training.\nFinish it with: cifarlab train --resume {run.path}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +25,16 @@ class Predictions:
     logits: NDArray[np.float32]
 
 
-def write(path: Path, labels: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
-    """Store index, label, prediction and logits (a list of float32) of every image.
+def write(
+    path: Path, labels: NDArray[np.int64], logits: NDArray[np.float32], names: Sequence[str] | None = None
+) -> None:
+    """Store index, name (where images have names), label, prediction and logits (a list of float32) of every image.
 
     Raises MachineError when the disk is full or read-only.
     """
     columns = {
         "index": pa.array(np.arange(len(labels))),
+        **({} if names is None else {"name": pa.array(map(_as_utf8, names), pa.string())}),
         "label": pa.array(labels),
         "prediction": pa.array(logits.argmax(axis=1).astype(np.int64)),
         "logits": pa.array(list(logits.astype(np.float32)), pa.list_(pa.float32())),
@@ -38,6 +42,11 @@ def write(path: Path, labels: NDArray[np.int64], logits: NDArray[np.float32]) ->
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     write_atomic(path, file.getvalue())
+
+
+def _as_utf8(name: str) -> str:
+    """A file's name, with bytes that are not UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read(path: Path) -> Predictions:

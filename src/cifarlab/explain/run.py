@@ -112,16 +112,18 @@ def _candidates(run: Run, classifier: Classifier, data_dir: Path | None) -> Labe
     file = run.path / "examples-test.parquet"
     if file.exists():
         kept = examples.read(file)
-        places = np.concatenate([kept.first(), np.setdiff1d(kept.mistakes(), kept.first())])
+        others = np.setdiff1d(kept.mistakes(), kept.sample())
+        places = np.concatenate([kept.sample(), others[examples.in_turns(kept.labels[others])]])
         return kept.pixels(places), kept.labels[places]
     images = own_images(run, "val" if run.recipe.validation.size else "train", classifier, data_dir)
-    return images.pixels[:CANDIDATES], images.labels[:CANDIDATES]
+    places = examples.in_turns(images.labels)[:CANDIDATES]
+    return images.pixels[places], images.labels[places]
 
 
 def _first_hits_and_mistakes(
     classifier: Classifier, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> LabelledPixels:
-    """Not chosen by how they look: the first of each kind."""
+    """Not chosen by how they look: the first of each kind, and as candidates come in turns, of several classes."""
     hits = classifier.logits(pixels).argmax(axis=1) == labels
     chosen = np.concatenate([np.flatnonzero(hits)[:PER_KIND], np.flatnonzero(~hits)[:PER_KIND]])
     return pixels[chosen], labels[chosen]

@@ -40,7 +40,7 @@ def _write_result(result: Result, folder: Path) -> None:
     charts.save_png(charts.reliability(diagrams(result)), folder / "reliability.png")
     if result.examples is not None:
         shown, names = result.examples, evaluation.class_names
-        _write_grid(shown, shown.first(), names, folder / "predictions.png")
+        _write_grid(shown, shown.sample(), names, folder / "predictions.png")
         _write_grid(shown, shown.mistakes(SHOWN), names, folder / "mistakes.png")
 
 

@@ -46,6 +46,15 @@ class Material:
     """Of test, else of val."""
     damages: tuple[str, ...]
 
+    @property
+    def not_comparable(self) -> str:
+        """Why the accuracy that the recipe's source reports says nothing about this run; empty where it does."""
+        if self.recipe is not None and self.recipe.data.source == "sample":
+            return "the sample is a small part of those images"
+        return {True: "", False: "these are not the published pixels", None: "these are other images"}[
+            self.facts.data.original
+        ]
+
 
 class Reader:
     """Reads on where a file is damaged, and keeps the reasons."""

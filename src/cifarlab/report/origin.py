@@ -40,7 +40,7 @@ def _reference(material: Material, reference: ReferenceSpec) -> Markup:
     parts = [facts([("Source", title)])]
     if reference.reported_accuracy is not None:
         rows = [["reported by the source", percent(reference.reported_accuracy)]]
-        if material.result is not None:
+        if material.result is not None and not material.not_comparable:
             evaluation = material.result.evaluation
             ours = with_interval(evaluation.accuracy, evaluation.accuracy_interval)
             rows.append([f"this run, {evaluation.split}", ours])

@@ -27,10 +27,12 @@ EXPLANATIONS = (
 
 
 def predictions(shown: Examples, names: tuple[str, ...]) -> Section:
-    """The first images of the split, 8 x 8, mistakes marked."""
-    places = shown.first()
+    """A draw from all classes, 8 x 8, mistakes marked."""
+    places = shown.sample()
     wrong = int((~shown.right[places]).sum())
-    note = f"The first {len(places)} images, in order; a cross marks the {wrong} mistakes."
+    note = (
+        f"{len(places)} images: the first of each class, the second of each, ...; a cross marks the {wrong} mistakes."
+    )
     return Section("Predictions", gallery(tiles(shown, places, names)), note)
 
 

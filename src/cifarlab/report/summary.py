@@ -11,6 +11,7 @@ from cifarlab.evaluation.statistics import wilson
 from cifarlab.recipe import Recipe
 from cifarlab.report.facts import DataFacts
 from cifarlab.report.material import Material
+from cifarlab.runs import DIVERGED
 from cifarlab.wording import count, duration, moment, percent, with_interval
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
@@ -50,7 +51,7 @@ def _cautions(material: Material) -> list[str]:
         )
     if material.facts.status == "training":
         cautions.append("The run has not ended, or was interrupted: continue it with cifarlab train --resume.")
-    if material.facts.status == "diverged":
+    if material.facts.status == DIVERGED:
         cautions.append("The training diverged: diverged.json says when. What is shown here is from before.")
     if (result := material.result) is not None:
         counts = {each.class_name: each.support for each in result.evaluation.per_class}
@@ -111,6 +112,8 @@ def _reported(material: Material, recipe: Recipe) -> str:
     if recipe.reference is None or recipe.reference.reported_accuracy is None:
         return ""
     text = percent(recipe.reference.reported_accuracy)
+    if reason := material.not_comparable:
+        return f"{text}; no comparison, since {reason}"
     if material.result is not None and material.result.evaluation.split == "test":
         difference = material.result.evaluation.accuracy - recipe.reference.reported_accuracy
         text += f"; this run is {abs(100 * difference):.1f} points {'above' if difference >= 0 else 'below'}"

@@ -67,7 +67,8 @@ def write_group_page(group: Run) -> Path:
 
 
 def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
-    return _write(group, group_sections(materials, group.group.get("diverged", {})), _subtitle(materials[0]))
+    sections = [*group_sections(materials, group.group.get("diverged", {})), data_quality(materials[0])]
+    return _write(group, sections, _subtitle(materials[0]))  # seeds share their images
 
 
 def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:

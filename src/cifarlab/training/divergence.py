@@ -13,12 +13,9 @@ from cifarlab.checkpoint import ModelCard
 from cifarlab.errors import DivergedError
 from cifarlab.files import write_atomic
 from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.runs import DIVERGED, Run
 from cifarlab.training.state import State
 from cifarlab.wording import percent
-
-DIVERGED = "diverged"
-"""The status of a run that ended so."""
 
 
 def is_finite(model: nn.Module) -> bool:
@@ -37,14 +34,8 @@ def diverged(
     rates = [group["lr"] for group in state.optimizer.param_groups]
     evidence = {"what": what, "step": step, "lr": rates, "seed": recipe.training.seed, **facts}
     write_atomic(run.path / "diverged.json", json.dumps(evidence, indent=2) + "\n")
-    run.update_manifest(status=DIVERGED, ending=DIVERGED, diverged=f"{what}.")
+    run.update_manifest(status=DIVERGED, ending=DIVERGED, divergence=f"{what}.")
     return DivergedError(f"{what}.\n{_kept(run, card, state)}\n{_advice(recipe, step)}")
-
-
-def reason_of(run: Run) -> str:
-    """How a run diverged, in a line; empty for one that did not."""
-    known = run.manifest if (run.path / "manifest.json").exists() else {}
-    return str(known.get("diverged", "")) if known.get("status") == DIVERGED else ""
 
 
 def _kept(run: Run, card: ModelCard, state: State) -> str:

@@ -14,7 +14,6 @@ from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe import Recipe
 from cifarlab.recipe_file import override
 from cifarlab.runs import SEEDS, Run
-from cifarlab.training.divergence import reason_of
 from cifarlab.training.status import COMPLETE, TRAINING, is_complete
 from cifarlab.training.train import Then, resume, train
 
@@ -86,15 +85,15 @@ def divergence_text(group: Run) -> str:
     diverged = group.group.get("diverged", {})
     if not diverged:
         return ""
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in diverged.items())
+    reasons = " ".join(f"{name}: {reason}" for name, reason in diverged.items())
     return f"{len(diverged)} of {len(group.group['seeds'])} seeds diverged. {reasons}"
 
 
 def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
     run = Run(group.path / f"seed-{seed}")
     if (run.path / "recipe.toml").exists():
-        if reason := reason_of(run):
-            raise DivergedError(reason)
+        if run.divergence:
+            raise DivergedError(run.divergence)
         return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
     if run.path.exists():  # killed between making the folder and writing the recipe
         with machine_errors(run.path):
