@@ -11,7 +11,9 @@ from PIL import Image
 from cifarlab import recipe_file
 from cifarlab.errors import DataError
 from cifarlab.images.source import Source
+from cifarlab.judge import judge
 from cifarlab.recipe import Recipe
+from cifarlab.runs import Run
 from cifarlab.training.train import train
 
 RNG = np.random.default_rng(0)
@@ -105,3 +107,23 @@ def test_n17_what_is_said_of_classes_does_not_depend_on_what_was_held_out(tiny: 
     assert "class_weights = balanced" in run.manifest["data"]["warnings"][0]["text"]
     balanced = train(on(tiny, data, "training.class_weights=balanced"), out=tmp_path)
     assert "class_weights" not in balanced.manifest["data"]["warnings"][0]["text"]
+
+
+def test_n05_n19_a_run_inside_its_data_is_never_data_and_finds_it_from_anywhere(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = folder(tmp_path / "pets", train_cat=20, train_dog=20, test_cat=5, test_dog=5)
+    monkeypatch.chdir(data)
+    first = train(on(tiny, Path(), "evaluation.test=true"))
+    draw(first.figures / "made_later.png")
+    second = train(on(tiny, Path()))
+    assert [run.path for run in (first, second)] == [Path("runs/simple-cnn"), Path("runs/simple-cnn-2")]
+    assert first.manifest["data"]["train_fingerprint"] == second.manifest["data"]["train_fingerprint"]
+    understanding = second.manifest["data"]["understanding"]
+    assert understanding["counts"]["train"] == {"cat": 20, "dog": 20}
+    assert understanding["left_out"]["written by cifarlab"]["first"] == ["runs/simple-cnn"]
+    for name in ("cat", "dog"):  # a validation split that comes later is not that of the run
+        draw(data / "val" / name / "1.png")
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val", "test"):
+        judge(Run(data / "runs" / "simple-cnn"), split)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cifarlab.errors import AmbiguousDataError, DataError, RecipeError
+from cifarlab.errors import AmbiguousDataError, DataError, RecipeError, UsageError
 from cifarlab.images.folders.read import open_folder
 from cifarlab.images.source import BESIDE, EMPTY, LOOSE, OURS, SYSTEM, UNLABELLED, Source
 from cifarlab.images.sources import data_spec
@@ -191,6 +191,9 @@ def test_splits_are_named_by_an_option(root: Path) -> None:
     assert counts(root, split_names="train=learn,test=check") == named
     assert counts(root, split_names="train=photos/inner/learn,test=photos/inner/check/") == named
     assert counts(root, split_names="train=learn,test=") == {"train": named["train"]}
+    for same in ("train=photos,test=photos", "train=photos/inner,test=photos/inner/check"):
+        with pytest.raises(DataError, match="train and test would have pictures in common"):
+            read(root, split_names=same)
     with pytest.raises(
         DataError, match=r"has no folder lern with pictures, which is to be its train split\.\nIt has: "
     ):
@@ -199,10 +202,18 @@ def test_splits_are_named_by_an_option(root: Path) -> None:
         read(root, split_names="learn")
 
 
+def test_a_split_that_is_not_wanted(root: Path) -> None:
+    write(root, train__cat=2, train__dog=2, val__cat=1, val__dog=1, test__cat=1, test__dog=1)
+    assert read(root, split_names="val=").splits == ("train", "test")
+    assert read(root, split_names="val=").understanding.left_out == {BESIDE: ["val"]}
+
+
 def test_an_option_that_fits_nothing(root: Path) -> None:
     write(root, cat=2, dog=2)
     with pytest.raises(DataError, match=r"no folder that is called like a split. It has: cat/, dog/"):
         read(root, layout="splits")
+    with pytest.raises(UsageError, match="leave one of them out"):
+        read(root, layout="classes", split_names="train=cat")
     with pytest.raises(DataError, match="no class folders with splits in them"):
         read(root, layout="class-first")
 
@@ -213,7 +224,8 @@ def test_an_option_that_fits_nothing(root: Path) -> None:
         ("train__cat train__dog test__cat test__dog", "val__cat val__dog dev__cat training_set__cat holdout__dog"),
         ("photos__seg_train__seg_train__cat photos__seg_train__seg_train__dog", "photos__val__cat train__cat seg__dog"),
         ("photos__cat photos__dog", "train__cat val__cat more"),
-        ("cat__train cat__val dog__train", "cat__crops"),
+        ("cat__train dog__train", "cat__val dog__crops"),
+        ("cat__Train cat__val dog__Train", "cat__dev"),
     ],
 )
 def test_what_was_settled_stays_when_folders_appear_later(root: Path, folders: str, later: str) -> None:

@@ -43,7 +43,7 @@ def class_folders(where: str, top: Folder, spec: DataSpec, layout: str) -> Class
         leaves = [folder for folder in top.walk() if folder.pictures and folder is not top]
         return [(folder.below(top), (folder,)) for folder in leaves]
     if spec.layout == "auto":
-        _refuse_parts(where, top)
+        _refuse_parts(where, top, layout)
         _refuse_depths(where, top, layout)
     return [(folder.last, tuple(folder.walk())) for folder in top.bearing]
 
@@ -103,7 +103,7 @@ def _refuse_unread(where: str, top: Folder, spec: DataSpec) -> None:
         )
 
 
-def _refuse_parts(where: str, top: Folder) -> None:
+def _refuse_parts(where: str, top: Folder, layout: str) -> None:
     """Folders of pictures, of pictures about these pictures, and numbered parts are not classes."""
     names = {folder.last.casefold() for folder in top.bearing}
     words = {tuple(re.findall(r"[^\W\d_]+", name)) for name in names}
@@ -112,7 +112,7 @@ def _refuse_parts(where: str, top: Folder) -> None:
         raise AmbiguousDataError(
             f"{where} has pictures in {listed(top.bearing)}, which do not sound like classes.\n"
             "Name the classes in a CSV with the columns image and label, or give the folder that holds the class "
-            "folders. If these are the classes, say so with --layout classes (data.layout)."
+            f"folders. If these are the classes, say so with --layout {layout} (data.layout)."
         )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cifarlab.console import printable
-from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.errors import AmbiguousDataError, DataError, UsageError
 from cifarlab.images.folders.class_folders import (
     chain,
     class_folders,
@@ -25,7 +26,7 @@ from cifarlab.images.folders.class_folders import (
 )
 from cifarlab.images.folders.scan import Folder, Tree
 from cifarlab.images.source import BESIDE, EMPTY, LOOSE, OURS, UNLABELLED
-from cifarlab.images.words import SPLITS, SUFFIXES, Split, split_of
+from cifarlab.images.words import SPLITS, SUFFIXES, Split, split_of, split_rule
 from cifarlab.recipe import DataSpec
 from cifarlab.section import named_splits
 
@@ -44,32 +45,33 @@ class Meaning:
     """What a tree of folders means.
 
     root: the folder that holds the splits or classes, inside the folders that only wrap it. rule: the sentence that
-    says what decided. layout: the value of data.layout that says the same. split_folders: where the classes of each
-    split lie. left_out: what holds pictures and is not used, or is expected to hold some, by reason.
+    says what decided. layout: the value of data.layout that says the same. split_folders: what the folders of each
+    split are called, or their paths below the root. left_out: what holds pictures and is not used, or is expected to
+    hold some, by reason.
     """
 
     root: Folder
     layout: str
     rule: str = ""
     classes: list[ClassFolder] = field(default_factory=list)
-    split_folders: dict[str, Folder] = field(default_factory=dict)
+    split_folders: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def split_names(self) -> str:
         """The value of data.split_names that says the same; a test split that comes later may be used then."""
         if not self.split_folders:
             return ""
-        named = {split: self.split_folders.get(split) for split in SPLITS if split in (*self.split_folders, "val")}
+        splits = [split for split in SPLITS if split in self.split_folders or split == "val"]
         text = io.StringIO()
-        parts = [f"{split}={folder.below(self.root) if folder else ''}" for split, folder in named.items()]
-        csv.writer(text, lineterminator="").writerow(parts)
+        csv.writer(text, lineterminator="").writerow(f"{split}={self.split_folders.get(split, '')}" for split in splits)
         return text.getvalue()
 
 
 def understand(tree: Tree, spec: DataSpec) -> Meaning:
     """Decide what the folders of a tree mean, as the options of `spec` say, or by their names and contents.
 
-    Raises AmbiguousDataError for what can be read in two ways, DataError for what holds no pictures in class folders.
+    Raises AmbiguousDataError for what can be read in two ways, DataError for what holds no pictures in class folders,
+    UsageError for options that contradict each other.
     """
     where = printable(str(tree.root))
     tree.refuse_links()
@@ -80,17 +82,20 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
             f"Looked for {', '.join(sorted(SUFFIXES))} in train/<class>/ and test/<class>/, or in <class>/."
         )
     top = _unwrapped(tree.top)
-    named = named_splits(spec.split_names)
-    if not all(top.find(name) for name in named.values()):
+    named, layout = named_splits(spec.split_names), str(spec.layout)
+    if named and layout == "classes":
+        raise UsageError(
+            "--split-names names splits, and --layout classes says that there are none: leave one of them out."
+        )
+    if layout != "class-first" and not all(top.find(name) for name in named.values()):
         top = tree.top
-    by_split = _folders_of_splits(where, top, named)
-    layout: str = spec.layout
+    by_split = {} if layout == "class-first" else _folders_of_splits(where, top, named)
     if layout == "auto":
-        layout = "splits" if any(named.values()) else _told_layout(where, top, by_split)
+        layout = "splits" if named else _told_layout(where, top, by_split)
     meaning = Meaning(top, layout)
     if layout == "class-first":
-        _read_class_first(where, meaning)
-    elif layout == "splits" or (layout == "leaves" and _are_all_splits(top, by_split, named)):
+        _read_class_first(where, meaning, named)
+    elif layout == "splits" or (layout == "leaves" and (named or _are_all_splits(top, by_split))):
         _read_splits(where, meaning, by_split, spec)
     else:
         classes = class_folders(where, top, spec, "classes")
@@ -98,7 +103,7 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
         meaning.rule = f"The folders{_inside(top)} are the classes"
     if layout == "leaves":
         meaning.rule = f"Every folder with pictures{_inside(top)} is a class"
-    if spec.layout != "auto" or any(named.values()):
+    if spec.layout != "auto" or named:
         meaning.rule += ", as the options say"
     _leave_out(tree, meaning)
     return meaning
@@ -135,6 +140,12 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
                     f"It has: {listed(top.bearing, 20)}."
                 )
             found[split] = [chosen]
+    for split, other in itertools.combinations(found, 2):
+        for a, b in itertools.product(found[split], found[other]):
+            if f"{a.name}/".startswith(f"{b.name}/") or f"{b.name}/".startswith(f"{a.name}/"):
+                raise DataError(
+                    f"{where}: {split} and {other} would have pictures in common, those in {listed([a, b])}."
+                )
     return {split: found[split] for split in SPLITS if split in found}
 
 
@@ -200,9 +211,8 @@ def _classes_or_class_first(where: str, top: Folder) -> str:
     return "class-first"
 
 
-def _are_all_splits(top: Folder, by_split: Mapping[Split, Sequence[Folder]], named: Mapping[str, str]) -> bool:
-    called = [folder for folders in by_split.values() for folder in folders]
-    return any(named.values()) or len(called) == len(top.bearing)
+def _are_all_splits(top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> bool:
+    return sum(map(len, by_split.values())) == len(top.bearing)
 
 
 def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence[Folder]], spec: DataSpec) -> None:
@@ -224,16 +234,16 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
             continue
         found = class_folders(where, top, spec, "splits")
         meaning.classes += [ClassFolder(split, name, inner) for name, inner in found]
-        meaning.split_folders[split] = top
+        meaning.split_folders[split] = top.below(meaning.root)
     if not meaning.split_folders:
         raise DataError(without_classes(where, meaning.root))
-    used = [f"{printable(folder.below(meaning.root))}/" for folder in meaning.split_folders.values()]
-    named = (
-        f"splits{_inside(meaning.root)} are {', '.join(used[:-1])} and {used[-1]}"
-        if used[1:]
-        else (f"only split{_inside(meaning.root)} is {used[0]}")
-    )
-    meaning.rule = f"The {named}, the folders in {'them' if used[1:] else 'it'} are the classes"
+    *first, last = [f"{printable(name)}/" for name in meaning.split_folders.values()]
+    where_they_lie = _inside(meaning.root)
+    if first:
+        rule = f"The splits{where_they_lie} are {', '.join(first)} and {last}, the folders in them are the classes"
+    else:
+        rule = f"The only split{where_they_lie} is {last}, the folders in it are the classes"
+    meaning.rule = rule
 
 
 def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
@@ -247,15 +257,19 @@ def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
     return folder
 
 
-def _read_class_first(where: str, meaning: Meaning) -> None:
+def _read_class_first(where: str, meaning: Meaning, named: Mapping[str, str]) -> None:
+    split_called, names = split_rule(named), defaultdict[str, set[str]](set)
     for folder in meaning.root.bearing:
         for inner in folder.bearing:
-            if split := split_of(inner.last):
+            if split := split_called(inner.last):
                 meaning.classes.append(ClassFolder(split, folder.last, tuple(inner.walk())))
+                names[split].add(inner.last)
     if not meaning.classes:
         raise DataError(
             f"{where} has no class folders with splits in them. It has: {listed(meaning.root.bearing, 20)}."
         )
+    if all(len(each) == 1 for each in names.values()):  # "train" in one class and "Train" in another have no one name
+        meaning.split_folders = {split: each.pop() for split, each in names.items()}
     meaning.rule = f"The folders{_inside(meaning.root)} are the classes, the folders in them the splits"
 
 
