@@ -9,6 +9,7 @@ import base64
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -288,3 +289,35 @@ def test_what_can_be_read_in_two_ways_ends_with_exit_3(tree: Tree) -> None:
     assert 2 <= len(str(caught.value).splitlines()) <= 3
     if isinstance(caught.value, AmbiguousDataError) and "look alike" not in str(caught.value):
         assert "--layout" in str(caught.value) or "--split-names" in str(caught.value)
+
+
+NAMES = st.sampled_from([*CLASSES[:6], *TRAIN[:3], *VAL[:2], *TEST[:2], "images", "masks", "@eaDir", ".hidden", "runs"])
+FILES = st.sampled_from(["1.png", "2.JPG", "notes.txt", "x.heic", ".DS_Store", "recipe.toml", "Thumbs.db"])
+LAYOUTS = st.sampled_from(["auto", "auto", "splits", "classes", "class-first", "leaves"])
+SOME_FILES = st.dictionaries(FILES, st.none(), max_size=3)
+ANY_TREE = st.recursive(SOME_FILES, lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=12)
+
+
+def flattened(tree: dict[str, Any], prefix: str = "") -> set[str]:
+    """The names of all files of a tree of dictionaries, relative to its root."""
+    inside = [flattened(inner, f"{prefix}{name}/") for name, inner in tree.items() if inner is not None]
+    return {f"{prefix}{name}" for name, inner in tree.items() if inner is None}.union(*inside)
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.dictionaries(NAMES, ANY_TREE, min_size=1, max_size=4), LAYOUTS)
+def test_no_picture_of_any_tree_is_lost_in_silence(tree: dict[str, Any], layout: str) -> None:
+    """Each picture is used once, or it or a folder around it is named among what is left out."""
+    files = flattened(tree)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Tree(files).write(Path(folder) / "data")
+        root.mkdir(exist_ok=True)
+        try:
+            source = open_folder(root, DataSpec(layout=layout), Path(folder) / "cache")
+        except DataError as error:
+            assert error.exit_code == 3 and len(str(error).splitlines()) <= 3
+            return
+    unused = {name for names in source.understanding.left_out.values() for name in names}
+    pictures = {name for name in files if name.lower().endswith((".png", ".jpg", ".heic"))}
+    used = {name for name in pictures if not any(f"{name}/".startswith(f"{each}/") for each in unused)}
+    assert sum(sum(counts.values()) for counts in source.understanding.counts.values()) == len(used)
