@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -342,16 +341,15 @@ def test_a_cut_figure_is_left_out(make_run, read) -> None:
     assert "Feature maps" in page.text and any("Feature maps" in a.get("alt", "") for _, a in page.tags)
 
 
-# Speed
+# What it loads
 
 
-def test_a_report_loads_no_torch_and_takes_less_than_ten_seconds(make_run) -> None:
+def test_a_report_loads_no_torch(make_run) -> None:
     run = make_run(tuple(f"class {number}" for number in range(10)), 10_000)
     program = (
         "import sys; from cifarlab.cli.main import run; code = run(['report', sys.argv[1]]); "
         "print(code, *sorted({name.split('.')[0] for name in sys.modules}))"
     )
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", program, str(run.path)],
         env={**os.environ, "PYTHONPATH": str(Path(cifarlab.__file__).parents[1])},
@@ -359,11 +357,9 @@ def test_a_report_loads_no_torch_and_takes_less_than_ten_seconds(make_run) -> No
         text=True,
         check=True,
     )
-    seconds = time.perf_counter() - start
     path, names = done.stdout.splitlines()
     assert path.startswith(str(run.path / "report.html")) and names.startswith("0 ")
     assert not {"torch", "torchvision", "timm", "sklearn", "tensorboard"} & set(names.split())
-    assert seconds < 10
 
 
 @pytest.mark.parametrize(
