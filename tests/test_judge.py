@@ -17,6 +17,7 @@ from cifarlab.classifier import Classifier
 from cifarlab.errors import CheckpointError, DataError, RunInUseError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.images import sources
 from cifarlab.images.holdout import hold_out
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
@@ -152,6 +153,21 @@ def test_d22_images_that_changed_are_refused(run: Run, shelf: Shelf, classifier:
     shelf.images["home"][part] = images(9, len(shelf.images["home"][part]))
     with pytest.raises(DataError, match=f"The {split} images are not those"):
         judge(run, split, reason="look", classifier=classifier)
+
+
+def test_n19_data_that_is_gone_is_named_as_given_and_where_it_was(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "open_source", sources.open_source)
+    run.write_recipe(recipe_file.override(run.recipe, "data.source", "pics"))
+    settled = {"source": str(tmp_path / "pics")}
+    run.update_manifest(data={**run.data_facts, "understanding": {"settled": settled}})
+    with pytest.raises(DataError) as caught:
+        module.open_own(run, None)
+    assert str(caught.value).splitlines() == [
+        f"There is no data at {tmp_path / 'pics'}, where {run.path} found pics.",
+        "Put it back there; a symbolic link will do.",
+    ]
 
 
 def test_n58_judging_holds_the_run(run: Run, shelf: Shelf, classifier: Classifier) -> None:

@@ -22,7 +22,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.pictures import fit_images
 from cifarlab.images.quality import left_out
 from cifarlab.images.source import NO_LABELS, Source
-from cifarlab.images.sources import data_spec, open_source
+from cifarlab.images.sources import NAMES, data_spec, open_source
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe import DataSpec
 from cifarlab.runs import Run
@@ -133,8 +133,9 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), figure)
     if images.skipped:
         lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
-        write_atomic(run.path / f"bad-{name}.jsonl", "".join(lines))
-        log.warning(f"{len(images.skipped)} images could not be read and do not count: see bad-{name}.jsonl")
+        left_out = run.path / f"bad-{name}.jsonl"
+        write_atomic(left_out, "".join(lines))
+        log.warning(f"{len(images.skipped)} images could not be read and do not count: see {left_out}")
     run.write_evaluation(name, evaluation.to_dict())
 
 
@@ -159,6 +160,23 @@ def require(split: str, source: Source) -> None:
         )
 
 
+def open_own(run: Run, data_dir: Path | None, *, image_size: int | None = None) -> Source:
+    """Find the data that a run was trained on; `image_size` takes the place of the recipe's.
+
+    Raises DataError, with what was given and where that was, when it is no longer there.
+    """
+    data = run.data if image_size is None else run.data.model_copy(update={"image_size": image_size})
+    try:
+        return open_source(data, data_dir)
+    except DataError as error:
+        if data.source in NAMES or Path(data.source).expanduser().exists():
+            raise
+        raise DataError(
+            f"There is no data at {data.source}, where {run.path} found {run.recipe.data.source}.\n"
+            "Put it back there; a symbolic link will do."
+        ) from error
+
+
 def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:
     """The split as the recipe defines it; val is held out again, by the same seed.
 
@@ -166,11 +184,11 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
     """
     images: Images | None
     if split == "test":
-        source = open_source(run.data.model_copy(update={"image_size": classifier.card.image_size}), data_dir)
+        source = open_own(run, data_dir, image_size=classifier.card.image_size)
         require(split, source)
         images = source.load("test")
     else:
-        train, val = load_train_and_val(open_source(run.data, data_dir), run.recipe.validation)
+        train, val = load_train_and_val(open_own(run, data_dir), run.recipe.validation)
         images = train if split == "train" else val
     if images is None:
         raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")

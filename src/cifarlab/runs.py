@@ -111,6 +111,11 @@ class Run:
         return self.path.name
 
     @property
+    def as_argument(self) -> str:
+        """Its path as a shell takes it, for messages that name a command."""
+        return shlex.quote(str(self.path))
+
+    @property
     def checkpoints(self) -> Path:
         """The folder with last, previous and best."""
         return self.path / "checkpoints"
@@ -163,7 +168,7 @@ class Run:
         if not names:
             raise CheckpointError(
                 f"{path} names no runs: no seed has finished yet.\n"
-                f"Continue with: cifarlab train --resume {shlex.quote(str(self.path))}"
+                f"Continue with: cifarlab train --resume {self.as_argument}"
             )
         runs = [Run(self.path / str(name)) for name in names]
         missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]

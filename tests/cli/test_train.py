@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifarlab import recipe_file
 from cifarlab.cli import main
 from cifarlab.errors import MachineError
 from cifarlab.explain import run as explaining
@@ -98,10 +99,17 @@ def test_n51_a_group_is_complete_with_the_report_of_each_seed_and_its_own(
 
 @pytest.mark.parametrize("change", [["--epochs", "9"], ["--set", "training.epochs=9"], ["--seeds", "3"], ["--no-test"]])
 def test_n61_a_resume_takes_no_changes_and_says_how_to_train_further(
-    capsys: pytest.CaptureFixture[str], change: list[str]
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, change: list[str]
 ) -> None:
-    assert main.run(["train", "--resume", "runs/quick", *change]) == 2
-    assert "--set model.weights=runs/quick/model.safetensors" in capsys.readouterr().err
+    with Run.new(Path("my runs"), "quick", recipe_file.load("quick")) as run:
+        run.update_manifest(status="training")
+    assert main.run(["train", "--resume", "my runs/quick", *change]) == 2
+    err = capsys.readouterr().err
+    assert "start anew from its recipe: cifarlab train 'my runs/quick/recipe.toml'\n" in err
+    assert "model.safetensors" not in err  # of which there is none yet
+    run.model_file.touch()
+    assert main.run(["train", "--resume", "my runs/quick", *change]) == 2
+    assert "--set model.weights='my runs/quick/model.safetensors' --epochs N" in capsys.readouterr().err
 
 
 def test_n61_the_way_to_more_epochs_that_a_complete_run_names_works(

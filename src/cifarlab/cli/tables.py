@@ -39,8 +39,8 @@ def print_result(run: Run) -> None:
             f"{count(len(warnings), 'warning')} about the data: see the report, or data.warnings in manifest.json"
         )
     console.print(f"\nEverything is in {run.path}. Next:")
-    console.print(f"  cifarlab evaluate {run.path} --split val")
-    console.print(f"  cifarlab predict {run.path} IMAGE...")
+    console.print(f"  cifarlab evaluate {run.as_argument} --split val")
+    console.print(f"  cifarlab predict {run.as_argument} IMAGE...")
 
 
 def _headline(run: Run, manifest: dict[str, Any], test: Evaluation | None) -> Table:

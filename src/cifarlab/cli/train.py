@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -154,10 +155,15 @@ def _mention_failures(run: Run) -> None:
         raise PartialError(f"Finished, but {text}")
 
 
-def _refuse_changes(changes: list[str], run: Path) -> None:
-    if changes:
-        raise UsageError(
-            f"--resume continues {run} exactly as it began; it takes no changes ({', '.join(changes)}).\n"
-            f"To train with changes, start a new run from {run / 'recipe.toml'}; to train a finished one further, add "
-            f"--set model.weights={run / 'model.safetensors'}."
-        )
+def _refuse_changes(changes: list[str], path: Path) -> None:
+    from cifarlab.training.status import how_to_train_further
+
+    if not changes:
+        return
+    run = Run.open(path)
+    recipe = shlex.quote(str(run.path / "recipe.toml"))
+    further = f"\n{how_to_train_further(run)}" if run.model_file.exists() else ""
+    raise UsageError(
+        f"--resume continues {run.path} exactly as it began; it takes no changes ({', '.join(changes)}).\n"
+        f"To train with changes, start anew from its recipe: cifarlab train {recipe}{further}"
+    )

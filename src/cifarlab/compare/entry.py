@@ -192,7 +192,9 @@ def _read_member(run: Run, split: str) -> Member:
     if run.divergence:
         raise UsageError(f"{run.path} diverged while it was trained, so there is no result. {run.divergence}")
     if "num_steps" not in manifest:
-        raise UsageError(f"{run.path} has not finished training.\nFinish it with: cifarlab train --resume {run.path}")
+        raise UsageError(
+            f"{run.path} has not finished training.\nFinish it with: cifarlab train --resume {run.as_argument}"
+        )
     try:
         facts = _FACTS.validate_python(manifest)
     except ValidationError as error:
@@ -201,7 +203,7 @@ def _read_member(run: Run, split: str) -> Member:
     if evaluation is None:
         raise UsageError(
             f"{run.path} was not judged on {split}.\n"
-            f"Judge it with: cifarlab evaluate {run.path} --split {split}, or compare on another --split."
+            f"Judge it with: cifarlab evaluate {run.as_argument} --split {split}, or compare on another --split."
         )
     return Member(run, run.recipe, facts, run.metrics, evaluation, read_predictions(run, split, evaluation))
 

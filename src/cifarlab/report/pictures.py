@@ -58,7 +58,7 @@ def explanations(material: Material) -> tuple[Section, list[str]]:
             damages.append(str(error))
     if not parts:
         parts.append(paragraph("There are no such figures yet. What one image makes the network do is shown by:"))
-        parts.append(code(f"cifarlab explain {material.run.path} IMAGE"))
+        parts.append(code(f"cifarlab explain {material.run.as_argument} IMAGE"))
     return Section("Explanations", Markup().join(parts)), damages
 
 

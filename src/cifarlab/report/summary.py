@@ -64,7 +64,7 @@ def _cautions(material: Material) -> list[str]:
 
 
 def _unjudged(material: Material) -> str:
-    return f"No split has been judged yet. Do it with: cifarlab evaluate {material.run.path} --split val"
+    return f"No split has been judged yet. Do it with: cifarlab evaluate {material.run.as_argument} --split val"
 
 
 def _headline(evaluation: Evaluation) -> Markup:

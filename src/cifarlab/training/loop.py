@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -240,7 +239,7 @@ def stop_if_asked(work: Work, state: State, clock: Clock, signals: Signals) -> N
     save(work, state, clock)
     raise InterruptedRunError(
         f"Stopped at step {state.step} of {work.total_steps}; the state is saved.\n"
-        f"Continue with: cifarlab train --resume {shlex.quote(str(work.run.path))}",
+        f"Continue with: cifarlab train --resume {work.run.as_argument}",
         signals.received,
     )
 

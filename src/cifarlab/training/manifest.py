@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -58,10 +59,11 @@ def settle_runtime(run: Run, spec: RuntimeSpec) -> Runtime:
     try:
         return runtimes.resolve(settled)
     except MachineError as error:
+        recipe = shlex.quote(str(run.path / "recipe.toml"))
         raise MachineError(
             f"{run.path} began on {settled.device} in {settled.precision} with CPU kernels {settled.kernels}, which "
             f"this machine cannot continue: {str(error).splitlines()[0]}\n"
-            f"Continue it where it began, or train anew here with: cifarlab train {run.path}/recipe.toml"
+            f"Continue it where it began, or train anew here from its recipe: cifarlab train {recipe}"
         ) from error
 
 

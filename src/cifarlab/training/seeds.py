@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +115,7 @@ def _stopped(group: Run, seed: int, done: Sequence[Run], stop: CifarlabError) ->
     complete = f"Complete: {', '.join(run.name for run in done)}." if done else "No seed is complete yet."
     return (
         f"Seed {seed}: {str(stop).splitlines()[0]}\n{complete}\n"
-        f"Continue with this seed and those after it: cifarlab train --resume {shlex.quote(str(group.path))}"
+        f"Continue with this seed and those after it: cifarlab train --resume {group.as_argument}"
     )
 
 

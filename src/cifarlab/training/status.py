@@ -42,7 +42,7 @@ def saying_what_is_kept(run: Run) -> Iterator[None]:
         what = str(error).splitlines()[0]
         raise MachineError(
             f"{what}\nWhat the run had kept by then stays in {run.path}.\n"
-            f"Continue, with the machine in order again: cifarlab train --resume {shlex.quote(str(run.path))}"
+            f"Continue, with the machine in order again: cifarlab train --resume {run.as_argument}"
         ) from error
 
 

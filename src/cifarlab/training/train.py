@@ -31,7 +31,7 @@ from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.images.sources import open_source
-from cifarlab.judge import judge_locked, require
+from cifarlab.judge import judge_locked, open_own, require
 from cifarlab.models import finetune
 from cifarlab.models.kernel_layers import use_kernels
 from cifarlab.models.small_maps import use_matrix_products
@@ -113,7 +113,7 @@ def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None 
             with saying_what_is_kept(run):
                 _complete(run, then)
         else:
-            recipe, source = run.recipe, open_source(run.data, data_dir)
+            recipe, source = run.recipe, open_own(run, data_dir)
             images, val = load_train_and_val(source, recipe.validation)
             check_same_data(run, images, val)
             runtime = settle_runtime(run, recipe.runtime)
