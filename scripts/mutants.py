@@ -381,8 +381,10 @@ class Bench:
             Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
     def _run(self, tests: list[str], result: Path) -> None:
-        os.setsid()
-        with open(self.folder / "pytest.txt", "wb") as log:  # noqa: PTH123
+        os.setpgid(0, 0)  # no session of its own, which would take the first terminal that a test opens
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs this in the background
+        with open(os.devnull, "rb") as nothing, open(self.folder / "pytest.txt", "wb") as log:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         limit_time()

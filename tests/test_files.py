@@ -55,6 +55,34 @@ def test_write_atomic_replaces(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What is flushed to the disk, in this order: the name and, of a file, how much of it has left the process."""
+    found: list[tuple[str, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        path, status = Path(f"/proc/self/fd/{descriptor}").readlink(), os.fstat(descriptor)
+        found.append((path.name, 0 if stat.S_ISDIR(status.st_mode) else status.st_size))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_a_file_is_flushed_whole_under_its_temporary_name_and_then_its_folder(
+    tmp_path: Path, flushed: list[tuple[str, int]]
+) -> None:
+    files.write_atomic(tmp_path / "file", b"x" * 1000)
+    assert flushed == [(f".tmp-{os.getpid()}-file", 1000), (tmp_path.name, 0)]
+
+
+def test_a_folder_is_flushed_with_its_files_and_then_the_folder_that_it_lies_in(
+    tmp_path: Path, flushed: list[tuple[str, int]]
+) -> None:
+    with files.atomic_folder(tmp_path / "last") as folder:
+        (folder / "a").write_bytes(b"x" * 1000)
+    assert flushed == [("a", 1000), (folder.name, 0), (tmp_path.name, 0)]
+
+
 @pytest.mark.parametrize("code", FAULTS)
 @pytest.mark.parametrize("call", ["fsync", "replace", "open"])
 def test_t15_a_failing_disk_leaves_the_old_file(

@@ -48,6 +48,17 @@ def test_numbers_of_a_function_that_is_known() -> None:
     assert found.fingerprint == data.fingerprint and found.class_names == data.class_names
 
 
+def test_the_seconds_are_those_of_the_answers_without_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+
+    def takes_three(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        now[0] += 3
+        return knows_even(pixels)
+
+    assert evaluate(takes_three, images(), split="test", tta="mirror")[0].seconds == 3
+
+
 def test_test_time_augmentation_is_a_number_beside() -> None:
     data = images()
     plain, logits = evaluate(knows_even, data, split="val")
