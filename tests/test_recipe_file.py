@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing
 from pathlib import Path
 from typing import Any
@@ -113,11 +112,8 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("toml", BOMBS.values(), ids=BOMBS)
-def test_c05_a_bomb_is_refused_at_once_and_in_few_words(toml: str) -> None:
-    start = time.perf_counter()
-    text = refusal(toml)
-    assert time.perf_counter() - start < 5  # each takes less than 0.2 s on an idle machine
-    assert len(text) < 5000
+def test_c05_a_bomb_is_refused_in_few_words(toml: str) -> None:
+    assert len(refusal(toml)) < 5000
 
 
 @pytest.mark.parametrize("toml", [MINIMAL + 'name = "b"\n', MINIMAL + '[model]\nname = "b"\n'])
