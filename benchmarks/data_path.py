@@ -13,8 +13,8 @@ import argparse
 import torch
 from torchvision import transforms
 
-from cifarlab import recipe_file
 from cifarlab.images.sources import load_images
+from cifarlab.recipe.toml import load_recipe, override
 from plain_script import PlainScript, compare
 
 SCRIPT = PlainScript(
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
-    recipe = recipe_file.override(recipe_file.load("simple-cnn"), "data.source", options.data)
+    recipe = override(load_recipe("simple-cnn"), "data.source", options.data)
     images = load_images(options.data, "train")
     print(compare(SCRIPT, recipe, images, rounds=options.rounds, steps=options.steps).text())
 

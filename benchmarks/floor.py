@@ -28,12 +28,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifarlab import process, recipe_file
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
-from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
-from cifarlab.runtime import Runtime, resolve
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.machine import process
+from cifarlab.machine.runtime import Runtime
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.runs.folder import Run
 from cifarlab.training.loop import Work
 from cifarlab.training.schedules import image_size
 from cifarlab.training.train import make_card, make_step, prepare
@@ -121,9 +123,9 @@ def measure(recipe_name: str, source: str, repeats: int) -> tuple[Ceilings, list
     process.keep_freed_memory()
     torch.set_num_threads(process.num_threads())
     changes = [f"data.source={source}", "runtime.tensorboard=false"]
-    recipe = recipe_file.override_all(recipe_file.load(recipe_name), changes)
+    recipe = override_all(load_recipe(recipe_name), changes)
     with tempfile.TemporaryDirectory() as folder:
-        plain = start(recipe_file.override_all(recipe, ["runtime.kernels=off"]), Path(folder) / "plain")
+        plain = start(override_all(recipe, ["runtime.kernels=off"]), Path(folder) / "plain")
         work = start(recipe, Path(folder) / "ours")
         position = (len(work.loader), work.total_steps)
         sizes = Counter(
@@ -138,7 +140,7 @@ def start(recipe: Recipe, folder: Path) -> Work:
     """A training that has not made a step."""
     folder.mkdir()
     images, _ = load_train_and_val(open_source(recipe.data), recipe.validation)
-    runtime, card = resolve(recipe.runtime), make_card(recipe, images)
+    runtime, card = choose_runtime(recipe.runtime), make_card(recipe, images)
     work, state = prepare(recipe, Run(folder), runtime, card, make_step(recipe, runtime, card, images), None)
     state.model.train()
     return work

@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifarlab import process
 from cifarlab.kernels import strided, winograd
+from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.kernels.pool_norm_gelu import norm_add_gelu, pool_norm_gelu
 from cifarlab.kernels.weight_gradient import weight_gradient
+from cifarlab.machine import process
 from cifarlab.models.speednet import Norm
-from cifarlab.recipe import RuntimeSpec
-from cifarlab.runtime import resolve
+from cifarlab.recipe.schema import RuntimeSpec
 
 CONVOLUTIONS = (
     (24, 64, 31, 30),
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=9)
     chosen = parser.parse_args()
-    runtime = resolve(RuntimeSpec(device="cpu", kernels="on"))
+    runtime = choose_runtime(RuntimeSpec(device="cpu", kernels="on"))
     process.keep_freed_memory()
     torch.set_num_threads(runtime.threads)
     print(f"{runtime.describe()}\n{'':44}    ours   torch  ratio")

@@ -27,13 +27,15 @@ import torch
 
 from cifarlab.errors import DataError, UsageError, unknown
 from cifarlab.images.sources import load_images
-from cifarlab.process import SPIN_COUNT
+from cifarlab.machine.process import SPIN_COUNT
 
 CPU_PRELUDE = """\
 import time
 import torch
-from cifarlab import process, recipe, runtime
-RUNTIME = runtime.resolve(recipe.RuntimeSpec(device="cpu"))  # every core, kept memory, bf16 where it is fast
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.machine import process
+from cifarlab.recipe.schema import RuntimeSpec
+RUNTIME = choose_runtime(RuntimeSpec(device="cpu"))  # every core, kept memory, bf16 where it is fast
 torch.set_num_threads(RUNTIME.threads)
 process.keep_freed_memory()
 class Clock:

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cifarlab import models, recipe_file
 from cifarlab.images.images import Images
-from cifarlab.recipe import ModelSpec, Recipe
+from cifarlab.models.registry import build_network
+from cifarlab.recipe.schema import ModelSpec, Recipe
+from cifarlab.recipe.toml import override_all
 from cifarlab.training.train import train
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -62,7 +63,7 @@ class PlainImages(Dataset[tuple[Tensor, int]]):
 def plain_images_per_second(script: PlainScript, images: Images, num_steps: int) -> float:
     """Train for `num_steps` after some that are not counted; workers are started before the clock."""
     torch.manual_seed(0)
-    model = models.build(ModelSpec(name=script.model), images.num_classes).to(script.device)
+    model = build_network(ModelSpec(name=script.model), images.num_classes).to(script.device)
     optimizer = script.optimizer(model.parameters())
     data = PlainImages(images, script.transform)
     batches = endless(DataLoader(data, script.batch_size, shuffle=True, num_workers=2, drop_last=True))
@@ -105,7 +106,7 @@ def recipe_seconds(recipe: Recipe, num_steps: int, num_images: int) -> float:
     num_train = num_images - (size if isinstance(size, int) else round(size * num_images))
     changes = [f"training.epochs={num_steps * batch_size / num_train}", "evaluation.test=false"]
     with tempfile.TemporaryDirectory() as folder:
-        rows = train(recipe_file.override_all(recipe, changes), out=Path(folder)).metrics
+        rows = train(override_all(recipe, changes), out=Path(folder)).metrics
     ends = [0, *(row["step"] or 0 for row in rows)]
     steps = (end - start for start, end in pairwise(ends))
     return sum(taken * batch_size / (row["images_per_second"] or 1) for taken, row in zip(steps, rows, strict=True))

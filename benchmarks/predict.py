@@ -22,13 +22,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cifarlab import models, process
-from cifarlab.checkpoint import ModelCard, save_model, untrained_card
-from cifarlab.classifier import Classifier
 from cifarlab.errors import MachineError
-from cifarlab.predict_files import predict_files
-from cifarlab.recipe import ModelSpec, RuntimeSpec
-from cifarlab.runtime import resolve
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import ModelCard, save_model, untrained_card
+from cifarlab.inference.pictures import predict_files
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.machine import process
+from cifarlab.models.registry import build_network
+from cifarlab.recipe.schema import ModelSpec, RuntimeSpec
 
 Pixels = NDArray[np.uint8]
 LogitsOf = Callable[[Pixels], NDArray[np.float32]]
@@ -42,7 +43,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 def trained(name: str, file: Path) -> ModelCard:
     """Write a model file whose norms have seen a few batches."""
     torch.manual_seed(0)
-    model = models.build(ModelSpec(name=name), 10, SIDE)
+    model = build_network(ModelSpec(name=name), 10, SIDE)
     with torch.no_grad():
         for _ in range(3):
             model.train()(torch.randn(32, 3, SIDE, SIDE))
@@ -126,7 +127,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     """Arrays, one image, files."""
     file = folder / "model.safetensors"
     trained(options.model, file)
-    runtime = resolve(RuntimeSpec(device="cpu", precision="fp32", threads=options.threads))
+    runtime = choose_runtime(RuntimeSpec(device="cpu", precision="fp32", threads=options.threads))
     process.keep_freed_memory()
     classifier = Classifier.load(file, runtime=runtime)
     theirs = onnx_logits(Classifier.load(file, runtime=runtime), folder / "model.onnx", options.threads)

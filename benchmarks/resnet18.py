@@ -14,9 +14,9 @@ import argparse
 import torch
 from torchvision import transforms
 
-from cifarlab import recipe_file
 from cifarlab.images.sources import load_images
-from cifarlab.recipe import Recipe
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all
 from plain_script import PlainScript, compare
 
 SAME = (
@@ -46,7 +46,7 @@ def plain(model: str, device: str) -> PlainScript:
 def ours(model: str, data: str, device: str) -> Recipe:
     """The recipe resnet18 with a network, made like the script."""
     changes = [f"model.name={model}", f"data.source={data}", f"runtime.device={device}", *SAME]
-    return recipe_file.override_all(recipe_file.load("resnet18"), changes)
+    return override_all(load_recipe("resnet18"), changes)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
     python benchmarks/small_maps.py [--batch 128] [--rounds 7]
 
-Prints the median milliseconds of torch's convolution and of cifarlab.models.small_maps for shapes of ResNets at 32 px.
+Prints the median milliseconds of torch's convolution and of cifarlab.kernels.layers.small_maps, for shapes of ResNets
+at 32 px.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from cifarlab import process
-from cifarlab.models.small_maps import Products
+from cifarlab.kernels.layers.small_maps import Products
+from cifarlab.machine import process
 
 SHAPES = ((128, 128, 16, 1), (128, 256, 16, 2), (256, 256, 8, 1), (256, 512, 8, 2), (512, 512, 4, 1), (512, 512, 2, 1))
 """Channels in and out, side of the input map, stride."""

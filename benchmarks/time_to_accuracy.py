@@ -20,12 +20,12 @@ from statistics import median
 
 import torch
 
-from cifarlab import recipe_file
 from cifarlab.images.sources import load_images
-from cifarlab.process import num_cores
-from cifarlab.recipe import Recipe, RuntimeSpec
-from cifarlab.runs import Run
-from cifarlab.runtime import resolve
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.machine.process import num_cores
+from cifarlab.recipe.schema import Recipe, RuntimeSpec
+from cifarlab.recipe.toml import load_recipe, override, override_all
+from cifarlab.runs.folder import Run
 from cifarlab.training.train import train
 from peers import PEERS, run_peer
 
@@ -49,7 +49,7 @@ class Result:
 
 def train_recipe(recipe: Recipe, number: int, folder: Path) -> Result:
     """Train once; round 2 has the next seed."""
-    seeded = recipe_file.override(recipe, "training.seed", str(recipe.training.seed + number - 1))
+    seeded = override(recipe, "training.seed", str(recipe.training.seed + number - 1))
     run = train(seeded, out=folder)
     test = run.evaluation("test") or {}
     return Result(
@@ -80,7 +80,7 @@ def shortened(recipe: Recipe, steps: int) -> Recipe:
     num_train = images - (size if isinstance(size, int) else round(size * images))
     epochs = steps * recipe.training.batch_size / num_train
     changes = [f"training.epochs={epochs}", "evaluation.test=false", "schedule.warmup=0 steps"]
-    return recipe_file.override_all(recipe, changes)
+    return override_all(recipe, changes)
 
 
 def table(results: list[Result]) -> str:
@@ -103,14 +103,14 @@ def table(results: list[Result]) -> str:
 
 def machine() -> dict[str, str | int | bool]:
     """What the figures hold for."""
-    runtime = resolve(RuntimeSpec(device="cpu")).describe()
+    runtime = choose_runtime(RuntimeSpec(device="cpu")).describe()
     return {**runtime, "system": platform.platform(), "cores": num_cores(), "torch": torch.__version__}
 
 
 def main() -> None:
     """Measure in turns, print, and write the file after every training."""
     options = parse()
-    recipe = recipe_file.override(recipe_file.load(options.recipe), "data.source", options.data)
+    recipe = override(load_recipe(options.recipe), "data.source", options.data)
     if options.steps is not None:
         recipe = shortened(recipe, options.steps)
     results: list[Result] = []

@@ -22,7 +22,7 @@ from torch import Tensor
 from cifarlab.batches import colour
 from cifarlab.batches.augment import augment
 from cifarlab.batches.mix import mix
-from cifarlab.recipe import AugmentationSpec
+from cifarlab.recipe.schema import AugmentationSpec
 
 MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's training images
 NUM_IMAGES = 8

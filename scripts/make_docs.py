@@ -14,9 +14,9 @@ from typing import Any
 import click
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.main import app
-from cifarlab.recipe import Recipe
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, recipe_names
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -109,7 +109,7 @@ def recipe_page() -> str:
         "Reported is the test accuracy that the authors of the original give. What is done differently here, and why,",
         "stands under `[reference]` in each file.",
         "",
-        *_table(("Recipe", "What it is", "Network", "Epochs", "Reported"), map(_recipe_row, recipe_file.names())),
+        *_table(("Recipe", "What it is", "Network", "Epochs", "Reported"), map(_recipe_row, recipe_names())),
         "",
         "## Every field",
         "",
@@ -123,7 +123,7 @@ def recipe_page() -> str:
 
 
 def _recipe_row(name: str) -> tuple[str, ...]:
-    recipe = recipe_file.load(name)
+    recipe = load_recipe(name)
     reference = recipe.reference
     reported = f"{100 * reference.reported_accuracy:g} %" if reference and reference.reported_accuracy else ""
     source = f"[{reported}]({reference.url})" if reported and reference and reference.url else reported

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cifarlab import models, recipe_file
 from cifarlab.images.sources import load_images
-from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
-from cifarlab.runtime import resolve
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.models.registry import MODELS
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all, recipe_names
+from cifarlab.runs.folder import Run
 from cifarlab.training.loop import Clock, Work, choose_images, set_frozen, take_step
 from cifarlab.training.state import State, Totals
 from cifarlab.training.train import make_card, make_step, prepare
@@ -51,7 +52,7 @@ def main() -> None:
 
 def names() -> list[str]:
     """All recipes but those that need downloaded weights."""
-    return [name for name in recipe_file.names() if not recipe_file.load(name).model.pretrained]
+    return [name for name in recipe_names() if not load_recipe(name).model.pretrained]
 
 
 def stable_losses(name: str) -> list[float]:
@@ -74,7 +75,7 @@ def losses(
     changes: of the recipe. dtype: of weights and losses. noise: the share of itself by which every value of the images
     changes at most; seed: decides how.
     """
-    recipe = shortened(recipe_file.load(name), *changes)
+    recipe = shortened(load_recipe(name), *changes)
     with tempfile.TemporaryDirectory() as folder:
         with default_dtype(torch.float64):
             weights = start(recipe, Path(folder))[1].model.state_dict()
@@ -88,16 +89,16 @@ def losses(
 def shortened(recipe: Recipe, *changes: str) -> Recipe:
     """The recipe with few steps and channels on the CPU; its schedule, growing images and hard examples all fit in."""
     short = ["data.source=sample", f"training.batch_size={BATCH_SIZE}", f"training.epochs={NUM_EPOCHS}"]
-    narrow = ["model.width=0.25"] if models.MODELS[recipe.model.name].scalable else []
+    narrow = ["model.width=0.25"] if MODELS[recipe.model.name].scalable else []
     runtime = [f"runtime.{setting}" for setting in ("device=cpu", "precision=fp32", "kernels=off", "tensorboard=false")]
-    return recipe_file.override_all(recipe, [*short, *narrow, *runtime, *changes])
+    return override_all(recipe, [*short, *narrow, *runtime, *changes])
 
 
 def start(recipe: Recipe, folder: Path) -> tuple[Work, State]:
     """Prepare to train on images from all over the sample."""
     sample = load_images("sample", "train")
     images = sample.subset(np.linspace(0, len(sample) - 1, BATCH_SIZE * STEPS_PER_EPOCH).astype(np.int64))
-    runtime, card = resolve(recipe.runtime), make_card(recipe, images)
+    runtime, card = choose_runtime(recipe.runtime), make_card(recipe, images)
     return prepare(recipe, Run(folder), runtime, card, make_step(recipe, runtime, card, images), None)
 
 

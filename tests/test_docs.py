@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.main import app
+from cifarlab.recipe.toml import recipe_fields, recipe_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -74,12 +74,12 @@ def test_every_command_and_option_is_on_its_page() -> None:
 
 def test_every_field_and_recipe_is_on_its_page() -> None:
     text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
-    for path, (_, description) in recipe_file.fields().items():
+    for path, (_, description) in recipe_fields().items():
         section, _, key = path.rpartition(".")
         part = text.split(f"### [{section}]" if section else "### The recipe itself")[1].split("\n### ")[0]
         assert f"| `{key}` |" in part
         assert " ".join(description.split()).split("<")[0].split("|")[0] in part
-    for name in recipe_file.names():
+    for name in recipe_names():
         assert f"[{name}](" in text
 
 
@@ -126,7 +126,7 @@ def test_commands_are_those_of_the_program(page: Path) -> None:
 def test_recipes_that_are_trained_are_shipped(page: Path) -> None:
     for words in commands(page):
         if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
-            shipped = words[1] in recipe_file.names()
+            shipped = words[1] in recipe_names()
             assert shipped or words[1].endswith(".toml") or words[1].isupper(), words[1]
 
 
@@ -135,7 +135,7 @@ def test_values_that_are_set_can_be_set(page: Path) -> None:
     for words in commands(page):
         for option, value in pairwise(words):
             if option == "--set" and "=" in value and not value.isupper():
-                assert value.partition("=")[0] in recipe_file.fields(), value
+                assert value.partition("=")[0] in recipe_fields(), value
 
 
 @each_page

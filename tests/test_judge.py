@@ -11,9 +11,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cifarlab import judge as module
-from cifarlab import recipe_file
-from cifarlab.checkpoint import save_model, untrained_card
-from cifarlab.classifier import Classifier
 from cifarlab.errors import CheckpointError, DataError, RunInUseError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
@@ -21,12 +18,15 @@ from cifarlab.images import sources
 from cifarlab.images.holdout import hold_out
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.judge import judge, require, result_files, result_name
-from cifarlab.models import MODELS
+from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.model import Model
-from cifarlab.recipe import DataSpec, ModelSpec, RuntimeSpec, ValidationSpec
-from cifarlab.runs import Run
-from cifarlab.runtime import resolve
+from cifarlab.models.registry import MODELS
+from cifarlab.recipe.schema import DataSpec, ModelSpec, RuntimeSpec, ValidationSpec
+from cifarlab.recipe.toml import override, recipe_from
+from cifarlab.runs.folder import Run
 
 NAMES = ("cat", "dog", "owl")
 
@@ -87,7 +87,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
 def run(tmp_path: Path, shelf: Shelf) -> Run:
     run = Run.create(tmp_path, "r")
     values = {"name": "r", "model": {"name": "mean"}, "data": {"source": "home"}}
-    run.write_recipe(recipe_file.from_values(values))
+    run.write_recipe(recipe_from(values))
     train, val = shelf.images["home"]["train"], None
     rest, held = hold_out(train.labels, 0.1, 0)
     train, val = train.subset(rest), train.subset(held)
@@ -100,7 +100,9 @@ def run(tmp_path: Path, shelf: Shelf) -> Run:
 
 @pytest.fixture
 def classifier(run: Run) -> Classifier:
-    return Classifier.load(run.model_file, runtime=resolve(RuntimeSpec(device="cpu", precision="fp32", threads=1)))
+    return Classifier.load(
+        run.model_file, runtime=choose_runtime(RuntimeSpec(device="cpu", precision="fp32", threads=1))
+    )
 
 
 def test_everything_is_left_in_the_run_folder(run: Run, shelf: Shelf, classifier: Classifier) -> None:
@@ -159,7 +161,7 @@ def test_n19_data_that_is_gone_is_named_as_given_and_where_it_was(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "open_source", sources.open_source)
-    run.write_recipe(recipe_file.override(run.recipe, "data.source", "pics"))
+    run.write_recipe(override(run.recipe, "data.source", "pics"))
     settled = {"source": str(tmp_path / "pics")}
     run.update_manifest(data={**run.data_facts, "understanding": {"settled": settled}})
     with pytest.raises(DataError) as caught:
@@ -235,7 +237,7 @@ def test_n18_the_images_of_the_run_are_not_other_images(
     home = tmp_path / "pets"
     home.mkdir()
     shelf.images[str(home)], shelf.unsplit = shelf.images["home"], {str(home)}
-    run.write_recipe(recipe_file.override(run.recipe, "data.source", str(home)))
+    run.write_recipe(override(run.recipe, "data.source", str(home)))
     with pytest.raises(UsageError, match=r"was trained on.*\nLeave --data out"):
         judge(run, reason="shift", classifier=classifier, source=str(home))
 
@@ -294,7 +296,7 @@ def test_a_source_without_test_is_refused_before_the_ledger_says_otherwise(
 
 
 def test_a_run_without_validation_has_no_val(run: Run, classifier: Classifier) -> None:
-    run.write_recipe(recipe_file.override(run.recipe, "validation.size", "0"))
+    run.write_recipe(override(run.recipe, "validation.size", "0"))
     with pytest.raises(UsageError, match="no validation split"):
         judge(run, "val", reason="look", classifier=classifier)
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifarlab.classifier import Classifier
+from cifarlab.inference.classifier import Classifier
 from cifarlab.judge import judge
-from cifarlab.recipe import RuntimeSpec
-from cifarlab.report.write import write_report
-from cifarlab.runs import Run
-from cifarlab.runtime import resolve
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.pages.report.write import write_report
+from cifarlab.recipe.schema import RuntimeSpec
+from cifarlab.runs.folder import Run
 from cifarlab.training.train import resume
 
 STORED = Path(__file__).parent / "golden" / "written_before"
@@ -45,7 +45,7 @@ def run_of(tmp_path, monkeypatch):
 def test_models_of_every_family_predict_what_they_did(name, tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(lzma.decompress((STORED / "models" / f"{name}.safetensors.xz").read_bytes()))
-    runtime = resolve(RuntimeSpec(device="cpu", precision="fp32", threads=1, kernels="off"))
+    runtime = choose_runtime(RuntimeSpec(device="cpu", precision="fp32", threads=1, kernels="off"))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
     found = Classifier.load(file, runtime=runtime).logits(pixels)
     np.testing.assert_allclose(found, LOGITS[name], rtol=1e-4, atol=1e-5)

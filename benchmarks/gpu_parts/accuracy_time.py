@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from cifarlab import recipe_file
-from cifarlab.recipe import Recipe
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all
 from cifarlab.training.train import train
 from gpu_parts.pieces import Piece, Record, Settings
 
@@ -36,7 +36,7 @@ def measure(settings: Settings, name: str, seed: int, warm: set[str], _: float) 
 def prepared(settings: Settings, name: str, seed: int) -> Recipe:
     """The recipe on the chosen data, device and seed."""
     changes = [f"data.source={settings.data}", f"training.seed={seed}", f"runtime.device={settings.device}"]
-    return recipe_file.override_all(recipe_file.load(name), [*changes, *(TINY if settings.tiny else ())])
+    return override_all(load_recipe(name), [*changes, *(TINY if settings.tiny else ())])
 
 
 def timed(recipe: Recipe, settings: Settings) -> dict[str, float]:

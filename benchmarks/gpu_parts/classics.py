@@ -6,9 +6,9 @@ import subprocess
 import sys
 from functools import partial
 
-from cifarlab import recipe_file
 from cifarlab.errors import MachineError
-from cifarlab.runs import Run
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
 from gpu_parts.pieces import Piece, Record, Settings
 
 RECIPES = (
@@ -44,7 +44,7 @@ def measure(settings: Settings, name: str, seconds_left: float) -> list[Record]:
     if (path / "recipe.toml").exists():
         command += ["--resume", str(path)]
     else:
-        epochs = min(settings.epochs, recipe_file.load(name).training.epochs)
+        epochs = min(settings.epochs, load_recipe(name).training.epochs)
         command += [name, "--out", str(path.parent), "--data", settings.data]
         command += ["--device", settings.device, "--epochs", str(epochs)]
     run_command(command, name, max(1.0, seconds_left - SECONDS_TO_SAVE))

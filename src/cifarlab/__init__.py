@@ -14,16 +14,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cifarlab.errors import CifarlabError
-from cifarlab.recipe import Recipe
-from cifarlab.recipe_file import load as load_recipe
-from cifarlab.runs import Run
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
 from cifarlab.version import VERSION
 
 if TYPE_CHECKING:
-    from cifarlab.classifier import Classifier
     from cifarlab.evaluation.evaluate import Evaluation
     from cifarlab.images.images import Images
     from cifarlab.images.sources import load_images
+    from cifarlab.inference.classifier import Classifier
     from cifarlab.judge import judge as evaluate
     from cifarlab.training.train import train
 
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
-    "Classifier": ("cifarlab.classifier", "Classifier"),
+    "Classifier": ("cifarlab.inference.classifier", "Classifier"),
     "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
     "Images": ("cifarlab.images.images", "Images"),
     "evaluate": ("cifarlab.judge", "judge"),

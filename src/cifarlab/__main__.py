@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import sys
 
-from cifarlab import process
 from cifarlab.cli.main import run
+from cifarlab.machine import process
 
 
 def main() -> None:

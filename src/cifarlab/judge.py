@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab import examples
-from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log
 from cifarlab.drawing import charts
 from cifarlab.errors import CheckpointError, DataError, UsageError
-from cifarlab.evaluation import predictions, report_text
+from cifarlab.evaluation import examples, predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
@@ -24,8 +22,9 @@ from cifarlab.images.quality import left_out
 from cifarlab.images.source import NO_LABELS, Source
 from cifarlab.images.sources import NAMES, data_spec, open_source
 from cifarlab.images.words import SPLITS
-from cifarlab.recipe import DataSpec
-from cifarlab.runs import Run
+from cifarlab.inference.classifier import Classifier, inference_runtime
+from cifarlab.recipe.schema import DataSpec
+from cifarlab.runs.folder import Run
 
 ALL = "all"
 """In place of a split: every picture of a data set that comes without splits."""

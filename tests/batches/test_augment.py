@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as reference
 from cifarlab.batches import geometry
 from cifarlab.batches.augment import augment, draw, normalise
 from cifarlab.batches.mix import mix
-from cifarlab.recipe import AugmentationSpec
+from cifarlab.recipe.schema import AugmentationSpec
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 

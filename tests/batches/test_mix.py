@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import CutMix, MixUp
 
 from cifarlab.batches.geometry import Box
 from cifarlab.batches.mix import Targets, cutmix, cutmix_box, mix, mixup, plain, remaining_share, symmetric_beta
-from cifarlab.recipe import AugmentationSpec
+from cifarlab.recipe.schema import AugmentationSpec
 
 NEIGHBOUR = torch.arange(8).roll(1)  # the partner that torchvision takes
 

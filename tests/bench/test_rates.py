@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from cifarlab import recipe_file
 from cifarlab.bench import loader as loader_module
 from cifarlab.bench import predict as predict_module
 from cifarlab.bench import throughput as throughput_module
@@ -17,7 +16,8 @@ from cifarlab.bench.loader import loading
 from cifarlab.bench.predict import SINGLE_WARMUP, prediction
 from cifarlab.bench.throughput import throughput
 from cifarlab.bench.timing import Timing
-from cifarlab.recipe import Recipe
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import recipe_from
 from cifarlab.training.step import Step
 
 
@@ -41,7 +41,7 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
         "data": {"source": "sample"},
         "runtime": {"device": "cpu", "precision": "fp32", "threads": 1},
     }
-    return recipe_file.from_values(values | sections)
+    return recipe_from(values | sections)
 
 
 def test_training_and_forward_count_the_images_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifarlab import recipe_file
 from cifarlab.bench.subject import model_file, random_images, recipe_of, untrained
-from cifarlab.classifier import Classifier
 from cifarlab.errors import RecipeError, UsageError
+from cifarlab.inference.classifier import Classifier
+from cifarlab.recipe.toml import load_recipe, parse_recipe
 
 
 def test_a_recipe_wins_over_the_network_of_its_name(tmp_path: Path) -> None:
-    assert recipe_of("resnet18") == recipe_file.load("resnet18")
+    assert recipe_of("resnet18") == load_recipe("resnet18")
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\n[model]\nname = "simple-cnn"\n')
     assert recipe_of(str(path)).name == "mine"
@@ -22,7 +22,7 @@ def test_a_recipe_wins_over_the_network_of_its_name(tmp_path: Path) -> None:
 def test_a_network_without_a_recipe_gets_the_defaults(name: str) -> None:
     found = recipe_of(name)
     assert found.model.name == name and found.name == "defaults"
-    assert found.optimizer == recipe_file.parse('name = "r"\n[model]\nname = "x"').optimizer
+    assert found.optimizer == parse_recipe('name = "r"\n[model]\nname = "x"').optimizer
 
 
 def test_the_nearest_recipes_and_networks_are_named() -> None:
@@ -35,7 +35,7 @@ def test_the_nearest_recipes_and_networks_are_named() -> None:
 
 
 def test_nothing_is_fetched_for_a_pretrained_network() -> None:
-    spec = untrained(recipe_file.load("resnet18-finetune")).model
+    spec = untrained(load_recipe("resnet18-finetune")).model
     assert not spec.pretrained and spec.weights is None and spec.freeze == "none"
 
 

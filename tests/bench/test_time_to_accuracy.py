@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from cifarlab import recipe_file
 from cifarlab.bench import time_to_accuracy as module
 from cifarlab.bench.time_to_accuracy import check_target, seconds_to, time_to_accuracy, trained_from
 from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.recipe import Recipe
-from cifarlab.runs import COLUMNS, Run
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import recipe_from
+from cifarlab.runs.folder import COLUMNS, Run
 
 
 def recipe(**sections: dict[str, Any]) -> Recipe:
-    return recipe_file.from_values({"name": "r", "model": {"name": "simple-cnn"}, **sections})
+    return recipe_from({"name": "r", "model": {"name": "simple-cnn"}, **sections})
 
 
 def row(epoch: int, seconds: float, accuracy: float | None) -> dict[str, float | None]:

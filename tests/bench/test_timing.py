@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cifarlab.bench.timing import Benchmark, Timing, machine, machine_of, measure, repeated
-from cifarlab.runtime import Runtime
+from cifarlab.machine.runtime import Runtime
 
 
 @dataclass

@@ -9,8 +9,8 @@ import pytest
 
 import resnet18
 import time_to_accuracy
-from cifarlab import recipe_file
 from cifarlab.images.sources import load_images
+from cifarlab.recipe.toml import load_recipe
 from plain_script import PlainImages, Speeds
 from time_to_accuracy import PORT, Result
 
@@ -28,7 +28,7 @@ def test_the_ratio_of_the_times_is_that_of_the_medians() -> None:
 
 
 def test_a_shortened_recipe_takes_the_steps_that_were_asked_for() -> None:
-    recipe = time_to_accuracy.shortened(recipe_file.load("quick"), 3)
+    recipe = time_to_accuracy.shortened(load_recipe("quick"), 3)
     assert recipe.training.epochs * 2700 / recipe.training.batch_size == pytest.approx(3, rel=0.05)
     assert not recipe.evaluation.test
 

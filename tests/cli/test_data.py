@@ -18,7 +18,7 @@ from cifarlab.console import log
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 RNG = np.random.default_rng(1)
 TRAIN = Images(

@@ -10,17 +10,17 @@ import typer
 from torch import nn
 
 from cifarlab import judge as module
-from cifarlab import recipe_file
-from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.cli.evaluate import evaluate
 from cifarlab.errors import PartialError, RunInUseError, UsageError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
+from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.judge import result_files
-from cifarlab.models import MODELS
 from cifarlab.models.model import Model
-from cifarlab.recipe import DataSpec, ModelSpec
-from cifarlab.runs import Run
+from cifarlab.models.registry import MODELS
+from cifarlab.recipe.schema import DataSpec, ModelSpec
+from cifarlab.recipe.toml import recipe_from
+from cifarlab.runs.folder import Run
 
 NAMES = ("red", "green", "blue")
 
@@ -75,7 +75,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shelf: dict[tuple[str, 
     monkeypatch.setitem(MODELS, "brightest", Model(lambda spec, num_classes, size: Brightest(), source="here"))
     run = Run.create(tmp_path, "r")
     values = {"name": "r", "model": {"name": "brightest"}, "data": {"source": "home"}, "evaluation": {"tta": "mirror"}}
-    run.write_recipe(recipe_file.from_values(values))
+    run.write_recipe(recipe_from(values))
     run.update_manifest(data={})
     card = untrained_card(ModelSpec(name="brightest"), NAMES, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     save_model(run.model_file, Brightest().state_dict(), card)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cifarlab.cli.models import models
 from cifarlab.errors import UsageError
-from cifarlab.models import MODELS
+from cifarlab.models.registry import MODELS
 
 app = typer.Typer()
 app.command()(models)

@@ -11,12 +11,12 @@ import typer
 from PIL import Image
 from torch import nn
 
-from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.cli.predict import predict
 from cifarlab.errors import CheckpointError, DataError, PartialError, UsageError
-from cifarlab.models import MODELS
+from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.models.model import Model
-from cifarlab.recipe import ModelSpec
+from cifarlab.models.registry import MODELS
+from cifarlab.recipe.schema import ModelSpec
 
 NAMES = ("red", "green", "blue")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.main import run as command
 from cifarlab.cli.report import report
 from cifarlab.errors import UsageError
-from cifarlab.runs import Run
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(report)
@@ -19,7 +19,7 @@ app.command()(report)
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     run = Run.create(tmp_path, "r")
-    run.write_recipe(recipe_file.load("simple-cnn"))
+    run.write_recipe(load_recipe("simple-cnn"))
     run.update_manifest(status="training")
     run.write_metrics([])
     return run

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifarlab import recipe_file
 from cifarlab.cli.tables import print_result
 from cifarlab.evaluation.evaluate import evaluate
 from cifarlab.images.images import Images
-from cifarlab.runs import Run
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
 
 
 def judged(folder: Path, counts: dict[str, int], right: dict[str, int], **data: object) -> Run:
@@ -24,7 +24,7 @@ def judged(folder: Path, counts: dict[str, int], right: dict[str, int], **data: 
     images = Images(np.zeros((len(labels), 3, 2, 2), np.uint8), labels, names)
     evaluation, _ = evaluate(lambda pixels: np.eye(len(names), dtype=np.float32)[predictions], images, split="test")
     run = Run.create(folder, "r")
-    run.write_recipe(recipe_file.load("quick"))
+    run.write_recipe(load_recipe("quick"))
     run.write_metrics([])
     run.update_manifest(
         best_val_accuracy=0.75,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifarlab import recipe_file
 from cifarlab.cli import main
 from cifarlab.errors import MachineError
 from cifarlab.explain import run as explaining
-from cifarlab.report import write as writing
-from cifarlab.runs import Run
+from cifarlab.pages.report import write as writing
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
 from cifarlab.training import trackers
 from cifarlab.training import train as training
 
@@ -101,7 +101,7 @@ def test_n51_a_group_is_complete_with_the_report_of_each_seed_and_its_own(
 def test_n61_a_resume_takes_no_changes_and_says_how_to_train_further(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, change: list[str]
 ) -> None:
-    with Run.new(Path("my runs"), "quick", recipe_file.load("quick")) as run:
+    with Run.new(Path("my runs"), "quick", load_recipe("quick")) as run:
         run.update_manifest(status="training")
     assert main.run(["train", "--resume", "my runs/quick", *change]) == 2
     err = capsys.readouterr().err

@@ -13,7 +13,7 @@ from PIL import Image
 from cifarlab.drawing import charts
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.runs import COLUMNS, Row
+from cifarlab.runs.folder import COLUMNS, Row
 
 MATRIX = np.array([[90, 10, 0], [0, 0, 0], [3, 1, 96]])
 

@@ -13,7 +13,7 @@ from cifarlab.errors import CheckpointError
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.images.images import Images
-from cifarlab.runs import Run
+from cifarlab.runs.folder import Run
 
 
 @pytest.fixture

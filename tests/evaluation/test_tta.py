@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cifarlab.evaluation.tta import WRAPPERS, mirror, mirror_and_shifts, shift
-from cifarlab.recipe import EvaluationSpec
+from cifarlab.recipe.schema import EvaluationSpec
 
 
 def linear_logits(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from cifarlab.checkpoint import untrained_card
-from cifarlab.classifier import Classifier
-from cifarlab.recipe import ModelSpec, RuntimeSpec
-from cifarlab.runtime import resolve
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import untrained_card
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe.schema import ModelSpec, RuntimeSpec
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]
 
@@ -20,6 +20,6 @@ def classifier_of() -> ClassifierOf:
     def make(model: nn.Module, size: int, class_names: tuple[str, ...]) -> Classifier:
         card = untrained_card(ModelSpec(name="made-up"), class_names, 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         card = card.model_copy(update={"image_size": size, "input_size": size})  # smaller than any that is trained
-        return Classifier(model, card, resolve(RuntimeSpec(device="cpu", precision="fp32")))
+        return Classifier(model, card, choose_runtime(RuntimeSpec(device="cpu", precision="fp32")))
 
     return make

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cifarlab.classifier import Classifier
 from cifarlab.errors import UsageError
 from cifarlab.explain.feature_maps import feature_maps, first_filters, strongest
-from cifarlab.models import build
-from cifarlab.recipe import ModelSpec
+from cifarlab.inference.classifier import Classifier
+from cifarlab.models.registry import build_network
+from cifarlab.recipe.schema import ModelSpec
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
@@ -51,7 +51,7 @@ def test_the_first_filters_are_those_over_the_colours(classifier_of: ClassifierO
     model = network()
     found = first_filters(classifier_of(model, 8, ("a", "b")))
     assert found is not None and np.array_equal(found, model[0].weight.detach())
-    whitening = first_filters(classifier_of(build(ModelSpec(name="speednet"), 2), 32, ("a", "b")))
+    whitening = first_filters(classifier_of(build_network(ModelSpec(name="speednet"), 2), 32, ("a", "b")))
     assert whitening is not None and whitening.shape == (24, 3, 2, 2)
 
 

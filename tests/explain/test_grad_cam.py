@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifarlab.classifier import Classifier
 from cifarlab.errors import UsageError
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
-from cifarlab.models import MODELS, build
+from cifarlab.inference.classifier import Classifier
+from cifarlab.models.registry import MODELS, build_network
 from cifarlab.models.taps import stages
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]
 NAMES = ("cat", "dog")
@@ -175,14 +175,14 @@ def test_a_layer_without_part_in_the_answer_is_refused(classifier_of: Classifier
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_has_a_fine_layer_of_8_by_8_at_32_px(name: str) -> None:
     with torch.device("meta"):
-        there = stages(build(ModelSpec(name=name), 10, 32), 32)
+        there = stages(build_network(ModelSpec(name=name), 10, 32), 32)
     fine, coarse = there[fine_layer(there, 32)], there[coarse_layer(there)]
     assert min(fine) >= 8 and fine >= coarse and min(coarse) > 1
 
 
 def test_the_usual_layers_of_a_residual_network_are_its_last_groups() -> None:
     with torch.device("meta"):
-        there = stages(build(ModelSpec(name="resnet18"), 10, 32), 32)
+        there = stages(build_network(ModelSpec(name="resnet18"), 10, 32), 32)
     assert there == {"layer1": (32, 32), "layer2": (16, 16), "layer3": (8, 8), "layer4": (4, 4)}
     assert (coarse_layer(there), fine_layer(there, 32)) == ("layer4", "layer3")
 

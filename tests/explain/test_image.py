@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifarlab.classifier import Classifier
 from cifarlab.errors import UsageError
 from cifarlab.explain.image import Explanation, explain_image, mean_colour
+from cifarlab.inference.classifier import Classifier
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]
 NAMES = ("left", "right")

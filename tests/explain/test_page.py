@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from torch import nn
 
-from cifarlab.classifier import Classifier
 from cifarlab.explain.feature_maps import first_filters
 from cifarlab.explain.image import explain_image
 from cifarlab.explain.page import explanation_page
+from cifarlab.inference.classifier import Classifier
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]
 NASTY = "<script>alert(1)</script>\"'&🐱" + "x" * 300

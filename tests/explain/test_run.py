@@ -8,18 +8,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cifarlab import examples, recipe_file
 from cifarlab import judge as judging
-from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.errors import DataError
+from cifarlab.evaluation import examples
 from cifarlab.explain import run as module
 from cifarlab.explain.run import PER_KIND, explain_run
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
-from cifarlab.models import MODELS
+from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.models.model import Model
-from cifarlab.recipe import DataSpec, ModelSpec, ValidationSpec
-from cifarlab.runs import Run
+from cifarlab.models.registry import MODELS
+from cifarlab.recipe.schema import DataSpec, ModelSpec, ValidationSpec
+from cifarlab.recipe.toml import load_recipe, override
+from cifarlab.runs.folder import Run
 
 NAMES = ("dark", "bright")
 
@@ -61,7 +62,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setitem(MODELS, "bright", Model(lambda spec, num_classes, size: Bright(), source="here"))
     monkeypatch.setitem(MODELS, "flat", Model(lambda spec, num_classes, size: Flat(), source="here"))
     made = Run.create(tmp_path, "run")
-    made.write_recipe(recipe_file.override(recipe_file.load("simple-cnn"), "runtime.device", "cpu"))
+    made.write_recipe(override(load_recipe("simple-cnn"), "runtime.device", "cpu"))
     made.update_manifest(data={})
     save(made, "bright", Bright())
     return made
@@ -116,7 +117,7 @@ def test_a_run_that_was_not_tested_shows_validation_or_training_images(
     monkeypatch.setattr(judging, "open_source", lambda data, data_dir: asked.append(data))
     monkeypatch.setattr(judging, "load_train_and_val", load)
     if not has_val:
-        run.write_recipe(recipe_file.override(run.recipe, "validation.size", "0"))
+        run.write_recipe(override(run.recipe, "validation.size", "0"))
     assert len(explain_run(run)) == 2 and asked == [run.data]
     width, _ = size(run.figures / "grad_cam.png")
     shown = PER_KIND + (1 if has_val else 3)

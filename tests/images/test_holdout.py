@@ -14,7 +14,7 @@ from cifarlab.images.holdout import hold_out, load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.stratified import first_of_equals, largest_remainder
-from cifarlab.recipe import ValidationSpec
+from cifarlab.recipe.schema import ValidationSpec
 
 quick = settings(max_examples=150, derandomize=True, deadline=None, database=None)
 

@@ -22,7 +22,7 @@ from cifarlab.images.decode import decode, read_file
 from cifarlab.images.images import Images
 from cifarlab.images.pictures import Pictures, load
 from cifarlab.images.sources import data_spec
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 RNG = np.random.default_rng(3)
 

@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cifarlab.errors import CheckpointError, RecipeError
-from cifarlab.models import build
 from cifarlab.models.finetune import (
     freeze_backbone,
     head,
@@ -19,8 +18,9 @@ from cifarlab.models.finetune import (
     train_mode,
     unfreeze,
 )
+from cifarlab.models.registry import build_network
 from cifarlab.models.simple_cnn import SimpleCNN
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 
 def network(num_classes: int = 4, seed: int = 0) -> SimpleCNN:
@@ -84,7 +84,7 @@ def tiny_spec(path: Path) -> ModelSpec:
 
 
 def test_same_classes_load_everything(trained: Path) -> None:
-    model = build(tiny_spec(trained), 4, 8)
+    model = build_network(tiny_spec(trained), 4, 8)
     expected = read_weights(trained)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
 
@@ -92,10 +92,10 @@ def test_same_classes_load_everything(trained: Path) -> None:
 def test_other_classes_keep_their_own_head(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     expected = read_weights(trained)
     torch.manual_seed(7)
-    fresh = build(ModelSpec(name="simple-cnn-bn"), 3, 8)
+    fresh = build_network(ModelSpec(name="simple-cnn-bn"), 3, 8)
     torch.manual_seed(7)
     with caplog.at_level("INFO", "cifarlab"):
-        model = build(tiny_spec(trained), 3, 8)
+        model = build_network(tiny_spec(trained), 3, 8)
     for name, tensor in model.state_dict().items():
         source = fresh.state_dict() if name.startswith("fc.") else expected
         assert torch.equal(tensor, source[name]), name
@@ -104,7 +104,7 @@ def test_other_classes_keep_their_own_head(trained: Path, caplog: pytest.LogCapt
 
 def test_a_frozen_backbone_is_not_touched_and_its_features_teach_a_new_head(trained: Path) -> None:
     torch.manual_seed(1)
-    model = build(tiny_spec(trained), 3, 8)
+    model = build_network(tiny_spec(trained), 3, 8)
     freeze_backbone(model)
     before = state(model)
     losses = learn(model, 3, 40, frozen=True)
@@ -116,7 +116,7 @@ def test_a_frozen_backbone_is_not_touched_and_its_features_teach_a_new_head(trai
 def test_loaded_features_beat_random_ones(trained: Path) -> None:
     """Three classes that the weights know, ten steps of the head alone."""
     torch.manual_seed(1)
-    loaded, random = build(tiny_spec(trained), 3, 8), build(ModelSpec(name="simple-cnn-bn"), 3, 8)
+    loaded, random = build_network(tiny_spec(trained), 3, 8), build_network(ModelSpec(name="simple-cnn-bn"), 3, 8)
     for model in (loaded, random):
         freeze_backbone(model)
     assert learn(loaded, 3, 10, frozen=True)[-1] < 0.8 * learn(random, 3, 10, frozen=True)[-1]
@@ -283,4 +283,4 @@ def test_k01_a_pickle_is_not_opened(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere\.safetensors"):
-        build(ModelSpec(name="basic-cnn", weights=str(tmp_path / "nowhere.safetensors")), 10)
+        build_network(ModelSpec(name="basic-cnn", weights=str(tmp_path / "nowhere.safetensors")), 10)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from cifarlab.models import build
 from cifarlab.models.googlenet import GoogLeNet
+from cifarlab.models.registry import build_network
 from cifarlab.models.taps import capture
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 # Szegedy et al., 2014, Table 1, column "output size"
 CHANNELS = {
@@ -26,7 +26,7 @@ CHANNELS = {
 @pytest.mark.parametrize(("stem", "size", "sides"), [("cifar", 32, (32, 16, 8)), ("imagenet", 224, (28, 14, 7))])
 def test_blocks_have_the_published_shapes(stem: str, size: int, sides: tuple[int, ...]) -> None:
     with torch.device("meta"):
-        model = build(ModelSpec(name="googlenet", stem=stem), 10, size)
+        model = build_network(ModelSpec(name="googlenet", stem=stem), 10, size)
         with capture(model, ["stem", *(f"inception{block}" for block in CHANNELS)]) as outputs:
             model(torch.empty(1, 3, size, size))
     assert tuple(outputs["stem"].shape[1:]) == (192, sides[0], sides[0])
@@ -38,7 +38,7 @@ def test_blocks_have_the_published_shapes(stem: str, size: int, sides: tuple[int
 @pytest.mark.parametrize(("size", "kernel"), [(32, 3), (95, 3), (96, 7), (224, 7)])
 def test_the_image_size_chooses_the_stem(size: int, kernel: int) -> None:
     with torch.device("meta"):
-        model = build(ModelSpec(name="googlenet"), 10, size)
+        model = build_network(ModelSpec(name="googlenet"), 10, size)
     assert next(m for m in model.modules() if isinstance(m, nn.Conv2d)).kernel_size == (kernel, kernel)
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cifarlab.kernels.layers.small_maps import SmallMapPooledConv2d, use_matrix_products
 from cifarlab.models.pooled_conv import PooledConv2d
-from cifarlab.models.small_maps import SmallMapPooledConv2d, use_matrix_products
 
 GENERATOR = torch.Generator().manual_seed(0)
 SIDES = [(8, 8), (7, 7), (7, 8), (4, 9), (3, 3), (2, 5)]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from cifarlab.models import build
+from cifarlab.models.registry import build_network
 from cifarlab.models.resnet import BasicBlock, Bottleneck
 from cifarlab.models.summary import multiply_adds, num_parameters
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 torchvision = pytest.importorskip("torchvision")
 
@@ -24,13 +24,13 @@ torchvision = pytest.importorskip("torchvision")
 )
 def test_parameters_with_the_cifar_stem_and_ten_classes(name: str, count: int) -> None:
     with torch.device("meta"):
-        assert num_parameters(build(ModelSpec(name=name), 10)) == count
+        assert num_parameters(build_network(ModelSpec(name=name), 10)) == count
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
 def test_names_and_shapes_are_those_of_torchvision(name: str) -> None:
     with torch.device("meta"):
-        ours = build(ModelSpec(name=name, stem="imagenet"), 1000, 224).state_dict()
+        ours = build_network(ModelSpec(name=name, stem="imagenet"), 1000, 224).state_dict()
         theirs = torchvision.models.get_model(name).state_dict()
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
@@ -40,7 +40,7 @@ def test_published_multiply_adds_at_224(name: str) -> None:
     """torchvision publishes 1.814 and 4.089 G for these two."""
     published = torchvision.models.get_model_weights(name).DEFAULT.meta["_ops"]
     with torch.device("meta"):
-        ours = multiply_adds(build(ModelSpec(name=name, stem="imagenet"), 1000, 224), 224)
+        ours = multiply_adds(build_network(ModelSpec(name=name, stem="imagenet"), 1000, 224), 224)
     assert ours / 1e9 == pytest.approx(published, abs=0.001)
 
 
@@ -52,7 +52,7 @@ def test_equals_torchvision_with_the_same_weights(name: str, stem: str) -> None:
     if stem == "cifar":
         reference.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         reference.maxpool = nn.Identity()
-    model = build(ModelSpec(name=name, stem=stem), 10)
+    model = build_network(ModelSpec(name=name, stem=stem), 10)
     model.load_state_dict(reference.state_dict())
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_equals_torchvision_with_the_same_weights(name: str, stem: str) -> None:
 
 def test_convolutions_start_from_hes_distribution() -> None:
     torch.manual_seed(0)
-    weight = build(ModelSpec(name="resnet18"), 10).get_submodule("layer4.1.conv2").weight
+    weight = build_network(ModelSpec(name="resnet18"), 10).get_submodule("layer4.1.conv2").weight
     assert weight.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
     assert abs(weight.mean().item()) < 1e-4
 
@@ -78,6 +78,6 @@ def test_a_block_keeps_or_changes_the_shape(block: type[BasicBlock] | type[Bottl
 
 def test_width_scales_the_channels() -> None:
     with torch.device("meta"):
-        half, whole = (build(ModelSpec(name="resnet18", width=width), 10) for width in (0.5, 1.0))
+        half, whole = (build_network(ModelSpec(name="resnet18", width=width), 10) for width in (0.5, 1.0))
     assert half.get_submodule("fc").in_features == 256
     assert num_parameters(whole) / num_parameters(half) == pytest.approx(4, rel=0.01)

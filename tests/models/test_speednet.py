@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cifarlab.models import build, initialise
+from cifarlab.models.registry import build_network, initialise
 from cifarlab.models.speednet import (
     PATCH_VALUES,
     WHITENING_EPS,
@@ -19,7 +19,7 @@ from cifarlab.models.speednet import (
     patch_covariance,
 )
 from cifarlab.models.summary import layers
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 
 def smooth_images(number: int = 300, seed: int = 0) -> torch.Tensor:
@@ -117,7 +117,7 @@ def test_the_order_of_the_filters_does_not_depend_on_the_sign_of_eigenvectors(
 
 
 def test_initialise_sets_the_filters_and_nothing_else() -> None:
-    model = build(ModelSpec(name="speednet"), 10)
+    model = build_network(ModelSpec(name="speednet"), 10)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     initialise(model, smooth_images(20))
     changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]

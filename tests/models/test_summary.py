@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from cifarlab.models import MODELS, build
+from cifarlab.models.registry import MODELS, build_network
 from cifarlab.models.summary import layers, multiply_adds, num_parameters
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 # outputs × (inputs per output), layer by layer
 BASIC_CNN = 30 * 30 * 10 * 27 + 28 * 28 * 15 * 90 + 24 * 24 * 20 * 375 + 8 * 8 * 25 * 500 + 400 * 10
@@ -28,13 +28,13 @@ SPEEDNET = (
 )
 def test_multiply_adds_by_hand(name: str, by_hand: int) -> None:
     with torch.device("meta"):
-        assert multiply_adds(build(ModelSpec(name=name), 10), 32) == by_hand
+        assert multiply_adds(build_network(ModelSpec(name=name), 10), 32) == by_hand
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_add_up(name: str) -> None:
     with torch.device("meta"):
-        model = build(ModelSpec(name=name), 10)
+        model = build_network(ModelSpec(name=name), 10)
         rows = layers(model, 32)
         assert sum(row.num_parameters for row in rows) == num_parameters(model)
         assert sum(row.multiply_adds for row in rows) == multiply_adds(model, 32)

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.errors import UsageError
-from cifarlab.models import build
+from cifarlab.models.registry import build_network
 from cifarlab.models.taps import capture, feature_layers, layer_names, probe
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 
 def small() -> nn.Sequential:
@@ -24,7 +24,7 @@ def hooks(model: nn.Module) -> int:
 
 def test_layer_names_are_in_order() -> None:
     assert layer_names(small()) == ["0", "1", "2", "3", "4"]
-    assert "layer1.0.conv1" in layer_names(build(ModelSpec(name="resnet18"), 10))
+    assert "layer1.0.conv1" in layer_names(build_network(ModelSpec(name="resnet18"), 10))
 
 
 def test_capture_gives_the_values_before_an_in_place_relu() -> None:
@@ -81,7 +81,7 @@ def test_a_layer_called_twice_keeps_the_last_output_and_an_unused_one_has_none()
 
 def test_feature_layers_are_those_with_pixels() -> None:
     assert feature_layers(small(), 8) == ["0", "1"]
-    assert feature_layers(build(ModelSpec(name="resnet18"), 10), 32)[-1].startswith("layer4.1")
+    assert feature_layers(build_network(ModelSpec(name="resnet18"), 10), 32)[-1].startswith("layer4.1")
 
 
 def test_probe_restores_every_mode() -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from cifarlab import recipe_file
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.sources import load_images, open_source
-from cifarlab.recipe import DataSpec, ValidationSpec
+from cifarlab.recipe.schema import DataSpec, ValidationSpec
+from cifarlab.recipe.toml import load_recipe, override_all
 from cifarlab.training.train import train
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -110,7 +110,7 @@ def test_a_short_training_learns_and_leaves_an_honest_run(
         "runtime.precision=fp32",
         "runtime.device=cpu",
     ]
-    recipe = recipe_file.override_all(recipe_file.load("basic-cnn"), changes)
+    recipe = override_all(load_recipe("basic-cnn"), changes)
     threads = torch.get_num_threads()
     try:
         run = train(recipe, out=tmp_path, data_dir=real_data)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cifarlab import recipe_file
-from cifarlab.recipe import Recipe
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all
 
 
 @pytest.fixture
 def tiny() -> Recipe:
     """simple-cnn on the bundled sample, in fp32 on the CPU: 5 steps of 540 images per epoch, two epochs."""
-    return recipe_file.override_all(
-        recipe_file.load("simple-cnn"),
+    return override_all(
+        load_recipe("simple-cnn"),
         [
             "data.source=sample",
             "training.batch_size=540",

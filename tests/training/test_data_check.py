@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifarlab import recipe_file
 from cifarlab.errors import DataError
 from cifarlab.images.source import Source
 from cifarlab.judge import judge
-from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import override_all
+from cifarlab.runs.folder import Run
 from cifarlab.training.train import train
 
 RNG = np.random.default_rng(0)
@@ -35,9 +35,7 @@ def folder(root: Path, **counts: int) -> Path:
 
 
 def on(recipe: Recipe, data: Path, *changes: str) -> Recipe:
-    return recipe_file.override_all(
-        recipe, [f"data.source={data}", "training.epochs=1", "training.batch_size=20", *changes]
-    )
+    return override_all(recipe, [f"data.source={data}", "training.epochs=1", "training.batch_size=20", *changes])
 
 
 def kinds(facts: dict) -> list[str]:

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from cifarlab.checkpoint import load_model
-from cifarlab.classifier import Classifier
 from cifarlab.cli import main
-from cifarlab.compare.entry import read_entry
 from cifarlab.errors import CheckpointError, DivergedError, UsageError
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import load_model
 from cifarlab.judge import judge
-from cifarlab.recipe import Recipe, StoppingSpec
-from cifarlab.recipe_file import override_all, to_toml
-from cifarlab.report.write import write_report
-from cifarlab.runs import Run
+from cifarlab.pages.report.write import write_report
+from cifarlab.recipe.schema import Recipe, StoppingSpec
+from cifarlab.recipe.toml import override_all, to_toml
+from cifarlab.runs.folder import Run
+from cifarlab.studies.compare.entry import read_entry
 from cifarlab.training.divergence import is_finite
 from cifarlab.training.step import Step
 from cifarlab.training.stopping import Best, Stopping

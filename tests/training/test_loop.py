@@ -13,10 +13,10 @@ import torch
 from cifarlab.evaluation import metrics
 from cifarlab.images.images import Images
 from cifarlab.images.sample import load_sample
-from cifarlab.recipe import Recipe
-from cifarlab.recipe_file import override_all
-from cifarlab.runs import Run
-from cifarlab.runtime import resolve
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import override_all
+from cifarlab.runs.folder import Run
 from cifarlab.training import loop
 from cifarlab.training.loop import Clock, Work, close_epoch, fit, keep_best, set_frozen, take_step, train_epoch
 from cifarlab.training.schedules import lr_factor
@@ -44,7 +44,7 @@ def start(tiny: Recipe, tmp_path: Path) -> Start:
         recipe = override_all(tiny, ["training.batch_size=16", "runtime.kernels=off", *changes])
         run, images = Run(tmp_path), some(40)
         run.write_recipe(recipe)
-        runtime, card = resolve(recipe.runtime), make_card(recipe, images)
+        runtime, card = choose_runtime(recipe.runtime), make_card(recipe, images)
         return prepare(recipe, run, runtime, card, make_step(recipe, runtime, card, images), some(20) if val else None)
 
     return begin

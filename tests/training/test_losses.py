@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from cifarlab import recipe_file
+from cifarlab.recipe.toml import recipe_names
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "store_losses.py"
 STORED = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text("utf-8"))
@@ -37,7 +37,7 @@ def test_n71_the_first_losses_are_those_that_were_stored(name: str) -> None:
 
 
 def test_n71_losses_are_stored_of_every_recipe_that_starts_from_random_weights() -> None:
-    assert [name for name in recipe_file.names() if name not in STORED] == ["resnet18-finetune"]
+    assert [name for name in recipe_names() if name not in STORED] == ["resnet18-finetune"]
     assert all(STORED.values())
     whole = [name for name, losses in STORED.items() if len(losses) == 6]
     assert {"quick", "simple-cnn", "speed", "speed-plus", "resnet18", "resnet34-mix"} <= set(whole)

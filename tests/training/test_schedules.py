@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.recipe import ScheduleSpec, TrainingSpec
+from cifarlab.recipe.schema import ScheduleSpec, TrainingSpec
 from cifarlab.training.schedules import first_hard_step, image_size, lr_factor
 
 STEPS_PER_EPOCH, TOTAL = 10, 100

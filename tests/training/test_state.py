@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from cifarlab import checkpoint
-from cifarlab.checkpoint import Checkpoint
 from cifarlab.errors import CheckpointError, DivergedError
-from cifarlab.recipe import Recipe
-from cifarlab.recipe_file import override_all
-from cifarlab.runs import Run
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import override_all
+from cifarlab.runs.folder import Run
+from cifarlab.training import checkpoint
+from cifarlab.training.checkpoint import Checkpoint
 from cifarlab.training.step import Step
 from cifarlab.training.train import resume, train
 
@@ -62,10 +62,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Checkpoint]:
 
 
 def _recipe() -> Recipe:
-    from cifarlab import recipe_file
+    from cifarlab.recipe.toml import load_recipe, override_all
 
     changes = ["data.source=sample", "runtime.device=cpu", "runtime.precision=fp32", "runtime.tensorboard=false"]
-    return recipe_file.override_all(recipe_file.load("simple-cnn"), [*changes, "evaluation.test=false"])
+    return override_all(load_recipe("simple-cnn"), [*changes, "evaluation.test=false"])
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cifarlab.recipe import StoppingSpec
+from cifarlab.recipe.schema import StoppingSpec
 from cifarlab.training.stopping import Best, Stopping
 
 

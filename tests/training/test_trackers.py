@@ -10,10 +10,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from cifarlab import recipe_file
 from cifarlab.errors import CheckpointError
-from cifarlab.recipe import RuntimeSpec
-from cifarlab.runs import COLUMNS, Run
+from cifarlab.recipe.schema import RuntimeSpec
+from cifarlab.recipe.toml import recipe_from
+from cifarlab.runs.folder import COLUMNS, Run
 from cifarlab.training import trackers
 from cifarlab.training.trackers import Tracker, add_figures
 
@@ -60,7 +60,7 @@ def test_a_resumed_run_loses_no_row_and_shows_none_twice(run: Run, num_kept: int
 
 
 def test_the_recipe_stands_beside_final_metrics(run: Run) -> None:
-    recipe = recipe_file.from_values({"name": "r", "model": {"name": "simple-cnn"}, "optimizer": {"lr": 0.25}})
+    recipe = recipe_from({"name": "r", "model": {"name": "simple-cnn"}, "optimizer": {"lr": 0.25}})
     run.update_manifest(best_val_accuracy=0.75)
     run.write_evaluation("test", {"accuracy": 0.5, "loss": 1.5, "calibration_error": 0.125})
     tracker = Tracker(run, [], recipe.runtime)
@@ -102,7 +102,7 @@ def test_a_damaged_figure_is_named(run: Run) -> None:
 
 
 def test_without_tensorboard_nothing_is_written_but_the_table(run: Run) -> None:
-    recipe = recipe_file.from_values({"name": "r", "model": {"name": "simple-cnn"}})
+    recipe = recipe_from({"name": "r", "model": {"name": "simple-cnn"}})
     tracker = Tracker(run, [], RuntimeSpec(tensorboard=False))
     tracker.write([row(1, 2.0)])
     tracker.write_histograms(nn.Linear(1, 1), 1)

@@ -13,8 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cifarlab.batches.loader import Batch
-from cifarlab.checkpoint import load_model
-from cifarlab.classifier import Classifier
 from cifarlab.errors import (
     CheckpointError,
     DataError,
@@ -28,9 +26,11 @@ from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
-from cifarlab.recipe import Recipe
-from cifarlab.recipe_file import override_all, to_toml
-from cifarlab.runs import Run
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import load_model
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import override_all, to_toml
+from cifarlab.runs.folder import Run
 from cifarlab.training import loop
 from cifarlab.training.step import Step
 from cifarlab.training.train import resume, train
@@ -166,7 +166,7 @@ def test_t01_resuming_from_an_older_checkpoint_repeats_the_lost_steps(tiny, tmp_
 
 KILL_FOR_REAL = """
 import os, signal, sys
-from cifarlab import recipe_file
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training import train as module
 from cifarlab.training.step import Step
 
@@ -176,7 +176,7 @@ def step(self, number, batch, size):
         os.kill(os.getpid(), signal.SIGKILL)
     return make(self, number, batch, size)
 Step.__call__ = step
-module.train(recipe_file.load(sys.argv[1]), out=sys.argv[2])
+module.train(load_recipe(sys.argv[1]), out=sys.argv[2])
 """
 
 RESNET = [
@@ -339,7 +339,7 @@ def test_n30_a_machine_that_cannot_go_on_as_the_run_began_is_refused(
         train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
     run = Run.open(tmp_path / "simple-cnn")
     run.update_manifest(runtime={**run.manifest["runtime"], **began})
-    monkeypatch.setattr("cifarlab.runtime.library.load", no_kernels)
+    monkeypatch.setattr("cifarlab.machine.runtime.library.load", no_kernels)
     with pytest.raises(MachineError, match=f"(?s)cannot continue: .*{reason}.*train anew") as caught:
         resume(run.path)
     assert caught.value.exit_code == 5
@@ -479,7 +479,7 @@ def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, c
         raise NoKernelsError("The CPU kernels are not there: no compiler.")
 
     caplog.set_level("INFO", logger="cifarlab")
-    monkeypatch.setattr("cifarlab.runtime.library.load", no_kernels)
+    monkeypatch.setattr("cifarlab.machine.runtime.library.load", no_kernels)
     run = train(override_all(tiny, ["training.epochs=1"]), out=tmp_path)
     assert "no compiler. Torch's own operations take their place" in caplog.text
     assert run.manifest["runtime"]["kernels"] == "The CPU kernels are not there: no compiler."

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cifarlab import runtime
-from cifarlab.batches import colour, geometry, policy
-from cifarlab.recipe import AugmentationSpec
+from cifarlab.batches import colour, geometry, trivial
+from cifarlab.machine import randomness
+from cifarlab.recipe.schema import AugmentationSpec
 
 
 class Draw(NamedTuple):
@@ -37,7 +37,7 @@ class Draw(NamedTuple):
 
 def draw(n: int, generator: torch.Generator, device: torch.device) -> Draw:
     """Draw for `n` images; a field has shape (N,), or (rows, N) where the method has several decisions."""
-    uniform = runtime.uniform(generator, 20, n, device=device)
+    uniform = randomness.uniform(generator, 20, n, device=device)
     return Draw(
         crop=uniform[0:2],
         flip=uniform[2],
@@ -77,7 +77,7 @@ def augment(
     images = _move(pixels, spec, chance, mirrored)
     images = _recolour(images, spec, chance)
     if spec.policy == "trivial":
-        images = policy.trivial_augment(colour.to_bytes(images), *policy.trivial_draw(chance.policy))
+        images = trivial.trivial_augment(colour.to_bytes(images), *trivial.trivial_draw(chance.policy))
     return _erase(images, spec, chance, tuple(mean))
 
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from cifarlab.runtime import mix_key
+from cifarlab.machine.randomness import mix_key
 
 ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)

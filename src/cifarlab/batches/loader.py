@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cifarlab import runtime
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
+from cifarlab.machine import randomness
 
 _ORDER = 1
 """Part of the random key, so that the order shares no stream with augmentation."""
@@ -81,7 +81,7 @@ class Loader:
     def order(self, epoch: int) -> Tensor:
         """The positions of one epoch in the order of drawing: a permutation of all images, or several of the drawn."""
         if epoch != self._epoch:
-            stream = runtime.generator(torch.device("cpu"), self.seed, _ORDER, epoch)
+            stream = randomness.generator(torch.device("cpu"), self.seed, _ORDER, epoch)
             self._order = self._permutations(stream).to(self.labels.device)
             self._epoch = epoch
         return self._order

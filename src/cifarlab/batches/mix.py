@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cifarlab import runtime
 from cifarlab.batches.geometry import Box
-from cifarlab.recipe import AugmentationSpec
+from cifarlab.machine import randomness
+from cifarlab.recipe.schema import AugmentationSpec
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def mix(images: Tensor, labels: Tensor, spec: AugmentationSpec, generator: torch
         return images, plain(labels)
     height, width = images.shape[2:]
     order = torch.randperm(len(images), generator=generator, device=images.device)
-    chance, coin, *uniform, y, x = runtime.uniform(generator, 8, device=images.device)
+    chance, coin, *uniform, y, x = randomness.uniform(generator, 8, device=images.device)
     weight = symmetric_beta(uniform[0], uniform[1], spec.mixup or 1.0)
     cut = cutmix_box(symmetric_beta(uniform[2], uniform[3], spec.cutmix or 1.0), y, x, height, width)
     use_cutmix = coin < (0.5 if spec.mixup and spec.cutmix else float(spec.cutmix > 0))

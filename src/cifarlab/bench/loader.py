@@ -6,15 +6,15 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from cifarlab import runtime as runtimes
-from cifarlab import wording
 from cifarlab.batches.loader import Loader
 from cifarlab.bench.subject import untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
 from cifarlab.console import log
+from cifarlab.drawing import wording
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
-from cifarlab.recipe import Recipe
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe.schema import Recipe
 from cifarlab.training.step import Step
 from cifarlab.training.train import make_card, make_step
 
@@ -31,7 +31,7 @@ def loading(
     recipe = untrained(recipe)
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"last_batch": "drop"})})
     images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
-    runtime = runtimes.resolve(recipe.runtime)
+    runtime = choose_runtime(recipe.runtime)
     with runtime.in_use():
         loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
         timings = {}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cifarlab.bench.subject import IMAGE_SIZE, model_file, random_images
 from cifarlab.bench.timing import Benchmark, machine, measure
-from cifarlab.classifier import BATCH_SIZE, Classifier, inference_runtime
 from cifarlab.console import log
-from cifarlab.wording import count
+from cifarlab.drawing.wording import count
+from cifarlab.inference.classifier import BATCH_SIZE, Classifier, inference_runtime
 
 SINGLE_WARMUP = 10
 """Images, since one alone is too short to warm anything up."""

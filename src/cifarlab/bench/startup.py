@@ -15,10 +15,10 @@ from PIL import Image
 
 from cifarlab.bench.subject import model_file, random_images
 from cifarlab.bench.timing import Benchmark, machine, measure
-from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log
 from cifarlab.errors import MachineError
 from cifarlab.files import write_atomic
+from cifarlab.inference.classifier import Classifier, inference_runtime
 
 PACKAGE = Path(__file__).parents[2]
 """The folder that holds the package, for the new processes to find this very one."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cifarlab import recipe_file
-from cifarlab.checkpoint import save_model, untrained_card
 from cifarlab.errors import UsageError, unknown
 from cifarlab.images.images import Images
-from cifarlab.models import MODELS, build_untrained
-from cifarlab.recipe import ModelSpec, Recipe
-from cifarlab.runs import Run
+from cifarlab.inference.model_file import save_model, untrained_card
+from cifarlab.models.registry import MODELS, build_untrained
+from cifarlab.recipe.schema import ModelSpec, Recipe
+from cifarlab.recipe.toml import load_recipe, recipe_from, recipe_names
+from cifarlab.runs.folder import Run
 
 NUM_CLASSES = 10
 IMAGE_SIZE = 32
@@ -29,14 +29,13 @@ def recipe_of(name: str) -> Recipe:
 
     Raises UsageError, with the nearest names, for what is neither.
     """
-    if name in recipe_file.names() or name.endswith(".toml"):
-        return recipe_file.load(name)
+    if name in recipe_names() or name.endswith(".toml"):
+        return load_recipe(name)
     if name not in MODELS and ":" not in name:
         raise UsageError(
-            f"{unknown('model or recipe', name, {*MODELS, *recipe_file.names()})}\n"
-            f"Also: {_OF_OTHERS}, or path/to/file.toml."
+            f"{unknown('model or recipe', name, {*MODELS, *recipe_names()})}\nAlso: {_OF_OTHERS}, or path/to/file.toml."
         )
-    return recipe_file.from_values({"name": "defaults", "model": {"name": name}}, name)
+    return recipe_from({"name": "defaults", "model": {"name": name}}, name)
 
 
 def untrained(recipe: Recipe) -> Recipe:

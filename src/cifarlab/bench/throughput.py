@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import torch
 
-from cifarlab import runtime as runtimes
 from cifarlab.batches.loader import Batch
 from cifarlab.bench.subject import IMAGE_SIZE, random_images, untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
-from cifarlab.classifier import Classifier
 from cifarlab.console import log
-from cifarlab.recipe import AugmentationSpec, Recipe
-from cifarlab.training import optimizers
+from cifarlab.drawing.wording import count
+from cifarlab.inference.classifier import Classifier
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe.schema import AugmentationSpec, Recipe
 from cifarlab.training.loop import set_frozen
+from cifarlab.training.optim import build
 from cifarlab.training.step import Step
 from cifarlab.training.train import make_card, make_step
-from cifarlab.wording import count
 
 TINY_LR = 1e-6
 
@@ -30,7 +30,7 @@ def throughput(recipe: Recipe, *, steps: int = 10, rounds: int = 5, warmup: int 
     those of the recipe. A round is `steps` steps; `warmup` rounds do not count.
     """
     recipe = untrained(recipe).model_copy(update={"augmentation": AugmentationSpec()})
-    runtime = runtimes.resolve(recipe.runtime)
+    runtime = choose_runtime(recipe.runtime)
     size = recipe.data.image_size or IMAGE_SIZE
     images = random_images(max(recipe.training.batch_size, 2), size)  # a loader needs two
     with runtime.in_use():
@@ -57,7 +57,7 @@ def _training(step: Step, batch: Batch) -> Callable[[], object]:
 
     def action() -> None:
         set_frozen(step.recipe, step.model, epoch=0)
-        optimizers.set_lr(step.optimizer, TINY_LR)
+        build.set_lr(step.optimizer, TINY_LR)
         step(0, batch)
 
     return action

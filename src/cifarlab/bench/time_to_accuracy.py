@@ -15,9 +15,9 @@ from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
-from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
-from cifarlab.training.seeds import require_all_seeds, train_seeds
+from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.folder import Run
+from cifarlab.studies.seeds import require_all_seeds, train_seeds
 
 RESULT = "time-to-accuracy.json"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from cifarlab.process import num_cores
-from cifarlab.runtime import Runtime
+from cifarlab.machine.process import num_cores
+from cifarlab.machine.runtime import Runtime
 from cifarlab.version import VERSION
 
 Clock = Callable[[], float]

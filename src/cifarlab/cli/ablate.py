@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cifarlab import recipe_file
 from cifarlab.cli.output import Output, echo
 from cifarlab.errors import PartialError
+from cifarlab.recipe.toml import load_recipe, override, override_all
 
 if TYPE_CHECKING:
-    from cifarlab.ablate import Ablation, Variant
+    from cifarlab.studies.ablate import Ablation, Variant
 
 
 def ablate(
@@ -33,12 +33,12 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train a recipe with and without some of its parts and say what each is worth on the validation split."""
-    from cifarlab import ablate as ablation
+    from cifarlab.studies import ablate as ablation
 
-    chosen = recipe_file.override_all(recipe_file.load(recipe), assignments or [])
+    chosen = override_all(load_recipe(recipe), assignments or [])
     for key, value in {"data.source": data, "training.epochs": epochs}.items():
         if value is not None:
-            chosen = recipe_file.override(chosen, key, str(value))
+            chosen = override(chosen, key, str(value))
     parts = [part.strip() for part in drop.split(",") if part.strip()]
     found = ablation.ablate(chosen, parts, seeds=seeds, out=out, data_dir=data_dir)
     echo(json.dumps(found.to_dict(), indent=2)) if as_json else _print(found)
@@ -49,8 +49,8 @@ def ablate(
 
 def _reached(variant: Variant) -> str:
     """The validation accuracy with its interval; of several seeds their mean and deviation."""
+    from cifarlab.drawing.wording import with_interval
     from cifarlab.evaluation.statistics import mean_and_sd, wilson
-    from cifarlab.wording import with_interval
 
     if len(variant.accuracies) > 1:
         mean, sd = mean_and_sd(variant.accuracies)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.output import echo
-from cifarlab.recipe import Recipe
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override, override_all
 
 if TYPE_CHECKING:
     from cifarlab.bench.timing import Benchmark
@@ -68,7 +68,7 @@ def time_to_accuracy(
     from cifarlab.cli import tables
 
     check_target(target)
-    chosen = _change(recipe_file.load(recipe), assignments, {"data.source": data})
+    chosen = _change(load_recipe(recipe), assignments, {"data.source": data})
     found = train_and_time(
         chosen, target, num_seeds=seeds, split=split.value, tta_counts=tta_counts, out=out, data_dir=data_dir
     )
@@ -119,7 +119,7 @@ def loader(
     """Count the images per second that are gathered, augmented, normalised and mixed, without any network."""
     from cifarlab.bench.loader import loading
 
-    chosen = _change(recipe_file.load(recipe), assignments, {"data.source": data, "runtime.device": device})
+    chosen = _change(load_recipe(recipe), assignments, {"data.source": data, "runtime.device": device})
     _print(loading(chosen, steps=steps, rounds=rounds, warmup=warmup, data_dir=data_dir), as_json)
 
 
@@ -168,10 +168,10 @@ def startup(
 
 def _change(recipe: Recipe, assignments: list[str] | None, options: dict[str, str | int | None]) -> Recipe:
     """The recipe with what --set replaces, then with what the other options replace."""
-    chosen = recipe_file.override_all(recipe, assignments or [])
+    chosen = override_all(recipe, assignments or [])
     for key, value in options.items():
         if value is not None:
-            chosen = recipe_file.override(chosen, key, str(value))
+            chosen = override(chosen, key, str(value))
     return chosen
 
 

@@ -17,7 +17,7 @@ def board(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Unset: 6006, or the next that is free.")] = None,
 ) -> None:
     """Start TensorBoard on runs, print its address, and serve until Ctrl-C."""
-    from cifarlab import board as boards
+    from cifarlab.pages import board as boards
 
     with boards.board(runs or [], root=root, port=port) as address:
         echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")

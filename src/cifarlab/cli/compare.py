@@ -13,7 +13,7 @@ from rich.table import Table
 from cifarlab.cli.output import Output, echo
 
 if TYPE_CHECKING:
-    from cifarlab.compare.comparison import Comparison
+    from cifarlab.studies.compare.comparison import Comparison
 
 
 class JudgedSplit(StrEnum):
@@ -30,7 +30,7 @@ def compare(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with curves and examples.")] = None,
 ) -> None:
     """Compare runs that were trained and judged on the same images."""
-    from cifarlab.compare import comparison
+    from cifarlab.studies.compare import comparison
 
     found = comparison.compare(runs, split=split.value)
     if html is not None:
@@ -44,8 +44,8 @@ def compare(
 
 
 def _write_page(comparison: Comparison, path: Path) -> None:
-    from cifarlab.compare.page import comparison_page
     from cifarlab.files import write_atomic
+    from cifarlab.pages.comparison import comparison_page
 
     write_atomic(path, comparison_page(comparison))
 
@@ -62,7 +62,7 @@ def _print(console: Output, comparison: Comparison) -> None:
 
 def _numbers(comparison: Comparison) -> Table:
     """One column per run, so that names and numbers stand below each other."""
-    from cifarlab.compare.wording import COLUMNS, headings
+    from cifarlab.studies.compare.conclusions import COLUMNS, headings
 
     table = _table("", comparison)
     rows = [comparison.numbers(entry) for entry in comparison.entries]

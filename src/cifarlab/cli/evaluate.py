@@ -12,7 +12,7 @@ import typer
 from cifarlab.cli.options import ClassNames, Columns, FollowLinks, Layout, SkipBad, SplitNames, data_fields
 from cifarlab.cli.output import echo
 from cifarlab.errors import PartialError, UsageError
-from cifarlab.runs import Run
+from cifarlab.runs.folder import Run
 
 if TYPE_CHECKING:
     from cifarlab.evaluation.evaluate import Evaluation
@@ -62,8 +62,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Judge a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
-    from cifarlab.classifier import Classifier, inference_runtime
     from cifarlab.images.sources import data_spec
+    from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.judge import judge, result_name
 
     fields = data_fields(

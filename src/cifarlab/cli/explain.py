@@ -41,9 +41,9 @@ def explain(
 
     A lower deletion score means that the map has found more of the evidence.
     """
-    from cifarlab.classifier import Classifier, inference_runtime
     from cifarlab.explain.files import explain_files, write_explanations
-    from cifarlab.predict_files import find_images
+    from cifarlab.inference.classifier import Classifier, inference_runtime
+    from cifarlab.inference.pictures import find_images
 
     found = find_images(images)
     if len(found.files) > MOST_IMAGES:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.output import echo
+from cifarlab.recipe.toml import load_recipe, override, override_all
 
 
 def lr_find(
@@ -26,11 +26,11 @@ def lr_find(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Raise the learning rate over some batches, draw the loss, and suggest a rate with the reason."""
-    from cifarlab import lr_find as finder
+    from cifarlab.studies import lr_find as finder
 
-    chosen = recipe_file.override_all(recipe_file.load(recipe), assignments or [])
+    chosen = override_all(load_recipe(recipe), assignments or [])
     if data is not None:
-        chosen = recipe_file.override(chosen, "data.source", data)
+        chosen = override(chosen, "data.source", data)
     found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
     run = finder.write_range_test(found, chosen, out)
     if as_json:

@@ -10,7 +10,7 @@ import typer
 
 from cifarlab.cli.output import echo
 from cifarlab.errors import UsageError, unknown
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ def models(
 
 def _all(image_size: int) -> list[dict[str, Any]]:
     """A row per network; the numbers are missing where the images are too small for it."""
-    from cifarlab.models import MODELS
+    from cifarlab.models.registry import MODELS
     from cifarlab.models.summary import multiply_adds, num_parameters
 
     rows = []
@@ -79,10 +79,10 @@ def _build(spec: ModelSpec, image_size: int) -> nn.Module:
     """Our own networks without memory or arithmetic; other packages may need real tensors while building."""
     import torch
 
-    from cifarlab.models import build
+    from cifarlab.models.registry import build_network
 
     with torch.device("cpu" if ":" in spec.name else "meta"):
-        return build(spec, NUM_CLASSES, image_size)
+        return build_network(spec, NUM_CLASSES, image_size)
 
 
 def _list_text(rows: list[dict[str, Any]], image_size: int) -> str:

@@ -14,8 +14,8 @@ from cifarlab.console import log, printable
 from cifarlab.errors import DataError, PartialError
 
 if TYPE_CHECKING:
-    from cifarlab.classifier import Prediction
-    from cifarlab.predict_files import Answers
+    from cifarlab.inference.classifier import Prediction
+    from cifarlab.inference.pictures import Answers
 
 LISTED = 20
 """Bad files that the message names; --json lists all."""
@@ -35,8 +35,8 @@ def predict(
 
     Of folders the same files are taken as in training, in the order of their numbers.
     """
-    from cifarlab.classifier import Classifier, inference_runtime
-    from cifarlab.predict_files import find_images, predict_files
+    from cifarlab.inference.classifier import Classifier, inference_runtime
+    from cifarlab.inference.pictures import find_images, predict_files
 
     found = find_images(images, follow_links=follow_links)
     if found.left_out:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.output import echo
+from cifarlab.recipe.toml import load_recipe, recipe_names, to_toml
 
 
 def recipes(
@@ -15,7 +15,7 @@ def recipes(
 ) -> None:
     """List the shipped recipes, or show one complete."""
     if name is not None:
-        echo(recipe_file.to_toml(recipe_file.load(name)).rstrip("\n"))
+        echo(to_toml(load_recipe(name)).rstrip("\n"))
         return
-    for each in recipe_file.names():
-        echo(f"{each:28}{recipe_file.load(each).description}")
+    for each in recipe_names():
+        echo(f"{each:28}{load_recipe(each).description}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cifarlab.cli.output import echo
-from cifarlab.runs import Run
+from cifarlab.runs.folder import Run
 
 
 def report(
@@ -22,7 +22,7 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, one page that needs nothing else, and figures/ as PNG into a run folder."""
-    from cifarlab.report.write import write_report
+    from cifarlab.pages.report.write import write_report
 
     opened = _open(run)
     with ExitStack() as stack:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from cifarlab.cli.output import Output
-from cifarlab.runs import SEEDS, Run
-from cifarlab.wording import count, duration, percent, with_ends, with_interval
+from cifarlab.drawing.wording import count, duration, percent, with_ends, with_interval
+from cifarlab.runs.folder import SEEDS, Run
 
 if TYPE_CHECKING:
     from cifarlab.bench.time_to_accuracy import TimeToAccuracy

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cifarlab import recipe_file
 from cifarlab.cli.options import (
     ClassNames,
     Columns,
@@ -27,8 +26,9 @@ from cifarlab.cli.options import (
 from cifarlab.cli.output import echo
 from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
-from cifarlab.recipe import Recipe
-from cifarlab.runs import SEEDS, Run
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override, override_all
+from cifarlab.runs.folder import SEEDS, Run
 
 
 def train(
@@ -101,15 +101,15 @@ def result(run: Run) -> dict[str, Any]:
 
 def _choose(name: str, assignments: list[str], options: dict[str, Any]) -> Recipe:
     """The recipe with everything replaced that the command line replaces."""
-    chosen = recipe_file.override_all(recipe_file.load(name), assignments)
+    chosen = override_all(load_recipe(name), assignments)
     for key, value in options.items():
         if value is not None:
-            chosen = recipe_file.override(chosen, key, str(value).lower() if isinstance(value, bool) else str(value))
+            chosen = override(chosen, key, str(value).lower() if isinstance(value, bool) else str(value))
     return chosen
 
 
 def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, then: Callable[[Run], None]) -> Run:
-    from cifarlab.training.seeds import train_seeds
+    from cifarlab.studies.seeds import train_seeds
     from cifarlab.training.train import train as train_recipe
 
     if seeds > 1:
@@ -118,7 +118,7 @@ def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, then: C
 
 
 def _resume(path: Path, data_dir: Path | None, then: Callable[[Run], None]) -> Run:
-    from cifarlab.training.seeds import resume_seeds
+    from cifarlab.studies.seeds import resume_seeds
     from cifarlab.training.train import resume
 
     if Run.open(path).study == SEEDS:
@@ -129,7 +129,7 @@ def _resume(path: Path, data_dir: Path | None, then: Callable[[Run], None]) -> R
 def _draw(run: Run, *, data_dir: Path | None, report: bool) -> None:
     """Draw what needs the network, write the page, hand the figures to TensorBoard; of several seeds, their page."""
     from cifarlab.explain.run import explain_run
-    from cifarlab.report.write import write_group_page, write_report
+    from cifarlab.pages.report.write import write_group_page, write_report
     from cifarlab.training.trackers import add_figures
 
     if run.study == SEEDS:
@@ -145,7 +145,7 @@ def _draw(run: Run, *, data_dir: Path | None, report: bool) -> None:
 
 def _mention_failures(run: Run) -> None:
     """Raise PartialError, after everything else was done, when seeds diverged or images were left out."""
-    from cifarlab.training.seeds import divergence_text
+    from cifarlab.studies.seeds import divergence_text
 
     failures = [divergence_text(run)] if run.study == SEEDS else []
     first = (run.seeds or [run])[0]  # seeds share their images

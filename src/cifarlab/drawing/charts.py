@@ -22,7 +22,7 @@ from cifarlab.drawing.fonts import fonts, legible
 from cifarlab.evaluation.calibration import Bin
 from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.files import write_atomic
-from cifarlab.runs import Row
+from cifarlab.runs.folder import Row
 
 TRAIN, VAL, NEUTRAL = "#0072B2", "#D55E00", "#4D4D4D"
 """Blue and vermilion of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, told apart by all readers; and grey."""

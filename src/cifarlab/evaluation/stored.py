@@ -8,7 +8,7 @@ from cifarlab.errors import CheckpointError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.predictions import Predictions
-from cifarlab.runs import Run
+from cifarlab.runs.folder import Run
 
 
 def read_evaluation(run: Run, name: str) -> Evaluation | None:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cifarlab.classifier import Classifier
 from cifarlab.errors import UsageError
 from cifarlab.explain.grad_cam import no_maps
+from cifarlab.inference.classifier import Classifier
 from cifarlab.models.taps import capture, evaluation_mode, is_map
 
 FIRST_STAGES = 3

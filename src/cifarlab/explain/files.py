@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cifarlab.classifier import Classifier
 from cifarlab.console import progress
 from cifarlab.errors import DataError
 from cifarlab.explain.feature_maps import first_filters
@@ -16,6 +15,7 @@ from cifarlab.explain.image import Evidence, Explanation, explain_image
 from cifarlab.explain.page import explanation_page
 from cifarlab.explain.render import feature_figure, filter_figure, map_figure, png
 from cifarlab.files import write_atomic
+from cifarlab.inference.classifier import Classifier
 
 CHANNELS, CHANNELS_OF_CHOSEN = 16, 64
 """Feature maps shown of each layer, and of a layer that was asked for."""

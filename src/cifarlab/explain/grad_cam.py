@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cifarlab.classifier import Classifier
 from cifarlab.errors import UsageError
 from cifarlab.explain.heat_map import HeatMap
+from cifarlab.inference.classifier import Classifier
 from cifarlab.models.taps import capture, evaluation_mode, feature_layers, is_map
 
 GRAD_CAM, HIRES_CAM = "Grad-CAM", "HiResCAM"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.classifier import Classifier, Prediction
 from cifarlab.errors import UsageError, unknown
 from cifarlab.explain.deletion import RANDOM_MAPS, Deletion, deletion
 from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explain.heat_map import HeatMap
 from cifarlab.explain.occlusion import Score, occlusion
+from cifarlab.inference.classifier import Classifier, Prediction
 from cifarlab.models.taps import evaluation_mode, stages
 
 TOP = 5

@@ -8,27 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab import examples
-from cifarlab.classifier import Classifier, inference_runtime
 from cifarlab.console import log, printable
 from cifarlab.drawing.grid import render_grid
+from cifarlab.evaluation import examples
 from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explain.heat_map import HeatMap
 from cifarlab.explain.image import weigh
-from cifarlab.explain.render import (
-    COLUMNS,
-    deletion_text,
-    enlarged,
-    feature_figure,
-    map_name,
-    overlay,
-    png,
-)
+from cifarlab.explain.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay, png
 from cifarlab.files import write_atomic
+from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.judge import own_images
 from cifarlab.models.taps import evaluation_mode, stages
-from cifarlab.runs import Run
+from cifarlab.runs.folder import Run
 
 PER_KIND = 4
 """Hits shown, and mistakes."""

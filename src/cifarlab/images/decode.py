@@ -25,7 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from cifarlab.errors import DataError, cause
 from cifarlab.images.words import FORMATS, UNREAD
-from cifarlab.recipe import WHITE_LEVEL, Fit
+from cifarlab.recipe.schema import WHITE_LEVEL, Fit
 
 RULE = (
     "First frame or page; turned as its EXIF orientation says; greys of more than 8 bits scaled so that the white "

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import printable
-from cifarlab.duration import part_of
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.images.stratified import draw, first_of_equals, largest_remainder
-from cifarlab.recipe import ValidationSpec
+from cifarlab.recipe.duration import part_of
+from cifarlab.recipe.schema import ValidationSpec
 
 
 def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from cifarlab.recipe import WHITE_LEVEL, Fit
+from cifarlab.recipe.schema import WHITE_LEVEL, Fit
 
 CUT_WORTH_A_WORD = 0.1
 """Share of the area of typical images; what cropping cuts off beyond it is said."""

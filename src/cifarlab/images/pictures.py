@@ -28,7 +28,7 @@ from cifarlab.images.decode import RULE, Decoded, decode_with_origin, fit_pixels
 from cifarlab.images.decoded import digest, keep
 from cifarlab.images.images import Images
 from cifarlab.images.losses import cropped, dark, white
-from cifarlab.recipe import WHITE_LEVEL, DataSpec, Fit
+from cifarlab.recipe.schema import WHITE_LEVEL, DataSpec, Fit
 
 KEPT_SIDES = range(28, 65)
 """Sides in pixels that square images keep when all have the same: the device resizes small ones faster."""

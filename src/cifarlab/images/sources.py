@@ -11,7 +11,6 @@ from pathlib import Path
 
 import platformdirs
 
-from cifarlab import recipe_file
 from cifarlab.console import log, printable
 from cifarlab.errors import DataError, UsageError, cause, unknown
 from cifarlab.images.archives.cifar import open_archive, recognise_cifar
@@ -30,7 +29,8 @@ from cifarlab.images.tables.named_arrays import open_npz, recognise_npy, recogni
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.tables.svhn import open_mat, recognise_svhn
 from cifarlab.images.words import SPLITS, split_of
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.toml import section_from
 
 NAMES = ("sample", *DATASETS)
 """Sources that are not paths."""
@@ -145,7 +145,7 @@ def load_images(
 
 def data_spec(source: str | Path, **options: object) -> DataSpec:
     """The `DataSpec` of a source with options given as keywords; raises RecipeError for one that is not allowed."""
-    return recipe_file.section(DataSpec, {"source": str(source), **options}, "data")
+    return section_from(DataSpec, {"source": str(source), **options}, "data")
 
 
 def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:

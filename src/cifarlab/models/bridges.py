@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cifarlab.errors import MachineError, MissingExtraError, RecipeError
 from cifarlab.models.finetune import head
 from cifarlab.models.taps import probe
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 
 def build(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:

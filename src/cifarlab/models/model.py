@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from cifarlab.recipe import ModelSpec
+from cifarlab.recipe.schema import ModelSpec
 
 Build = Callable[[ModelSpec, int, int], nn.Module]
 """(spec, num_classes, image_size in pixels) -> network."""

@@ -10,8 +10,8 @@ from cifarlab.errors import DataError
 from cifarlab.images.images import Images
 from cifarlab.images.quality import QualityWarning, inspect, left_out
 from cifarlab.images.source import Source, left_out_lines
-from cifarlab.recipe import Recipe
-from cifarlab.runs import Run
+from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.folder import Run
 
 
 def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None) -> list[QualityWarning]:

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from cifarlab import checkpoint
-from cifarlab.checkpoint import ModelCard
+from cifarlab.drawing.wording import percent
 from cifarlab.errors import DivergedError
 from cifarlab.files import write_atomic
-from cifarlab.recipe import Recipe
-from cifarlab.runs import DIVERGED, Run
+from cifarlab.inference.model_file import ModelCard, save_model
+from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.folder import DIVERGED, Run
 from cifarlab.training.state import State
-from cifarlab.wording import percent
 
 
 def is_finite(model: nn.Module) -> bool:
@@ -43,7 +42,7 @@ def _kept(run: Run, card: ModelCard, state: State) -> str:
     if state.best is None:
         return f"No epoch had been validated, so no classifier was kept. {evidence}"
     path = run.checkpoints / "best.safetensors"
-    checkpoint.save_model(path, state.best_weights, card)
+    save_model(path, state.best_weights, card)
     accuracy = percent(state.best.accuracy)
     return f"Kept: {path}, the classifier of epoch {state.best.epoch} ({accuracy} on val). {evidence}"
 

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from cifarlab.duration import exact
+from cifarlab.recipe.duration import exact
 
 
 class HardExamples:

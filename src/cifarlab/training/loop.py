@@ -12,22 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifarlab import checkpoint
 from cifarlab.batches.loader import Batch, Loader
-from cifarlab.checkpoint import ModelCard
-from cifarlab.classifier import Classifier
 from cifarlab.console import Advance, log, progress
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.images.images import Images
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import ModelCard, save_model
+from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
-from cifarlab.recipe import Recipe
-from cifarlab.runs import Row, Run
-from cifarlab.runtime import Runtime
-from cifarlab.training import optimizers
+from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.folder import Row, Run
+from cifarlab.training import checkpoint
 from cifarlab.training.divergence import diverged, is_finite
 from cifarlab.training.hard_examples import HardExamples
+from cifarlab.training.optim import build
 from cifarlab.training.schedules import first_hard_step, image_size, lr_factor
 from cifarlab.training.signals import Signals
 from cifarlab.training.state import State, Totals, weights_of
@@ -134,7 +134,7 @@ def choose_images(recipe: Recipe, loader: Loader, hard: HardExamples | None, ste
 def take_step(work: Work, state: State, clock: Clock) -> None:
     """Make one optimizer step, and look at the results of those before it when it is time to."""
     recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
-    optimizers.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
+    build.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
     batch = work.loader.batch(state.step)
     outcome = work.step(state.step, batch, image_size(recipe.training, work.card.input_size, *position))
     state.step += 1
@@ -226,7 +226,7 @@ def save(work: Work, state: State, clock: Clock) -> None:
     require_finite(work, state)
     state.elapsed_seconds = clock.elapsed_seconds
     if state.best_weights:
-        checkpoint.save_model(work.run.checkpoints / "best.safetensors", state.best_weights, work.card)
+        save_model(work.run.checkpoints / "best.safetensors", state.best_weights, work.card)
     checkpoint.save(work.run.checkpoints, state.capture())
     clock.saved = time.monotonic()
     clock.lap()

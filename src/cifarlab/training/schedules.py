@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cifarlab.duration import duration_steps
-from cifarlab.recipe import ScheduleSpec, TrainingSpec
+from cifarlab.recipe.duration import duration_steps
+from cifarlab.recipe.schema import ScheduleSpec, TrainingSpec
 
 SIZE_STEP = 4
 """Pixels by which growing images grow: few sizes, so that each has time to settle."""

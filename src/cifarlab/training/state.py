@@ -10,13 +10,14 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from cifarlab.checkpoint import Checkpoint, misfits
 from cifarlab.errors import CheckpointError
-from cifarlab.runs import Row
-from cifarlab.section import Fraction, NonNegative, Section, first_problem
-from cifarlab.training import optimizers
-from cifarlab.training.ema import Average
+from cifarlab.inference.model_file import misfits
+from cifarlab.recipe.section import Fraction, NonNegative, Section, first_problem
+from cifarlab.runs.folder import Row
+from cifarlab.training.averaging import Average
+from cifarlab.training.checkpoint import Checkpoint
 from cifarlab.training.hard_examples import HardExamples
+from cifarlab.training.optim import build
 from cifarlab.training.stopping import Best, Stopping
 
 
@@ -63,7 +64,7 @@ class State:
     def capture(self) -> Checkpoint:
         """Put everything into a checkpoint."""
         tensors = _named("model", self.model.state_dict())
-        tensors |= _named("optimizer", optimizers.state_tensors(self.optimizer))
+        tensors |= _named("optimizer", build.state_tensors(self.optimizer))
         tensors |= _named("best", self.best_weights)
         if self.average:
             tensors |= _named("average", self.average.model.state_dict())
@@ -111,7 +112,7 @@ class State:
         if problems := misfits(wanted, found):
             raise ValueError(problems[0])
         self.model.load_state_dict(_part(tensors, "model"))
-        optimizers.load_state_tensors(self.optimizer, _part(tensors, "optimizer"))
+        build.load_state_tensors(self.optimizer, _part(tensors, "optimizer"))
         self.best_weights = _part(tensors, "best")
         if self.average:
             self.average.model.load_state_dict(_part(tensors, "average"))

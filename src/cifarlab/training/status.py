@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from cifarlab.errors import DataError, MachineError
 from cifarlab.images.images import Images
-from cifarlab.runs import STUDIES, Run
+from cifarlab.runs.folder import STUDIES, Run
 
 TRAINING, TRAINED, COMPLETE = "training", "trained", "complete"
 """The status of a run: in its epochs; judged, but without all figures and pages; with everything that it promises."""

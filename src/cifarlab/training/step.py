@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab import runtime as runtimes
 from cifarlab.batches.augment import augment, normalise
 from cifarlab.batches.loader import Batch
 from cifarlab.batches.mix import Targets, mix
-from cifarlab.batches.resize import resize
-from cifarlab.checkpoint import ModelCard
-from cifarlab.recipe import Recipe
-from cifarlab.runtime import Runtime
+from cifarlab.batches.preprocess import resize
+from cifarlab.inference.model_file import ModelCard
+from cifarlab.machine import randomness
+from cifarlab.machine.runtime import Runtime
+from cifarlab.recipe.schema import Recipe
 
 _AUGMENTATION, _NETWORK = 2, 3
 """Parts of the random keys, so that augmentation and dropout share no stream with each other or the order."""
@@ -58,7 +58,7 @@ class Step:
     def __call__(self, step: int, batch: Batch, size: int | None = None) -> Outcome:
         """Make step number `step`; size: side in pixels of what the network sees, when it is not the card's."""
         images, targets = self.inputs(step, batch, size)
-        runtimes.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
+        randomness.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
         logits = logits.to(torch.get_default_dtype())
@@ -72,7 +72,7 @@ class Step:
     def inputs(self, step: int, batch: Batch, size: int | None = None) -> tuple[Tensor, Targets]:
         """Augment, normalise, resize and mix a batch: float (N, 3, S, S) and its targets."""
         seed = self.recipe.training.seed
-        stream = runtimes.generator(self.runtime.device, seed, _AUGMENTATION, step)
+        stream = randomness.generator(self.runtime.device, seed, _AUGMENTATION, step)
         spec = self.recipe.augmentation
         pixels = augment(
             batch.pixels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from cifarlab.recipe import StoppingSpec
+from cifarlab.recipe.schema import StoppingSpec
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cifarlab.console import log
 from cifarlab.errors import CheckpointError, cause
-from cifarlab.recipe import Recipe, RuntimeSpec
-from cifarlab.recipe_file import flatten
-from cifarlab.runs import Row, Run
+from cifarlab.recipe.schema import Recipe, RuntimeSpec
+from cifarlab.recipe.toml import flatten
+from cifarlab.runs.folder import Row, Run
 
 FIGURES = ("predictions", "confusion_matrix")
 """Of those that a finished run has in figures/, the ones that TensorBoard shows."""

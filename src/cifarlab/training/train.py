@@ -14,14 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cifarlab import checkpoint, models
-from cifarlab import runtime as runtimes
 from cifarlab.batches.loader import Loader
-from cifarlab.batches.resize import to_network_input
-from cifarlab.checkpoint import ModelCard
-from cifarlab.classifier import Classifier
+from cifarlab.batches.preprocess import to_network_input
 from cifarlab.console import log
-from cifarlab.duration import duration_steps, training_steps
 from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
@@ -31,19 +26,24 @@ from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.images.sources import open_source
+from cifarlab.inference.classifier import Classifier
+from cifarlab.inference.model_file import ModelCard, save_model
 from cifarlab.judge import judge_locked, open_own, require
+from cifarlab.kernels.accelerate import accelerate, choose_runtime
+from cifarlab.machine import randomness
+from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
-from cifarlab.models.kernel_layers import use_kernels
-from cifarlab.models.small_maps import use_matrix_products
-from cifarlab.recipe import LARGEST_SIDE, SMALLEST_SIDE, Recipe
-from cifarlab.runs import Run
-from cifarlab.runtime import Runtime
-from cifarlab.training import optimizers
+from cifarlab.models.registry import build_network, initialise
+from cifarlab.recipe.duration import duration_steps, training_steps
+from cifarlab.recipe.schema import LARGEST_SIDE, SMALLEST_SIDE, Recipe
+from cifarlab.runs.folder import Run
+from cifarlab.training import checkpoint
+from cifarlab.training.averaging import Average
 from cifarlab.training.data_check import check_data, check_opened_data, quality_facts, refuse_if_strict
-from cifarlab.training.ema import Average
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
-from cifarlab.training.manifest import describe_run, now, other_bits, settle_runtime
+from cifarlab.training.optim import build
+from cifarlab.training.run_facts import describe_run, now, other_bits, settle_runtime
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
 from cifarlab.training.status import (
@@ -92,7 +92,7 @@ def train(
     if recipe.evaluation.test:
         require("test", source)
     images, val = load_train_and_val(source, recipe.validation)
-    folder, runtime = Run.new(Path(out), name or recipe.name, recipe), runtimes.resolve(recipe.runtime)
+    folder, runtime = Run.new(Path(out), name or recipe.name, recipe), choose_runtime(recipe.runtime)
     with runtime.in_use():
         return _train(recipe, folder, runtime, (source, images, val), data_dir, then)
 
@@ -190,7 +190,7 @@ def make_step(recipe: Recipe, runtime: Runtime, card: ModelCard, images: Images)
     groups = finetune.parameter_groups(
         model, recipe.model.backbone_lr_factor, recipe.optimizer.weight_decay, recipe.optimizer.decay_norm_and_bias
     )
-    optimizer = optimizers.build(recipe.optimizer, groups, runtime.device, runtime.product_dtype)
+    optimizer = build.build(recipe.optimizer, groups, runtime.device, runtime.product_dtype)
     return loader, Step(recipe, card, runtime, model, optimizer, class_weights(recipe, images, runtime.device))
 
 
@@ -220,19 +220,16 @@ def make_card(recipe: Recipe, images: Images) -> ModelCard:
 
 def make_model(recipe: Recipe, card: ModelCard, runtime: Runtime, loader: Loader) -> nn.Module:
     """Build the network with its first weights, which depend on the seed and on some training images alone."""
-    torch.manual_seed(runtimes.mix_key(recipe.training.seed, _INITIALISATION))
-    model = models.build(recipe.model, len(card.class_names), card.input_size)
+    torch.manual_seed(randomness.mix_key(recipe.training.seed, _INITIALISATION))
+    model = build_network(recipe.model, len(card.class_names), card.input_size)
     model = model.to(runtime.device).to(memory_format=runtime.memory_format)
-    if runtime.kernels == "on":
-        use_kernels(model)
-    if runtime.device.type == "cpu" and runtime.precision == "bf16":
-        use_matrix_products(model)
+    accelerate(model, runtime, trains=True)
     if recipe.model.pretrained or recipe.model.weights:
         return model
     mean, std = (torch.tensor(values, device=runtime.device) for values in (card.mean, card.std))
     pixels = loader.pixels[loader.order(0)[:_INITIAL_IMAGES]]
     images = to_network_input(pixels, mean, std, card.input_size, memory_format=torch.contiguous_format)
-    models.initialise(model, images)
+    initialise(model, images)
     return model
 
 
@@ -296,7 +293,7 @@ def finish(work: Work, state: State) -> None:
     probabilities there honest (Guo et al., 2017), which leaves accuracy alone.
     """
     weights = state.best_weights or state.judged.state_dict()
-    checkpoint.save_model(work.run.model_file, weights, work.card)
+    save_model(work.run.model_file, weights, work.card)
     best, accuracy = state.best, None
     if work.val is not None:
         runtime, batch_size = replace(work.runtime, precision="fp32"), work.recipe.evaluation.batch_size
@@ -304,7 +301,7 @@ def finish(work: Work, state: State) -> None:
         logits = classifier.logits(work.val.pixels)
         accuracy = metrics.accuracy(logits, work.val.labels)
         card = work.card.model_copy(update={"temperature": fit_temperature(logits, work.val.labels)})
-        checkpoint.save_model(work.run.model_file, weights, card)
+        save_model(work.run.model_file, weights, card)
     work.run.update_manifest(
         ending=state.ending,
         num_steps=state.step,

@@ -17,7 +17,7 @@ from cifarlab.images.folders.read import open_csv
 from cifarlab.images.images import Images
 from cifarlab.images.source import UNLISTED, WITHOUT_LABELS
 from cifarlab.images.sources import data_spec, load_images, open_source
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 
 def read_csv(path: Path, split: str, *, cache_dir: Path, **options) -> Images:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.csv import list_csv
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 EXAMPLES = max(200, settings.default.max_examples)
 

@@ -19,7 +19,7 @@ from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.read import open_folder
 from cifarlab.images.source import Source
 from cifarlab.images.words import look_alikes
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 EXAMPLES = max(200, settings.default.max_examples)
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")

@@ -12,7 +12,7 @@ from cifarlab.images.folders.lists import list_listed
 from cifarlab.images.folders.read import recognise_lists
 from cifarlab.images.source import UNLISTED, Understanding
 from cifarlab.images.sources import data_spec, load_images, open_source
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.folders import own_split
 from cifarlab.images.folders.listing import ImageFile
 from cifarlab.images.folders.read import open_csv, open_folder
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 
 def named(*names: str) -> list[ImageFile]:

@@ -14,7 +14,7 @@ from cifarlab.errors import DataError, UsageError
 from cifarlab.images.folders.read import open_folder
 from cifarlab.images.images import Images
 from cifarlab.images.source import BESIDE, EMPTY, HIDDEN, LOOSE, NOT_PICTURES, SYSTEM, Understanding
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 
 def read_folder(root: Path, split: str, *, cache_dir: Path, **options) -> Images:

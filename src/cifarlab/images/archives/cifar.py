@@ -20,7 +20,7 @@ from cifarlab.images.decoded import files_state, keep
 from cifarlab.images.folders.listing import refuse_look_alikes
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 PUBLISHED = "the published pixels: the checksums agree"
 CHANGED = "official structure, but checksums other than the published ones"

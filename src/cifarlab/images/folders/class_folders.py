@@ -9,7 +9,7 @@ from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.scan import Folder
 from cifarlab.images.words import split_of
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 IMAGE_FOLDERS = frozenset(
     {"image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpegimages"}

@@ -10,7 +10,7 @@ from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.locate import is_picture
 from cifarlab.images.folders.text_table import TextTable, shown
 from cifarlab.images.words import split_of
-from cifarlab.section import COLUMNS, named_columns
+from cifarlab.recipe.section import COLUMNS, named_columns
 
 _ENTITIES = ("image", "img", "picture", "pic", "photo", "file")
 _FILES = {

@@ -18,8 +18,8 @@ from cifarlab.images.folders.locate import Finder
 from cifarlab.images.folders.text_table import read_table, shown
 from cifarlab.images.source import UNLISTED, WITHOUT_LABELS, Understanding
 from cifarlab.images.words import SPLIT_NAMES, split_of, split_rule
-from cifarlab.recipe import DataSpec
-from cifarlab.section import listed_names, named_columns, named_splits
+from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.section import listed_names, named_columns, named_splits
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from cifarlab.images.folders.split_folders import understand
 from cifarlab.images.folders.text_table import read_head
 from cifarlab.images.source import Understanding
 from cifarlab.images.words import split_rule
-from cifarlab.recipe import DataSpec
-from cifarlab.section import named_splits
+from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.section import named_splits
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """Hugging Face's lists, at the top of a data set or in each folder of a split; names in them begin where they lie."""

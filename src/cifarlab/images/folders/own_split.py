@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from cifarlab.console import log, printable, some
-from cifarlab.duration import part_of
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
 from cifarlab.images import stratified
@@ -27,6 +26,7 @@ from cifarlab.images.folders.listing import ImageFile
 from cifarlab.images.folders.text_table import read_table, shown
 from cifarlab.images.stratified import first_of_equals
 from cifarlab.images.words import SPLIT_NAMES, split_of
+from cifarlab.recipe.duration import part_of
 
 FILE_NAME = "splits.csv"
 """Columns image and split. In the cache folder it is ours; in the data set's folder the user's, and wins."""

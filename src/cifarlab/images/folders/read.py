@@ -29,7 +29,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.pictures import Content, Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.words import SUFFIXES
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 
 def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:

@@ -27,8 +27,8 @@ from cifarlab.images.folders.class_folders import (
 from cifarlab.images.folders.scan import Folder, Tree
 from cifarlab.images.source import BESIDE, EMPTY, LOOSE, OURS, UNLABELLED
 from cifarlab.images.words import SPLITS, SUFFIXES, Split, split_of, split_rule
-from cifarlab.recipe import DataSpec
-from cifarlab.section import named_splits
+from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.section import named_splits
 
 
 @dataclass(frozen=True)

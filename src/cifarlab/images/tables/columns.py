@@ -21,7 +21,7 @@ from cifarlab.images.tables import labels
 from cifarlab.images.tables.damage import damage, require_file
 from cifarlab.images.tables.labels import Labels
 from cifarlab.images.words import SplitRule
-from cifarlab.section import named_columns
+from cifarlab.recipe.section import named_columns
 
 IMAGE_NAMES = ("image", "images", "img", "imgs", "picture", "photo", "jpg", "jpeg", "png", "webp", "pixels")
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "category", "cls")

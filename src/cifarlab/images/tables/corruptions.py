@@ -18,7 +18,7 @@ from cifarlab.images.tables.arrays import Part, array_source, to_labels
 from cifarlab.images.tables.labels import Labels
 from cifarlab.images.tables.named_arrays import recognise_neighbours
 from cifarlab.images.tables.npy import npy_array
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 LABELS = "labels.npy"
 RULE = "Every file holds test images under one corruption; labels.npy has the labels of each."

@@ -27,7 +27,7 @@ from cifarlab.images.tables.arrays import Part, Stored, array_source, read_value
 from cifarlab.images.tables.damage import damage, require_file
 from cifarlab.images.tables.labels import none
 from cifarlab.images.words import split_of
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 FILE_NAME = re.compile(r"(?:(?P<set>.+?)[-_])?(?P<split>[^-_]+)[-_](?P<role>images|labels)[-.]idx\d-\w+?(?:\.gz)?")
 """train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-idx3-ubyte: set, split and role."""

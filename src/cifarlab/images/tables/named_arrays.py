@@ -15,8 +15,8 @@ from cifarlab.images.tables.arrays import Part, Stored, array_source, to_labels
 from cifarlab.images.tables.labels import none
 from cifarlab.images.tables.npy import npy_array, npz_arrays
 from cifarlab.images.words import SUFFIXES, SplitRule, split_rule, suffix_of, words_in
-from cifarlab.recipe import DataSpec
-from cifarlab.section import named_splits
+from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.section import named_splits
 
 ROLES = {
     **dict.fromkeys(("x", "image", "images", "img", "imgs", "picture", "pictures", "data", "pixels"), "images"),

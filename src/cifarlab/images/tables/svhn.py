@@ -14,7 +14,7 @@ from cifarlab.images.source import NO_SPLIT, Source
 from cifarlab.images.tables.arrays import Part, array_source, to_labels
 from cifarlab.images.tables.matlab import mat_arrays
 from cifarlab.images.words import split_of, words_in
-from cifarlab.recipe import DataSpec
+from cifarlab.recipe.schema import DataSpec
 
 RULE = "The names of the files say the splits; X are images, y labels, of which 10 means the digit 0."
 

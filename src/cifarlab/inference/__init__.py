@@ -1,0 +1,1 @@
+"""A trained model, applied: its file, its fast form, and pictures of any size."""

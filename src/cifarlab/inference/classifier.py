@@ -1,0 +1,224 @@
+"""A trained model with its normalisation and class names: images in, probabilities out; the one way to apply it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from cifarlab.batches.preprocess import to_network_input
+from cifarlab.errors import CheckpointError, DataError, RecipeError
+from cifarlab.images.decode import convert, decode, fit_pixels, read_file
+from cifarlab.inference import parallel
+from cifarlab.inference.folding import fold
+from cifarlab.inference.model_file import ModelCard, load_model, misfits
+from cifarlab.kernels.accelerate import accelerate, choose_runtime
+from cifarlab.machine.runtime import Runtime
+from cifarlab.models.registry import build_untrained
+from cifarlab.recipe.schema import RuntimeSpec
+
+BATCH_SIZE = 500
+"""Images per forward pass."""
+LISTED = 10
+"""Tensors that an error names before it only counts them."""
+
+Picture = Path | str | Image.Image | NDArray[np.uint8]
+"""A file, a Pillow image of any mode, or pixels uint8 (3, H, W)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one image, most probable first; `label` and `probability` are those of the first.
+
+    name is the file as it was given; images without a file are called by their number.
+    """
+
+    name: str
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+
+class Classifier:
+    """Applies a network as its card says. The network is moved to the runtime's device, and judged in eval mode.
+
+    One that was loaded answers in fp32 through a private copy with its norms folded away, on a CPU with a part of the
+    images for each core; `model` stays as it was trained, for whoever asks its layers.
+    """
+
+    def __init__(self, model: nn.Module, card: ModelCard, runtime: Runtime, batch_size: int = BATCH_SIZE) -> None:
+        self.model = model.to(runtime.device).to(memory_format=runtime.memory_format)
+        self._answering = self.model
+        self._divides_images = False
+        self.card = card
+        self.runtime = runtime
+        self.batch_size = batch_size
+        self.mean = torch.tensor(card.mean, device=runtime.device)
+        self.std = torch.tensor(card.std, device=runtime.device)
+
+    @classmethod
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
+        """Load a model file, or the one in a run folder; without a runtime: the best device, in fp32.
+
+        Raises CheckpointError when the file is missing, damaged, or its weights do not fit its card.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / "model.safetensors"
+        weights, card = load_model(file)
+        model = _build(card, weights, file)
+        model.load_state_dict(weights)
+        runtime = runtime or inference_runtime()
+        # folded where the weights were read: not every device has the float64 that rounds them once
+        folded = fold(model) if runtime.precision == "fp32" else model
+        classifier = cls(model, card, runtime, batch_size)
+        classifier._answering = folded.to(runtime.device).to(memory_format=runtime.memory_format)
+        if folded is not model:  # the model itself stays, for those who look inside
+            accelerate(folded, runtime, trains=False)
+        classifier._divides_images = parallel.possible(runtime.device, runtime.threads)
+        return classifier
+
+    @torch.inference_mode()
+    def logits(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+        """uint8 (N, 3, H, W) to float32 (N, C), without temperature; each image's answer is its own, batch or not."""
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype not in (np.uint8, torch.uint8):
+            raise ValueError(f"need uint8 (N, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
+        self._answering.eval()
+        with self.runtime.in_use():
+            batches = self._batches(pixels)
+        if not batches:
+            return np.zeros((0, len(self.card.class_names)), np.float32)
+        return torch.cat(batches).cpu().numpy()
+
+    def probabilities(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+        """uint8 (N, 3, H, W) to float32 (N, C): the softmax of the logits divided by the card's temperature."""
+        logits = torch.from_numpy(self.logits(pixels)) / self.card.temperature
+        return torch.softmax(logits, dim=1).numpy()
+
+    def predict(self, images: Sequence[Picture], *, top: int = 5) -> list[Prediction]:
+        """Name the `top` most probable classes of each image, in order; raises DataError for one that is unreadable."""
+        found: list[Prediction] = []
+        for start in range(0, len(images), self.batch_size):
+            block = images[start : start + self.batch_size]
+            names = [_name(image, start + number) for number, image in enumerate(block)]
+            found += self.label(names, np.stack([self.decode(image) for image in block]), top)
+        return found
+
+    def decode(self, image: Picture) -> NDArray[np.uint8]:
+        """Bring one image to the size of the training images, uint8 (3, S, S); raises DataError with its name."""
+        card = self.card
+        size = card.image_size, card.image_size
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3:
+                raise ValueError(f"need pixels uint8 (3, H, W), not {image.dtype} {image.shape}")
+            return fit_pixels(image, size, card.fit).copy()
+        try:
+            if isinstance(image, Image.Image):
+                return convert(image, size, card.fit, card.white_level).pixels
+            return decode(read_file(Path(image)), size, card.fit, card.white_level)
+        except DataError as error:
+            raise DataError(f"{_name(image, 0)}: {error}") from error
+
+    def label(self, names: Sequence[str], pixels: NDArray[np.uint8], top: int) -> list[Prediction]:
+        """Name the `top` most probable classes of uint8 (N, 3, H, W); of equals the earlier class comes first.
+
+        Raises CheckpointError for a network whose output is not finite.
+        """
+        probabilities = self.probabilities(pixels)
+        if not np.isfinite(probabilities).all():
+            raise CheckpointError(
+                "The network's output is not finite. Its training had diverged, or the file is damaged."
+            )
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        return [
+            _prediction(name, [(self.card.class_names[i], float(row[i])) for i in best])
+            for name, row, best in zip(names, probabilities, order, strict=True)
+        ]
+
+    def network_input(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+        """What the network sees of uint8 (N, 3, H, W): normalised float32 of the card's input size, on the device."""
+        # a copy, since pixels may be a read-only map of a file or a mirrored view, which torch does not take
+        block = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.array(pixels, order="C"))
+        return to_network_input(
+            block.to(self.runtime.device),
+            self.mean,
+            self.std,
+            self.card.input_size,
+            memory_format=self.runtime.memory_format,
+        )
+
+    def _batches(self, pixels: NDArray[np.uint8] | Tensor) -> list[Tensor]:
+        size = min(self.batch_size, parallel.PART) if self._divides_images else self.batch_size
+        parts = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        if self._divides_images and len(parts) > 1:
+            return parallel.side_by_side(self._batch, parts, self.runtime.threads)
+        return [self._batch(part) for part in parts]
+
+    def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
+        images = self.network_input(pixels)
+        with self.runtime.autocast():
+            logits: Tensor = self._answering(images)
+        return logits.float()
+
+
+def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
+    """How a finished model is applied: in fp32, so that it answers alike on every device, by torch's number of threads.
+
+    CPU kernels that a training has compiled are used; an answer waits for no compiler.
+    """
+    threads = torch.get_num_threads()
+    spec = RuntimeSpec(device=device, precision="fp32", threads=threads, kernels="auto" if kernels else "off")
+    return choose_runtime(spec, build=False)
+
+
+def _build(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:
+    """The network that a card names, out of the list of known ones and nowhere else, if the weights fit it."""
+    arguments = card.architecture, len(card.class_names), card.input_size
+    try:
+        # Ours are built without memory first: a card may ask for a width that no machine holds. Those of other
+        # packages have the sizes that their names say, and may need real tensors while they are built.
+        with torch.device("cpu" if ":" in card.architecture.name else "meta"):
+            sketch = build_untrained(*arguments)
+        if problems := _misfits(sketch.state_dict(), weights, len(card.class_names)):
+            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
+        return sketch if ":" in card.architecture.name else build_untrained(*arguments)
+    except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} names a network that cannot be built.\n{reason}") from error
+
+
+def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: int) -> list[str]:
+    """What does not fit, a sentence each; where nothing but the number of classes differs, that alone."""
+    problems = misfits(wanted, found)
+    sizes = [
+        (name, len(found[name]))
+        for name, tensor in wanted.items()
+        if name in found and tensor.shape[:1] == (num_classes,) and tensor.shape[1:] == found[name].shape[1:]
+    ]
+    others = [
+        f"{name} is made for {size} classes, the card names {num_classes}"
+        for name, size in sizes
+        if size != num_classes
+    ]
+    return others[:1] if others and len(others) == len(problems) else problems
+
+
+def _listed(problems: list[str]) -> str:
+    rest = len(problems) - LISTED
+    return "; ".join(problems[:LISTED]) + (f"; and {rest} more." if rest > 0 else ".")
+
+
+def _prediction(name: str, top: list[tuple[str, float]]) -> Prediction:
+    label, probability = top[0]
+    return Prediction(name, label, probability, tuple(top))
+
+
+def _name(image: Picture, number: int) -> str:
+    return str(image) if isinstance(image, Path | str) else f"image {number}"

@@ -1,0 +1,194 @@
+"""Model files that can be trusted: weights and everything needed to apply them, hashed, verified, without pickle.
+
+A model file is one safetensors file whose metadata holds a ModelCard and the hash of card and tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import safetensors.torch
+import torch
+from pydantic import AfterValidator, Field, ValidationError
+from torch import Tensor
+
+from cifarlab.errors import CheckpointError
+from cifarlab.files import write_atomic
+from cifarlab.recipe.schema import NAME, WHITE_LEVEL, Fit, ModelSpec, Side, WhiteLevel
+from cifarlab.recipe.section import Fraction, Section, first_problem
+from cifarlab.version import VERSION
+
+MODEL_FORMAT = 1
+HEADER_LIMIT = 2**20
+"""Bytes of a safetensors header; ours have a few tens of thousands."""
+
+Means = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+Deviations = Annotated[tuple[Deviation, Deviation, Deviation], Field(strict=False)]
+ClassName = Annotated[str, Field(min_length=1)]
+
+
+def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands for two classes")
+    return names
+
+
+class ModelCard(Section):
+    """What must be known to apply a network's weights. A file that leaves out what has no default here is refused."""
+
+    architecture: ModelSpec
+    class_names: Annotated[tuple[ClassName, ...], Field(strict=False, min_length=1), AfterValidator(_check_unique)]
+    mean: Means
+    """Per channel, of pixels as fractions of 255."""
+    std: Deviations
+    image_size: Side
+    """Side in pixels to which a picture is brought first: the stored size of the training images."""
+    fit: Fit = "crop"
+    """How a picture that is not square is brought to it; files from before there was a choice crop."""
+    white_level: WhiteLevel = WHITE_LEVEL
+    """The value that is white in greys of 16 bits; files from before there was a choice have the highest."""
+    input_size: Side
+    """Side in pixels of what the network sees."""
+    temperature: Annotated[float, Field(ge=0.01, le=100)]
+    """Divides the logits before the softmax."""
+    recipe: Annotated[str, Field(pattern=NAME)]
+    """Name of the recipe that was trained."""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the training images."""
+    original: bool | None
+    """Whether it was trained on the published pixels; None when nothing is known."""
+    version: Annotated[str, Field(max_length=40)]
+    """Of the cifarlab that wrote it."""
+
+
+def untrained_card(
+    architecture: ModelSpec,
+    class_names: tuple[str, ...],
+    side: int,
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25),
+) -> ModelCard:
+    """The card of a network with first weights: it has seen no images, so their fingerprint is all zeros."""
+    return ModelCard(
+        architecture=architecture,
+        class_names=class_names,
+        mean=mean,
+        std=std,
+        image_size=side,
+        fit="crop",
+        white_level=WHITE_LEVEL,
+        input_size=side,
+        temperature=1.0,
+        recipe="untrained",
+        fingerprint="0" * 64,
+        original=None,
+        version=VERSION,
+    )
+
+
+def save_model(path: Path, weights: dict[str, Tensor], card: ModelCard) -> None:
+    """Write a network's weights with everything needed to apply them, as one safetensors file.
+
+    Equal weights and cards give equal files.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    content, text = safetensors.torch.save(tensors), card.model_dump_json()
+    digest = _digest(text, _tensor_bytes(content, path))
+    metadata = {"format": f"cifarlab-model-{MODEL_FORMAT}", "card": text, "sha256": digest}
+    write_atomic(path, _with_metadata(content, metadata, path))
+
+
+def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
+    """Read a model file: weights by name, and their card.
+
+    Raises CheckpointError when it is missing, truncated, altered, from a newer cifarlab or no model file at all.
+    """
+    try:
+        content = path.read_bytes()  # hashed and parsed from the same bytes, whatever happens to the file meanwhile
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the model file {path}: {error.strerror}.") from error
+    metadata = _metadata(content, path)
+    card = _parse_card(metadata, path)
+    if _digest(metadata["card"], _tensor_bytes(content, path)) != metadata["sha256"]:
+        raise CheckpointError(f"{path} was altered or damaged: the hash of its weights and card does not match.")
+    weights = tensors_of(content, path)
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds NaN or infinity in {', '.join(broken[:5])}.")
+    return weights, card
+
+
+def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """Every tensor that is missing, unknown, or of another shape or type than `wanted` has, a sentence each."""
+    return [
+        *(
+            f"{name} is {_form(found[name])} instead of {_form(tensor)}"
+            for name, tensor in wanted.items()
+            if name in found and _form(tensor) != _form(found[name])
+        ),
+        *(f"{name} is missing" for name in wanted if name not in found),
+        *(f"{name} is unknown" for name in found if name not in wanted),
+    ]
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
+def _with_metadata(content: bytes, metadata: dict[str, str], path: Path) -> bytes:
+    """Add metadata to a safetensors file; its library keeps them in a hash table, in another order in each process."""
+    start = 8 + _header_size(content, path)
+    header = json.dumps({"__metadata__": metadata, **json.loads(content[8:start])}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that the tensors stay aligned
+    if len(header) > HEADER_LIMIT:
+        raise CheckpointError(f"{path} is not written: its class names and layers take {len(header):,} bytes.")
+    return len(header).to_bytes(8, "little") + header + content[start:]
+
+
+def _header_size(content: bytes, path: Path) -> int:
+    size = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or size > min(HEADER_LIMIT, len(content) - 8):
+        raise CheckpointError(f"{path} is not a model file of cifarlab, or only a part of one ({len(content)} bytes).")
+    return size
+
+
+def _tensor_bytes(content: bytes, path: Path) -> memoryview:
+    return memoryview(content)[8 + _header_size(content, path) :]
+
+
+def _metadata(content: bytes, path: Path) -> dict[str, str]:
+    try:
+        header = json.loads(content[8 : 8 + _header_size(content, path)])
+        metadata = header["__metadata__"]
+        return {key: str(metadata[key]) for key in ("format", "card", "sha256")}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a model file of cifarlab: it has no card.") from error
+
+
+def _digest(card: str, tensors: memoryview) -> str:
+    """Over the card and the weights, so that neither can change unnoticed."""
+    digest = hashlib.sha256(card.encode())
+    digest.update(tensors)
+    return digest.hexdigest()
+
+
+def _parse_card(metadata: dict[str, str], path: Path) -> ModelCard:
+    version = metadata["format"].removeprefix("cifarlab-model-")
+    if version != str(MODEL_FORMAT):
+        raise CheckpointError(f"{path} has model format {version}; this cifarlab reads {MODEL_FORMAT}. Upgrade it.")
+    try:
+        return ModelCard.model_validate_json(metadata["card"])
+    except ValidationError as error:
+        raise CheckpointError(f"{path} has a card that cannot be used: {first_problem(error)}.") from error
+
+
+def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; raises CheckpointError for bytes that are not one."""
+    try:
+        return dict(sorted(safetensors.torch.load(content).items()))  # the parser's own order differs each time
+    except Exception as error:  # the parser meets hostile bytes: whatever it raises, the file is what is wrong
+        raise CheckpointError(f"{path} cannot be parsed: {error}.") from error

@@ -1,0 +1,110 @@
+"""Name what many picture files show; those that cannot be read are listed, the others still answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.console import progress
+from cifarlab.errors import DataError, UsageError
+from cifarlab.images.folders.scan import CIRCLE, scan
+from cifarlab.images.source import left_out_lines
+from cifarlab.images.words import SUFFIXES, UNREAD, natural_order
+from cifarlab.inference.classifier import Classifier, Prediction
+
+
+@dataclass(frozen=True)
+class Found:
+    """Picture files, "file: reason" of those that cannot be read, and what else is left out: a line for each reason."""
+
+    files: list[Path]
+    failures: list[str]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions in the order of the files, and "file: reason" of those that could not be read."""
+
+    predictions: list[Prediction]
+    failures: list[str]
+
+
+def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Found:
+    """Files as given, which may be called anything; for each folder the pictures below it, in the order of numbers.
+
+    What is not a picture is left out, as in training. Raises UsageError for a folder without pictures.
+    """
+    found = Found([], [], [])
+    for path in paths:
+        if not _is_folder(path):
+            found.files.append(path)
+            continue
+        tree = scan(path, follow_links=follow_links)
+        names = sorted((name for folder in tree.top.walk() for name in folder.names()), key=natural_order)
+        unread = [
+            (name, reason) for reason, names in tree.left_out.items() if reason in UNREAD.values() for name in names
+        ]
+        # a circle leads to pictures that were found already
+        failures = [f"{path / name}: {reason}" for name, reason in (*unread, *tree.refused) if reason != CIRCLE]
+        if not names and not failures:
+            raise UsageError(f"There are no pictures in {path}.\nLooked for {', '.join(sorted(SUFFIXES))}.")
+        found.files.extend(path / name for name in names)
+        found.failures.extend(failures)
+        found.left_out.extend(left_out_lines(tree.left_out, worth_a_warning=False))
+    return found
+
+
+def predict_files(classifier: Classifier, files: Sequence[Path], *, top: int) -> Answers:
+    """Predict every file that can be read, `top` classes each."""
+    answers = Answers([], [])
+    with progress("Predicting", len(files), "images") as advance:
+        for block in _read_ahead(classifier, files):
+            answers.failures.extend(block.failures)
+            if block.names:
+                answers.predictions.extend(classifier.label(block.names, np.stack(block.pixels), top))
+            advance(len(block.names) + len(block.failures))
+    return answers
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some files, read: names and pixels of the pictures, and "file: reason" of the others."""
+
+    names: list[str] = field(default_factory=list)
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def _read_ahead(classifier: Classifier, files: Sequence[Path]) -> Iterator[_Block]:
+    """Read in blocks; a thread reads the next one while its receiver works, and no more, to bound the memory."""
+    size = classifier.batch_size
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(_read, classifier, files[:size])
+        for start in range(size, len(files) + size, size):
+            block = coming.result()
+            coming = reader.submit(_read, classifier, files[start : start + size])
+            yield block
+
+
+def _read(classifier: Classifier, files: Sequence[Path]) -> _Block:
+    block = _Block()
+    for file in files:
+        try:
+            block.pixels.append(classifier.decode(file))
+            block.names.append(str(file))
+        except DataError as error:
+            block.failures.append(str(error))
+    return block
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no file system can hold; reading it says so
+        return False

@@ -1,0 +1,1 @@
+"""The fast forms of networks: the same weights, names and results with fewer passes over memory."""

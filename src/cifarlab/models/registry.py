@@ -1,0 +1,122 @@
+"""The networks that recipes name.
+
+One of your own needs a function and an entry:
+
+    >>> from torch import nn
+    >>> from cifarlab.models.registry import MODELS, build_network
+    >>> from cifarlab.models.model import Model
+    >>> from cifarlab.recipe.schema import ModelSpec
+
+    >>> def tiny(spec, num_classes, image_size):
+    ...     return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))
+
+    >>> MODELS["tiny"] = Model(build=tiny, source="mine")
+    >>> build_network(ModelSpec(name="tiny"), num_classes=10)[1]
+    Linear(in_features=3072, out_features=10, bias=True)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from cifarlab.errors import RecipeError, unknown
+from cifarlab.models import bridges
+from cifarlab.models.basic_cnn import BasicCNN
+from cifarlab.models.finetune import load_backbone_weights
+from cifarlab.models.googlenet import GoogLeNet, default_stem
+from cifarlab.models.inception import InceptionBasic
+from cifarlab.models.model import InitialisedFromImages, Model
+from cifarlab.models.residual import ResidualBasic
+from cifarlab.models.resnet import resnet
+from cifarlab.models.simple_cnn import SimpleCNN
+from cifarlab.models.speednet import SpeedNet
+from cifarlab.recipe.schema import ModelSpec
+
+STEMS = ("cifar", "imagenet")
+
+MODELS: dict[str, Model] = {
+    "basic-cnn": Model(
+        lambda spec, num_classes, size: BasicCNN(num_classes, size), source="LeNet-5 with ReLU", min_size=20
+    ),
+    "simple-cnn": Model(lambda spec, num_classes, size: SimpleCNN(num_classes, size), source="tutorials", min_size=4),
+    "simple-cnn-bn": Model(
+        lambda spec, num_classes, size: SimpleCNN(num_classes, size, batch_norm=True),
+        source="tutorials; Ioffe and Szegedy, 2015",
+        min_size=4,
+    ),
+    "inception-basic": Model(
+        lambda spec, num_classes, size: InceptionBasic(num_classes, size),
+        source="Szegedy et al., 2014 and 2015",
+        min_size=12,
+    ),
+    "residual-basic": Model(
+        lambda spec, num_classes, size: ResidualBasic(num_classes, size),
+        source="He et al., 2015",
+        min_size=12,
+    ),
+    "googlenet": Model(
+        lambda spec, num_classes, size: GoogLeNet(
+            num_classes, default_stem(size) if spec.stem == "default" else spec.stem
+        ),
+        source="Szegedy et al., 2014",
+        stems=STEMS,
+    ),
+    "resnet18": Model(resnet(18), source="He et al., 2015", stems=STEMS, scalable=True),
+    "resnet34": Model(resnet(34), source="He et al., 2015", stems=STEMS, scalable=True),
+    "resnet50": Model(resnet(50), source="He et al., 2015", stems=STEMS, scalable=True),
+    "resnet101": Model(resnet(101), source="He et al., 2015", stems=STEMS, scalable=True),
+    "resnet152": Model(resnet(152), source="He et al., 2015", stems=STEMS, scalable=True),
+    "speednet": Model(
+        lambda spec, num_classes, size: SpeedNet(num_classes, spec.width),
+        source="after Page, 2018 and Jordan, 2024",
+        scalable=True,
+        min_size=9,
+    ),
+    "speednet-plus": Model(
+        lambda spec, num_classes, size: SpeedNet(num_classes, spec.width, plus=True),
+        source="after Jordan, 2024 (airbench96)",
+        scalable=True,
+        min_size=9,
+    ),
+}
+
+
+def build_network(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn.Module:
+    """Build the network as its training begins: normalised float (N, 3, image_size, image_size) to logits.
+
+    Weights come from spec.weights or, with spec.pretrained, from the package that defines the network; else
+    they are random (torch.manual_seed decides). Raises RecipeError for an unknown name or an option that the
+    network does not have, CheckpointError for weights that do not fit, and what `bridges.build` raises.
+    """
+    model = _architecture(spec, num_classes, image_size)
+    if spec.weights is not None:
+        load_backbone_weights(model, Path(spec.weights))
+    return model
+
+
+def build_untrained(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn.Module:
+    """Build the same network without reading or fetching weights: the caller has a checkpoint to load."""
+    return build_network(spec.model_copy(update={"pretrained": False, "weights": None}), num_classes, image_size)
+
+
+def initialise(model: nn.Module, images: Tensor) -> None:
+    """Let a network set its first weights from normalised float training images (N, 3, H, W), if it has such.
+
+    Not for a network whose weights were loaded: the loaded ones would be lost.
+    """
+    if isinstance(model, InitialisedFromImages):
+        model.initialise_from(images)
+
+
+def _architecture(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
+    if ":" in spec.name:
+        return bridges.build(spec, num_classes, image_size)
+    if spec.name not in MODELS:
+        raise RecipeError(f"{unknown('model', spec.name, MODELS)}\nAlso: torchvision:<name> and timm:<name>.")
+    entry = MODELS[spec.name]
+    problems = entry.problems(spec, image_size)
+    if problems:
+        raise RecipeError(f"The model {spec.name} cannot be built: {' '.join(problems)}")
+    return entry.build(spec, num_classes, image_size)

@@ -1,0 +1,1 @@
+"""What a run or a study shows to a reader."""

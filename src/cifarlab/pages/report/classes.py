@@ -1,0 +1,85 @@
+"""Which classes are recognised, and which are taken for which."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+
+from cifarlab.drawing.matrix import matrix
+from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
+from cifarlab.drawing.svg import Bar, bar_chart
+from cifarlab.drawing.wording import count, percent
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.examples import Examples
+from cifarlab.evaluation.metrics import ClassMetrics, Confusion
+from cifarlab.evaluation.report_text import shown_classes
+from cifarlab.pages.report.material import Result
+from cifarlab.pages.report.pictures import tiles
+
+SHOWN_PAIRS = 6
+"""Of the most confused, with example images."""
+
+
+def confusion(result: Result) -> Section:
+    """The confusion matrix and the most confused pairs, with example images where there are any."""
+    evaluation = result.evaluation
+    drawn = matrix(np.array(evaluation.confusion_matrix), evaluation.class_names, title="Confusion matrix")
+    pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
+    body = drawn + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
+    note = "Each cell: how many images of the row's class were taken for the column's, and the percentage of the row."
+    return Section("Confusion", body, note)
+
+
+def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
+    """The classes, best F1 first and those without images last; of many only some, and in a text which."""
+    shown, which = shown_classes(evaluation, by_f1=True)
+    return sorted(shown, key=lambda each: (each.f1 is None, -(each.f1 or 0.0))), which
+
+
+def per_class(evaluation: Evaluation) -> Section:
+    """Precision, recall and F1 of every class as a sorted chart, and as a table on request."""
+    scores, which = by_f1(evaluation)
+    chart = bar_chart(
+        [_bar(each) for each in scores], title="F1, precision and recall", x_label="score", value_name="F1",
+        interval_name="95 % interval of recall", dot_names=("precision", "recall"), limits=(0, 1),
+    )  # fmt: skip
+    numbers = table(
+        ["class", "precision", "recall", "95 % interval", "F1", "images"], [_cells(each) for each in scores]
+    )
+    note = (
+        "Precision: of what was called so, the share that is. Recall: of what is, the share that was called so, with "
+        "its interval as a line. F1: their harmonic mean; best class first."
+    )
+    if which:
+        note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
+    return Section("Classes", side_by_side(chart, numbers), note)
+
+
+def _bar(each: ClassMetrics) -> Bar:
+    dots = [score for score in (each.precision, each.recall) if score is not None]
+    return Bar(each.class_name, each.f1, each.recall_interval, dots, count(each.support, "image"))
+
+
+def _cells(each: ClassMetrics) -> list[Cell]:
+    precision, recall, f1 = (
+        None if score is None else percent(score) for score in (each.precision, each.recall, each.f1)
+    )
+    ends = each.recall_interval
+    interval = None if ends is None else f"{100 * ends.low:.1f} to {percent(ends.high)}"
+    return [each.class_name, precision, recall, interval, f1, each.support]
+
+
+def _pair(result: Result, pair: Confusion) -> Markup:
+    names = result.evaluation.class_names
+    title = paragraph(
+        f"{pair.label} taken for {pair.prediction}: {count(pair.count, 'image')}, {percent(pair.share)} of {pair.label}"
+    )
+    shown = result.examples
+    if shown is None:
+        return Markup("<div>{}</div>").format(title)
+    places = shown.confused(names.index(pair.label), names.index(pair.prediction))
+    return Markup("<div>{}{}</div>").format(title, _row(shown, places, names))
+
+
+def _row(shown: Examples, places: np.ndarray, names: tuple[str, ...]) -> Markup:
+    return gallery(tiles(shown, places, names, plain=True), columns=4) if len(places) else Markup()

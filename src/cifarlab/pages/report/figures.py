@@ -1,0 +1,56 @@
+"""The report's figures as PNG, for papers and slides."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.drawing import charts
+from cifarlab.drawing.grid import render_grid
+from cifarlab.evaluation.examples import Examples
+from cifarlab.files import write_atomic
+from cifarlab.pages.report.classes import by_f1
+from cifarlab.pages.report.learning import marked_epochs
+from cifarlab.pages.report.material import Material, Result
+from cifarlab.pages.report.pictures import SHOWN, grid_captions
+from cifarlab.pages.report.reliability import diagrams
+
+COLUMNS = 8
+PICTURE_SIDE = 96
+"""Pixels of one picture in a grid, about."""
+
+
+def write_figures(material: Material) -> None:
+    """Write every figure that can be drawn into figures/; raises MachineError when the disk is full or read-only."""
+    folder = material.run.figures
+    if material.rows:
+        charts.save_png(charts.curves(material.rows, marked_epochs(material)), folder / "curves.png")
+    if material.result is not None:
+        _write_result(material.result, folder)
+
+
+def _write_result(result: Result, folder: Path) -> None:
+    evaluation = result.evaluation
+    matrix = np.array(evaluation.confusion_matrix)
+    charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), folder / "confusion_matrix.png")
+    charts.save_png(charts.per_class(by_f1(evaluation)[0]), folder / "per_class.png")
+    charts.save_png(charts.reliability(diagrams(result)), folder / "reliability.png")
+    if result.examples is not None:
+        shown, names = result.examples, evaluation.class_names
+        _write_grid(shown, shown.sample(), names, folder / "predictions.png")
+        _write_grid(shown, shown.mistakes(SHOWN), names, folder / "mistakes.png")
+
+
+def _write_grid(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], path: Path) -> None:
+    if not len(places):
+        path.unlink(missing_ok=True)  # of an earlier result that had mistakes
+        return
+    pixels = shown.pixels(places)
+    scale = max(1, round(PICTURE_SIDE / pixels.shape[-1]))
+    marks = [bool(right) for right in shown.right[places]]
+    file = io.BytesIO()
+    render_grid(pixels, grid_captions(shown, places, names), COLUMNS, scale=scale, marks=marks).save(file, "PNG")
+    write_atomic(path, file.getvalue())

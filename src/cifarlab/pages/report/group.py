@@ -1,0 +1,80 @@
+"""One recipe from several seeds: how much of the result is luck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from cifarlab.drawing.page import Section, facts, headline, paragraph, side_by_side, table, warning
+from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
+from cifarlab.drawing.wording import count, duration, percent, with_ends
+from cifarlab.evaluation.statistics import mean_and_sd, wilson
+from cifarlab.pages.report.learning import points
+from cifarlab.pages.report.material import Material
+
+
+def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -> list[Section]:
+    """Mean and deviation over seeds, the single runs, and their curves on one chart.
+
+    diverged: the seeds that have no result, with the reason.
+    """
+    left_out = [f"{name} diverged and does not count: {reason}" for name, reason in diverged.items()]
+    damages = [text for material in materials for text in material.damages]
+    warnings = Markup().join(map(warning, [*left_out, *damages]))
+    return [Section("Result", warnings + _result(materials)), _runs(materials), _curves(materials)]
+
+
+def _result(materials: Sequence[Material]) -> Markup:
+    accuracies = [each.result.evaluation.accuracy for each in materials if each.result is not None]
+    if len(accuracies) < 2:
+        return paragraph("Fewer than two seeds have been judged, so nothing can be said about their spread.")
+    mean, sd = mean_and_sd(accuracies)
+    splits = {each.result.evaluation.split for each in materials if each.result is not None}
+    text = f"{' and '.join(sorted(splits))} accuracy, mean over {len(accuracies)} seeds"
+    spread = f"{100 * sd:.2f} points (n - 1)"
+    ends = f"{percent(min(accuracies), 2)} to {percent(max(accuracies), 2)}"
+    return headline(percent(mean, 2), text) + facts([("Standard deviation", spread), ("Lowest to highest", ends)])
+
+
+def _runs(materials: Sequence[Material]) -> Section:
+    judged = [(each, each.result.evaluation) for each in materials if each.result is not None]
+    bars = [Bar(each.run.name, evaluation.accuracy, evaluation.accuracy_interval) for each, evaluation in judged]
+    low = min((evaluation.accuracy_interval.low for _, evaluation in judged), default=0.0)
+    chart = bar_chart(bars, title="Accuracy", x_label="accuracy, 95 % interval", value_name="accuracy")
+    rows = [_row(material) for material in materials]
+    body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
+    note = (
+        f"Whiskers: what another test split of the same size might show; the lowest is {percent(low)}."
+        if judged
+        else ""
+    )
+    return Section("Runs", body, note)
+
+
+def _row(material: Material) -> list[str | int | Markup | None]:
+    evaluation = None if material.result is None else material.result.evaluation
+    best, seconds, num_val = (
+        material.facts.best_val_accuracy,
+        material.facts.elapsed_seconds,
+        material.facts.data.num_val,
+    )
+    return [
+        Markup('<a href="{}/report.html">{}</a>').format(material.run.name, material.run.name),
+        None if best is None else with_ends(best, wilson(round(best * num_val), num_val) if num_val else None, 2),
+        None if evaluation is None else with_ends(evaluation.accuracy, evaluation.accuracy_interval, 2),
+        len(material.rows),
+        None if seconds is None else duration(seconds),
+        material.facts.ending,
+    ]
+
+
+def _curves(materials: Sequence[Material]) -> Section:
+    charts = []
+    for column, title, is_share in (
+        ("val/accuracy", "Validation accuracy", True),
+        ("val/loss", "Validation loss", False),
+    ):
+        series = [Series(each.run.name, points(each, column), index) for index, each in enumerate(materials)]
+        charts.append(line_chart(series, title=title, x_label="epoch", y_label=title.lower(), percent=is_share))
+    return Section("Learning curves", side_by_side(*charts), f"All {count(len(materials), 'seed')} on one chart.")

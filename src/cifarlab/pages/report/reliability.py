@@ -1,0 +1,46 @@
+"""Whether probabilities mean what they say, before and after temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cifarlab.drawing.page import Section, paragraph, side_by_side
+from cifarlab.drawing.svg import reliability
+from cifarlab.drawing.wording import percent
+from cifarlab.evaluation import calibration
+from cifarlab.evaluation.calibration import Bin, expected_calibration_error
+from cifarlab.pages.report.material import Result
+
+
+def trust(result: Result) -> Section:
+    """Reliability diagrams with their calibration error."""
+    charts = [reliability(bins, title=title) for title, bins in diagrams(result)]
+    temperature = result.evaluation.temperature
+    text = (
+        f"Logits are divided by a temperature of {temperature:.3f}, chosen on the validation split: above 1 the "
+        "network was too sure of itself, below 1 not sure enough."
+        if temperature != 1
+        else "No temperature was fitted, or the validation images gave no reason for one: probabilities are those of "
+        "the logits as they are."
+    )
+    note = (
+        "Images are sorted by confidence, the highest probability. Where bars reach the diagonal, 70 % confidence "
+        "means 70 % right. Calibration error: the mean distance from it, weighted by images."
+    )
+    return Section("Confidence", paragraph(text) + side_by_side(*charts), note)
+
+
+def diagrams(result: Result) -> list[tuple[str, Sequence[Bin]]]:
+    """The bins before temperature, where they can be known, and after it, each under its title."""
+    evaluation, said = result.evaluation, result.predictions
+    if evaluation.temperature == 1:
+        return [_titled("Reliability", evaluation.reliability)]
+    after = _titled("After temperature", evaluation.reliability)
+    if said is None:
+        return [after]
+    return [_titled("Before temperature", calibration.reliability(said.logits, said.labels)), after]
+
+
+def _titled(title: str, bins: tuple[Bin, ...]) -> tuple[str, Sequence[Bin]]:
+    error = expected_calibration_error(bins) if any(each.num_images for each in bins) else 0.0
+    return f"{title}: calibration error {percent(error, 2)}", bins

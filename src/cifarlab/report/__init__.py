@@ -1,1 +1,0 @@
-"""A run explains itself on one page."""

@@ -1,0 +1,1 @@
+"""What was done: the run folder and the names of everything in it."""

@@ -1,0 +1,384 @@
+"""The run folder: what was done, and the one place that knows its file names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cifarlab.console import log
+from cifarlab.errors import CheckpointError, RecipeError, RunInUseError, UsageError, cause
+from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
+from cifarlab.recipe.schema import NAME, DataSpec, Recipe
+from cifarlab.recipe.toml import load_recipe, section_from, to_toml
+
+RECIPE_FILE = "recipe.toml"
+"""By which a run folder is known."""
+COLUMNS = (
+    "epoch",
+    "step",
+    "elapsed_seconds",
+    "train/loss",
+    "train/accuracy",
+    "train/images",
+    "val/loss",
+    "val/accuracy",
+    "lr",
+    "images_per_second",
+)
+"""Of metrics.csv; accuracies are fractions, those of train on so many images; an epoch without validation leaves its
+fields empty."""
+
+COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train/images")
+"""Of runs that were trained before the images behind train/accuracy were counted."""
+
+SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
+STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
+"""Files that are in a folder from its beginning when it is not a run itself -> what it holds instead."""
+
+DIVERGED = "diverged"
+"""The status of a run whose training no longer gave finite numbers."""
+
+Row = Mapping[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Every file in it is whole: written under a temporary name, flushed, renamed."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> Run:
+        """Make `root/name`, or `root/name-2`, `-3`, ... when that exists; nothing is ever overwritten.
+
+        Raises UsageError for a name that is no plain folder name, MachineError where no folder can be made.
+        """
+        if re.fullmatch(NAME, name) is None:
+            raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
+        with machine_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            for folder in _candidates(root, name):
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(folder)
+        raise AssertionError("the candidates never end")
+
+    @classmethod
+    @contextmanager
+    def new(
+        cls, root: Path, name: str, recipe: Recipe, *, study: str = "", plan: Mapping[str, Any] = {}
+    ) -> Iterator[Run]:
+        """Create a run and hold it for writing while the block runs; `study` is a file of STUDIES, which gets `plan`.
+
+        When the block fails before it has left anything but the recipe, the folder goes again.
+        """
+        run = cls.create(root, name)
+        try:
+            with run.locked():
+                if study:  # before the recipe, without which a folder is not taken for a run
+                    run.write_study(study, dict(plan))
+                run.write_recipe(recipe)
+                yield run
+        except BaseException:
+            if not run.has_begun:
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run; raises UsageError when the folder is no run."""
+        folder = Path(path)
+        if not _is_run(folder):
+            raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
+        return cls(folder)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def as_argument(self) -> str:
+        """Its path as a shell takes it, for messages that name a command."""
+        return shlex.quote(str(self.path))
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder with last, previous and best."""
+        return self.path / "checkpoints"
+
+    @property
+    def model_file(self) -> Path:
+        """The classifier that the run leaves: weights and everything needed to apply them."""
+        return self.path / "model.safetensors"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of PNG figures."""
+        return self.path / "figures"
+
+    def predictions_file(self, split: str) -> Path:
+        """index, label, prediction and logits of one split, as parquet."""
+        return self.path / f"predictions-{split}.parquet"
+
+    def examples_file(self, split: str) -> Path:
+        """The images of one split that are worth showing, as parquet."""
+        return self.path / f"examples-{split}.parquet"
+
+    @property
+    def study(self) -> str:
+        """Which file of STUDIES is there; empty for a run."""
+        return next((name for name in STUDIES if (self.path / name).exists()), "")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is more than a recipe: what a training rests on is written down, or there are runs inside."""
+        return (self.path / "manifest.json").exists() or bool(self.inner_runs)
+
+    @property
+    def inner_runs(self) -> list[Run]:
+        """The runs inside a study's folder, finished or not, by name."""
+        return [Run(path.parent) for path in sorted(self.path.glob("*/recipe.toml"))]
+
+    @property
+    def seeds(self) -> list[Run]:
+        """The runs of a group, one per seed that has finished; empty for a single run.
+
+        Raises CheckpointError when seeds.json cannot be read, names what is not a run, or no seed has finished.
+        """
+        path = self.path / SEEDS
+        if not path.exists():
+            return []
+        names = self.group["runs"]
+        if not names and self.group.get("diverged"):
+            raise CheckpointError(f"{path} names no runs: all of its seeds diverged.")
+        if not names:
+            raise CheckpointError(
+                f"{path} names no runs: no seed has finished yet.\n"
+                f"Continue with: cifarlab train --resume {self.as_argument}"
+            )
+        runs = [Run(self.path / str(name)) for name in names]
+        missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]
+        if missing or any(run.path.parent != self.path for run in runs):
+            raise CheckpointError(f"{path} names what is not a run: {', '.join(missing) or names}.")
+        return runs
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """What seeds.json says of a group: its status, the seeds that were planned, the runs that have finished, ...
+
+        Raises CheckpointError when it cannot be read.
+        """
+        values = self._read_json(SEEDS)
+        if not isinstance(values.get("runs"), list):
+            raise CheckpointError(f"{self.path / SEEDS} names no runs.")
+        return values
+
+    @property
+    def divergence(self) -> str:
+        """How the training diverged, in a line; empty for one that did not."""
+        known = self.manifest if (self.path / "manifest.json").exists() else {}
+        return str(known.get("divergence", "")) if known.get("status") == DIVERGED else ""
+
+    def write_study(self, study: str, values: dict[str, Any]) -> None:
+        """Store what is known of a study so far in its file, one of STUDIES."""
+        self._write_json(study, values)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""
+        with lock(self.path / ".lock", wait=False):
+            for folder in _own_folders(self.path):
+                remove_leftovers(folder)
+            yield
+
+    @contextmanager
+    def locked_if_free(self) -> Iterator[None]:
+        """Hold the run where nobody does; beside a training that holds it, go on without.
+
+        For what only reads the run's facts and adds pages to it: a lock clears unfinished files, and would clear these.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.locked())
+            except RunInUseError:
+                log.info(f"{self.path} is in use: what follows shows it as it is now.")
+            yield
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Store the complete recipe: training it again repeats the run."""
+        write_atomic(self.path / RECIPE_FILE, to_toml(recipe))
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that was trained."""
+        path = self.path / RECIPE_FILE
+        recipe = load_recipe(path)
+        text = path.read_text("utf-8")
+        if "\n[evaluation]\n" not in text or not text.endswith("\n"):  # half of a TOML file may be a valid one
+            raise CheckpointError(f"{path} is cut off: it was written whole, with [evaluation] at its end.")
+        return recipe
+
+    @property
+    def data(self) -> DataSpec:
+        """Its images: what the recipe names, read as it was understood when training began.
+
+        Data given as a relative path is found from any working folder; where it has moved, it is looked for as given.
+        """
+        data = self.recipe.data
+        if not (self.path / "manifest.json").exists():
+            return data
+        try:
+            settled = self.manifest["data"].get("understanding", {}).get("settled", {})
+            understood = section_from(DataSpec, {**data.model_dump(), **settled}, "data")
+            has_moved = not Path(understood.source).exists() and Path(data.source).exists()
+        except (RecipeError, KeyError, TypeError, AttributeError, OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path}/manifest.json does not say how its data is read: {error}") from error
+        return understood.model_copy(update={"source": data.source}) if has_moved else understood
+
+    def update_manifest(self, **values: Any) -> None:
+        """Add or replace facts in manifest.json."""
+        known = self.manifest if (self.path / "manifest.json").exists() else {}
+        self._write_json("manifest.json", {**known, **values})
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, hardware, seed, data fingerprint, command, git state, status."""
+        return self._read_json("manifest.json")
+
+    @property
+    def data_facts(self) -> dict[str, Any]:
+        """What manifest.json says of the images; raises CheckpointError when it says nothing."""
+        facts = self.manifest.get("data")
+        if not isinstance(facts, dict):
+            raise CheckpointError(f"{self.path / 'manifest.json'} says nothing about the data.")
+        return facts
+
+    def fingerprint(self, split: str) -> str | None:
+        """That of the images of a split when the run first saw them; None when it has not, or there is none."""
+        found = self.data_facts.get(f"{split}_fingerprint")
+        if not isinstance(found, str | None):
+            raise CheckpointError(f"{self.path / 'manifest.json'} has {found!r:.40} as the fingerprint of {split}.")
+        return found
+
+    def write_metrics(self, rows: list[Row]) -> None:
+        """Store the whole table; it is small, so it is written anew each epoch and never torn."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path / "metrics.csv", text.getvalue())
+
+    @property
+    def metrics(self) -> list[dict[str, float | None]]:
+        """One row per epoch; a field without a value is None."""
+        path = self.path / "metrics.csv"
+        try:
+            text = path.read_text("utf-8")
+            header, *rows = csv.reader(text.splitlines(keepends=True))
+            if tuple(header) not in (COLUMNS, COLUMNS_BEFORE) or not text.endswith("\n"):
+                raise ValueError("it is cut off, or its columns are not those of this version")
+            cells = [dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True)) for row in rows]
+            return [{key: float(value) if value else None for key, value in row.items()} for row in cells]
+        except (OSError, ValueError, csv.Error) as error:
+            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+
+    def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
+        """Store the numbers of one split under evaluation-<name>.json."""
+        self._write_json(f"evaluation-{name}.json", values)
+
+    def evaluation(self, name: str) -> dict[str, Any] | None:
+        """The stored numbers of one split, or None when it was not evaluated."""
+        if not (self.path / f"evaluation-{name}.json").exists():
+            return None
+        return self._read_json(f"evaluation-{name}.json")
+
+    def open_test(self, reason: str, source: str | None = None) -> int:
+        """Enter an opening of the test split, or of the other images that `source` names, into the ledger.
+
+        Returns how often these images have been opened, this time included.
+        """
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"time": time, "reason": reason} | ({} if source is None else {"source": source})
+        entries = [*self.test_openings, entry]
+        write_atomic(self.path / "test-ledger.jsonl", "".join(f"{json.dumps(entry)}\n" for entry in entries))
+        return sum(each.get("source") == source for each in entries)
+
+    @property
+    def test_openings(self) -> list[dict[str, str]]:
+        """When and why the test split was opened, or other images, whose `source` is named then."""
+        path = self.path / "test-ledger.jsonl"
+        try:
+            return [_entry(line) for line in path.read_text("utf-8").splitlines()]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        # bytes of a path that are no UTF-8 arrive as lone surrogates, which JSON can hold as escapes
+        write_atomic(self.path / name, f"{text}\n".encode("utf-8", "backslashreplace"))
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
+        return values
+
+
+def _entry(line: str) -> dict[str, str]:
+    """One line of the ledger; raises ValueError when it is not one."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or not {"time", "reason"} <= entry.keys():
+        raise ValueError(f"{line[:60]!r} is no entry")
+    return entry
+
+
+def _candidates(root: Path, name: str) -> Iterator[Path]:
+    yield root / name
+    number = 2
+    while True:
+        yield root / f"{name}-{number}"
+        number += 1
+
+
+def _own_folders(root: Path) -> Iterator[Path]:
+    """The folder of a run and all below it, but for the runs inside a study, each of which has its own lock."""
+    for name, folders, files in os.walk(root):
+        if Path(name) != root and "recipe.toml" in files:
+            folders.clear()
+        else:
+            yield Path(name)
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / RECIPE_FILE).is_file()
+    except OSError:  # a name too long for the file system
+        return False
+
+
+def _neighbours(folder: Path) -> str:
+    """The runs that lie beside the folder that is none."""
+    runs = sorted(path.parent.name for path in folder.parent.glob("*/recipe.toml"))
+    if not runs:
+        return f"There are no runs in {folder.parent}."
+    return f"Runs in {folder.parent}: {', '.join(runs[:8])}."

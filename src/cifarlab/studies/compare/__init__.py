@@ -1,0 +1,1 @@
+"""Runs side by side, and what may be concluded from their folders alone."""

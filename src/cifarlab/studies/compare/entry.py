@@ -1,0 +1,224 @@
+"""What is compared: a run, or one recipe trained from several seeds, read from its folder."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from cifarlab.errors import CheckpointError, UsageError
+from cifarlab.evaluation.calibration import probabilities
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.predictions import Predictions
+from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
+from cifarlab.evaluation.stored import read_evaluation, read_predictions
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.section import first_problem
+from cifarlab.runs.folder import SEEDS, Run
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Which images a run was trained on."""
+
+    num_train: int
+    num_val: int
+    train_fingerprint: str
+    val_fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class RuntimeFacts:
+    """On what it was trained."""
+
+    device_name: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a comparison needs of manifest.json."""
+
+    cifarlab: str
+    num_parameters: int
+    elapsed_seconds: float
+    best_epoch: int | None
+    best_val_accuracy: float | None
+    data: DataFacts
+    runtime: RuntimeFacts
+    versions: dict[str, str]
+
+
+_FACTS = TypeAdapter(Facts)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of one run, perhaps with its 95 % interval; or a mean over seeds with its standard deviation."""
+
+    value: float
+    interval: Interval | None = None
+    sd: float | None = None
+    num_seeds: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One run, judged on one split."""
+
+    run: Run
+    recipe: Recipe
+    facts: Facts
+    rows: Sequence[dict[str, float | None]]
+    evaluation: Evaluation
+    predictions: Predictions
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        """Which images it got right, (N,)."""
+        return np.asarray(self.predictions.predictions == self.predictions.labels)
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """The probability that it gave to the right class, (N,)."""
+        shares = probabilities(self.predictions.logits, self.evaluation.temperature)
+        return np.asarray(shares[np.arange(len(shares)), self.predictions.labels])
+
+    @property
+    def kept_row(self) -> dict[str, float | None]:
+        """The row of metrics.csv of the epoch whose weights were kept; empty without one."""
+        kept = [row for row in self.rows if row["epoch"] == self.facts.best_epoch] or self.rows[-1:]
+        return kept[0] if kept else {}
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of the middle epoch, when epochs are sorted by speed."""
+        speeds = [speed for row in self.rows if (speed := row["images_per_second"])]
+        return statistics.median(speeds) if speeds else None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run, or a group of seeds when there is more than one member."""
+
+    label: str
+    path: Path
+    recipe: Recipe
+    members: tuple[Member, ...]
+    num_diverged: int = 0
+    """Seeds that are no members because their training diverged."""
+
+    @property
+    def is_group(self) -> bool:
+        """Whether there are several seeds, so that their spread is known."""
+        return len(self.members) > 1
+
+    @cached_property
+    def right(self) -> NDArray[np.float64]:
+        """The share of seeds that get each image right, (N,)."""
+        return np.asarray(np.mean([member.right for member in self.members], axis=0))
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """The mean probability of the right class, (N,)."""
+        return np.asarray(np.mean([member.confidence for member in self.members], axis=0))
+
+    @property
+    def accuracies(self) -> list[float]:
+        """On the judged split, by seed."""
+        return [member.evaluation.accuracy for member in self.members]
+
+    @property
+    def accuracy(self) -> Measure:
+        """On the judged split."""
+        if self.is_group:
+            return _over_seeds(self.accuracies)
+        only = self.members[0].evaluation
+        return Measure(only.accuracy, only.accuracy_interval)
+
+    @property
+    def train_accuracy(self) -> Measure | None:
+        """While training, on augmented images, in the epoch whose weights were kept; of the images that it counted."""
+        return self._share(
+            lambda member: member.kept_row.get("train/accuracy"),
+            lambda member: round(member.kept_row.get("train/images") or 0),
+        )
+
+    @property
+    def val_accuracy(self) -> Measure | None:
+        """The best validation accuracy, which chose the epoch and is therefore a little too high."""
+        return self._share(lambda member: member.facts.best_val_accuracy, lambda member: member.facts.data.num_val)
+
+    def measure(self, number: Callable[[Member], float | None]) -> Measure | None:
+        """A number of the run, or its mean over seeds; None where a run does not have it."""
+        values = [value for member in self.members if (value := number(member)) is not None]
+        if len(values) < len(self.members):
+            return None
+        return _over_seeds(values) if self.is_group else Measure(values[0])
+
+    def _share(self, share: Callable[[Member], float | None], num_images: Callable[[Member], int]) -> Measure | None:
+        found = self.measure(share)
+        if found is None or self.is_group:
+            return found
+        total = num_images(self.members[0])
+        return Measure(found.value, wilson(round(found.value * total), total)) if total else found
+
+
+def read_entries(paths: Sequence[str | Path], split: str) -> list[Entry]:
+    """Read runs and groups of seeds, each under the shortest part of its path that tells it from the others.
+
+    Raises UsageError for what is no run, is given twice or was not judged on `split`, CheckpointError for a file that
+    cannot be read.
+    """
+    runs = [Run.open(path) for path in paths]
+    return [read_entry(run, label, split) for run, label in zip(runs, _labels(runs), strict=True)]
+
+
+def read_entry(run: Run, label: str, split: str) -> Entry:
+    """Read a run folder, or the folder of a group of seeds."""
+    members = tuple(_read_member(each, split) for each in run.seeds or [run])
+    num_diverged = len(run.group.get("diverged", {})) if run.study == SEEDS else 0
+    return Entry(label, run.path, run.recipe, members, num_diverged)
+
+
+def _read_member(run: Run, split: str) -> Member:
+    manifest = run.manifest
+    if run.divergence:
+        raise UsageError(f"{run.path} diverged while it was trained, so there is no result. {run.divergence}")
+    if "num_steps" not in manifest:
+        raise UsageError(
+            f"{run.path} has not finished training.\nFinish it with: cifarlab train --resume {run.as_argument}"
+        )
+    try:
+        facts = _FACTS.validate_python(manifest)
+    except ValidationError as error:
+        raise CheckpointError(f"{run.path / 'manifest.json'} cannot be used: {first_problem(error)}.") from error
+    evaluation = read_evaluation(run, split)
+    if evaluation is None:
+        raise UsageError(
+            f"{run.path} was not judged on {split}.\n"
+            f"Judge it with: cifarlab evaluate {run.as_argument} --split {split}, or compare on another --split."
+        )
+    return Member(run, run.recipe, facts, run.metrics, evaluation, read_predictions(run, split, evaluation))
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    paths = [run.path.resolve() for run in runs]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise UsageError(f"{runs[number].path} is given twice; a run cannot be compared with itself.")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
+
+
+def _over_seeds(values: Sequence[float]) -> Measure:
+    mean, sd = mean_and_sd(values)
+    return Measure(mean, sd=sd, num_seeds=len(values))

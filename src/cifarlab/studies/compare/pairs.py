@@ -1,0 +1,176 @@
+"""Two entries against each other, and what may be concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.evaluation.statistics import (
+    Interval,
+    corrected_confidence,
+    holm,
+    mcnemar,
+    paired_interval,
+    smallest_difference,
+    welch,
+)
+from cifarlab.studies.compare.entry import Entry, Member
+
+LEVEL = 0.05
+"""A p-value up to this counts as a difference."""
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """The share of a class's images that the first gets right, minus that of the second."""
+
+    class_name: str
+    first: float
+    second: float
+    difference: float
+    p_value: float | None
+    """Corrected by Holm for the number of classes; None where nothing can be tested."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The first minus the second entry, on the same images."""
+
+    first: str
+    second: str
+    difference: float
+    method: str
+    """McNemar for two runs, Welch for two groups of seeds, none for a run and a group."""
+    interval: Interval | None
+    """As wide as the correction of the p-value asks for: it excludes 0 exactly where a difference may be claimed."""
+    p_value: float | None
+    adjusted_p_value: float | None
+    """Corrected by Holm for the number of pairs."""
+    only_first: int | None
+    """Images that only the first gets right; None where seeds differ among themselves."""
+    only_second: int | None
+    smallest_difference: float | None
+    """That a test on these images would show in four of five cases."""
+    per_class: tuple[ClassDifference, ...]
+    first_wins: tuple[int, ...]
+    """Indices of images that the first gets right and the second wrong, the most striking ones first."""
+    second_wins: tuple[int, ...]
+
+    @property
+    def is_different(self) -> bool:
+        """Whether a difference may be claimed."""
+        return self.adjusted_p_value is not None and self.adjusted_p_value <= LEVEL
+
+
+def judge_pairs(entries: Sequence[Entry]) -> tuple[Pair, ...]:
+    """Compare every entry with every other, on images that require_same_data has found to be the same."""
+    both = list(combinations(entries, 2))
+    found = [_judge_pair(first, second) for first, second in both]
+    adjusted = iter(holm([pair.p_value for pair in found if pair.p_value is not None]))
+    return tuple(
+        pair if pair.p_value is None else _corrected(pair, *entries, pair.p_value, next(adjusted))
+        for pair, entries in zip(found, both, strict=True)
+    )
+
+
+def _corrected(pair: Pair, first: Entry, second: Entry, p_value: float, adjusted: float) -> Pair:
+    confidence = corrected_confidence(p_value, adjusted, LEVEL)
+    if pair.only_first is None or pair.only_second is None:
+        interval = welch(first.accuracies, second.accuracies, confidence).interval
+    else:
+        interval = paired_interval(pair.only_first, pair.only_second, len(first.right), confidence)
+    return replace(pair, adjusted_p_value=adjusted, interval=interval)
+
+
+def _judge_pair(first: Entry, second: Entry) -> Pair:
+    if first.is_group and second.is_group:
+        return _over_seeds(first, second)
+    if first.is_group or second.is_group:
+        return _untested(first, second)
+    return _on_images(first, second)
+
+
+def _on_images(first: Entry, second: Entry) -> Pair:
+    mine, theirs = first.members[0], second.members[0]
+    only_first, only_second = _only(mine, theirs, slice(None))
+    num_images = len(mine.right)
+    return replace(
+        _untested(first, second),
+        method="McNemar",
+        p_value=mcnemar(only_first, only_second),
+        only_first=only_first,
+        only_second=only_second,
+        smallest_difference=smallest_difference((only_first + only_second) / num_images, num_images),
+        per_class=_class_differences(
+            first, second, [mcnemar(*_only(mine, theirs, members)) for _, members in _classes(first)]
+        ),
+    )
+
+
+def _over_seeds(first: Entry, second: Entry) -> Pair:
+    found = welch(first.accuracies, second.accuracies)
+    p_values = [
+        welch(_accuracies(first, members), _accuracies(second, members)).p_value for _, members in _classes(first)
+    ]
+    return replace(
+        _untested(first, second),
+        method="Welch",
+        p_value=found.p_value,
+        per_class=_class_differences(first, second, p_values),
+    )
+
+
+def _untested(first: Entry, second: Entry) -> Pair:
+    return Pair(
+        first=first.label,
+        second=second.label,
+        difference=first.accuracy.value - second.accuracy.value,
+        method="none",
+        interval=None,
+        p_value=None,
+        adjusted_p_value=None,
+        only_first=None,
+        only_second=None,
+        smallest_difference=None,
+        per_class=_class_differences(first, second, None),
+        first_wins=_wins(first, second),
+        second_wins=_wins(second, first),
+    )
+
+
+def _classes(entry: Entry) -> list[tuple[str, NDArray[np.int64]]]:
+    """The classes that have images, and which."""
+    member = entry.members[0]
+    places = [np.flatnonzero(member.predictions.labels == label) for label in range(len(member.evaluation.class_names))]
+    return [(name, each) for name, each in zip(member.evaluation.class_names, places, strict=True) if len(each)]
+
+
+def _class_differences(first: Entry, second: Entry, p_values: list[float] | None) -> tuple[ClassDifference, ...]:
+    classes = _classes(first)
+    adjusted = [None] * len(classes) if p_values is None else holm(p_values)
+    rows = []
+    for (name, members), p_value in zip(classes, adjusted, strict=True):
+        mine, theirs = float(first.right[members].mean()), float(second.right[members].mean())
+        rows.append(ClassDifference(name, mine, theirs, mine - theirs, p_value))
+    return tuple(rows)
+
+
+def _accuracies(entry: Entry, members: NDArray[np.int64]) -> list[float]:
+    """Of every seed, on some images."""
+    return [float(member.right[members].mean()) for member in entry.members]
+
+
+def _only(first: Member, second: Member, members: NDArray[np.int64] | slice) -> tuple[int, int]:
+    mine, theirs = first.right[members], second.right[members]
+    return int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+
+
+def _wins(winner: Entry, loser: Entry) -> tuple[int, ...]:
+    """Images that the winner gets right more often, by how much, and then by how sure each was of the right class."""
+    margin = winner.right - loser.right
+    order = np.lexsort((loser.confidence - winner.confidence, -margin))
+    return tuple(int(index) for index in order if margin[index] > 0)

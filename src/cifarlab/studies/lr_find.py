@@ -1,0 +1,166 @@
+"""The learning-rate range test: raise the rate step by step and watch the loss."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cifarlab.console import progress
+from cifarlab.drawing import charts
+from cifarlab.errors import UsageError
+from cifarlab.files import write_atomic
+from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.sources import open_source
+from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe.duration import training_steps
+from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.folder import RANGE_TEST, Run
+from cifarlab.training.loop import choose_images, set_frozen
+from cifarlab.training.optim import build
+from cifarlab.training.schedules import image_size
+from cifarlab.training.train import hard_examples, make_card, make_step
+
+SMOOTHING = 0.9
+"""Weight of the old average of the loss at each step."""
+FEWEST_STEPS = 10
+DIVERGED = 4.0
+"""The test ends when the smoothed loss is this many times its lowest value."""
+FALLEN = 0.95
+"""The loss has learnt something when it falls below this share of where it began."""
+MARGIN = 10.0
+"""The suggestion is this many times below the rate with the lowest loss: there the loss still falls fast, and steadily.
+
+The rule is that of the fast.ai course (Howard and Gugger, 2018), made for the test of Smith (2017).
+"""
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """A rate, the loss of its batch and the smoothed loss for every step; and what is suggested, with the reason."""
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    suggestion: float | None
+    lowest: float
+    """The rate with the lowest smoothed loss."""
+    steepest: float | None
+    """The rate at which the smoothed loss falls fastest; None where it hardly falls, so that this would be noise."""
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def lr_find(
+    recipe: Recipe, *, start: float = 1e-6, end: float = 10.0, steps: int = 100, data_dir: Path | None = None
+) -> RangeTest:
+    """Train a recipe for `steps` batches while the rate rises by equal factors from `start` to `end`.
+
+    The rate takes the place of optimizer.lr and its schedule; everything else is as in the first `steps` of training:
+    images that grow have the size that they have there. The network is thrown away, and neither the validation nor the
+    test split is looked at. Smith (2017), https://arxiv.org/abs/1506.01186.
+    Raises UsageError for rates or steps that make no test.
+    """
+    if not 0 < start < end or not math.isfinite(end) or steps < FEWEST_STEPS:
+        raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
+    images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
+    runtime = choose_runtime(recipe.runtime)
+    lrs: list[float] = []
+    losses: list[float] = []
+    with runtime.in_use(), progress("Raising the learning rate", steps, "steps") as advance:
+        card = make_card(recipe, images)
+        loader, step = make_step(recipe, runtime, card, images)
+        total_steps, hard = training_steps(recipe.training.epochs, len(loader)), hard_examples(recipe, loader)
+        for number in range(steps):
+            if number % len(loader) == 0:
+                set_frozen(recipe, step.model, number // len(loader))
+                choose_images(recipe, loader, hard, number, total_steps)
+            lr = start * (end / start) ** (number / (steps - 1))
+            build.set_lr(step.optimizer, lr)
+            batch = loader.batch(number)
+            size = image_size(recipe.training, card.input_size, number, len(loader), total_steps)
+            outcome = step(number, batch, size)
+            if hard:
+                hard.note(batch.indices, outcome.losses)
+            loss = float(outcome.loss)
+            if not math.isfinite(loss):
+                break
+            lrs.append(lr)
+            losses.append(loss)
+            advance(1, f"lr {lr:.2g}  loss {loss:.3f}")
+            if _has_diverged(losses):
+                break
+    return judge_range(lrs, losses)
+
+
+def judge_range(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
+    """Read a range test; raises UsageError when the loss was not finite from the first steps on."""
+    if len(losses) < FEWEST_STEPS:
+        raise UsageError(f"The loss was not finite after {len(losses)} steps. Begin with a lower rate: --start.")
+    smoothed = smooth(losses)
+    low = min(range(len(smoothed)), key=smoothed.__getitem__)
+    suggestion, reason = _suggest(lrs, smoothed, low)
+    steepest = None if suggestion is None else lrs[_steepest(lrs, smoothed, low)]
+    return RangeTest(tuple(lrs), tuple(losses), tuple(smoothed), suggestion, lrs[low], steepest, reason)
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """The moving average, freed of the pull towards 0 at its beginning (Kingma and Ba, 2015, section 3)."""
+    average, found = 0.0, []
+    for number, value in enumerate(values, 1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * value
+        found.append(average / (1 - SMOOTHING**number))
+    return found
+
+
+def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
+    """Leave a folder with the recipe, lr-find.csv, lr-find.json and figures/lr-find.png."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["lr", "loss", "smoothed"])
+    writer.writerows(zip(found.lrs, found.losses, found.smoothed, strict=True))
+    marks = [] if found.suggestion is None else [(found.suggestion, "suggested"), (found.lowest, "lowest loss")]
+    figure = charts.lr_range(found.lrs, found.losses, found.smoothed, marks)
+    with Run.new(out, f"{recipe.name[:56]}-lr-find", recipe, study=RANGE_TEST, plan=found.to_dict()) as run:
+        write_atomic(run.path / "lr-find.csv", table.getvalue())
+        charts.save_png(figure, run.figures / "lr-find.png")
+    return run
+
+
+def _has_diverged(losses: Sequence[float]) -> bool:
+    smoothed = smooth(losses)
+    return len(losses) >= FEWEST_STEPS and smoothed[-1] > DIVERGED * min(smoothed)
+
+
+def _steepest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> int:
+    """Where the loss falls fastest on its way down, the first steps apart, whose average is still noisy."""
+    places = range(min(FEWEST_STEPS, max(low - 1, 0)), max(low, 1))
+    slopes = {
+        place: (smoothed[place + 1] - smoothed[place]) / math.log(lrs[place + 1] / lrs[place]) for place in places
+    }
+    return min(slopes, key=slopes.__getitem__)
+
+
+def _suggest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> tuple[float | None, str]:
+    if smoothed[low] > FALLEN * smoothed[0]:
+        return None, (
+            f"The loss hardly fell between {lrs[0]:.2g} and {lrs[-1]:.2g}, so nothing can be suggested: "
+            "give it more --steps or another range."
+        )
+    suggestion = lrs[low] / MARGIN
+    if low == len(lrs) - 1:
+        return suggestion, (
+            f"The loss still falls at {lrs[low]:.2g}, the end of the range; a tenth of that is safe, "
+            "and a larger --end may allow more."
+        )
+    return suggestion, (
+        f"The smoothed loss is lowest at {lrs[low]:.2g} and rises beyond; a tenth of that is far enough from where "
+        "training diverges."
+    )

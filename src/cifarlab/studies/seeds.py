@@ -1,0 +1,137 @@
+"""The same recipe from several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cifarlab.console import log
+from cifarlab.errors import CheckpointError, CifarlabError, DivergedError, InterruptedRunError, MachineError
+from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.files import machine_errors, remove_leftovers
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import override
+from cifarlab.runs.folder import SEEDS, Run
+from cifarlab.training.status import COMPLETE, TRAINING, is_complete
+from cifarlab.training.train import Then, resume, train
+
+
+def train_seeds(
+    recipe: Recipe,
+    num_seeds: int,
+    *,
+    out: str | Path = "runs",
+    data_dir: Path | None = None,
+    then: Then | None = None,
+) -> Run:
+    """Train with seeds training.seed, +1, ... and leave one run per seed in a folder with seeds.json.
+
+    seeds.json gives the seeds that are planned, the runs that have finished, those that have diverged with the reason,
+    and mean, standard deviation (n - 1) and n of the finished ones' validation and test accuracy. `then` is called with
+    each trained run, and at last with the group's folder, which is returned as a Run. A seed that diverges does not
+    stop the others. Raises what `train` raises; DivergedError when no seed is left.
+    """
+    first = recipe.training.seed
+    plan = _summary(TRAINING, list(range(first, first + num_seeds)), [])
+    with Run.new(Path(out), f"{recipe.name[:58]}-seeds", recipe, study=SEEDS, plan=plan) as group:
+        _train_rest(group, data_dir, then)
+    return group
+
+
+def resume_seeds(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
+    """Continue a group: its finished seeds stay, the one that was stopped goes on exactly, the others follow."""
+    group = Run.open(path)
+    with group.locked():
+        if group.group.get("status") == COMPLETE:
+            log.info(f"{group.path} is already complete.")
+        else:
+            _train_rest(group, data_dir, then)
+    return group
+
+
+def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
+    seeds = _planned(group)
+    runs: list[Run] = []
+    diverged: dict[str, str] = {}
+    for number, seed in enumerate(seeds, 1):
+        log.info(f"seed {seed}: run {number} of {len(seeds)}")
+        try:
+            runs.append(_train_seed(group, seed, data_dir, then))
+        except InterruptedRunError as stop:
+            raise InterruptedRunError(_stopped(group, seed, runs, stop), stop.exit_code - 128) from stop
+        except MachineError as stop:
+            raise MachineError(_stopped(group, seed, runs, stop)) from stop
+        except DivergedError as error:
+            diverged[f"seed-{seed}"] = str(error).splitlines()[0]
+            log.warning(f"seed {seed}: {error}")
+        group.write_study(SEEDS, _summary(TRAINING, seeds, runs, diverged))
+    if not runs:
+        require_all_seeds(group)
+    if then is not None:
+        then(group)
+    group.write_study(SEEDS, _summary(COMPLETE, seeds, runs, diverged))
+
+
+def require_all_seeds(group: Run) -> None:
+    """Raise DivergedError when a seed of a group diverged: the mean over the others would flatter the recipe."""
+    if text := divergence_text(group):
+        raise DivergedError(f"{text}\nEverything is in {group.path}.")
+
+
+def divergence_text(group: Run) -> str:
+    """Which seeds of a group diverged, and how, in one line; empty where none did."""
+    diverged = group.group.get("diverged", {})
+    if not diverged:
+        return ""
+    reasons = " ".join(f"{name}: {reason}" for name, reason in diverged.items())
+    return f"{len(diverged)} of {len(group.group['seeds'])} seeds diverged. {reasons}"
+
+
+def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
+    run = Run(group.path / f"seed-{seed}")
+    if (run.path / "recipe.toml").exists():
+        if run.divergence:
+            raise DivergedError(run.divergence)
+        return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
+    if run.path.exists():  # killed between making the folder and writing the recipe
+        with machine_errors(run.path):
+            remove_leftovers(run.path)
+            (run.path / ".lock").unlink(missing_ok=True)
+            run.path.rmdir()
+    recipe = override(group.recipe, "training.seed", str(seed))
+    return train(recipe, out=group.path, name=run.name, data_dir=data_dir, then=then)
+
+
+def _planned(group: Run) -> list[int]:
+    seeds = group.group.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
+    return seeds
+
+
+def _stopped(group: Run, seed: int, done: Sequence[Run], stop: CifarlabError) -> str:
+    """Say of the whole group what the run that was stopped says of itself."""
+    complete = f"Complete: {', '.join(run.name for run in done)}." if done else "No seed is complete yet."
+    return (
+        f"Seed {seed}: {str(stop).splitlines()[0]}\n{complete}\n"
+        f"Continue with this seed and those after it: cifarlab train --resume {group.as_argument}"
+    )
+
+
+def _summary(status: str, seeds: Sequence[int], runs: list[Run], diverged: Mapping[str, str] = {}) -> dict[str, Any]:
+    return {"status": status, "seeds": list(seeds), "diverged": dict(diverged), **summarise(runs)}
+
+
+def summarise(runs: Sequence[Run]) -> dict[str, Any]:
+    """Mean, standard deviation and n over finished runs, with the single values."""
+    tests = [evaluation["accuracy"] for run in runs if (evaluation := run.evaluation("test"))]
+    vals = [value for run in runs if (value := run.manifest["best_val_accuracy"]) is not None]
+    return {"runs": [run.name for run in runs], "val_accuracy": _spread(vals), "test_accuracy": _spread(tests)}
+
+
+def _spread(values: list[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    mean, sd = mean_and_sd(values) if len(values) > 1 else (values[0], None)  # None until the second seed is done
+    return {"mean": mean, "sd": sd, "n": len(values), "values": values}

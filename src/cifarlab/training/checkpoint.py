@@ -1,0 +1,91 @@
+"""States of a training that survive kills: hashed, verified, without pickle.
+
+A checkpoint is a folder: tensors.safetensors, state.json, and last manifest.json with the size and SHA-256 of both.
+It is built under a temporary name, flushed, read back and verified, and only then takes the place of `last`, which
+becomes `previous`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from cifarlab.errors import CheckpointError, MachineError
+from cifarlab.files import atomic_folder, sha256
+from cifarlab.inference.model_file import tensors_of
+
+_FILES = ("tensors.safetensors", "state.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything needed to continue a run exactly: tensors by name, and values that JSON can hold."""
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Make `checkpoint` the `last` in `folder`; the one before it stays as `previous`.
+
+    Raises MachineError when the disk is full, with `last` untouched.
+    """
+    with atomic_folder(folder / "last", keep_old_as=folder / "previous") as new:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
+        contents = (safetensors.torch.save(tensors), json.dumps(checkpoint.state, allow_nan=False).encode())
+        manifest = {}
+        for name, content in zip(_FILES, contents, strict=True):
+            (new / name).write_bytes(content)
+            manifest[name] = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (new / "manifest.json").write_text(json.dumps(manifest))
+        try:
+            _verify(new)
+        except CheckpointError as error:
+            raise MachineError(f"What was written to {folder} cannot be read back: {error}") from error
+
+
+def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Load the newest checkpoint in `folder` that verifies, and why newer ones did not; None when there is none yet.
+
+    Raises CheckpointError when there are checkpoints and none verifies: a run never starts anew in silence.
+    """
+    reasons: list[str] = []
+    for path in (folder / "last", folder / "previous"):
+        if not path.exists():
+            continue
+        try:
+            _verify(path)
+            return _read(path), reasons
+        except CheckpointError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise CheckpointError("\n".join(["No checkpoint of this run can be read:", *reasons]))
+    return None, []
+
+
+def _verify(path: Path) -> None:
+    """Check sizes and hashes against the manifest that was written last."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        for name in _FILES:
+            found, wanted = (path / name).stat().st_size, manifest[name]["size_bytes"]
+            if found != wanted:
+                raise CheckpointError(f"{path / name} has {found} bytes instead of {wanted}.")
+            if sha256(path / name) != manifest[name]["sha256"]:
+                raise CheckpointError(f"{path / name} is damaged: its hash does not match.")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a complete checkpoint: {error!r}.") from error
+
+
+def _read(path: Path) -> Checkpoint:
+    tensors = tensors_of((path / "tensors.safetensors").read_bytes(), path / "tensors.safetensors")
+    try:
+        return Checkpoint(tensors, json.loads((path / "state.json").read_text()))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path / 'state.json'} cannot be parsed: {error}.") from error

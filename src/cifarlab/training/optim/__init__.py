@@ -1,0 +1,1 @@
+"""Optimizers: torch's own, Muon, and their state as named tensors."""
