@@ -127,7 +127,7 @@ def _recipe_row(name: str) -> tuple[str, ...]:
     reference = recipe.reference
     reported = f"{100 * reference.reported_accuracy:g} %" if reference and reference.reported_accuracy else ""
     source = f"[{reported}]({reference.url})" if reported and reference and reference.url else reported
-    link = f"[{name}](../src/cifarlab/recipes/{name}.toml)"
+    link = f"[{name}](../src/cifarlab/recipe/shipped/{name}.toml)"
     return link, recipe.description, f"`{recipe.model.name}`", f"{recipe.training.epochs:g}", source
 
 

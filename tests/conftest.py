@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all
+
+pytest_plugins = ("compared_runs",)
+
 REAL_DATA = os.environ.get("CIFARLAB_DATA")
 
 settings.register_profile("timeless", deadline=None)  # a busy machine is no fault of the code
@@ -19,6 +24,23 @@ settings.load_profile("timeless")
 def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CIFARLAB_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def tiny() -> Recipe:
+    """simple-cnn on the bundled sample, in fp32 on the CPU: 5 steps of 540 images per epoch, two epochs."""
+    return override_all(
+        load_recipe("simple-cnn"),
+        [
+            "data.source=sample",
+            "training.batch_size=540",
+            "training.epochs=2",
+            "runtime.device=cpu",
+            "runtime.precision=fp32",
+            "runtime.tensorboard=false",
+            "evaluation.test=false",
+        ],
+    )
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ LINES = (
     ("training",),
     ("studies",),
     ("pages", "bench"),
+    ("api",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -41,7 +42,7 @@ The classifier lies below training, because training opens the test split throug
 ARCHITECTURE.md gives the reasons for the order and draws it; a test below holds that the two agree.
 """
 
-LATE_IMPORTS = {"cli", "__init__", "__main__"}
+LATE_IMPORTS = {"api", "cli", "__init__", "__main__"}
 """May import the package's own modules inside functions, so that a command starts before torch is loaded."""
 
 TORCH = {"torch", "torchvision", "timm"}
@@ -49,9 +50,9 @@ NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pyarrow", "tensorboar
 
 TORCH_FREE = (
     *("errors", "version", "console", "files", "recipe", "runs", "images", "evaluation", "drawing", "pages"),
-    *("studies.compare", "machine.process", "cli", "__init__", "__main__"),
+    *("studies.compare", "machine.process", "api", "cli", "__init__", "__main__"),
 )
-"""Rooms, and modules of a room, that load no torch when they are imported: help, listing and comparing start at once."""
+"""Rooms, and modules of rooms, that load no torch when they are imported, so that help and listings start at once."""
 
 STARTS_PROGRAMS = {"kernels.library", "training.run_facts", "bench.startup"}
 """May start another program: a C++ compiler; git, for the state of the working tree; Python, to time its start."""

@@ -20,7 +20,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import save_model, untrained_card
-from cifarlab.judge import judge, require, result_files, result_name
+from cifarlab.judge import judge, require, result_name
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
@@ -113,7 +113,7 @@ def test_everything_is_left_in_the_run_folder(run: Run, shelf: Shelf, classifier
     assert found.temperature == 2.0 and found.tta == "mirror"
     stored = run.evaluation("test")
     assert stored is not None and Evaluation.from_dict(stored) == found
-    assert all((run.path / file).is_file() for file in result_files("test"))
+    assert all(path.is_file() for path in run.result_files("test"))
     assert np.array_equal(predictions.read(run.predictions_file("test")).logits, logits)
     with (run.path / "confusion-test.csv").open() as file:
         assert sum(int(cell) for row in list(csv.reader(file))[1:] for cell in row[1:]) == 30
@@ -163,7 +163,7 @@ def test_n19_data_that_is_gone_is_named_as_given_and_where_it_was(
     monkeypatch.setattr(module, "open_source", sources.open_source)
     run.write_recipe(override(run.recipe, "data.source", "pics"))
     settled = {"source": str(tmp_path / "pics")}
-    run.update_manifest(data={**run.data_facts, "understanding": {"settled": settled}})
+    run.update_data_facts(understanding={"settled": settled})
     with pytest.raises(DataError) as caught:
         module.open_own(run, None)
     assert str(caught.value).splitlines() == [
@@ -196,7 +196,7 @@ def test_other_images_get_names_of_their_own(run: Run, shelf: Shelf, classifier:
     source = "/data/new test!"
     judge(run, "test", reason="shift", classifier=classifier, source=source)
     assert result_name("test", source) == "test-new_test_"
-    assert all((run.path / file).is_file() for file in result_files("test-new_test_"))
+    assert all(path.is_file() for path in run.result_files("test-new_test_"))
     assert run.evaluation("test") is None and "test_fingerprint" not in run.manifest["data"]
     assert [(entry["reason"], entry["source"]) for entry in run.test_openings] == [("shift", source)]
 

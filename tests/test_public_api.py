@@ -18,16 +18,23 @@ PACKAGE = Path(cifarlab.__file__).parent
 
 PUBLIC = {
     "CifarlabError": ("errors", "CifarlabError"),
-    "Classifier": ("classifier", "Classifier"),
+    "Classifier": ("inference.classifier", "Classifier"),
     "Evaluation": ("evaluation.evaluate", "Evaluation"),
     "Images": ("images.images", "Images"),
-    "Recipe": ("recipe", "Recipe"),
-    "Run": ("runs", "Run"),
+    "Recipe": ("recipe.schema", "Recipe"),
+    "Run": ("runs.folder", "Run"),
     "__version__": ("version", "VERSION"),
-    "evaluate": ("judge", "judge"),
+    "ablate": ("api", "ablate"),
+    "compare": ("api", "compare"),
+    "evaluate": ("api", "evaluate"),
+    "explain": ("api", "explain"),
     "load_images": ("images.sources", "load_images"),
-    "load_recipe": ("recipe_file", "load"),
-    "train": ("training.train", "train"),
+    "load_recipe": ("recipe.toml", "load_recipe"),
+    "lr_find": ("api", "lr_find"),
+    "predict": ("api", "predict"),
+    "report": ("api", "report"),
+    "resume": ("api", "resume"),
+    "train": ("api", "train"),
 }
 
 

@@ -2,7 +2,7 @@
 
     import cifarlab
 
-    run = cifarlab.train(cifarlab.load_recipe("quick"))
+    run = cifarlab.train("quick")
     cifarlab.Classifier.load(run.path).predict(["cat.png"])
 
 Names that need torch are loaded when they are first used, so that `import cifarlab` takes no time.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cifarlab.api import ablate, compare, evaluate, explain, lr_find, predict, report, resume, train
 from cifarlab.errors import CifarlabError
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from cifarlab.images.images import Images
     from cifarlab.images.sources import load_images
     from cifarlab.inference.classifier import Classifier
-    from cifarlab.judge import judge as evaluate
-    from cifarlab.training.train import train
 
 __version__ = VERSION
 
@@ -37,9 +36,16 @@ __all__ = [
     "Recipe",
     "Run",
     "__version__",
+    "ablate",
+    "compare",
     "evaluate",
+    "explain",
     "load_images",
     "load_recipe",
+    "lr_find",
+    "predict",
+    "report",
+    "resume",
     "train",
 ]
 
@@ -47,9 +53,7 @@ _ON_FIRST_USE = {
     "Classifier": ("cifarlab.inference.classifier", "Classifier"),
     "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
     "Images": ("cifarlab.images.images", "Images"),
-    "evaluate": ("cifarlab.judge", "judge"),
     "load_images": ("cifarlab.images.sources", "load_images"),
-    "train": ("cifarlab.training.train", "train"),
 }
 
 

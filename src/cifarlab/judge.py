@@ -89,7 +89,7 @@ def judge_locked(
         what = "test split" if source is None else source
         log.info(f"{what} opened for the {_ordinal(run.open_test(reason, source))} time")
     if source is None:
-        run.update_manifest(data={**run.data_facts, f"{split}_fingerprint": images.fingerprint})
+        run.update_data_facts(**{f"{split}_fingerprint": images.fingerprint})
     evaluation, logits = evaluate(
         classifier.logits, images, split=split, tta=tta, temperature=classifier.card.temperature
     )
@@ -104,24 +104,9 @@ def result_name(split: str, source: str | None) -> str:
     return f"{split}-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(source).name)}"
 
 
-def result_files(name: str) -> list[str]:
-    """The files that `judge` leaves, relative to the run folder."""
-    figure = "confusion_matrix.png" if name == "test" else f"confusion_matrix-{name}.png"
-    return [
-        f"evaluation-{name}.json",
-        f"evaluation-{name}.csv",
-        f"evaluation-{name}.txt",
-        f"confusion-{name}.csv",
-        f"confusion-{name}-normalised.csv",
-        f"predictions-{name}.parquet",
-        f"examples-{name}.parquet",
-        f"figures/{figure}",
-    ]
-
-
 def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, logits: NDArray[np.float32]) -> None:
-    """Write result_files; the JSON comes last, so that where it stands the rest stands too."""
-    _, table, text, counts, shares, parquet, pictures, figure = (run.path / file for file in result_files(name))
+    """Write `Run.result_files`; the JSON comes last, so that where it stands the rest stands too."""
+    _, table, text, counts, shares, parquet, pictures, figure = run.result_files(name)
     write_atomic(table, report_text.classification_csv(evaluation))
     write_atomic(text, report_text.classification_text(evaluation))
     write_atomic(counts, report_text.confusion_csv(evaluation, normalised=False))
@@ -132,7 +117,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), figure)
     if images.skipped:
         lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
-        left_out = run.path / f"bad-{name}.jsonl"
+        left_out = run.skipped_file(name)
         write_atomic(left_out, "".join(lines))
         log.warning(f"{len(images.skipped)} images could not be read and do not count: see {left_out}")
     run.write_evaluation(name, evaluation.to_dict())
@@ -141,7 +126,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
 def _load(run: Run) -> Classifier:
     """The classifier that the run left, on the device and in the batches that its recipe asks for."""
     if run.divergence:
-        best = run.checkpoints / "best.safetensors"
+        best = run.best_weights_file
         kept = f"The best one before that is {best}." if best.exists() else "No epoch had been validated before that."
         raise CheckpointError(f"{run.path} left no classifier, for its training diverged. {run.divergence}\n{kept}")
     recipe = run.recipe
@@ -191,7 +176,7 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
         images = train if split == "train" else val
     if images is None:
         raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")
-    before = run.fingerprint(split)
+    before = run.data_facts.fingerprint(split)
     if before is not None and before != images.fingerprint:
         raise DataError(
             f"The {split} images are not those that {run.path} was trained or judged on.\n"

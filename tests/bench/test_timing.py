@@ -10,6 +10,7 @@ import torch
 
 from cifarlab.bench.timing import Benchmark, Timing, machine, machine_of, measure, repeated
 from cifarlab.machine.runtime import Runtime
+from cifarlab.runs.manifest import Manifest
 
 
 @dataclass
@@ -132,6 +133,6 @@ def test_the_facts_of_this_machine_and_those_of_a_run_have_the_same_names() -> N
         "versions": {"python": "3.11.1", "torch": "2.11.0", "numpy": "2"},
         "cifarlab": "0.0.1",
     }
-    stored = machine_of(manifest)
+    stored = machine_of(Manifest.model_validate(manifest))
     assert set(stored) == set(facts)
     assert stored["device_name"] == "X" and stored["torch"] == "2.11.0" and stored["cores"] == 4

@@ -15,7 +15,6 @@ from cifarlab.errors import PartialError, RunInUseError, UsageError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.inference.model_file import save_model, untrained_card
-from cifarlab.judge import result_files
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
 from cifarlab.recipe.schema import DataSpec, ModelSpec
@@ -86,7 +85,7 @@ def test_val_is_judged_unless_test_is_asked_for(run: Run, capsys: pytest.Capture
     call(run.path)
     out = capsys.readouterr().out
     assert "val, 4 images" in out and "100.00 %" in out and "with mirror" in out
-    assert all(str(run.path / file) in out and (run.path / file).is_file() for file in result_files("val"))
+    assert all(str(path) in out and path.is_file() for path in run.result_files("val"))
     assert run.test_openings == []
 
 

@@ -131,7 +131,7 @@ def test_n62_weights_that_cannot_be_downloaded_leave_no_folder(monkeypatch: pyte
     def fail(*_: object) -> None:
         raise MachineError("No network.")
 
-    monkeypatch.setattr(training.models, "build", fail)
+    monkeypatch.setattr(training, "build_network", fail)
     assert main.run(["train", *TINY]) == 5
     assert main.run(["train", *TINY, "--seeds", "2"]) == 5
     assert not list(Path("runs").iterdir())

@@ -10,13 +10,14 @@ import pytest
 
 from cifarlab.images.images import Images
 from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe import toml
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import __file__, load_recipe, override_all, parse_recipe, recipe_names, to_toml
+from cifarlab.recipe.toml import load_recipe, override_all, parse_recipe, recipe_names, to_toml
 from cifarlab.runs.folder import Run
 from cifarlab.training.optim import build
 from cifarlab.training.train import make_card, make_step, prepare
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(toml.__file__).parent / "shipped"
 
 
 @pytest.fixture(params=recipe_names())

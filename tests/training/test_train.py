@@ -280,7 +280,7 @@ def test_n52_a_resumed_run_refuses_other_training_or_validation_images(tiny, tmp
     with pytest.raises(Killed):
         train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
     run = Run.open(tmp_path / "simple-cnn")
-    facts = run.data_facts
+    facts = run.manifest["data"]
     for split in ("train", "val"):
         run.update_manifest(data={**facts, f"{split}_fingerprint": "0" * 64})
         with pytest.raises(DataError, match=f"The {split} images are not those that"):

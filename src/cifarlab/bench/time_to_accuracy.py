@@ -16,10 +16,9 @@ from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.files import TIME_TO_ACCURACY
 from cifarlab.runs.folder import Run
 from cifarlab.studies.seeds import require_all_seeds, train_seeds
-
-RESULT = "time-to-accuracy.json"
 
 Split = Literal["val", "test"]
 
@@ -148,8 +147,8 @@ def time_to_accuracy(
     tta = recipe.evaluation.tta if tta_counts else None
     first = group.seeds[0]
     num_images = (first.evaluation(split) or {})["num_images"]
-    found = TimeToAccuracy(group, target, split, tta, trained, num_images, total_seconds, machine_of(first.manifest))
-    write_atomic(group.path / RESULT, json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
+    found = TimeToAccuracy(group, target, split, tta, trained, num_images, total_seconds, machine_of(first.facts))
+    write_atomic(group.path / TIME_TO_ACCURACY, json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
     return found
 
 
@@ -162,12 +161,12 @@ def check_target(target: float) -> None:
 
 def trained_from(run: Run, target: float) -> Trained:
     """Read one seed's result out of its folder."""
-    manifest = run.manifest
+    facts = run.facts
     val, test = run.evaluation("val") or {}, run.evaluation("test") or {}
     return Trained(
         run=run.name,
-        seed=manifest["seed"],
-        seconds=manifest["elapsed_seconds"],
+        seed=facts.seed or 0,
+        seconds=facts.elapsed_seconds or 0.0,
         seconds_to_target=seconds_to(target, run.metrics),
         val_accuracy=val.get("accuracy"),
         val_tta_accuracy=val.get("tta_accuracy"),

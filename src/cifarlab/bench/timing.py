@@ -13,6 +13,7 @@ from typing import Any
 
 from cifarlab.machine.process import num_cores
 from cifarlab.machine.runtime import Runtime
+from cifarlab.runs.manifest import Manifest
 from cifarlab.version import VERSION
 
 Clock = Callable[[], float]
@@ -122,11 +123,11 @@ def machine(runtime: Runtime) -> dict[str, Any]:
     return {**runtime.describe(), "system": platform.platform(), "cores": num_cores(), **versions}
 
 
-def machine_of(manifest: dict[str, Any]) -> dict[str, Any]:
+def machine_of(facts: Manifest) -> dict[str, Any]:
     """The same facts of the machine that a run was trained on, out of its manifest."""
-    system = {name: manifest["machine"][name] for name in ("system", "cores")}
-    versions = {name: manifest["versions"][name] for name in ("python", "torch")}
-    return {**manifest["runtime"], **system, "cifarlab": manifest["cifarlab"], **versions}
+    system = {"system": facts.machine.system, "cores": facts.machine.cores}
+    versions = {name: facts.versions[name] for name in ("python", "torch")}
+    return {**facts.runtime.model_dump(), **system, "cifarlab": facts.cifarlab, **versions}
 
 
 def _seconds(action: Callable[[], object], runtime: Runtime | None, clock: Clock) -> float:

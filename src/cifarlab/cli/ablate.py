@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from cifarlab import api
 from cifarlab.cli.output import Output, echo
 from cifarlab.errors import PartialError
 from cifarlab.recipe.toml import load_recipe, override, override_all
@@ -33,14 +34,12 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train a recipe with and without some of its parts and say what each is worth on the validation split."""
-    from cifarlab.studies import ablate as ablation
-
     chosen = override_all(load_recipe(recipe), assignments or [])
     for key, value in {"data.source": data, "training.epochs": epochs}.items():
         if value is not None:
             chosen = override(chosen, key, str(value))
     parts = [part.strip() for part in drop.split(",") if part.strip()]
-    found = ablation.ablate(chosen, parts, seeds=seeds, out=out, data_dir=data_dir)
+    found = api.ablate(chosen, parts, seeds=seeds, out=out, data_dir=data_dir)
     echo(json.dumps(found.to_dict(), indent=2)) if as_json else _print(found)
     if found.failed:
         reasons = "; ".join(f"without {part}: {reason.splitlines()[0]}" for part, reason in found.failed.items())

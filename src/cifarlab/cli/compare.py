@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from cifarlab import api
 from cifarlab.cli.output import Output, echo
 
 if TYPE_CHECKING:
@@ -30,24 +31,13 @@ def compare(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with curves and examples.")] = None,
 ) -> None:
     """Compare runs that were trained and judged on the same images."""
-    from cifarlab.studies.compare import comparison
-
-    found = comparison.compare(runs, split=split.value)
-    if html is not None:
-        _write_page(found, html)
+    found = api.compare(runs, split=split.value, html=html)
     if as_json:
         echo(json.dumps(found.to_dict(), indent=2))
         return
     _print(Output(), found)
     if html is not None:
         echo(f"\nThe page is {html}.")
-
-
-def _write_page(comparison: Comparison, path: Path) -> None:
-    from cifarlab.files import write_atomic
-    from cifarlab.pages.comparison import comparison_page
-
-    write_atomic(path, comparison_page(comparison))
 
 
 def _print(console: Output, comparison: Comparison) -> None:

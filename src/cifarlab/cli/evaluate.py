@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab import api
 from cifarlab.cli.options import ClassNames, Columns, FollowLinks, Layout, SkipBad, SplitNames, data_fields
 from cifarlab.cli.output import echo
 from cifarlab.errors import PartialError, UsageError
@@ -63,8 +64,7 @@ def evaluate(
 ) -> None:
     """Judge a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
     from cifarlab.images.sources import data_spec
-    from cifarlab.inference.classifier import Classifier, inference_runtime
-    from cifarlab.judge import judge, result_name
+    from cifarlab.judge import result_name
 
     fields = data_fields(
         layout=layout,
@@ -76,28 +76,23 @@ def evaluate(
     )
     if fields and data is None:
         raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
-    opened = Run.open(run)
-    batch_size = opened.recipe.evaluation.batch_size
-    classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=batch_size)
-    evaluation = judge(
-        opened,
-        split,
+    evaluation = api.evaluate(
+        *(run, split),
         reason="cifarlab evaluate",
-        tta=tta or opened.recipe.evaluation.tta,
-        classifier=classifier,
-        source=None if data is None else data_spec(data, **fields),
+        tta=tta,
+        data=None if data is None else data_spec(data, **fields),
         data_dir=data_dir,
+        device=device,
     )
-    _print(opened, result_name(evaluation.split, data), evaluation, data, as_json)
+    _print(Run(run), result_name(evaluation.split, data), evaluation, data, as_json)
     if evaluation.num_skipped:
         raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")
 
 
 def _print(run: Run, name: str, evaluation: Evaluation, data: str | None, as_json: bool) -> None:
     from cifarlab.evaluation.report_text import summary
-    from cifarlab.judge import result_files
 
-    files = [str(run.path / file) for file in result_files(name)]
+    files = [str(path) for path in run.result_files(name)]
     if as_json:
         echo(json.dumps({"run": str(run.path), **evaluation.to_dict(), "files": files}, indent=2))
         return

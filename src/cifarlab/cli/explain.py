@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab import api
 from cifarlab.cli.output import echo
 from cifarlab.console import printable
-from cifarlab.errors import DataError, PartialError, UsageError
+from cifarlab.errors import DataError, PartialError
 
 if TYPE_CHECKING:
     from cifarlab.explain.files import Explained
     from cifarlab.explain.image import Explanation
-
-MOST_IMAGES = 50
-"""On one page; more are nothing that anybody looks at."""
 
 
 def explain(
@@ -41,22 +39,7 @@ def explain(
 
     A lower deletion score means that the map has found more of the evidence.
     """
-    from cifarlab.explain.files import explain_files, write_explanations
-    from cifarlab.inference.classifier import Classifier, inference_runtime
-    from cifarlab.inference.pictures import find_images
-
-    found = find_images(images)
-    if len(found.files) > MOST_IMAGES:
-        raise UsageError(
-            f"{len(found.files)} images are too many for one page; explain at most {MOST_IMAGES} at a time."
-        )
-    classifier = Classifier.load(model, runtime=inference_runtime(device))
-    done = explain_files(classifier, found.files, layer=layer, class_name=class_name)
-    done.failures.extend(found.failures)
-    written: list[Path] = []
-    if done.explanations:
-        folder = out or (model if model.is_dir() else model.parent) / "explanations"
-        written = write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
+    done, written = api.explain(model, images, layer=layer, class_name=class_name, out=out, device=device)
     _print_json(model, done, written) if as_json else _print(done.explanations, written)
     if done.failures:
         _complain(done)

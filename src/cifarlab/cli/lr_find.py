@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cifarlab import api
 from cifarlab.cli.output import echo
 from cifarlab.recipe.toml import load_recipe, override, override_all
 
@@ -26,13 +27,10 @@ def lr_find(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Raise the learning rate over some batches, draw the loss, and suggest a rate with the reason."""
-    from cifarlab.studies import lr_find as finder
-
     chosen = override_all(load_recipe(recipe), assignments or [])
     if data is not None:
         chosen = override(chosen, "data.source", data)
-    found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
-    run = finder.write_range_test(found, chosen, out)
+    found, run = api.lr_find(chosen, start=start, end=end, steps=steps, out=out, data_dir=data_dir)
     if as_json:
         echo(json.dumps({"run": str(run.path), **found.to_dict()}, indent=2))
         return
@@ -40,4 +38,4 @@ def lr_find(
     if found.suggestion is not None:
         echo(f"Suggested: --set optimizer.lr={found.suggestion:.2g}   (the recipe has {chosen.optimizer.lr:g})")
         echo(f"The loss falls fastest at {found.steepest:.2g}.")
-    echo(f"The chart is {run.figures / 'lr-find.png'}.")
+    echo(f"The chart is {run.figure('lr-find')}.")

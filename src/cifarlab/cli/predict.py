@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab import api
 from cifarlab.cli.options import FollowLinks
 from cifarlab.cli.output import echo
-from cifarlab.console import log, printable
+from cifarlab.console import printable
 from cifarlab.errors import DataError, PartialError
 
 if TYPE_CHECKING:
@@ -35,14 +36,7 @@ def predict(
 
     Of folders the same files are taken as in training, in the order of their numbers.
     """
-    from cifarlab.inference.classifier import Classifier, inference_runtime
-    from cifarlab.inference.pictures import find_images, predict_files
-
-    found = find_images(images, follow_links=follow_links)
-    if found.left_out:
-        log.info("Left out: %s.", "; ".join(found.left_out))
-    answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
-    answers.failures.extend(found.failures)
+    answers = api.predict(model, images, top=top, device=device, follow_links=follow_links)
     if as_json:
         echo(json.dumps(_as_dict(model, answers), indent=2))
     else:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import webbrowser
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cifarlab import api
 from cifarlab.cli.output import echo
-from cifarlab.runs.folder import Run
 
 
 def report(
@@ -22,18 +21,7 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, one page that needs nothing else, and figures/ as PNG into a run folder."""
-    from cifarlab.pages.report.write import write_report
-
-    opened = _open(run)
-    with ExitStack() as stack:
-        for each in (opened, *opened.seeds):
-            stack.enter_context(each.locked_if_free())
-        path = write_report(opened, humans=humans)
+    path = api.report(run, humans=humans)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
     if open_it and not webbrowser.open(path.resolve().as_uri()):
         echo("No browser was found: open the file above.", err=True)
-
-
-def _open(path: Path) -> Run:
-    """A run whose recipe is lost can still be reported on, if it has a manifest."""
-    return Run(path) if (path / "manifest.json").is_file() else Run.open(path)

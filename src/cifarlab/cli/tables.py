@@ -8,12 +8,15 @@ from rich.table import Table
 
 from cifarlab.cli.output import Output
 from cifarlab.drawing.wording import count, duration, percent, with_ends, with_interval
-from cifarlab.runs.folder import SEEDS, Run
+from cifarlab.runs.files import SEEDS
+from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import Manifest
 
 if TYPE_CHECKING:
     from cifarlab.bench.time_to_accuracy import TimeToAccuracy
     from cifarlab.bench.timing import Benchmark
     from cifarlab.evaluation.evaluate import Evaluation
+    from cifarlab.evaluation.statistics import Interval
 
 BAR_CELLS = 20
 
@@ -26,15 +29,15 @@ def print_result(run: Run) -> None:
     if run.study == SEEDS:
         _print_seeds(console, run, run.group)
         return
-    manifest, test = run.manifest, read_evaluation(run, "test")
-    console.print(_headline(run, manifest, test))
+    facts, test = run.facts, read_evaluation(run, "test")
+    console.print(_headline(run, facts, test))
     if test is not None:
         _print_classes(console, test)
-    if manifest["data"]["original"] is False:
-        console.print(f"These are not the original pixels: {manifest['data']['note']}")
-    if manifest["data"]["skipped"]:
-        console.print(f"{manifest['data']['skipped']} images could not be read: see {run.path}/bad.jsonl")
-    if warnings := manifest["data"].get("warnings"):
+    if facts.data.original is False:
+        console.print(f"These are not the original pixels: {facts.data.note}")
+    if facts.data.skipped:
+        console.print(f"{facts.data.skipped} images could not be read: see {run.skipped_file()}")
+    if warnings := facts.data.warnings:
         console.print(
             f"{count(len(warnings), 'warning')} about the data: see the report, or data.warnings in manifest.json"
         )
@@ -43,11 +46,11 @@ def print_result(run: Run) -> None:
     console.print(f"  cifarlab predict {run.as_argument} IMAGE...")
 
 
-def _headline(run: Run, manifest: dict[str, Any], test: Evaluation | None) -> Table:
+def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
     table = Table(title=run.name, title_justify="left", show_header=False, box=None, padding=(0, 3, 0, 0))
-    if manifest.get("best_val_accuracy") is not None:
-        validation = with_ends(manifest["best_val_accuracy"], _val_interval(manifest))
-        table.add_row("best validation", f"{validation}  epoch {manifest['best_epoch']}")
+    if facts.best_val_accuracy is not None:
+        validation = with_ends(facts.best_val_accuracy, _val_interval(facts.best_val_accuracy, facts.data.num_val))
+        table.add_row("best validation", f"{validation}  epoch {facts.best_epoch}")
     if test is not None:
         table.add_row("test", f"{with_ends(test.accuracy, test.accuracy_interval)}  95 % interval")
         if test.is_unbalanced:
@@ -55,17 +58,16 @@ def _headline(run: Run, manifest: dict[str, Any], test: Evaluation | None) -> Ta
             table.add_row("test, balanced", f"{with_ends(test.balanced_accuracy, test.balanced_interval)}  {share}")
         if test.tta_accuracy is not None:
             table.add_row(f"test, {test.tta}", with_ends(test.tta_accuracy, test.tta_interval))
-    table.add_row("training", f"{duration(manifest['elapsed_seconds'])}, {_speed(run)}, {manifest['ending']}")
-    runtime = manifest["runtime"]
-    table.add_row("on", f"{runtime['device_name']}, {runtime['precision']}, {runtime['memory_format']}")
+    table.add_row("training", f"{duration(facts.elapsed_seconds or 0)}, {_speed(run)}, {facts.ending}")
+    runtime = facts.runtime
+    table.add_row("on", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}")
     return table
 
 
-def _val_interval(manifest: dict[str, Any]) -> list[float]:
+def _val_interval(accuracy: float, num_images: int) -> Interval:
     from cifarlab.evaluation.statistics import wilson
 
-    num_images = manifest["data"]["num_val"]
-    return list(wilson(round(manifest["best_val_accuracy"] * num_images), num_images))
+    return wilson(round(accuracy * num_images), num_images)
 
 
 def _print_classes(console: Output, test: Evaluation) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cifarlab import api
 from cifarlab.cli.options import (
     ClassNames,
     Columns,
@@ -24,11 +23,11 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo
-from cifarlab.console import log
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override, override_all
-from cifarlab.runs.folder import SEEDS, Run
+from cifarlab.runs.files import SEEDS
+from cifarlab.runs.folder import Run
 
 
 def train(
@@ -78,13 +77,13 @@ def train(
     }
     reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad, strict)
     options |= {f"data.{field}": value for field, value in reading.items()}
-    then = partial(_draw, data_dir=data_dir, report=not no_report)
     if resume is not None:
         changes = [*(assignments or []), *(key for key, value in options.items() if value is not None)]
         _refuse_changes([*changes, *(["seeds"] if seeds > 1 else [])], resume)
-        run = _resume(resume, data_dir, then)
+        run = api.resume(resume, data_dir=data_dir, report=not no_report)
     else:
-        run = _train(_choose(recipe or "", assignments or [], options), seeds, out, data_dir, then)
+        chosen = _choose(recipe or "", assignments or [], options)
+        run = api.train(chosen, seeds=seeds, out=out, data_dir=data_dir, report=not no_report)
     if as_json:
         echo(json.dumps(result(run), indent=2))
     else:
@@ -108,49 +107,14 @@ def _choose(name: str, assignments: list[str], options: dict[str, Any]) -> Recip
     return chosen
 
 
-def _train(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, then: Callable[[Run], None]) -> Run:
-    from cifarlab.studies.seeds import train_seeds
-    from cifarlab.training.train import train as train_recipe
-
-    if seeds > 1:
-        return train_seeds(recipe, seeds, out=out, data_dir=data_dir, then=then)
-    return train_recipe(recipe, out=out, data_dir=data_dir, then=then)
-
-
-def _resume(path: Path, data_dir: Path | None, then: Callable[[Run], None]) -> Run:
-    from cifarlab.studies.seeds import resume_seeds
-    from cifarlab.training.train import resume
-
-    if Run.open(path).study == SEEDS:
-        return resume_seeds(path, data_dir=data_dir, then=then)
-    return resume(path, data_dir=data_dir, then=then)
-
-
-def _draw(run: Run, *, data_dir: Path | None, report: bool) -> None:
-    """Draw what needs the network, write the page, hand the figures to TensorBoard; of several seeds, their page."""
-    from cifarlab.explain.run import explain_run
-    from cifarlab.pages.report.write import write_group_page, write_report
-    from cifarlab.training.trackers import add_figures
-
-    if run.study == SEEDS:
-        if report:
-            log.info(f"Report: {write_group_page(run)}")
-        return
-    explain_run(run, data_dir=data_dir)
-    if report:
-        log.info(f"Report: {write_report(run)}")
-    if run.recipe.runtime.tensorboard:
-        add_figures(run)
-
-
 def _mention_failures(run: Run) -> None:
     """Raise PartialError, after everything else was done, when seeds diverged or images were left out."""
     from cifarlab.studies.seeds import divergence_text
 
     failures = [divergence_text(run)] if run.study == SEEDS else []
     first = (run.seeds or [run])[0]  # seeds share their images
-    if num_skipped := first.manifest["data"]["skipped"]:
-        failures.append(f"{num_skipped} images could not be read: see {first.path / 'bad.jsonl'}.")
+    if num_skipped := first.facts.data.skipped:
+        failures.append(f"{num_skipped} images could not be read: see {first.skipped_file()}.")
     if text := "\n".join(filter(None, failures)):
         raise PartialError(f"Finished, but {text}")
 
@@ -161,7 +125,7 @@ def _refuse_changes(changes: list[str], path: Path) -> None:
     if not changes:
         return
     run = Run.open(path)
-    recipe = shlex.quote(str(run.path / "recipe.toml"))
+    recipe = shlex.quote(str(run.recipe_file))
     further = f"\n{how_to_train_further(run)}" if run.model_file.exists() else ""
     raise UsageError(
         f"--resume continues {run.path} exactly as it began; it takes no changes ({', '.join(changes)}).\n"

@@ -19,7 +19,7 @@ def read_evaluation(run: Run, name: str) -> Evaluation | None:
     values = run.evaluation(name)
     if values is None:
         return None
-    path = run.path / f"evaluation-{name}.json"
+    path = run.evaluation_file(name)
     try:
         evaluation = Evaluation.from_dict(values)
     except CheckpointError as error:
@@ -37,7 +37,7 @@ def read_predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions
         found.logits.shape != (evaluation.num_images, len(evaluation.class_names))
         or not np.isfinite(found.logits).all()
     ):
-        raise CheckpointError(f"{path} does not fit evaluation-{name}.json.")
+        raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
     if not np.isin(found.labels, np.arange(len(evaluation.class_names))).all():
         raise CheckpointError(f"{path} has labels without a class.")
     return found

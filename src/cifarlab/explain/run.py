@@ -101,7 +101,7 @@ def _scores(classifier: Classifier, pixels: NDArray[np.uint8], maps: list[HeatMa
 
 
 def _candidates(run: Run, classifier: Classifier, data_dir: Path | None) -> LabelledPixels:
-    file = run.path / "examples-test.parquet"
+    file = run.examples_file("test")
     if file.exists():
         kept = examples.read(file)
         others = np.setdiff1d(kept.mistakes(), kept.sample())

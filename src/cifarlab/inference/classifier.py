@@ -23,6 +23,7 @@ from cifarlab.kernels.accelerate import accelerate, choose_runtime
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models.registry import build_untrained
 from cifarlab.recipe.schema import RuntimeSpec
+from cifarlab.runs.files import MODEL_FILE
 
 BATCH_SIZE = 500
 """Images per forward pass."""
@@ -71,9 +72,22 @@ class Classifier:
         """
         file = Path(path)
         if file.is_dir():
-            file = file / "model.safetensors"
+            file = file / MODEL_FILE
         weights, card = load_model(file)
-        model = _build(card, weights, file)
+        return cls.from_weights(weights, card, origin=file, runtime=runtime, batch_size=batch_size)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: dict[str, Tensor],
+        card: ModelCard,
+        *,
+        origin: Path,
+        runtime: Runtime | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> Self:
+        """Apply weights as their card says; `origin` names them in errors. Raises what `load` raises."""
+        model = _build(card, weights, origin)
         model.load_state_dict(weights)
         runtime = runtime or inference_runtime()
         # folded where the weights were read: not every device has the float64 that rounds them once

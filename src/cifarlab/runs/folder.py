@@ -1,4 +1,4 @@
-"""The run folder: what was done, and the one place that knows its file names."""
+"""The run folder: what was done, read and written whole."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from cifarlab.console import log
 from cifarlab.errors import CheckpointError, RecipeError, RunInUseError, UsageError, cause
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
+from cifarlab.recipe.section import first_problem
 from cifarlab.recipe.toml import load_recipe, section_from, to_toml
+from cifarlab.runs.files import RECIPE_FILE, SEEDS, STUDIES, RunFiles
+from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
 
-RECIPE_FILE = "recipe.toml"
-"""By which a run folder is known."""
 COLUMNS = (
     "epoch",
     "step",
@@ -42,21 +45,12 @@ fields empty."""
 COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train/images")
 """Of runs that were trained before the images behind train/accuracy were counted."""
 
-SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
-STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
-"""Files that are in a folder from its beginning when it is not a run itself -> what it holds instead."""
-
-DIVERGED = "diverged"
-"""The status of a run whose training no longer gave finite numbers."""
-
 Row = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(RunFiles):
     """A run folder. Every file in it is whole: written under a temporary name, flushed, renamed."""
-
-    path: Path
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
@@ -116,29 +110,6 @@ class Run:
         return shlex.quote(str(self.path))
 
     @property
-    def checkpoints(self) -> Path:
-        """The folder with last, previous and best."""
-        return self.path / "checkpoints"
-
-    @property
-    def model_file(self) -> Path:
-        """The classifier that the run leaves: weights and everything needed to apply them."""
-        return self.path / "model.safetensors"
-
-    @property
-    def figures(self) -> Path:
-        """The folder of PNG figures."""
-        return self.path / "figures"
-
-    def predictions_file(self, split: str) -> Path:
-        """index, label, prediction and logits of one split, as parquet."""
-        return self.path / f"predictions-{split}.parquet"
-
-    def examples_file(self, split: str) -> Path:
-        """The images of one split that are worth showing, as parquet."""
-        return self.path / f"examples-{split}.parquet"
-
-    @property
     def study(self) -> str:
         """Which file of STUDIES is there; empty for a run."""
         return next((name for name in STUDIES if (self.path / name).exists()), "")
@@ -146,12 +117,12 @@ class Run:
     @property
     def has_begun(self) -> bool:
         """Whether there is more than a recipe: what a training rests on is written down, or there are runs inside."""
-        return (self.path / "manifest.json").exists() or bool(self.inner_runs)
+        return self.manifest_file.exists() or bool(self.inner_runs)
 
     @property
     def inner_runs(self) -> list[Run]:
         """The runs inside a study's folder, finished or not, by name."""
-        return [Run(path.parent) for path in sorted(self.path.glob("*/recipe.toml"))]
+        return [Run(path.parent) for path in sorted(self.path.glob(f"*/{RECIPE_FILE}"))]
 
     @property
     def seeds(self) -> list[Run]:
@@ -182,20 +153,14 @@ class Run:
 
         Raises CheckpointError when it cannot be read.
         """
-        values = self._read_json(SEEDS)
+        values = self._read_json(self.path / SEEDS)
         if not isinstance(values.get("runs"), list):
             raise CheckpointError(f"{self.path / SEEDS} names no runs.")
         return values
 
-    @property
-    def divergence(self) -> str:
-        """How the training diverged, in a line; empty for one that did not."""
-        known = self.manifest if (self.path / "manifest.json").exists() else {}
-        return str(known.get("divergence", "")) if known.get("status") == DIVERGED else ""
-
     def write_study(self, study: str, values: dict[str, Any]) -> None:
         """Store what is known of a study so far in its file, one of STUDIES."""
-        self._write_json(study, values)
+        self._write_json(self.path / study, values)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -220,12 +185,12 @@ class Run:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the complete recipe: training it again repeats the run."""
-        write_atomic(self.path / RECIPE_FILE, to_toml(recipe))
+        write_atomic(self.recipe_file, to_toml(recipe))
 
     @property
     def recipe(self) -> Recipe:
         """The recipe that was trained."""
-        path = self.path / RECIPE_FILE
+        path = self.recipe_file
         recipe = load_recipe(path)
         text = path.read_text("utf-8")
         if "\n[evaluation]\n" not in text or not text.endswith("\n"):  # half of a TOML file may be a valid one
@@ -239,40 +204,51 @@ class Run:
         Data given as a relative path is found from any working folder; where it has moved, it is looked for as given.
         """
         data = self.recipe.data
-        if not (self.path / "manifest.json").exists():
+        if not self.manifest_file.exists():
             return data
         try:
-            settled = self.manifest["data"].get("understanding", {}).get("settled", {})
+            settled = self.data_facts.understanding.get("settled", {})
             understood = section_from(DataSpec, {**data.model_dump(), **settled}, "data")
             has_moved = not Path(understood.source).exists() and Path(data.source).exists()
         except (RecipeError, KeyError, TypeError, AttributeError, OSError, ValueError) as error:
-            raise CheckpointError(f"{self.path}/manifest.json does not say how its data is read: {error}") from error
+            raise CheckpointError(f"{self.manifest_file} does not say how its data is read: {error}") from error
         return understood.model_copy(update={"source": data.source}) if has_moved else understood
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace facts in manifest.json."""
-        known = self.manifest if (self.path / "manifest.json").exists() else {}
-        self._write_json("manifest.json", {**known, **values})
+        known = self.manifest if self.manifest_file.exists() else {}
+        self._write_json(self.manifest_file, {**known, **values})
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Versions, hardware, seed, data fingerprint, command, git state, status."""
-        return self._read_json("manifest.json")
+        """What manifest.json says, as it is stored; `facts` is the same, typed."""
+        return self._read_json(self.manifest_file)
 
     @property
-    def data_facts(self) -> dict[str, Any]:
-        """What manifest.json says of the images; raises CheckpointError when it says nothing."""
-        facts = self.manifest.get("data")
-        if not isinstance(facts, dict):
-            raise CheckpointError(f"{self.path / 'manifest.json'} says nothing about the data.")
-        return facts
+    def facts(self) -> Manifest:
+        """The same, typed; raises CheckpointError, which names the file and what is wrong in it."""
+        try:
+            return Manifest.model_validate(self.manifest)
+        except ValidationError as error:
+            raise CheckpointError(f"{self.manifest_file} cannot be used: {first_problem(error)}.") from error
 
-    def fingerprint(self, split: str) -> str | None:
-        """That of the images of a split when the run first saw them; None when it has not, or there is none."""
-        found = self.data_facts.get(f"{split}_fingerprint")
-        if not isinstance(found, str | None):
-            raise CheckpointError(f"{self.path / 'manifest.json'} has {found!r:.40} as the fingerprint of {split}.")
-        return found
+    @property
+    def divergence(self) -> str:
+        """How the training diverged, in a line; empty for one that did not."""
+        facts = self.facts if self.manifest_file.exists() else Manifest()
+        return facts.divergence if facts.status == DIVERGED else ""
+
+    @property
+    def data_facts(self) -> DataFacts:
+        """The facts about the images; raises CheckpointError when there are none."""
+        facts = self.facts
+        if "data" not in facts.model_fields_set:
+            raise CheckpointError(f"{self.manifest_file} says nothing about the data.")
+        return facts.data
+
+    def update_data_facts(self, **values: Any) -> None:
+        """Add or replace facts about the images in manifest.json."""
+        self.update_manifest(data={**self.manifest.get("data", {}), **values})
 
     def write_metrics(self, rows: list[Row]) -> None:
         """Store the whole table; it is small, so it is written anew each epoch and never torn."""
@@ -280,12 +256,12 @@ class Run:
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomic(self.path / "metrics.csv", text.getvalue())
+        write_atomic(self.metrics_file, text.getvalue())
 
     @property
     def metrics(self) -> list[dict[str, float | None]]:
         """One row per epoch; a field without a value is None."""
-        path = self.path / "metrics.csv"
+        path = self.metrics_file
         try:
             text = path.read_text("utf-8")
             header, *rows = csv.reader(text.splitlines(keepends=True))
@@ -298,13 +274,13 @@ class Run:
 
     def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
         """Store the numbers of one split under evaluation-<name>.json."""
-        self._write_json(f"evaluation-{name}.json", values)
+        self._write_json(self.evaluation_file(name), values)
 
     def evaluation(self, name: str) -> dict[str, Any] | None:
         """The stored numbers of one split, or None when it was not evaluated."""
-        if not (self.path / f"evaluation-{name}.json").exists():
+        if not self.evaluation_file(name).exists():
             return None
-        return self._read_json(f"evaluation-{name}.json")
+        return self._read_json(self.evaluation_file(name))
 
     def open_test(self, reason: str, source: str | None = None) -> int:
         """Enter an opening of the test split, or of the other images that `source` names, into the ledger.
@@ -314,13 +290,13 @@ class Run:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"time": time, "reason": reason} | ({} if source is None else {"source": source})
         entries = [*self.test_openings, entry]
-        write_atomic(self.path / "test-ledger.jsonl", "".join(f"{json.dumps(entry)}\n" for entry in entries))
+        write_atomic(self.ledger_file, "".join(f"{json.dumps(entry)}\n" for entry in entries))
         return sum(each.get("source") == source for each in entries)
 
     @property
     def test_openings(self) -> list[dict[str, str]]:
         """When and why the test split was opened, or other images, whose `source` is named then."""
-        path = self.path / "test-ledger.jsonl"
+        path = self.ledger_file
         try:
             return [_entry(line) for line in path.read_text("utf-8").splitlines()]
         except FileNotFoundError:
@@ -328,13 +304,12 @@ class Run:
         except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
 
-    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+    def _write_json(self, path: Path, values: dict[str, Any]) -> None:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
         # bytes of a path that are no UTF-8 arrive as lone surrogates, which JSON can hold as escapes
-        write_atomic(self.path / name, f"{text}\n".encode("utf-8", "backslashreplace"))
+        write_atomic(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
-    def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
+    def _read_json(self, path: Path) -> dict[str, Any]:
         try:
             values = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -363,7 +338,7 @@ def _candidates(root: Path, name: str) -> Iterator[Path]:
 def _own_folders(root: Path) -> Iterator[Path]:
     """The folder of a run and all below it, but for the runs inside a study, each of which has its own lock."""
     for name, folders, files in os.walk(root):
-        if Path(name) != root and "recipe.toml" in files:
+        if Path(name) != root and RECIPE_FILE in files:
             folders.clear()
         else:
             yield Path(name)
@@ -378,7 +353,7 @@ def _is_run(folder: Path) -> bool:
 
 def _neighbours(folder: Path) -> str:
     """The runs that lie beside the folder that is none."""
-    runs = sorted(path.parent.name for path in folder.parent.glob("*/recipe.toml"))
+    runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECIPE_FILE}"))
     if not runs:
         return f"There are no runs in {folder.parent}."
     return f"Runs in {folder.parent}: {', '.join(runs[:8])}."

@@ -19,7 +19,8 @@ from cifarlab.evaluation.statistics import Interval, corrected_confidence, holm,
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import recipe_fields, recipe_from
-from cifarlab.runs.folder import ABLATION, Run
+from cifarlab.runs.files import ABLATION
+from cifarlab.runs.folder import Run
 from cifarlab.studies.seeds import require_all_seeds, train_seeds
 from cifarlab.training.train import train
 
@@ -210,7 +211,7 @@ def _variant(name: str, runs: Sequence[Run], right: NDArray[np.bool_], folder: R
         name=name,
         accuracies=tuple(right.mean(axis=1).tolist()),
         num_images=right.shape[1],
-        seconds=fmean(run.manifest["elapsed_seconds"] for run in runs),
+        seconds=fmean(run.facts.elapsed_seconds or 0.0 for run in runs),
         runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
     )
 
@@ -264,4 +265,4 @@ def _write(ablation: Ablation) -> None:
         figure = charts.effects(
             [each.part for each in worths], [each.difference for each in worths], [each.interval for each in worths]
         )
-        charts.save_png(figure, ablation.run.figures / "ablation.png")
+        charts.save_png(figure, ablation.run.figure("ablation"))

@@ -19,7 +19,8 @@ from cifarlab.images.sources import open_source
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.duration import training_steps
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.folder import RANGE_TEST, Run
+from cifarlab.runs.files import RANGE_TEST
+from cifarlab.runs.folder import Run
 from cifarlab.training.loop import choose_images, set_frozen
 from cifarlab.training.optim import build
 from cifarlab.training.schedules import image_size
@@ -130,7 +131,7 @@ def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
     figure = charts.lr_range(found.lrs, found.losses, found.smoothed, marks)
     with Run.new(out, f"{recipe.name[:56]}-lr-find", recipe, study=RANGE_TEST, plan=found.to_dict()) as run:
         write_atomic(run.path / "lr-find.csv", table.getvalue())
-        charts.save_png(figure, run.figures / "lr-find.png")
+        charts.save_png(figure, run.figure("lr-find"))
     return run
 
 

@@ -12,8 +12,10 @@ from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override
-from cifarlab.runs.folder import SEEDS, Run
-from cifarlab.training.status import COMPLETE, TRAINING, is_complete
+from cifarlab.runs.files import SEEDS
+from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import COMPLETE, TRAINING
+from cifarlab.training.status import is_complete
 from cifarlab.training.train import Then, resume, train
 
 
@@ -90,7 +92,7 @@ def divergence_text(group: Run) -> str:
 
 def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
     run = Run(group.path / f"seed-{seed}")
-    if (run.path / "recipe.toml").exists():
+    if run.recipe_file.exists():
         if run.divergence:
             raise DivergedError(run.divergence)
         return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
@@ -126,7 +128,7 @@ def _summary(status: str, seeds: Sequence[int], runs: list[Run], diverged: Mappi
 def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     """Mean, standard deviation and n over finished runs, with the single values."""
     tests = [evaluation["accuracy"] for run in runs if (evaluation := run.evaluation("test"))]
-    vals = [value for run in runs if (value := run.manifest["best_val_accuracy"]) is not None]
+    vals = [value for run in runs if (value := run.facts.best_val_accuracy) is not None]
     return {"runs": [run.name for run in runs], "val_accuracy": _spread(vals), "test_accuracy": _spread(tests)}
 
 

@@ -30,15 +30,15 @@ def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None
 
 def check_opened_data(run: Run, source: Source, train: Images, val: Images | None) -> None:
     """Look at the data again, now together with the test split that has been opened, and write down what is found."""
-    before = run.data_facts.get("warnings", [])
+    before = [warning.model_dump() for warning in run.data_facts.warnings or []]
     found = [*left_out(source.understanding), *_inspect(run.recipe, source, train, val, source.load("test"))]
     _say([warning for warning in found if warning.to_dict() not in before])
-    run.update_manifest(data={**run.data_facts, **quality_facts(found, with_test=True)})
+    run.update_data_facts(**quality_facts(found, with_test=True))
 
 
 def refuse_if_strict(run: Run) -> None:
     """Raise DataError where the recipe is strict and something was found, which for test is known only at the end."""
-    texts = [warning["text"] for warning in run.data_facts.get("warnings", [])]
+    texts = [warning.text for warning in run.data_facts.warnings or []]
     if texts and run.recipe.data.strict:
         raise DataError(_refusal(run.recipe, texts, f"The run is complete, in {run.path}."))
 

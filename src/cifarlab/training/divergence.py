@@ -13,7 +13,8 @@ from cifarlab.errors import DivergedError
 from cifarlab.files import write_atomic
 from cifarlab.inference.model_file import ModelCard, save_model
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.folder import DIVERGED, Run
+from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import DIVERGED
 from cifarlab.training.state import State
 
 
@@ -32,16 +33,16 @@ def diverged(
     """
     rates = [group["lr"] for group in state.optimizer.param_groups]
     evidence = {"what": what, "step": step, "lr": rates, "seed": recipe.training.seed, **facts}
-    write_atomic(run.path / "diverged.json", json.dumps(evidence, indent=2) + "\n")
+    write_atomic(run.divergence_file, json.dumps(evidence, indent=2) + "\n")
     run.update_manifest(status=DIVERGED, ending=DIVERGED, divergence=f"{what}.")
     return DivergedError(f"{what}.\n{_kept(run, card, state)}\n{_advice(recipe, step)}")
 
 
 def _kept(run: Run, card: ModelCard, state: State) -> str:
-    evidence = f"The evidence is in {run.path / 'diverged.json'}."
+    evidence = f"The evidence is in {run.divergence_file}."
     if state.best is None:
         return f"No epoch had been validated, so no classifier was kept. {evidence}"
-    path = run.checkpoints / "best.safetensors"
+    path = run.best_weights_file
     save_model(path, state.best_weights, card)
     accuracy = percent(state.best.accuracy)
     return f"Kept: {path}, the classifier of epoch {state.best.epoch} ({accuracy} on val). {evidence}"

@@ -226,7 +226,7 @@ def save(work: Work, state: State, clock: Clock) -> None:
     require_finite(work, state)
     state.elapsed_seconds = clock.elapsed_seconds
     if state.best_weights:
-        save_model(work.run.checkpoints / "best.safetensors", state.best_weights, work.card)
+        save_model(work.run.best_weights_file, state.best_weights, work.card)
     checkpoint.save(work.run.checkpoints, state.capture())
     clock.saved = time.monotonic()
     clock.lap()

@@ -8,15 +8,14 @@ from contextlib import contextmanager
 
 from cifarlab.errors import DataError, MachineError
 from cifarlab.images.images import Images
-from cifarlab.runs.folder import STUDIES, Run
-
-TRAINING, TRAINED, COMPLETE = "training", "trained", "complete"
-"""The status of a run: in its epochs; judged, but without all figures and pages; with everything that it promises."""
+from cifarlab.runs.files import STUDIES
+from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import COMPLETE, TRAINING
 
 
 def status(run: Run) -> str:
-    """TRAINING, TRAINED or COMPLETE; a run that was killed before anything was written down is yet to be trained."""
-    return str(run.manifest.get("status")) if (run.path / "manifest.json").exists() else TRAINING
+    """A status of `runs.manifest`; a run that was killed before anything was written down has yet to be trained."""
+    return run.facts.status if run.manifest_file.exists() else TRAINING
 
 
 def is_complete(run: Run) -> bool:
@@ -26,7 +25,7 @@ def is_complete(run: Run) -> bool:
 
 def how_to_train_further(run: Run) -> str:
     """What to do with a run that has made all its epochs: its learning-rate schedule has ended with them."""
-    recipe, weights = (shlex.quote(str(run.path / name)) for name in ("recipe.toml", "model.safetensors"))
+    recipe, weights = (shlex.quote(str(path)) for path in (run.recipe_file, run.model_file))
     start = f"--set model.weights={weights}" + (" --set model.pretrained=false" if run.recipe.model.pretrained else "")
     return f"For more epochs start a new run from its weights: cifarlab train {recipe} {start} --epochs N"
 
@@ -55,10 +54,10 @@ def not_a_run(folder: Run) -> str:
 
 def check_same_data(run: Run, train: Images, val: Images | None) -> None:
     """Raise DataError when these are not the training and validation images that a run began with."""
-    if not (run.path / "manifest.json").exists():
+    if not run.manifest_file.exists():
         return  # killed before anything was written down, so there is nothing to continue that could differ
     for split, images in (("train", train), ("val", val)):
-        before, found = run.fingerprint(split), images.fingerprint if images else None
+        before, found = run.data_facts.fingerprint(split), images.fingerprint if images else None
         if before != found:
             raise DataError(
                 f"The {split} images are not those that {run.path} began with.\n"

@@ -109,7 +109,7 @@ class Tracker:
 def final_metrics(run: Run) -> dict[str, float]:
     """The best validation accuracy and the numbers on the test split, as far as there are any."""
     found: dict[str, float] = {}
-    if (best := run.manifest.get("best_val_accuracy")) is not None:
+    if (best := run.facts.best_val_accuracy) is not None:
         found["best/val/accuracy"] = best
     test = run.evaluation("test") or {}
     return found | {name: test[key] for name, key in FINAL.items() if key in test}
@@ -120,7 +120,7 @@ def add_figures(run: Run) -> None:
 
     Raises CheckpointError for one that is no image.
     """
-    paths = [path for name in FIGURES if (path := run.figures / f"{name}.png").exists()]
+    paths = [path for name in FIGURES if (path := run.figure(name)).exists()]
     pixels = {path.stem: _pixels(path) for path in paths}
 
     def add(writer: SummaryWriter) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +36,10 @@ from cifarlab.models.registry import build_network, initialise
 from cifarlab.recipe.duration import duration_steps, training_steps
 from cifarlab.recipe.schema import LARGEST_SIDE, SMALLEST_SIDE, Recipe
 from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import COMPLETE, TRAINED, TRAINING, Manifest, Resumption
 from cifarlab.training import checkpoint
 from cifarlab.training.averaging import Average
-from cifarlab.training.data_check import check_data, check_opened_data, quality_facts, refuse_if_strict
+from cifarlab.training.data_check import check_data, check_opened_data, refuse_if_strict
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.loop import Work, fit
 from cifarlab.training.optim import build
@@ -47,9 +47,6 @@ from cifarlab.training.run_facts import describe_run, now, other_bits, settle_ru
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
 from cifarlab.training.status import (
-    COMPLETE,
-    TRAINED,
-    TRAINING,
     check_same_data,
     how_to_train_further,
     is_complete,
@@ -139,9 +136,8 @@ def _train(
     # the folder is made when everything that can be refused or has to be downloaded is there
     with folder as run, saying_what_is_kept(run):
         work, state = prepare(recipe, run, runtime, card, made, val)
-        facts = describe_run(source, images, val, runtime, _num_parameters(state.model), recipe.training.seed)
-        facts["data"] |= quality_facts(questionable)
-        write_manifest(run, facts)
+        num_parameters, seed = _num_parameters(state.model), recipe.training.seed
+        write_manifest(run, describe_run(source, images, val, questionable, runtime, num_parameters, seed))
         with listen() as signals:
             fit(work, state, signals)
         finish(work, state)
@@ -152,7 +148,7 @@ def _train(
         work.tracker.write_results(recipe, state.step)
         work.tracker.close()
         if images.skipped:
-            write_atomic(run.path / "bad.jsonl", _lines(images.skipped))
+            write_atomic(run.skipped_file(), _lines(images.skipped))
         run.update_manifest(status=TRAINED)
         _complete(run, then)
     return run
@@ -273,16 +269,16 @@ def restore(run: Run, state: State, total_steps: int) -> None:
         log.info(f"Continuing {run.path} from step {state.step}.")
 
 
-def write_manifest(run: Run, facts: dict[str, Any]) -> None:
+def write_manifest(run: Run, facts: Manifest) -> None:
     """Write down what the run rests on; what a resumed one rests on stands beside that, under `resumed`."""
-    before = run.manifest if (run.path / "manifest.json").exists() else None
-    if before is None:
-        run.update_manifest(**facts, status=TRAINING)
+    if not run.manifest_file.exists():
+        run.update_manifest(**facts.model_dump(exclude_unset=True), status=TRAINING)
         return
-    changed = {key: facts[key] for key in ("cifarlab", "started", "command", "runtime", "machine", "versions")}
+    before = run.facts
     if differing := other_bits(before, facts):
         log.warning(f"{'; '.join(differing)}: the run may end with other bits than one that was never stopped.")
-    run.update_manifest(resumed=[*before.get("resumed", []), {**changed, "other_bits": differing}])
+    resumption = Resumption.model_validate({**facts.model_dump(exclude_unset=True), "other_bits": differing})
+    run.update_manifest(resumed=[each.model_dump(exclude_unset=True) for each in (*before.resumed, resumption)])
 
 
 def finish(work: Work, state: State) -> None:
@@ -292,16 +288,15 @@ def finish(work: Work, state: State) -> None:
     So what is said of it is measured on it: its accuracy on the validation images, and the temperature that makes its
     probabilities there honest (Guo et al., 2017), which leaves accuracy alone.
     """
-    weights = state.best_weights or state.judged.state_dict()
-    save_model(work.run.model_file, weights, work.card)
+    weights, card, file = state.best_weights or state.judged.state_dict(), work.card, work.run.model_file
     best, accuracy = state.best, None
     if work.val is not None:
         runtime, batch_size = replace(work.runtime, precision="fp32"), work.recipe.evaluation.batch_size
-        classifier = Classifier.load(work.run.model_file, runtime=runtime, batch_size=batch_size)
+        classifier = Classifier.from_weights(weights, card, origin=file, runtime=runtime, batch_size=batch_size)
         logits = classifier.logits(work.val.pixels)
         accuracy = metrics.accuracy(logits, work.val.labels)
-        card = work.card.model_copy(update={"temperature": fit_temperature(logits, work.val.labels)})
-        save_model(work.run.model_file, weights, card)
+        card = card.model_copy(update={"temperature": fit_temperature(logits, work.val.labels)})
+    save_model(file, weights, card)
     work.run.update_manifest(
         ending=state.ending,
         num_steps=state.step,
@@ -317,11 +312,11 @@ def warn_of_guessing(run: Run, val: Images | None) -> None:
     test, text = run.evaluation("test"), None
     if test is not None:
         text = guessing(test["accuracy"], {each["class_name"]: each["support"] for each in test["per_class"]}, "test")
-    elif val is not None:
+    elif val is not None and (accuracy := run.facts.best_val_accuracy) is not None:
         counts = dict(zip(val.class_names, val.counts.tolist(), strict=True))
-        text = guessing(run.manifest["best_val_accuracy"], counts, "val")
+        text = guessing(accuracy, counts, "val")
     if text is not None:
-        rate = f"cifarlab lr-find {shlex.quote(str(run.path / 'recipe.toml'))} suggests one"
+        rate = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))} suggests one"
         log.warning(f"{text}\nTry another optimizer.lr ({rate}) or more training.epochs.")
 
 

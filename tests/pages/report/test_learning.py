@@ -9,10 +9,10 @@ import pytest
 
 from cifarlab.drawing.wording import with_interval
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.pages.report.facts import DataFacts, Facts
 from cifarlab.pages.report.learning import learning, marked_epochs, over_fitting
 from cifarlab.pages.report.material import Material
 from cifarlab.runs.folder import COLUMNS, Run
+from cifarlab.runs.manifest import DataFacts, Manifest
 
 
 def material(losses: list[float | None], best_epoch: int | None = None, ending: str = "all epochs done") -> Material:
@@ -20,7 +20,7 @@ def material(losses: list[float | None], best_epoch: int | None = None, ending: 
         {**dict.fromkeys(COLUMNS, 0.5), "epoch": epoch, "val/loss": loss, "val/accuracy": loss and 1 - loss / 4}
         for epoch, loss in enumerate(losses, start=1)
     ]
-    facts = Facts(best_epoch=best_epoch, ending=ending)
+    facts = Manifest(best_epoch=best_epoch, ending=ending)
     return Material(Run(Path("r")), None, facts, rows, [], None, ())
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cifarlab.pages.report.facts import DataFacts, Facts
 from cifarlab.pages.report.learning import marked_epochs
 from cifarlab.pages.report.material import Material
 from cifarlab.pages.report.phases import phases
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all
 from cifarlab.runs.folder import COLUMNS, Row, Run
+from cifarlab.runs.manifest import DataFacts, Manifest
 
 GROWING = ("training.epochs=10", "training.start_size=16", "training.full_size_from=70 %")
 HARD = ("training.hard_share=0.5", "training.hard_from=40 %")
@@ -29,7 +29,7 @@ def material(*changes: str, num_epochs: int = 10, steps_per_epoch: int = 20) -> 
 
 
 def with_rows(recipe: Recipe | None, rows: list[Row]) -> Material:
-    return Material(Run(Path("r")), recipe, Facts(), rows, [], None, ())
+    return Material(Run(Path("r")), recipe, Manifest(), rows, [], None, ())
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_phases_come_in_order_and_are_marked_on_the_curves() -> None:
 @pytest.mark.parametrize(("size", "told"), [([], True), ([17, 17], True), ([16, 16], False)], ids=str)
 def test_images_that_begin_with_their_full_size_do_not_grow(size: list[int], told: bool) -> None:
     growing = material(*GROWING)
-    facts = Facts(data=DataFacts(image_size=size))
+    facts = Manifest(data=DataFacts(image_size=size))
     assert bool(phases(replace(growing, facts=facts))) == told
 
 
 def test_a_size_that_the_recipe_names_goes_before_that_of_the_files() -> None:
-    facts = Facts(data=DataFacts(image_size=[64, 64]))
+    facts = Manifest(data=DataFacts(image_size=[64, 64]))
     assert not phases(replace(material(*GROWING, "data.image_size=16"), facts=facts))
 
 

@@ -378,7 +378,7 @@ def test_n63_a_published_figure_is_compared_or_said_to_be_no_comparison(
     reference = ReferenceSpec(title="A paper", reported_accuracy=0.5)
     data = recipe.data.model_copy(update={"source": source})
     run.write_recipe(recipe.model_copy(update={"reference": reference, "data": data}))
-    run.update_manifest(data={**run.data_facts, "original": original})
+    run.update_data_facts(original=original)
     page = write_report(run).read_text("utf-8")
     assert ("points above" in page or "points below" in page) == (not reason)
     assert ("this run, test" in page) == (not reason)

@@ -17,6 +17,7 @@ from cifarlab.pages.report.learning import marked_epochs
 from cifarlab.pages.report.material import Material, Result
 from cifarlab.pages.report.pictures import SHOWN, grid_captions
 from cifarlab.pages.report.reliability import diagrams
+from cifarlab.runs.folder import Run
 
 COLUMNS = 8
 PICTURE_SIDE = 96
@@ -25,23 +26,23 @@ PICTURE_SIDE = 96
 
 def write_figures(material: Material) -> None:
     """Write every figure that can be drawn into figures/; raises MachineError when the disk is full or read-only."""
-    folder = material.run.figures
+    run = material.run
     if material.rows:
-        charts.save_png(charts.curves(material.rows, marked_epochs(material)), folder / "curves.png")
+        charts.save_png(charts.curves(material.rows, marked_epochs(material)), run.figure("curves"))
     if material.result is not None:
-        _write_result(material.result, folder)
+        _write_result(material.result, run)
 
 
-def _write_result(result: Result, folder: Path) -> None:
+def _write_result(result: Result, run: Run) -> None:
     evaluation = result.evaluation
     matrix = np.array(evaluation.confusion_matrix)
-    charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), folder / "confusion_matrix.png")
-    charts.save_png(charts.per_class(by_f1(evaluation)[0]), folder / "per_class.png")
-    charts.save_png(charts.reliability(diagrams(result)), folder / "reliability.png")
+    charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), run.figure("confusion_matrix"))
+    charts.save_png(charts.per_class(by_f1(evaluation)[0]), run.figure("per_class"))
+    charts.save_png(charts.reliability(diagrams(result)), run.figure("reliability"))
     if result.examples is not None:
         shown, names = result.examples, evaluation.class_names
-        _write_grid(shown, shown.sample(), names, folder / "predictions.png")
-        _write_grid(shown, shown.mistakes(SHOWN), names, folder / "mistakes.png")
+        _write_grid(shown, shown.sample(), names, run.figure("predictions"))
+        _write_grid(shown, shown.mistakes(SHOWN), names, run.figure("mistakes"))
 
 
 def _write_grid(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], path: Path) -> None:

@@ -15,9 +15,9 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
-from cifarlab.pages.report.facts import Facts, read_facts
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Row, Run
+from cifarlab.runs.manifest import COMPLETE, Manifest
 
 T = TypeVar("T")
 Otherwise = TypeVar("Otherwise")
@@ -38,7 +38,7 @@ class Material:
 
     run: Run
     recipe: Recipe | None
-    facts: Facts
+    facts: Manifest
     rows: list[Row]
     openings: list[dict[str, str]]
     """Of the run's own test split."""
@@ -75,18 +75,18 @@ def collect(run: Run) -> Material:
     """Read a run folder, whatever state it is in."""
     reader = Reader()
     recipe = reader.read(lambda: run.recipe, None)
-    facts = reader.read(partial(read_facts, run), Facts())
+    facts = reader.read(lambda: run.facts, Manifest())
     rows = reader.read(partial(_epochs, run), [])
     openings = [entry for entry in reader.read(lambda: run.test_openings, []) if "source" not in entry]
-    if openings and not (run.path / "evaluation-test.json").exists() and facts.status == "complete":
-        reader.damages.append(f"{run.path / 'evaluation-test.json'} is missing, although the test split was opened.")
+    if openings and not run.evaluation_file("test").exists() and facts.status == COMPLETE:
+        reader.damages.append(f"{run.evaluation_file('test')} is missing, although the test split was opened.")
     return Material(run, recipe, facts, rows, openings, _result(run, reader), tuple(reader.damages))
 
 
 def _epochs(run: Run) -> list[Row]:
     rows: list[Row] = list(run.metrics)
     if any(row["epoch"] is None or not 0 <= row["epoch"] < 1e9 for row in rows):
-        raise CheckpointError(f"{run.path / 'metrics.csv'} has a row without an epoch.")
+        raise CheckpointError(f"{run.metrics_file} has a row without an epoch.")
     return rows
 
 
@@ -104,6 +104,6 @@ def _examples(run: Run, name: str, evaluation: Evaluation) -> Examples:
     found = examples.read(path)
     num_classes = len(evaluation.class_names)
     if max(found.labels.max(), found.predictions.max()) >= num_classes or found.indices.max() >= evaluation.num_images:
-        raise CheckpointError(f"{path} does not fit evaluation-{name}.json.")
+        raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
     found.pixels(np.arange(len(found)))
     return found

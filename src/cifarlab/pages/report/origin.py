@@ -27,7 +27,7 @@ def environment(material: Material) -> Section:
     parts = []
     if run_facts.command:
         parts += [heading("Command"), code(shlex.join(["cifarlab", *run_facts.command[1:]]))]
-    parts += [heading("Again"), code(f"cifarlab train {shlex.quote(str(material.run.path / 'recipe.toml'))}")]
+    parts += [heading("Again"), code(f"cifarlab train {shlex.quote(str(material.run.recipe_file))}")]
     parts += [heading("Environment"), facts(_pairs(material))]
     if run_facts.versions:
         rows = [[name, Markup.escape(version)] for name, version in run_facts.versions.items()]

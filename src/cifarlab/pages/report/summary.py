@@ -9,10 +9,9 @@ from cifarlab.drawing.wording import count, duration, moment, percent, with_inte
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.pages.report.facts import DataFacts
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.folder import DIVERGED
+from cifarlab.runs.manifest import DIVERGED, TRAINING, DataFacts
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 SHOWN_OF_HASH = 16
@@ -49,7 +48,7 @@ def _cautions(material: Material) -> list[str]:
             f"The test split was opened {len(material.openings)} times. If anything was chosen by what it showed, "
             "the test accuracy is too high."
         )
-    if material.facts.status == "training":
+    if material.facts.status == TRAINING:
         cautions.append("The run has not ended, or was interrupted: continue it with cifarlab train --resume.")
     if material.facts.status == DIVERGED:
         cautions.append("The training diverged: diverged.json says when. What is shown here is from before.")

@@ -20,7 +20,8 @@ from cifarlab.pages.report.people import people
 from cifarlab.pages.report.pictures import explanations, extremes, predictions
 from cifarlab.pages.report.reliability import trust
 from cifarlab.pages.report.summary import summary
-from cifarlab.runs.folder import SEEDS, Run
+from cifarlab.runs.files import SEEDS
+from cifarlab.runs.folder import Run
 
 
 def write_report(run: Run, *, humans: Path | None = None) -> Path:
@@ -72,7 +73,7 @@ def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
 
 
 def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:
-    path = run.path / "report.html"
+    path = run.report_file
     write_atomic(path, page(run.name, [each for each in sections if each is not None], subtitle=subtitle))
     return path
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.evaluation.calibration import probabilities
@@ -19,43 +18,12 @@ from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.section import first_problem
-from cifarlab.runs.folder import SEEDS, Run
+from cifarlab.runs.files import SEEDS
+from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import Manifest
 
-
-@dataclass(frozen=True)
-class DataFacts:
-    """Which images a run was trained on."""
-
-    num_train: int
-    num_val: int
-    train_fingerprint: str
-    val_fingerprint: str | None
-
-
-@dataclass(frozen=True)
-class RuntimeFacts:
-    """On what it was trained."""
-
-    device_name: str
-    precision: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a comparison needs of manifest.json."""
-
-    cifarlab: str
-    num_parameters: int
-    elapsed_seconds: float
-    best_epoch: int | None
-    best_val_accuracy: float | None
-    data: DataFacts
-    runtime: RuntimeFacts
-    versions: dict[str, str]
-
-
-_FACTS = TypeAdapter(Facts)
+NEEDED = ("cifarlab", "num_parameters", "elapsed_seconds", "data", "runtime", "versions")
+"""What a manifest has to say for a comparison."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +42,7 @@ class Member:
 
     run: Run
     recipe: Recipe
-    facts: Facts
+    facts: Manifest
     rows: Sequence[dict[str, float | None]]
     evaluation: Evaluation
     predictions: Predictions
@@ -188,17 +156,15 @@ def read_entry(run: Run, label: str, split: str) -> Entry:
 
 
 def _read_member(run: Run, split: str) -> Member:
-    manifest = run.manifest
+    facts = run.facts
     if run.divergence:
         raise UsageError(f"{run.path} diverged while it was trained, so there is no result. {run.divergence}")
-    if "num_steps" not in manifest:
+    if facts.num_steps is None:
         raise UsageError(
             f"{run.path} has not finished training.\nFinish it with: cifarlab train --resume {run.as_argument}"
         )
-    try:
-        facts = _FACTS.validate_python(manifest)
-    except ValidationError as error:
-        raise CheckpointError(f"{run.path / 'manifest.json'} cannot be used: {first_problem(error)}.") from error
+    if missing := [name for name in NEEDED if name not in facts.model_fields_set]:
+        raise CheckpointError(f"{run.manifest_file} cannot be used: it does not say {', '.join(missing)}.")
     evaluation = read_evaluation(run, split)
     if evaluation is None:
         raise UsageError(

@@ -48,7 +48,8 @@ def _refuse_judged(first: Member, other: Member) -> NoReturn:
 
 def _refuse_training(first: Member, other: Member) -> NoReturn:
     found = " and ".join(
-        f"{member.facts.data.num_train:,} ({member.facts.data.train_fingerprint[:12]}...)" for member in (first, other)
+        f"{member.facts.data.num_train:,} ({str(member.facts.data.train_fingerprint)[:12]}...)"
+        for member in (first, other)
     )
     _refuse(first, other, "were trained on different images", f"{found}{_cause(first, other)}")
 

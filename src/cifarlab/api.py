@@ -1,0 +1,229 @@
+"""One public function per command: `cifarlab.train(...)` does what `cifarlab train` does, report included.
+
+A command parses its options, calls its function and prints what comes back. Each function imports what it needs when
+it is called, so that comparing or reporting does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cifarlab.console import log
+from cifarlab.errors import UsageError
+from cifarlab.recipe.schema import DataSpec, Recipe
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.files import SEEDS
+from cifarlab.runs.folder import Run
+
+if TYPE_CHECKING:
+    from cifarlab.evaluation.evaluate import Evaluation
+    from cifarlab.explain.files import Explained
+    from cifarlab.inference.pictures import Answers
+    from cifarlab.studies.ablate import Ablation
+    from cifarlab.studies.compare.comparison import Comparison
+    from cifarlab.studies.lr_find import RangeTest
+
+MOST_EXPLAINED = 50
+"""Pictures on one page of explanations; nobody looks through more."""
+
+
+def train(
+    recipe: Recipe | str | Path,
+    *,
+    seeds: int = 1,
+    out: str | Path = "runs",
+    data_dir: Path | None = None,
+    report: bool = True,
+) -> Run:
+    """Train a recipe, test the result once, draw what explains it and write its report; returns the new run folder.
+
+    recipe: a recipe, its name, or a TOML file. seeds: train this many times, from the recipe's seed on; the run is then
+    the folder of all of them. report: write report.html; the figures of the network are drawn in any case.
+    Raises what `training.train.train` raises.
+    """
+    from cifarlab.studies.seeds import train_seeds
+    from cifarlab.training.train import train as train_once
+
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    then = partial(_present, data_dir=data_dir, report=report)
+    if seeds > 1:
+        return train_seeds(chosen, seeds, out=Path(out), data_dir=data_dir, then=then)
+    return train_once(chosen, out=out, data_dir=data_dir, then=then)
+
+
+def resume(run: str | Path, *, data_dir: Path | None = None, report: bool = True) -> Run:
+    """Continue a run, or a study of several seeds, exactly where it was stopped, and finish it as `train` does."""
+    from cifarlab.studies.seeds import resume_seeds
+    from cifarlab.training.train import resume as resume_once
+
+    then = partial(_present, data_dir=data_dir, report=report)
+    if Run.open(run).study == SEEDS:
+        return resume_seeds(Path(run), data_dir=data_dir, then=then)
+    return resume_once(run, data_dir=data_dir, then=then)
+
+
+def evaluate(
+    run: Run | str | Path,
+    split: str | None = None,
+    *,
+    tta: str | None = None,
+    data: str | DataSpec | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    reason: str = "cifarlab.evaluate",
+) -> Evaluation:
+    """Evaluate a run's classifier on a split and leave numbers, tables, a figure and predictions in its folder.
+
+    split: train, val or test; unset: val, or the test split of `data`, which names other images of the same classes.
+    tta: test-time augmentation, whose accuracy is a number of its own; unset: the recipe's. reason: written into the
+    test split's ledger. Raises what `judge.judge` raises.
+    """
+    from cifarlab.inference.classifier import Classifier, inference_runtime
+    from cifarlab.judge import judge
+
+    opened = run if isinstance(run, Run) else Run.open(run)
+    settings = opened.recipe.evaluation
+    classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=settings.batch_size)
+    return judge(
+        *(opened, split),
+        reason=reason,
+        tta=tta or settings.tta,
+        classifier=classifier,
+        source=data,
+        data_dir=data_dir,
+    )
+
+
+def predict(
+    model: str | Path, images: Sequence[Path], *, top: int = 1, device: str = "auto", follow_links: bool = False
+) -> Answers:
+    """Name what pictures of any size show, by a run folder or model file; those that cannot be read are listed.
+
+    images: files, and folders of them, from which the same files are taken as in training, in natural order.
+    """
+    from cifarlab.inference.classifier import Classifier, inference_runtime
+    from cifarlab.inference.pictures import find_images, predict_files
+
+    found = find_images(images, follow_links=follow_links)
+    if found.left_out:
+        log.info("Left out: %s.", "; ".join(found.left_out))
+    answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
+    answers.failures.extend(found.failures)
+    return answers
+
+
+def explain(
+    model: str | Path,
+    images: Sequence[Path],
+    *,
+    layer: str | None = None,
+    class_name: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+) -> tuple[Explained, list[Path]]:
+    """Explain what a network predicts for pictures; returns the explanations and the files that were written.
+
+    layer: of feature maps and Grad-CAM, unset: the last map. class_name: explain this class instead of the predicted
+    one. out: folder of the page, unset: `explanations` beside the model.
+    """
+    from cifarlab.explain.files import explain_files, write_explanations
+    from cifarlab.inference.classifier import Classifier, inference_runtime
+    from cifarlab.inference.pictures import find_images
+
+    found = find_images(images)
+    if len(found.files) > MOST_EXPLAINED:
+        raise UsageError(
+            f"{len(found.files)} images are too many for one page; explain at most {MOST_EXPLAINED} at a time."
+        )
+    classifier = Classifier.load(model, runtime=inference_runtime(device))
+    done = explain_files(classifier, found.files, layer=layer, class_name=class_name)
+    done.failures.extend(found.failures)
+    if not done.explanations:
+        return done, []
+    beside = Path(model) if Path(model).is_dir() else Path(model).parent
+    folder = out or beside / "explanations"
+    return done, write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
+
+
+def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
+    """Write report.html and figures/ into a run folder, or into those of several seeds; returns the page.
+
+    humans: people's answers to the test images, counts (N, C) as .npy (Peterson et al., 2019: CIFAR-10H).
+    """
+    from cifarlab.pages.report.write import write_report
+
+    folder = run if isinstance(run, Run) else Run(Path(run))
+    # a run whose recipe is lost can still be reported on, if it has a manifest
+    opened = folder if folder.manifest_file.is_file() else Run.open(folder.path)
+    with ExitStack() as stack:
+        for each in (opened, *opened.seeds):
+            stack.enter_context(each.locked_if_free())
+        return write_report(opened, humans=humans)
+
+
+def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | None = None) -> Comparison:
+    """Put runs that were trained and evaluated on the same images side by side, with what may be concluded.
+
+    html: where to write the page with curves and examples.
+    """
+    from cifarlab.files import write_atomic
+    from cifarlab.pages.comparison import comparison_page
+    from cifarlab.studies.compare.comparison import compare as compare_folders
+
+    found = compare_folders(runs, split=split)
+    if html is not None:
+        write_atomic(html, comparison_page(found))
+    return found
+
+
+def ablate(
+    recipe: Recipe | str | Path,
+    parts: Sequence[str],
+    *,
+    seeds: int = 1,
+    out: str | Path = "runs",
+    data_dir: Path | None = None,
+) -> Ablation:
+    """Train a recipe with and without each of some parts and say what each is worth on the validation split."""
+    from cifarlab.studies.ablate import ablate as train_variants
+
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    return train_variants(chosen, list(parts), seeds=seeds, out=Path(out), data_dir=data_dir)
+
+
+def lr_find(
+    recipe: Recipe | str | Path,
+    *,
+    start: float = 1e-6,
+    end: float = 10.0,
+    steps: int = 100,
+    out: str | Path = "runs",
+    data_dir: Path | None = None,
+) -> tuple[RangeTest, Run]:
+    """Raise the learning rate over some batches and suggest one; returns the findings, and a folder with a chart."""
+    from cifarlab.studies import lr_find as finder
+
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
+    return found, finder.write_range_test(found, chosen, Path(out))
+
+
+def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:
+    """Draw what needs the network, write the page, hand the figures to TensorBoard; of several seeds, their page."""
+    from cifarlab.explain.run import explain_run
+    from cifarlab.pages.report.write import write_group_page, write_report
+    from cifarlab.training.trackers import add_figures
+
+    if run.study == SEEDS:
+        if report:
+            log.info(f"Report: {write_group_page(run)}")
+        return
+    explain_run(run, data_dir=data_dir)
+    if report:
+        log.info(f"Report: {write_report(run)}")
+    if run.recipe.runtime.tensorboard:
+        add_figures(run)
