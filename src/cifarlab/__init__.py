@@ -21,10 +21,14 @@ from cifarlab.runs.folder import Run
 from cifarlab.version import VERSION
 
 if TYPE_CHECKING:
+    from cifarlab.batches.augment import augment, normalise
+    from cifarlab.batches.loader import Loader
     from cifarlab.evaluation.evaluate import Evaluation
+    from cifarlab.evaluation.stored import read_evaluation
     from cifarlab.images.images import Images
     from cifarlab.images.sources import load_images
     from cifarlab.inference.classifier import Classifier
+    from cifarlab.models.registry import build_network
 
 __version__ = VERSION
 
@@ -33,23 +37,33 @@ __all__ = [
     "Classifier",
     "Evaluation",
     "Images",
+    "Loader",
     "Recipe",
     "Run",
     "__version__",
     "ablate",
+    "augment",
+    "build_network",
     "compare",
     "evaluate",
     "explain",
     "load_images",
     "load_recipe",
     "lr_find",
+    "normalise",
     "predict",
+    "read_evaluation",
     "report",
     "resume",
     "train",
 ]
 
 _ON_FIRST_USE = {
+    "Loader": ("cifarlab.batches.loader", "Loader"),
+    "augment": ("cifarlab.batches.augment", "augment"),
+    "build_network": ("cifarlab.models.registry", "build_network"),
+    "normalise": ("cifarlab.batches.augment", "normalise"),
+    "read_evaluation": ("cifarlab.evaluation.stored", "read_evaluation"),
     "Classifier": ("cifarlab.inference.classifier", "Classifier"),
     "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
     "Images": ("cifarlab.images.images", "Images"),

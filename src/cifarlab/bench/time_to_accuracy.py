@@ -13,6 +13,7 @@ from typing import Any, Literal
 from cifarlab.bench.timing import Timing, machine_of
 from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
+from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
@@ -146,7 +147,8 @@ def time_to_accuracy(
     trained = tuple(trained_from(run, target) for run in group.seeds)
     tta = recipe.evaluation.tta if tta_counts else None
     first = group.seeds[0]
-    num_images = (first.evaluation(split) or {})["num_images"]
+    evaluation = read_evaluation(first, split)
+    num_images = evaluation.num_images if evaluation else 0
     found = TimeToAccuracy(group, target, split, tta, trained, num_images, total_seconds, machine_of(first.facts))
     write_atomic(group.path / TIME_TO_ACCURACY, json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n")
     return found
@@ -162,16 +164,16 @@ def check_target(target: float) -> None:
 def trained_from(run: Run, target: float) -> Trained:
     """Read one seed's result out of its folder."""
     facts = run.facts
-    val, test = run.evaluation("val") or {}, run.evaluation("test") or {}
+    val, test = read_evaluation(run, "val"), read_evaluation(run, "test")
     return Trained(
         run=run.name,
         seed=facts.seed or 0,
         seconds=facts.elapsed_seconds or 0.0,
         seconds_to_target=seconds_to(target, run.metrics),
-        val_accuracy=val.get("accuracy"),
-        val_tta_accuracy=val.get("tta_accuracy"),
-        test_accuracy=test.get("accuracy"),
-        test_tta_accuracy=test.get("tta_accuracy"),
+        val_accuracy=val.accuracy if val else None,
+        val_tta_accuracy=val.tta_accuracy if val else None,
+        test_accuracy=test.accuracy if test else None,
+        test_tta_accuracy=test.tta_accuracy if test else None,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from cifarlab.console import log
 from cifarlab.errors import CheckpointError, CifarlabError, DivergedError, InterruptedRunError, MachineError
 from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override
@@ -127,7 +128,7 @@ def _summary(status: str, seeds: Sequence[int], runs: list[Run], diverged: Mappi
 
 def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     """Mean, standard deviation and n over finished runs, with the single values."""
-    tests = [evaluation["accuracy"] for run in runs if (evaluation := run.evaluation("test"))]
+    tests = [evaluation.accuracy for run in runs if (evaluation := read_evaluation(run, "test"))]
     vals = [value for run in runs if (value := run.facts.best_val_accuracy) is not None]
     return {"runs": [run.name for run in runs], "val_accuracy": _spread(vals), "test_accuracy": _spread(tests)}
 

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cifarlab.console import log
 from cifarlab.errors import CheckpointError, cause
+from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.recipe.schema import Recipe, RuntimeSpec
 from cifarlab.recipe.toml import flatten
 from cifarlab.runs.folder import Row, Run
@@ -22,7 +23,7 @@ FIGURES = ("predictions", "confusion_matrix")
 """Of those that a finished run has in figures/, the ones that TensorBoard shows."""
 
 FINAL = {"test/accuracy": "accuracy", "test/loss": "loss", "test/calibration_error": "calibration_error"}
-"""Final metrics, by what evaluation-test.json calls them."""
+"""Final metrics, by the name of their field in Evaluation."""
 
 
 class Events:
@@ -111,8 +112,8 @@ def final_metrics(run: Run) -> dict[str, float]:
     found: dict[str, float] = {}
     if (best := run.facts.best_val_accuracy) is not None:
         found["best/val/accuracy"] = best
-    test = run.evaluation("test") or {}
-    return found | {name: test[key] for name, key in FINAL.items() if key in test}
+    test = read_evaluation(run, "test")
+    return found if test is None else found | {name: getattr(test, key) for name, key in FINAL.items()}
 
 
 def add_figures(run: Run) -> None:

@@ -20,6 +20,7 @@ from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.evaluation.guessing import guessing
+from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
@@ -309,9 +310,9 @@ def finish(work: Work, state: State) -> None:
 
 def warn_of_guessing(run: Run, val: Images | None) -> None:
     """Say so when what was learnt cannot be told from guessing: on test where that was opened, else on val."""
-    test, text = run.evaluation("test"), None
+    test, text = read_evaluation(run, "test"), None
     if test is not None:
-        text = guessing(test["accuracy"], {each["class_name"]: each["support"] for each in test["per_class"]}, "test")
+        text = guessing(test.accuracy, {each.class_name: each.support for each in test.per_class}, "test")
     elif val is not None and (accuracy := run.facts.best_val_accuracy) is not None:
         counts = dict(zip(val.class_names, val.counts.tolist(), strict=True))
         text = guessing(accuracy, counts, "val")
