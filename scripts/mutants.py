@@ -55,8 +55,9 @@ LIBRARIES = (
 TEST_SECONDS = 100
 """Of CPU, that a test may take; none takes a third of it. One that takes more has seen the mutant."""
 TOO_LONG = "more than its time"
-HOP_SECONDS, UNKNOWN_SECONDS = 60, 5
-"""How long the tests of importers of importers may take together, and how long one is thought to that was not run."""
+DIRECT_SECONDS, HOP_SECONDS, UNKNOWN_SECONDS = 300, 60, 5
+"""How long the tests of importers, and of importers of importers, may take together: the quickest are run first, so
+that what is seen is a lower bound; and how long a file of tests is thought to take that was not run."""
 
 
 @dataclass(frozen=True)
@@ -256,18 +257,22 @@ class Plan:
         """That files of tests took, as far as they were run to their end."""
 
     def stages(self, path: Path) -> Iterator[list[str]]:
-        """The mirrored tests of a module; those that import it; the quickest of those that import an importer."""
+        """The mirrored tests of a module; the quickest of those that import it, and of those that import importers."""
         name, mirrored = module_name(path), self.tree / "tests" / path.parent.relative_to(PACKAGE) / f"test_{path.name}"
         first = [mirrored] if mirrored in self.tests else []
         direct = [test for test, modules in self.tests.items() if name in modules and test not in first]
         hop = [t for t, modules in self.tests.items() if modules & self.importers[name] and t not in (*first, *direct)]
-        for stage in (first, direct):
-            if stage:
-                yield self._quickest_first(stage)
-        files = self._quickest_first(hop)
+        if first:
+            yield self._quickest_first(first)
+        for tests, seconds in ((direct, DIRECT_SECONDS), (hop, HOP_SECONDS)):
+            if few := self._few(tests, seconds):
+                yield few
+
+    def _few(self, tests: list[Path], seconds: float) -> list[str]:
+        """The quickest of some tests, as many as can be run in so many seconds, at least one."""
+        files = self._quickest_first(tests)
         until = accumulate(self.seconds.get(file, UNKNOWN_SECONDS) for file in files)
-        if few := [file for file, seconds in zip(files, until, strict=True) if seconds < HOP_SECONDS]:
-            yield few
+        return [file for file, end in zip(files, until, strict=True) if end < seconds or file == files[0]]
 
     def _quickest_first(self, tests: list[Path]) -> list[str]:
         files = [str(test.relative_to(self.tree)) for test in tests]
