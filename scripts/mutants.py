@@ -55,9 +55,10 @@ LIBRARIES = (
 TEST_SECONDS = 100
 """Of CPU, that a test may take; none takes a third of it. One that takes more has seen the mutant."""
 TOO_LONG = "more than its time"
-DIRECT_SECONDS, HOP_SECONDS, UNKNOWN_SECONDS = 300, 60, 5
-"""How long the tests of importers, and of importers of importers, may take together: the quickest are run first, so
-that what is seen is a lower bound; and how long a file of tests is thought to take that was not run."""
+QUICK_SECONDS, THOROUGH_SECONDS, UNKNOWN_SECONDS = 30, 300, 5
+"""How long the tests of importers, and those of their importers, may take together, and how long a file of tests is
+thought to take that was not run. All mutants are tried with the quickest tests first; only those that were not seen are
+tried with many more, because a mutant that nothing sees costs all the time that there is."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ class Plan:
         self.seconds: dict[str, float] = {}
         """That files of tests took, as far as they were run to their end."""
 
-    def stages(self, path: Path) -> Iterator[list[str]]:
+    def stages(self, path: Path, seconds: float) -> Iterator[list[str]]:
         """The mirrored tests of a module; the quickest of those that import it, and of those that import importers."""
         name, mirrored = module_name(path), self.tree / "tests" / path.parent.relative_to(PACKAGE) / f"test_{path.name}"
         first = [mirrored] if mirrored in self.tests else []
@@ -264,7 +265,7 @@ class Plan:
         hop = [t for t, modules in self.tests.items() if modules & self.importers[name] and t not in (*first, *direct)]
         if first:
             yield self._quickest_first(first)
-        for tests, seconds in ((direct, DIRECT_SECONDS), (hop, HOP_SECONDS)):
+        for tests in (direct, hop):
             if few := self._few(tests, seconds):
                 yield few
 
@@ -334,9 +335,9 @@ class Bench:
         cache = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONPATH": str(self.tree / "src")}
         subprocess.run([sys.executable, "-c", code], env={**os.environ, **cache}, check=False)
 
-    def seen_by(self, mutant: Mutant, plan: Plan) -> str:
+    def seen_by(self, mutant: Mutant, plan: Plan, seconds: float) -> str:
         """The test that saw the mutant, or nothing."""
-        for files in plan.stages(Path(mutant.path)):
+        for files in plan.stages(Path(mutant.path), seconds):
             while failed := self._first_failure(files, plan, mutant):
                 if failed == TOO_LONG or failed in self.trusted:
                     return failed
@@ -427,11 +428,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         plan = Plan(bench.tree)
-        for number, mutant in enumerate(chosen, 1):
-            started = time.monotonic()
-            seen[mutant] = bench.seen_by(mutant, plan)
-            took = time.monotonic() - started
-            print(f"{number:3} {took:4.0f} s  {seen[mutant] or 'NOT SEEN'}  {mutant.text()}", flush=True)
+        for seconds in (QUICK_SECONDS, THOROUGH_SECONDS):
+            for number, mutant in enumerate(chosen, 1):
+                if seen.get(mutant):
+                    continue
+                started = time.monotonic()
+                seen[mutant] = bench.seen_by(mutant, plan, seconds)
+                took = time.monotonic() - started
+                print(f"{number:3} {took:4.0f} s  {seen[mutant] or 'NOT SEEN'}  {mutant.text()}", flush=True)
     num_seen = sum(bool(test) for test in seen.values())
     facts = {
         "seed": arguments.seed,
