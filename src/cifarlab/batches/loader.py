@@ -56,7 +56,7 @@ class Loader:
         self._num_batches = full + (1 if keep_last and rest > 1 else 0)
         self._drawn: Tensor | None = None
         self._images_per_pass, self._passes = len(images), 1  # passes: per epoch
-        self._epoch = -1  # the epoch whose order is kept
+        self._epoch = -1  # the epoch that _order belongs to
         self._order = torch.empty(0, dtype=torch.int64)
 
     def __len__(self) -> int:
