@@ -74,7 +74,13 @@ def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) ->
         max_bytes = 2 * max(sum(layout.limits.values()) for layout in layouts)
         members = dict(read_members(path, wanted, max_bytes))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(_damaged(path, error, layouts)) from error
+        have = path.stat().st_size
+        want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
+        sizes = f"it has {have:,} bytes" + (f", the published file {want:,}" if want else "")
+        problem = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
+        raise DataError(
+            f"{path} is {problem}: {sizes}.\nDelete it and run the command again to download it anew."
+        ) from error
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     if not members:
@@ -230,11 +236,3 @@ def _class_names(layout: Layout, content: bytes, origin: str) -> tuple[str, ...]
     if len(set(names)) < len(names):
         raise DataError(f"{origin} lists a class name twice.")
     return names
-
-
-def _damaged(path: Path, error: Exception, layouts: Sequence[Layout]) -> str:
-    have = path.stat().st_size
-    want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
-    sizes = f"it has {have:,} bytes" + (f", the published file {want:,}" if want else "")
-    problem = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
-    return f"{path} is {problem}: {sizes}.\nDelete it and run the command again to download it anew."

@@ -60,11 +60,11 @@ def download(archive: Archive, folder: Path, patience: Patience = DEFAULT_PATIEN
     _check_folder(folder, archive)
     with lock(folder / f".{archive.name}.lock", wait=True):
         if not target.exists():  # another process may have fetched it while this one waited
-            _download(archive, target, patience)
+            _try_mirrors(archive, target, patience)
     return target
 
 
-def _download(archive: Archive, target: Path, patience: Patience) -> None:
+def _try_mirrors(archive: Archive, target: Path, patience: Patience) -> None:
     """Try the mirrors in order, round after round, until one of them completes the file."""
     mirrors, problems = list(archive.mirrors), dict[str, MirrorError]()
     for attempt in range(1 + patience.num_retries):

@@ -116,7 +116,7 @@ class _Machine:
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def line(self) -> str:
-        """Return the text up to the next line feed, which ends a name in GLOBAL, as in the text format of protocol 0."""
+        """Return the text up to the next line feed, which ends each name in GLOBAL, as everything in protocol 0."""
         # The longest name that is allowed is shorter than 64 bytes, so the search for the line feed need not go on.
         text = bytes(self.content[self.position : self.position + 64])
         length = text.index(b"\n")

@@ -35,7 +35,15 @@ def read_members(path: Path, limits: Mapping[str, int], max_bytes: int) -> Itera
         while (member := _parse(stream.read(BLOCK), path)) is not None:
             # Compared as a whole string and never joined to a path, so "../" and absolute names lead nowhere.
             if member.name in limits:
-                _check(member, limits[member.name], seen, path)  # before its content takes any memory
+                problem, limit = None, limits[member.name]
+                if member.kind not in REGULAR:
+                    problem = "is not a regular file"
+                elif member.name in seen:  # tar would take the last, which may not be the one that was checked
+                    problem = "comes twice"
+                elif member.size > limit:  # before it takes any memory
+                    problem = f"has {member.size:,} bytes, at most {limit:,} are allowed"
+                if problem:
+                    raise DataError(f"{path}: {member.name} {problem}.\nDownload the archive again.")
                 seen.add(member.name)
                 yield member.name, stream.read(member.size)
                 stream.skip(-member.size % BLOCK)  # contents are padded to whole blocks
@@ -105,18 +113,6 @@ def _parse(block: bytes, path: Path) -> _Member | None:
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"
     return _Member(name.removeprefix("./"), size, block[156:157])  # `tar -c .` writes ./cifar-10-batches-py/...
-
-
-def _check(member: _Member, limit: int, seen: set[str], path: Path) -> None:
-    problem = None
-    if member.kind not in REGULAR:
-        problem = "is not a regular file"
-    elif member.name in seen:  # tar would take the last, which need not be the one that somebody has checked
-        problem = "comes twice"
-    elif member.size > limit:
-        problem = f"has {member.size:,} bytes, at most {limit:,} are allowed"
-    if problem:
-        raise DataError(f"{path}: {member.name} {problem}.\nDownload the archive again.")
 
 
 def _octal(field: bytes) -> int:
