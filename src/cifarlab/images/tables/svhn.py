@@ -1,4 +1,7 @@
-"""MATLAB files as SVHN comes: train_32x32.mat and test_32x32.mat, with the images X and the labels y in each."""
+"""Read SVHN's MATLAB files: train_32x32.mat and test_32x32.mat, with images X and labels y in each.
+
+Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,16 @@ RULE = "The names of the files say the splits; X are images, y labels, of which 
 
 
 def open_mat(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """A single MATLAB file as a source: the split that its name says, else train."""
+    """Open a single MATLAB file as a source with one split: the one that its name says, else train."""
     said = {split for word in words_in(path.stem) if (split := split_of(word)) is not None}
     return _source(path, {said.pop() if len(said) == 1 else "train": path}, {}, spec)
 
 
 def recognise_svhn(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder with SVHN's files as a source; None for one without."""
+    """Open a folder with SVHN's files as a source; return None for one without."""
     files = {name: path / f"{name}_32x32.mat" for name in ("train", "test", "extra")}
     there = {name: file for name, file in files.items() if file.exists()}
-    extra = there.pop("extra", None)
+    extra = there.pop("extra", None)  # 531,131 easier images, which are not a part of train unless somebody adds them
     left_out = {NO_SPLIT: [extra.name]} if extra else {}
     return _source(path, there, left_out, spec) if there else None
 
@@ -47,8 +50,10 @@ def _part(file: Path) -> Part:
             f"{file} is not like SVHN's files: images X, uint8 (32, 32, 3, N), and labels y.\nIt has: {shown}."
         )
     in_x, in_y = images.read, its_labels.read
+    # MATLAB has the image as the last axis, (H, W, 3, N); every matrix has two axes or more, so labels are (N, 1).
     first = replace(images, shape=images.shape[3:] + images.shape[:3], read=lambda: np.moveaxis(in_x(), 3, 0))
     labels = to_labels(replace(its_labels, shape=(max(its_labels.shape),), read=lambda: in_y().ravel()))
+    # MATLAB counts from 1, so SVHN calls the digit 0 class 10.
     if "10" in labels.names and "0" not in labels.names:
         labels = replace(labels, names=tuple("0" if name == "10" else name for name in labels.names))
     return Part([first], labels)
