@@ -135,11 +135,15 @@ def match(
     else:
         class_names = _found(path, parts)
     refuse_look_alikes(path, class_names)
-    rank = {name: number for number, name in enumerate(class_names)}
-    return class_names, {
-        split: np.concatenate([_renumbered(labels, rank, bool(given)) for labels in each])
-        for split, each in parts.items()
-    }
+    # Given names stand for the numbers that the labels have for names.
+    keys = map(str, range(len(class_names))) if given else class_names
+    rank = {key: number for number, key in enumerate(keys)}
+    codes = {}
+    for split, each in parts.items():
+        # One look-up per class and one gather, instead of a look-up per image.
+        places = [np.array([rank[name] for name in labels.names], np.int64) for labels in each]
+        codes[split] = np.concatenate([place[labels.codes] for place, labels in zip(places, each, strict=True)])
+    return class_names, codes
 
 
 def count(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
@@ -148,12 +152,6 @@ def count(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) ->
         split: dict(zip(class_names, np.bincount(each, minlength=len(class_names)).tolist(), strict=True))
         for split, each in codes.items()
     }
-
-
-def _renumbered(labels: Labels, rank: Mapping[str, int], by_number: bool) -> NDArray[np.int64]:
-    places = [int(name) if by_number else rank[name] for name in labels.names]
-    # One look-up per class and one gather, instead of a look-up per image.
-    return np.array(places, np.int64)[labels.codes]
 
 
 def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[str, ...]:

@@ -44,7 +44,14 @@ def mat_arrays(path: Path) -> dict[str, Stored]:
     require_file(path)
     found, start = {}, HEADER_BYTES
     with damage(path, *_ERRORS), path.open("rb") as file:
-        order = _byte_order(file.read(HEADER_BYTES), path)
+        header = file.read(HEADER_BYTES)
+        if header.startswith(_HDF5):
+            raise DataError(f"{path} has MATLAB's format 7.3, which is not read.\nSave it with the option -v7.")
+        # The letters MI as a 16-bit number, in the byte order of the machine that wrote them.
+        orders = {b"IM": "<", b"MI": ">"}
+        if (mark := header[126:128]) not in orders:
+            raise DataError(f"{path} is not a MATLAB file of version 5.")
+        order = orders[mark]
         while tag := file.read(8):
             # Headers only: a matrix is unpacked as far as its name, and its values are skipped.
             matrix = _Matrix(file, order, start, path)
@@ -145,12 +152,3 @@ class _Unpacked(io.RawIOBase):
                 break
         buffer[: len(content)] = content
         return len(content)
-
-
-def _byte_order(header: bytes, path: Path) -> str:
-    if header.startswith(_HDF5):
-        raise DataError(f"{path} has MATLAB's format 7.3, which is not read.\nSave it with the option -v7.")
-    orders = {b"IM": "<", b"MI": ">"}  # the letters MI as a 16-bit number, in the order of the machine that wrote them
-    if (mark := header[126:128]) not in orders:
-        raise DataError(f"{path} is not a MATLAB file of version 5.")
-    return orders[mark]

@@ -67,7 +67,7 @@ def read_parquet(path: Path, split: str, spec: DataSpec | None = None) -> Images
 
 
 def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
-    """Find the parquet files of a folder that belong together; return None for a folder that has none, or only pictures.
+    """Find the parquet files of a folder that belong together; return None if it has none, or pictures instead.
 
     Raises AmbiguousDataError for several data sets, and for folders of pictures beside one.
     """
@@ -125,7 +125,12 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
         reason: [printable(str(file.relative_to(path))) for file in files] for reason, files in found.left_out.items()
     }
     numbered = all(each.numbered for its_labels in labelled.values() for each in its_labels)
-    rule = _rule(found, labels)
+    if list(found.splits) != [None]:
+        rule = "The names of the files or their folders say the splits."
+    elif list(labels) != ["train"]:
+        rule = "A column says the splits."
+    else:
+        rule = "No file is called after a split, so all of it is train."
     counts = count(class_names, codes)
     understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
     # Only for the note on re-encoded pixels. fine_label is the name that CIFAR-100 has on the Hub.
@@ -174,11 +179,3 @@ def _rows(file: Path, said: str | None, columns: Columns, split_of: SplitRule) -
     for split in SPLITS:
         if (chosen := splits == split).any():
             yield split, Column(file, columns.image, chosen), labels.at(chosen)
-
-
-def _rule(found: Tables, splits: Mapping[str, object]) -> str:
-    if list(found.splits) != [None]:
-        return "The names of the files or their folders say the splits."
-    if list(splits) != ["train"]:
-        return "A column says the splits."
-    return "No file is called after a split, so all of it is train."

@@ -128,7 +128,7 @@ def _walk(root: Path) -> tuple[list[Path], int]:
     files, num_picture_folders, seen = list[Path](), 0, set[str]()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_cannot_list):
         is_ours = Path(folder) != root and not MARKS.isdisjoint(names)  # a run's, whose tables are results
-        # Links are followed, because the Hub's cache consists of them; one that leads to a folder above would never end.
+        # The Hub's cache consists of links, so they are followed; one to a folder above would never end.
         if (real := os.path.realpath(folder)) in seen or is_ours:
             subfolders.clear()
             continue
