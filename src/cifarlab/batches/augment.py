@@ -98,7 +98,7 @@ def normalise(
 
 def _move(pixels: Tensor, spec: AugmentationSpec, chance: Draw, mirrored: Tensor) -> Tensor:
     """Crop, flip, rotate and translate in one gather, whichever of them are on."""
-    source = still = geometry.Source.identity(pixels)
+    source = identity = geometry.Source.identity(pixels)
     # The map says where each pixel of the result comes from, so it is built backwards: translation, which is applied
     # last, comes first.
     if spec.translation > 0:
@@ -116,7 +116,7 @@ def _move(pixels: Tensor, spec: AugmentationSpec, chance: Draw, mirrored: Tensor
         rows, columns = geometry.crop_offsets(chance.crop, spec.crop_padding) - spec.crop_padding
         source = source.shift(rows, columns)
         source = source.clip() if spec.crop_fill == "zero" else source.reflect()
-    return pixels if source is still else source.read(pixels)
+    return pixels if source is identity else source.read(pixels)
 
 
 def _recolour(images: Tensor, spec: AugmentationSpec, chance: Draw) -> Tensor:

@@ -28,19 +28,19 @@ def to_bytes(images: Tensor) -> Tensor:
 
 def adjust_brightness(images: Tensor, factors: Tensor, out: Tensor | None = None) -> Tensor:
     """Multiply each image by its factor."""
-    return torch.mul(images, _each(factors), out=out).clamp_(0, 1)
+    return torch.mul(images, _per_image(factors), out=out).clamp_(0, 1)
 
 
 def adjust_contrast(images: Tensor, factors: Tensor, out: Tensor | None = None) -> Tensor:
     """Scale the distance from the mean grey of the image by the factor."""
     # Grey is linear in the channels, so the grey of the means is the mean of the greys: no grey image is needed.
     red, green, blue = images.mean((2, 3)).unbind(1)
-    return _blend(images, _each(_grey(red, green, blue)), _each(factors), out)
+    return _blend(images, _per_image(_grey(red, green, blue)), _per_image(factors), out)
 
 
 def adjust_saturation(images: Tensor, factors: Tensor, out: Tensor | None = None) -> Tensor:
     """Scale the distance of each pixel from its grey by the factor."""
-    return _blend(images, grey(images), _each(factors), out)
+    return _blend(images, grey(images), _per_image(factors), out)
 
 
 def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
@@ -92,5 +92,5 @@ def _grey(red: Tensor, green: Tensor, blue: Tensor) -> Tensor:
     return red.mul(GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
-def _each(values: Tensor) -> Tensor:
+def _per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)  # one value per image, broadcast over (N, 3, H, W)

@@ -23,13 +23,13 @@ class Batch:
     """The images of one step.
 
     indices: int64 (N,), positions in the training images. pixels: uint8 (N, 3, H, W). labels: int64 (N,).
-    number_of_pass: how many times the images were gone through before; the epoch, as long as all of them are drawn.
+    pass_number: how many times the images were gone through before; the epoch, as long as all of them are drawn.
     """
 
     indices: Tensor
     pixels: Tensor
     labels: Tensor
-    number_of_pass: int
+    pass_number: int
 
 
 class Loader:

@@ -97,22 +97,22 @@ def _map_levels(images: Tensor, drawn: Mapping[str, Tensor], strengths: Tensor, 
 
     # Brightness scales the distance from black, contrast that from the mean grey, by 1 + change.
     change = _scaled(strengths, STRONGEST_FACTOR) * signs
-    change = _each(change * (drawn["brightness"] | drawn["contrast"]))
+    change = _per_image(change * (drawn["brightness"] | drawn["contrast"]))
     # Every floor_ here stands where torchvision stores uint8, which truncates.
     mean = grey(images.to(change.dtype)).floor_().mean((2, 3)) * drawn["contrast"].view(-1, 1)
     levels = (levels * (1 + change) - mean.view(-1, 1, 1) * change).clamp_(0, 255).floor_()
 
     # Posterise keeps 8 bits at strength 0, down to FEWEST_BITS at the greatest.
     lost_bits = (strengths * drawn["posterise"] * ((8 - FEWEST_BITS) / (NUM_STRENGTHS - 1))).round()
-    step = _each(lost_bits.exp2())
+    step = _per_image(lost_bits.exp2())
     levels = (levels / step).floor_().mul_(step)  # exact: a power of 2 only shifts a float's exponent
 
     # Solarise inverts the levels from a threshold on; no level reaches 256.
-    threshold = _each((_scaled(strengths, 0, start=1) * 255).masked_fill(~drawn["solarise"], 256))
+    threshold = _per_image((_scaled(strengths, 0, start=1) * 255).masked_fill(~drawn["solarise"], 256))
     levels = torch.where(levels >= threshold, 255 - levels, levels)
 
-    levels = torch.where(_each(drawn["autocontrast"]), _autocontrast(images, levels), levels)
-    levels = torch.where(_each(drawn["equalise"]), _equalise(flat), levels)
+    levels = torch.where(_per_image(drawn["autocontrast"]), _autocontrast(images, levels), levels)
+    levels = torch.where(_per_image(drawn["equalise"]), _equalise(flat), levels)
     return levels.to(torch.uint8).gather(2, flat).view(images.shape)
 
 
@@ -163,5 +163,5 @@ def _blurred(images: Tensor) -> Tensor:
     return result
 
 
-def _each(values: Tensor) -> Tensor:
+def _per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1)  # one value per image, broadcast over tables (N, 3, 256)

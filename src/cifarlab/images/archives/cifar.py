@@ -111,7 +111,7 @@ def extracted_layout(path: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout 
     for layout in layouts:
         # One batch is enough, so that a folder with a missing batch is recognised and its error names the missing one.
         batches = [name for files in layout.splits.values() for name in files]
-        if _is_there(path / layout.meta) and any(_is_there(path / name) for name in batches):
+        if _has_file(path / layout.meta) and any(_has_file(path / name) for name in batches):
             return layout
     return None
 
@@ -120,7 +120,7 @@ def _files(layout: Layout, split: str) -> list[str]:
     return [*layout.splits[split], layout.meta]
 
 
-def _is_there(path: Path) -> bool:
+def _has_file(path: Path) -> bool:
     # CIFAR-100 has a file called `train`; in a folder of pictures that is the name of a subfolder.
     return path.exists() and not path.is_dir()
 

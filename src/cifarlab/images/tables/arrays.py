@@ -20,7 +20,7 @@ from cifarlab.images.losses import cropped, dark, white
 from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
-from cifarlab.images.tables.labels import Labels, count, match, with_labels
+from cifarlab.images.tables.labels import Labels, count, match, usable_splits
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import listed_names
@@ -85,7 +85,7 @@ def array_source(
         num_images = sum(stored.num_rows for stored in part.images)
         if num_images != len(part.labels):
             raise DataError(f"{part.images[0].origin} holds {num_images:,} images, but {len(part.labels):,} labels.")
-    labelled, without = with_labels({split: [parts[split].labels] for split in SPLITS if split in parts})
+    labelled, without = usable_splits({split: [parts[split].labels] for split in SPLITS if split in parts})
     names, codes = match(path, labelled, listed_names(spec.class_names) or class_names)
     sizes = {split: [size_of(stored) for stored in parts[split].images] for split in codes}
     side = side_for(next(iter(sizes.values())), spec.image_size)  # of the first split, so that all get one size

@@ -18,7 +18,7 @@ from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders import columns as lists
 from cifarlab.images.tables import labels
-from cifarlab.images.tables.damage import damage, require_file
+from cifarlab.images.tables.damage import damage_errors, require_file
 from cifarlab.images.tables.labels import Labels
 from cifarlab.images.words import SplitRule
 from cifarlab.recipe.section import named_columns
@@ -66,14 +66,14 @@ def choose(path: Path, wanted: str) -> Columns:
         if num_rows > path.stat().st_size:  # each image takes more than a byte
             raise DataError(f"{path} is damaged: it claims {num_rows:,} rows in {path.stat().st_size:,} bytes.")
         names = _class_names(path, schema)
-        image = _named(path, schema, named["image"]) if "image" in named else _image_column(path, schema)
+        image = _require_column(path, schema, named["image"]) if "image" in named else _image_column(path, schema)
         if not _is_encoded(schema.field(image).type):
             raise DataError(_not_images(path, schema.field(image)))
         if "label" not in named:
             label = _label_column(path, schema, names)
         else:
             # A test set may lack the column that train has: its labels are kept secret.
-            label = _named(path, schema, named["label"]) if named["label"] in schema.names else None
+            label = _require_column(path, schema, named["label"]) if named["label"] in schema.names else None
         if label is not None and not _is_label(schema.field(label).type):
             raise DataError(f"{path}: labels must be whole numbers or names; {label} is {schema.field(label).type}.")
         if "split" not in named:
@@ -81,14 +81,14 @@ def choose(path: Path, wanted: str) -> Columns:
             texts = [field.name for field in schema if _is_text(field.type)]
             splits = [name for name in texts if lists.plain(name) in lists.NAMES["split"]]
         else:
-            splits = [_named(path, schema, named["split"])] if named["split"] else []
+            splits = [_require_column(path, schema, named["split"])] if named["split"] else []
         return Columns(image, label, tuple(splits), names.get(label or "", ()), num_rows)
 
 
 def without_label(path: Path, wanted: str) -> DataError:
     """Make the error for a file of train that has no column of labels."""
     with opened(path) as file:
-        found = _listed(file.schema_arrow)
+        found = _describe(file.schema_arrow)
     called = f" called {name!r}" if (name := named_columns(wanted).get("label")) else ""
     return DataError(f"{path} has no column of labels{called}. It has: {found}.\nName it with --columns label=NAME")
 
@@ -122,7 +122,7 @@ def read_splits(path: Path, columns: Columns, split_of: SplitRule) -> NDArray[np
     """
     found: dict[str, NDArray[np.object_]] = {}
     for name in columns.splits:
-        with damage(path, *ARROW_ERRORS):
+        with damage_errors(path, *ARROW_ERRORS):
             cells = [cell or "" for cell in _values(path, name).to_pylist()]
         splits = np.array([split_of(cell) or "" for cell in cells], object)
         unknown = np.flatnonzero(splits == "")
@@ -135,9 +135,9 @@ def read_splits(path: Path, columns: Columns, split_of: SplitRule) -> NDArray[np
                 "To leave such columns alone: --columns split="
             )
         found[name] = splits
-    # Two columns may say the same. When they do not, _only raises the error that names both.
+    # Two columns may say the same. When they do not, _only_one raises the error that names both.
     if any((splits != each).any() for splits in found.values() for each in found.values()):
-        _only(path, "split", list(found))
+        _only_one(path, "split", list(found))
     return next(iter(found.values()), None)
 
 
@@ -145,11 +145,11 @@ def read_splits(path: Path, columns: Columns, split_of: SplitRule) -> NDArray[np
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a file for reading; raises DataError for what is not a regular file, and whenever Arrow cannot go on."""
     require_file(path)
-    with damage(path, OSError), path.open("rb") as start:
+    with damage_errors(path, OSError), path.open("rb") as start:
         is_pointer = start.read(len(_LFS_POINTER)) == _LFS_POINTER
     if is_pointer:  # Arrow would only say that the magic bytes are missing
         raise DataError(f"{path} is a pointer of Git LFS instead of the file.\nFetch the file with: git lfs pull")
-    with damage(path, *ARROW_ERRORS), pq.ParquetFile(path) as file:
+    with damage_errors(path, *ARROW_ERRORS), pq.ParquetFile(path) as file:
         yield file
 
 
@@ -164,12 +164,12 @@ def _image_column(path: Path, schema: pa.Schema) -> str:
     # A single column of bytes is the image, whatever it is called; names decide among several (image, mask).
     encoded = [field.name for field in schema if _is_encoded(field.type)]
     if encoded:
-        return _only(path, "image", [name for name in encoded if name.lower() in IMAGE_NAMES] or encoded)
+        return _only_one(path, "image", [name for name in encoded if name.lower() in IMAGE_NAMES] or encoded)
     # The error is about the column that looks meant, such as paths instead of images, if there is one.
     for field in schema:
         if field.name.lower() in IMAGE_NAMES:
             raise DataError(_not_images(path, field))
-    raise DataError(f"{path} has no column of encoded images. It has: {_listed(schema)}.")
+    raise DataError(f"{path} has no column of encoded images. It has: {_describe(schema)}.")
 
 
 def _not_images(path: Path, field: pa.Field) -> str:
@@ -186,10 +186,10 @@ def _label_column(path: Path, schema: pa.Schema, names: dict[str, tuple[str, ...
     listed, coarse = [name for name in plain if name in names], [name for name in plain if name == "coarse_label"]
     usual = [name for name in plain if lists.plain(name) in lists.NAMES["label"]]
     candidates = known or listed or coarse or usual
-    return _only(path, "label", candidates) if candidates else None
+    return _only_one(path, "label", candidates) if candidates else None
 
 
-def _only(path: Path, role: str, candidates: Sequence[str]) -> str:
+def _only_one(path: Path, role: str, candidates: Sequence[str]) -> str:
     if len(candidates) > 1:
         raise AmbiguousDataError(
             f"{path} has several columns that could be the {role}: {some([*map(printable, candidates)])}.\n"
@@ -198,14 +198,14 @@ def _only(path: Path, role: str, candidates: Sequence[str]) -> str:
     return candidates[0]
 
 
-def _named(path: Path, schema: pa.Schema, name: str) -> str:
+def _require_column(path: Path, schema: pa.Schema, name: str) -> str:
     if schema.names.count(name) != 1:  # Arrow allows a name twice, and read_labels would take the first
         found = "several columns" if name in schema.names else "no column"
-        raise DataError(f"{path} has {found} called {name!r}. It has: {_listed(schema)}.")
+        raise DataError(f"{path} has {found} called {name!r}. It has: {_describe(schema)}.")
     return name
 
 
-def _listed(schema: pa.Schema) -> str:
+def _describe(schema: pa.Schema) -> str:
     return some([printable(f"{field.name} ({field.type})")[:80] for field in schema], 12) or "no columns"
 
 

@@ -46,14 +46,14 @@ def recognise_corruptions(path: Path, spec: DataSpec, cache_dir: Path) -> Source
 
 
 def _source(path: Path, files: list[Path], spec: DataSpec) -> Source:
-    images, once = [npy_array(file) for file in files], to_labels(npy_array(files[0].with_name(LABELS)))
+    images, labels = [npy_array(file) for file in files], to_labels(npy_array(files[0].with_name(LABELS)))
     for stored in images:
-        if stored.shape[:1] != once.codes.shape:
-            raise DataError(f"{stored.origin} has the shape {stored.shape}, but {LABELS} has {len(once):,} labels.")
+        if stored.shape[:1] != labels.codes.shape:
+            raise DataError(f"{stored.origin} has the shape {stored.shape}, but {LABELS} has {len(labels):,} labels.")
     # labels.npy holds the labels of one array, which are the same in every array.
-    every = Labels(once.origin, np.tile(once.codes, len(images)), once.names, numbered=once.numbered)
+    repeated = Labels(labels.origin, np.tile(labels.codes, len(images)), labels.names, numbered=labels.numbered)
     # Nothing in the folder says what the numbers mean, but the labels, which repeat at each of the five severities, are
     # CIFAR-10's test labels in order, or they are not.
-    a_fifth = once.codes[: len(once) // 5].astype(np.uint8)
-    names = CIFAR10_NAMES if hashlib.sha256(a_fifth.tobytes()).hexdigest() == TEST_LABELS else ()
-    return array_source(path, "corruptions", RULE, {"test": Part(images, every)}, {}, spec, names)
+    first_severity = labels.codes[: len(labels) // 5].astype(np.uint8)
+    names = CIFAR10_NAMES if hashlib.sha256(first_severity.tobytes()).hexdigest() == TEST_LABELS else ()
+    return array_source(path, "corruptions", RULE, {"test": Part(images, repeated)}, {}, spec, names)

@@ -10,7 +10,7 @@ from cifarlab.errors import DataError, cause
 
 
 @contextmanager
-def damage(origin: object, *kinds: type[Exception]) -> Iterator[None]:
+def damage_errors(origin: object, *kinds: type[Exception]) -> Iterator[None]:
     """Turn what a library raises for damaged content into a DataError that names `origin`."""
     try:
         yield

@@ -17,7 +17,7 @@ from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.pictures import Content
 from cifarlab.images.tables.columns import ARROW_ERRORS, opened
-from cifarlab.images.tables.damage import damage
+from cifarlab.images.tables.damage import damage_errors
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _encoded(columns: Sequence[Column]) -> Iterator[bytes | str | None]:
 
 
 def _values(images: pa.Array, path: Path) -> list[bytes | str | None]:
-    with damage(path, *ARROW_ERRORS):
+    with damage_errors(path, *ARROW_ERRORS):
         is_struct = pa.types.is_struct(images.type)
         contents: list[bytes | str | None] = (pc.struct_field(images, "bytes") if is_struct else images).to_pylist()
         # datasets leaves the bytes out, and only the path in, for images that it was not told to embed.

@@ -24,7 +24,7 @@ from cifarlab.console import some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.source import NO_IMAGES, NO_SPLIT, Source
 from cifarlab.images.tables.arrays import Part, Stored, array_source, read_values, to_labels
-from cifarlab.images.tables.damage import damage, require_file
+from cifarlab.images.tables.damage import damage_errors, require_file
 from cifarlab.images.tables.labels import none
 from cifarlab.images.words import split_of
 from cifarlab.recipe.schema import DataSpec
@@ -55,8 +55,8 @@ def recognise_idx(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
 
     Raises AmbiguousDataError when it holds several data sets.
     """
-    below = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    sets = _sets([path, *below, *(folder / "raw" for folder in below)])  # torchvision keeps them in MNIST/raw
+    subfolders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    sets = _sets([path, *subfolders, *(folder / "raw" for folder in subfolders)])  # torchvision keeps them in MNIST/raw
     if len(sets) > 1:
         shown = [str(next(iter(files.values()))) for files in sets.values()]
         raise AmbiguousDataError(
@@ -89,8 +89,8 @@ def _source(path: Path, files: Files, spec: DataSpec) -> Source:
         elif role == "images":
             images = idx_array(file)
             found = files.get((word, "labels"))
-            its_labels = to_labels(idx_array(found)) if found else none(images.origin, images.num_rows)
-            parts[split] = Part([images], its_labels)
+            labels = to_labels(idx_array(found)) if found else none(images.origin, images.num_rows)
+            parts[split] = Part([images], labels)
     if not parts:
         raise DataError(f"{path} has labels in IDX, but no images: {some([file.name for file in files.values()])}.")
     return array_source(path, "idx", RULE, parts, left_out, spec)
@@ -126,5 +126,5 @@ def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[An
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     require_file(path)
     # gzip raises all three: bad magic bytes, a file cut off, and damaged contents.
-    with damage(path, OSError, EOFError, zlib.error), path.open("rb") as file:
+    with damage_errors(path, OSError, EOFError, zlib.error), path.open("rb") as file:
         yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file

@@ -90,7 +90,7 @@ def texts(origin: str, values: Sequence[str | None]) -> Labels:
     return Labels(origin, np.array([code[value] for value in shown], np.int64), names)
 
 
-def with_labels(
+def usable_splits(
     parts: Mapping[str, Sequence[Labels]],
 ) -> tuple[dict[str, Sequence[Labels]], dict[str, list[str]]]:
     """Return the splits that can be used, and the reasons for leaving out others: no rows, or labels kept secret.
@@ -123,17 +123,17 @@ def match(
 ) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
     """Return the class names of a data set, and the labels of each split as indices into them, int64 (N,).
 
-    parts: the labels of each split, in one or several files, none missing. given: names for the numbers 0, 1, ... of
-    data that holds nothing else. Raises DataError for lists of names that differ, and for classes that train lacks.
+    parts: the labels of each split, in one or several files, none missing. given: names for the numbers 0, 1, ..., if
+    the labels are only numbers. Raises DataError for lists of names that differ, and for classes that train lacks.
     """
     every = [labels for each in parts.values() for labels in each if len(labels)]  # empty files have no say
     # In this order: what the user says, what a file declares, what occurs.
     if given:
-        class_names = _given(path, every, given)
+        class_names = _given_names(path, every, given)
     elif any(labels.listed for labels in every):
-        class_names = _listed(every)
+        class_names = _listed_names(every)
     else:
-        class_names = _found(path, parts)
+        class_names = _found_names(path, parts)
     refuse_look_alikes(path, class_names)
     # Given names stand for the numbers that the labels have for names.
     keys = map(str, range(len(class_names))) if given else class_names
@@ -154,7 +154,7 @@ def count(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) ->
     }
 
 
-def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[str, ...]:
+def _given_names(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[str, ...]:
     # Names from the user never override those of a file: the two could be in different orders.
     if own := next((labels for labels in every if not labels.numbered), None):
         raise DataError(
@@ -170,7 +170,7 @@ def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[s
     return tuple(map(printable, names))
 
 
-def _listed(every: Sequence[Labels]) -> tuple[str, ...]:
+def _listed_names(every: Sequence[Labels]) -> tuple[str, ...]:
     """Return the first list of names, if all files agree with it apart from the order."""
     first = next(labels for labels in every if labels.listed)
     for other in every:
@@ -189,7 +189,7 @@ def _listed(every: Sequence[Labels]) -> tuple[str, ...]:
     return first.names
 
 
-def _found(path: Path, parts: Mapping[str, Sequence[Labels]]) -> tuple[str, ...]:
+def _found_names(path: Path, parts: Mapping[str, Sequence[Labels]]) -> tuple[str, ...]:
     """Return the names that occur in train, or in any split if there is no train."""
     used = {split: {name for labels in each for name in labels.names} for split, each in parts.items()}
     learnt = used.get("train", set().union(*used.values()))

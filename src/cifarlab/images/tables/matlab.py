@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.tables.arrays import Stored, read_exactly
-from cifarlab.images.tables.damage import damage, require_file
+from cifarlab.images.tables.damage import damage_errors, require_file
 
 HEADER_BYTES = 128
 MATRIX, COMPRESSED = 14, 15
@@ -43,7 +43,7 @@ def mat_arrays(path: Path) -> dict[str, Stored]:
     """Find the arrays of numbers in a file, by name; raises DataError for a file that is not MATLAB's."""
     require_file(path)
     found, start = {}, HEADER_BYTES
-    with damage(path, *_ERRORS), path.open("rb") as file:
+    with damage_errors(path, *_ERRORS), path.open("rb") as file:
         header = file.read(HEADER_BYTES)
         if header.startswith(_HDF5):
             raise DataError(f"{path} has MATLAB's format 7.3, which is not read.\nSave it with the option -v7.")
@@ -126,7 +126,7 @@ class _Matrix:
         path, order, start = self.path, self.order, self.start
 
         def read() -> NDArray[Any]:
-            with damage(path, *_ERRORS), path.open("rb") as file:
+            with damage_errors(path, *_ERRORS), path.open("rb") as file:
                 return _Matrix(file, order, start, path).values()
 
         return Stored(f"{path}: {printable(self.name)}", self.shape, self.dtype, read)

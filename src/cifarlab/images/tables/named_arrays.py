@@ -48,17 +48,17 @@ def recognise_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
     """Open a folder of .npy files whose names say what they hold as a source; return None for any other."""
     files = _npy_files(path)
     # Only a folder with both images and labels counts: CIFAR-10-C's has labels.npy, and names its images otherwise.
-    roles = {named.role for file in files if (named := _named(file.stem, split_rule({}))) is not None}
+    roles = {named.role for file in files if (named := _parse_name(file.stem, split_rule({}))) is not None}
     return _source(path, "npy", {file.stem: npy_array(file) for file in files}, spec) if len(roles) == 2 else None
 
 
 def recognise_neighbours(path: Path, spec: DataSpec) -> Source | None:
     """Open an .npy file with those beside it that belong to it by name; return None if its name says nothing."""
-    said = {file: _named(file.stem, split_rule({})) for file in _npy_files(path.parent)}
-    own = said.get(path)
+    parsed = {file: _parse_name(file.stem, split_rule({})) for file in _npy_files(path.parent)}
+    own = parsed.get(path)
     if own is None:
         return None
-    files = [file for file, each in said.items() if each is not None and each.kind == own.kind]
+    files = [file for file, each in parsed.items() if each is not None and each.data_set == own.data_set]
     return _source(path, "npy", {file.stem: npy_array(file) for file in files}, spec)
 
 
@@ -74,8 +74,8 @@ def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec)
             left_out[NO_IMAGES].append(printable(roles["labels"]))
             continue
         images = arrays[roles["images"]]
-        its_labels = to_labels(arrays[roles["labels"]]) if "labels" in roles else none(images.origin, images.num_rows)
-        parts[split] = Part([images], its_labels)
+        labels = to_labels(arrays[roles["labels"]]) if "labels" in roles else none(images.origin, images.num_rows)
+        parts[split] = Part([images], labels)
     if not parts:
         # Shapes and types are shown, too: often they tell the reader which array holds the images.
         shown = [f"{printable(name)} {stored}" for name, stored in arrays.items()]
@@ -87,33 +87,33 @@ def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec)
 
 
 @dataclass(frozen=True)
-class _Named:
-    """What the name of an array says: its split, its role, and in the words that are left its data set ("kind")."""
+class _NameParts:
+    """What the name of an array says: its split, its role, and its data set, from the words that are left."""
 
     split: str | None
     role: str
-    kind: str
+    data_set: str
 
 
 def _one_data_set(
     path: Path, names: Iterable[str], split_of: SplitRule
-) -> tuple[dict[str, _Named], defaultdict[str, list[str]]]:
+) -> tuple[dict[str, _NameParts], defaultdict[str, list[str]]]:
     """Return the arrays of one data set, and the names of the others by the reason for leaving them out."""
-    said = {name: _named(name, split_of) for name in names}
-    # "" is the kind of x_train; a second kind beside it, such as x_train_small, is left out. Two kinds without a plain
-    # one (pathmnist_train_images, bloodmnist_train_images) are two data sets.
-    kinds = sorted({each.kind for each in said.values() if each is not None and each.role == "images"})
-    if len(kinds) > 1 and "" not in kinds:
-        shown = [printable(name) for name, each in said.items() if each is not None and each.role == "images"]
+    parsed = {name: _parse_name(name, split_of) for name in names}
+    # Names without further words, such as x_train, are the data set ""; x_train_small beside them is left out. Where
+    # all names have further words (pathmnist_train_images, bloodmnist_train_images), nothing says which is meant.
+    data_sets = sorted({each.data_set for each in parsed.values() if each is not None and each.role == "images"})
+    if len(data_sets) > 1 and "" not in data_sets:
+        shown = [printable(name) for name, each in parsed.items() if each is not None and each.role == "images"]
         raise AmbiguousDataError(
-            f"{path} holds {len(kinds)} data sets: {some(shown)}.\n"
+            f"{path} holds {len(data_sets)} data sets: {some(shown)}.\n"
             "Of .npy files, give the path of one; save an .npz file for each."
         )
     chosen, left_out = {}, defaultdict[str, list[str]](list)
-    for name, each in said.items():
+    for name, each in parsed.items():
         if each is None:
             left_out["not called after images or labels"].append(printable(name))
-        elif each.kind not in kinds[:1]:  # "" sorts first
+        elif each.data_set not in data_sets[:1]:  # "" sorts first
             left_out["of another data set by their names"].append(printable(name))
         else:
             chosen[name] = each
@@ -121,7 +121,7 @@ def _one_data_set(
 
 
 def _by_split(
-    path: Path, named: Mapping[str, _Named], left_out: defaultdict[str, list[str]]
+    path: Path, named: Mapping[str, _NameParts], left_out: defaultdict[str, list[str]]
 ) -> dict[str, dict[str, str]]:
     """Return split -> role -> the name of the array; X and y are train, unless other arrays are called so."""
     found: dict[str | None, dict[str, str]] = defaultdict(dict)
@@ -138,7 +138,7 @@ def _by_split(
     return {split: roles for split, roles in found.items() if split is not None}
 
 
-def _named(name: str, split_of: SplitRule) -> _Named | None:
+def _parse_name(name: str, split_of: SplitRule) -> _NameParts | None:
     """Interpret a name; return None if it says neither images nor labels, or both, or several splits."""
     words = words_in(name)
     splits = [word for word in words if split_of(word) is not None]
@@ -147,4 +147,4 @@ def _named(name: str, split_of: SplitRule) -> _Named | None:
         return None
     # The words that are left, so that x_train_small and y_train_small belong together.
     others = [word.lower() for word in words if word not in splits + roles]
-    return _Named(split_of(splits[0]) if splits else None, ROLES[roles[0].lower()], " ".join(others))
+    return _NameParts(split_of(splits[0]) if splits else None, ROLES[roles[0].lower()], " ".join(others))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.tables.arrays import Stored, read_values
-from cifarlab.images.tables.damage import damage, require_file
+from cifarlab.images.tables.damage import damage_errors, require_file
 
 KINDS = "biufUS"
 """Kinds of dtypes that are read: truth values, numbers and text. The rest are not pixels or labels, or are pickled."""
@@ -45,7 +45,7 @@ def npy_array(path: Path) -> Stored:
 
 def npz_arrays(path: Path) -> dict[str, Stored]:
     """Describe the arrays in an .npz file by name; raises DataError for a file that is not one."""
-    with damage(path, *DAMAGE), zipfile.ZipFile(path) as archive:
+    with damage_errors(path, *DAMAGE), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if len(set(names)) < len(names):  # zip allows it, and readers differ in which of the two they take
         raise DataError(f"{path} is damaged: one of its arrays comes twice.")
@@ -67,11 +67,11 @@ def _member(path: Path, name: str) -> Open:
 
 
 def _stored(path: Path, origin: str, opened: Open) -> Stored:
-    with damage(origin, *DAMAGE), opened() as stream:
+    with damage_errors(origin, *DAMAGE), opened() as stream:
         shape, _, dtype = _header(stream, origin)
 
     def read() -> NDArray[Any]:
-        with damage(origin, *DAMAGE), opened() as stream:
+        with damage_errors(origin, *DAMAGE), opened() as stream:
             shape, fortran_order, dtype = _header(stream, origin)  # again, to get past it
             values = read_values(stream, math.prod(shape) * dtype.itemsize, origin, path).view(dtype)
             return values.reshape(shape, order="F" if fortran_order else "C")

@@ -20,7 +20,7 @@ from cifarlab.images.pictures import Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_splits, without_label
 from cifarlab.images.tables.encoded import Column, contents, first_image, names
-from cifarlab.images.tables.labels import Labels, count, match, with_labels
+from cifarlab.images.tables.labels import Labels, count, match, usable_splits
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
 from cifarlab.images.words import SPLITS, SplitRule, split_rule
 from cifarlab.recipe.schema import DataSpec
@@ -107,16 +107,16 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
             raise DataError(f"data.split_names says that {split} is {name!r}, but {path} has no such file or folder.")
     images, labels = defaultdict[str, list[Column]](list), defaultdict[str, list[Labels]](list)
     label_columns = set()
-    for said, files in found.splits.items():
+    for named_split, files in found.splits.items():
         for file in files:
             columns = choose(file, spec.columns)  # file by file: shards may differ in their columns
-            if columns.label is None and said in ("train", None):
+            if columns.label is None and named_split in ("train", None):
                 raise without_label(file, spec.columns)
             label_columns.add(columns.label)
-            for split, its_images, its_labels in _rows(file, said, columns, _split_rule(spec)):
-                images[split].append(its_images)
-                labels[split].append(its_labels)
-    labelled, left_out = with_labels({split: labels[split] for split in SPLITS if split in labels})
+            for split, column, split_labels in _rows(file, named_split, columns, _split_rule(spec)):
+                images[split].append(column)
+                labels[split].append(split_labels)
+    labelled, left_out = usable_splits({split: labels[split] for split in SPLITS if split in labels})
     class_names, codes = match(path, labelled, listed_names(spec.class_names))
     # CIFAR-10 as many save it, with plain numbers: they are taken for CIFAR-10's only if the folder says so, too.
     if path.name == "cifar10" and class_names == tuple(map(str, range(len(CIFAR10_NAMES)))):
@@ -124,7 +124,7 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
     left_out |= {
         reason: [printable(str(file.relative_to(path))) for file in files] for reason, files in found.left_out.items()
     }
-    numbered = all(each.numbered for its_labels in labelled.values() for each in its_labels)
+    numbered = all(each.numbered for split_labels in labelled.values() for each in split_labels)
     if list(found.splits) != [None]:
         rule = "The names of the files or their folders say the splits."
     elif list(labels) != ["train"]:
@@ -164,16 +164,18 @@ def _split_rule(spec: DataSpec) -> SplitRule:
     return split_rule(named_splits(spec.split_names))
 
 
-def _rows(file: Path, said: str | None, columns: Columns, split_of: SplitRule) -> Iterator[tuple[str, Column, Labels]]:
+def _rows(
+    file: Path, named_split: str | None, columns: Columns, split_of: SplitRule
+) -> Iterator[tuple[str, Column, Labels]]:
     """Yield the images and labels of each split in one file, divided by its column of splits or by its name."""
     labels, splits = read_labels(file, columns), read_splits(file, columns, split_of)
     if splits is None:
-        yield said or "train", Column(file, columns.image), labels  # a file that says no split is train
+        yield named_split or "train", Column(file, columns.image), labels  # a file that says no split is train
         return
-    if said is not None and (splits != said).any():
+    if named_split is not None and (splits != named_split).any():
         raise AmbiguousDataError(
-            f"{file} is called after {said}, but its column {printable(columns.splits[0])} says "
-            f"{splits[splits != said][0]}, too.\n"
+            f"{file} is called after {named_split}, but its column {printable(columns.splits[0])} says "
+            f"{splits[splits != named_split][0]}, too.\n"
             "Rename the file to go by the column, or go by the name with --columns split="
         )
     for split in SPLITS:
