@@ -1,7 +1,7 @@
 """Download a published archive: mirror after mirror, resumed, and checked before anything reads it.
 
-The file exists under its own name only after size and checksums agree. Until then it is `<name>.part`,
-which the next attempt continues; content with a wrong checksum is kept as `<name>.bad`.
+The file gets its own name only after size and checksums agree. Until then it is `<name>.part`, which the next attempt
+continues, from any mirror; content with a wrong checksum is kept as `<name>.bad`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,7 @@ from pathlib import Path
 from cifarlab.console import log, progress
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import flush_folder, lock, machine_errors
-from cifarlab.images.archives.mirrors import (
-    MirrorError,
-    UnreachableError,
-    UselessMirrorError,
-    host,
-    open_url,
-    reason,
-)
+from cifarlab.images.archives.mirrors import MirrorError, UnreachableError, UselessMirrorError, host, open_url, reason
 from cifarlab.images.archives.official import Archive
 
 CHUNK = 2**18
@@ -79,7 +72,7 @@ def _try_mirrors(archive: Archive, target: Path, patience: Patience) -> None:
                 log.info("%s: %s", host(mirror), error)
                 if isinstance(error, UselessMirrorError):
                     mirrors.remove(mirror)
-        # This machine is offline, if not even one connection was made: say so now instead of after all pauses.
+        # If not even one connection was made, this machine is offline: say so now instead of after all pauses.
         offline = attempt == 0 and all(isinstance(error, UnreachableError) for error in problems.values())
         if offline or not mirrors:
             break
@@ -113,7 +106,7 @@ def _receive(response: HTTPResponse, part: Path, have: int, archive: Archive) ->
     """Write the body into the part, and stop at the first byte beyond the published size."""
     size = archive.size_bytes
     done = start = _start(response, have, archive)
-    # "wb" drops the old part, but only now: a response that was refused above has not cost a byte of it.
+    # "wb" drops the old part, but only now: a response that was refused above has cost none of it.
     with (
         part.open("r+b" if start else "wb") as file,
         progress(archive.name, (size or 0) / 1e6, "MB") as advance,
