@@ -93,9 +93,9 @@ def test_all_drawn_images_are_drawn_equally_often():
 
 def test_a_batch_knows_how_often_its_images_came_before():
     loader = Loader(numbered(40), CPU, 5)
-    assert [loader.batch(step).number_of_pass for step in (0, 7, 8, 15, 16)] == [0, 0, 1, 1, 2]
+    assert [loader.batch(step).pass_number for step in (0, 7, 8, 15, 16)] == [0, 0, 1, 1, 2]
     loader.draw_only(torch.arange(20))  # twice in an epoch of eight steps
-    assert [loader.batch(step).number_of_pass for step in (16, 19, 20, 23, 24)] == [4, 4, 5, 5, 6]
+    assert [loader.batch(step).pass_number for step in (16, 19, 20, 23, 24)] == [4, 4, 5, 5, 6]
     for first, second in ((16, 20), (24, 28)):
         indices = torch.cat([loader.batch(step).indices for step in range(first, second)])
         assert sorted(indices.tolist()) == list(range(20))

@@ -91,7 +91,7 @@ def test_the_loader_mixes_and_augments_as_the_recipe_says(monkeypatch: pytest.Mo
 
     def record(self: Step, step: int, batch: Any) -> Any:
         images, targets = inputs(self, step, batch)
-        epochs.append(batch.number_of_pass)
+        epochs.append(batch.pass_number)
         mixed.append(targets.second is not targets.first)
         return images, targets
 

@@ -470,8 +470,8 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
     assert len(seen[0]) == num_train
     assert all(len(positions) <= -(-num_train // 2) for positions in seen[1:])
     assert seen[1] != seen[3]  # chosen anew, by newer losses
-    assert {batch.number_of_pass for batch in epochs[0]} == {0}
-    assert len({batch.number_of_pass for batch in epochs[2]}) > 1  # so alternating flips go on alternating
+    assert {batch.pass_number for batch in epochs[0]} == {0}
+    assert len({batch.pass_number for batch in epochs[2]}) > 1  # so alternating flips go on alternating
 
 
 def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):

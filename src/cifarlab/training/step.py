@@ -78,7 +78,7 @@ class Step:
             batch.pixels,
             spec,
             generator=stream,
-            epoch=batch.number_of_pass,
+            epoch=batch.pass_number,
             indices=batch.indices,
             seed=seed,
             mean=self.card.mean,

@@ -7,7 +7,7 @@ import pytest
 
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.tables import labels
-from cifarlab.images.tables.labels import Labels, match, with_labels
+from cifarlab.images.tables.labels import Labels, match, usable_splits
 
 DATA = Path("data")
 
@@ -109,7 +109,7 @@ def test_n18_splits_without_labels_are_left_out() -> None:
         "val": [numbers()],
         "test": [listed("a b", -1, -1), texts(None, "", " ")],
     }
-    usable, left_out = with_labels(parts)
+    usable, left_out = usable_splits(parts)
     assert usable == {"train": parts["train"]}
     assert left_out == {"empty": ["val"], "without labels": ["test"]}
 
@@ -117,13 +117,13 @@ def test_n18_splits_without_labels_are_left_out() -> None:
 def test_n18_labels_that_are_missing_in_part() -> None:
     for each in ([texts("a", None)], [listed("a", 0), listed("a", -1)], [numbers(0, -1)]):
         with pytest.raises(DataError, match=r"row [01] has no label \(it is empty or -1\), and 1 of test in all"):
-            with_labels({"train": [listed("a", 0)], "test": each})
+            usable_splits({"train": [listed("a", 0)], "test": each})
 
 
 @pytest.mark.parametrize(("train", "message"), [(numbers(), "no row has a label"), (numbers(-1), "none of the rows")])
 def test_n18_train_needs_labels(train: Labels, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        with_labels({"train": [train], "test": [numbers(0)]})
+        usable_splits({"train": [train], "test": [numbers(0)]})
 
 
 def test_class_names_name_numbers() -> None:

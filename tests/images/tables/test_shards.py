@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cifarlab.errors import AmbiguousDataError, DataError
-from cifarlab.images.tables.shards import Tables, configurations, file_tables, split_in, tables
+from cifarlab.images.tables.shards import Tables, configurations, file_tables, split_of_file, tables
 from cifarlab.images.words import split_of
 
 
@@ -46,7 +46,7 @@ def names_in(root: Path, these: Tables) -> dict[str | None, list[str]]:
     ],
 )
 def test_n11_the_split_that_a_name_says(name: str, split: str | None) -> None:
-    assert split_in(Path(name), split_of) == split
+    assert split_of_file(Path(name), split_of) == split
 
 
 def test_shards_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as published: archives of pickled or binary batches, and the folders they hold."""
+"""Read CIFAR-10 and CIFAR-100 as published: archives of pickled or binary batches, and the folders they unpack to."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ CHANGED = "official structure, but checksums other than the published ones"
 UNCHECKED = "official structure; no checksums of these files are published"
 
 META_OPERATIONS = 20_000
-"""Of a pickle with the names of some thousand classes."""
+"""The most pickle operations that a file of class names may take: enough for some thousand names."""
 
 
 def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """An archive as a source; decoded once, then memory-mapped from `cache_dir`."""
+    """Open an archive as a source; it is decoded once, then memory-mapped from `cache_dir`."""
 
     def read(split: str) -> Images:
+        # Kept, so that 170 MB of gzip are unpacked at the first start only.
         return keep(path, split, [], files_state([path]), lambda scratch: read_archive(path, split), cache_dir)
 
     understanding = Understanding("archive", "Its files are called like those of CIFAR's archive.", ("train", "test"))
@@ -41,14 +42,16 @@ def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 
 
 def open_extracted(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """The folder that an archive unpacks to, as a source."""
+    """Open the folder that an archive unpacks to as a source."""
+    # Nothing is kept: the batches hold plain pixels, so a copy would be no faster to read.
     understanding = Understanding("extracted", "Its files are called like those of CIFAR's archive.", ("train", "test"))
     return Source(path, understanding, lambda split: read_extracted(path, split))
 
 
 def recognise_cifar(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder with a CIFAR archive, or with what one unpacks to, as a source; None for any other."""
+    """Open a folder that holds a CIFAR archive, or what one unpacks to, as a source; return None for any other."""
     for layout in LAYOUTS:
+        # The unpacked files are preferred to the archive beside them, as torchvision leaves both.
         for folder in (path, path / layout.folder):
             if extracted_layout(folder, [layout]):
                 return open_extracted(folder, spec, cache_dir)
@@ -62,20 +65,32 @@ def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) ->
 
     Raises DataError when the file is cut off, damaged, or not one of the archives in `layouts`.
     """
+    # Archives are told apart by the folder inside them, so a renamed file is still read.
     owners = {f"{layout.folder}/{name}": layout for layout in layouts for name in _files(layout, split)}
     limits = {f"{layout.folder}/{name}": size for layout in layouts for name, size in layout.limits.items()}
     wanted = {name: limits[name] for name in owners}
     try:
-        members = dict(read_members(path, wanted, _max_bytes(layouts)))
+        # Twice the largest archive: room for headers and for files that nobody asks for, but not for a bomb.
+        max_bytes = 2 * max(sum(layout.limits.values()) for layout in layouts)
+        members = dict(read_members(path, wanted, max_bytes))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(_damaged(path, error, layouts)) from error
+        have = path.stat().st_size
+        want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
+        sizes = f"it has {have:,} bytes" + (f", the published file {want:,}" if want else "")
+        problem = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
+        raise DataError(
+            f"{path} is {problem}: {sizes}.\nDelete it and run the command again to download it anew."
+        ) from error
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     if not members:
         raise DataError(f"{path} is no CIFAR archive: it has no file like {next(iter(wanted))}.")
     layout = owners[next(iter(members))]
     contents = {name: members.get(f"{layout.folder}/{name}", b"") for name in _files(layout, split)}
-    published = not layout.md5 and _file_md5(path) == layout.archive.md5
+    published = False
+    if not layout.md5:  # known for the batches of pickled archives only; a binary archive is compared as a whole
+        with path.open("rb") as file:
+            published = hashlib.file_digest(file, _md5).hexdigest() == layout.archive.md5
     return _assemble(layout, split, contents, path, published=published)
 
 
@@ -92,10 +107,11 @@ def read_extracted(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) 
 
 
 def extracted_layout(path: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout | None:
-    """Which archive the files of this folder came from; None if from no known one."""
+    """Return the layout of the archive that the files of this folder came from; None if it is not a known one."""
     for layout in layouts:
+        # One batch is enough, so that a folder with a missing batch is recognised and its error names the missing one.
         batches = [name for files in layout.splits.values() for name in files]
-        if _is_there(path / layout.meta) and any(_is_there(path / name) for name in batches):
+        if _has_file(path / layout.meta) and any(_has_file(path / name) for name in batches):
             return layout
     return None
 
@@ -104,30 +120,25 @@ def _files(layout: Layout, split: str) -> list[str]:
     return [*layout.splits[split], layout.meta]
 
 
-def _max_bytes(layouts: Sequence[Layout]) -> int:
-    """What an archive may unpack to: twice the largest, for headers and for files that nobody asks for."""
-    return 2 * max(sum(layout.limits.values()) for layout in layouts)
-
-
-def _file_md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is a file; a folder of images may have a subfolder `train`, like CIFAR-100 a file."""
+def _has_file(path: Path) -> bool:
+    # CIFAR-100 has a file called `train`; in a folder of pictures that is the name of a subfolder.
     return path.exists() and not path.is_dir()
 
 
+def _md5(content: bytes = b"") -> hashlib._Hash:
+    # MD5 is all that was published. Systems in FIPS mode refuse it unless told that it does not guard anything.
+    return hashlib.md5(content, usedforsecurity=False)
+
+
 def _read_file(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file; no bytes of one that is absent."""
+    """Read a regular file of at most `limit` bytes; return no bytes for one that is absent."""
     if not path.exists():
         return b""
-    if not path.is_file():
+    if not path.is_file():  # reading a pipe would wait for ever
         raise DataError(f"{path} is not a regular file.")
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            content = file.read(limit + 1)  # one more than allowed tells that there are more, without reading them all
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     if len(content) > limit:
@@ -149,14 +160,12 @@ def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin:
         else _pickled_records(layout, contents[name], number, len(class_names), f"{origin}/{name}")
         for name, number in files.items()
     ]
-    published = published or all(
-        hashlib.md5(contents[name], usedforsecurity=False).hexdigest() == layout.md5.get(name) for name in files
-    )
+    published = published or all(_md5(contents[name]).hexdigest() == layout.md5.get(name) for name in files)
     return Images(
         pixels=np.concatenate([pixels for pixels, _ in parts]),
         labels=np.concatenate([labels for _, labels in parts]),
         class_names=class_names,
-        original=True if published else None,
+        original=True if published else None,  # other checksums do not prove other pixels, so False would say too much
         note=PUBLISHED if published else CHANGED if layout.md5 else UNCHECKED,
     )
 
@@ -164,35 +173,38 @@ def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin:
 def _pickled_records(
     layout: Layout, content: bytes, max_records: int, num_classes: int, origin: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The records of a batch, of which those that others make in CIFAR's format have any number."""
-    # In each a fine and a coarse label and a file name: up to a dozen operations each, as Python 3 writes them.
+    """Read the records of a batch: pixels (N, 3, 32, 32) and labels (N,)."""
+    # N is not checked: data sets that others make in CIFAR's format have batches of any size.
+    # The limit: a fine and a coarse label and a file name per record, up to a dozen operations each as Python 3 writes
+    # them.
     batch = read_pickle(content, origin, max_operations=36 * max_records + 1000)
     pixels = batch.get(b"data")
     if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (NUM_VALUES,) or pixels.dtype != np.uint8:
         found = f"{pixels.dtype.name} {pixels.shape}" if isinstance(pixels, np.ndarray) else "no array"
         raise DataError(f"{origin}: data must be uint8 (N, {NUM_VALUES}), found {found}.")
     labels = batch.get(layout.labels_key)
-    if isinstance(labels, np.ndarray):
+    if isinstance(labels, np.ndarray):  # others' batches; the published ones hold lists
         labels = labels.ravel().tolist()
     if not isinstance(labels, list) or len(labels) != len(pixels):
         found = f"{len(labels)}" if isinstance(labels, list) else "no list"
         raise DataError(f"{origin}: {len(pixels)} labels are needed, found {found}.")
-    if not all(type(label) is int for label in labels):
+    if not all(type(label) is int for label in labels):  # isinstance would let True and False through
         raise DataError(f"{origin}: labels must be whole numbers.")
+    # A row is a red, a green and a blue plane, each row by row: the order (3, H, W) without any transposition.
     return pixels.reshape(-1, 3, SIDE, SIDE), _check_labels(np.array(labels, np.int64), num_classes, origin)
 
 
 def _binary_records(
     layout: Layout, content: bytes, num_records: int, origin: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    width = layout.label_bytes + NUM_VALUES
+    width = layout.label_bytes + NUM_VALUES  # records without header or separator
     if len(content) != num_records * width:
         raise DataError(
             f"{origin} has {len(content):,} bytes; {num_records:,} records of {width:,} bytes "
             f"make {num_records * width:,}.\nDownload the archive again."
         )
     records = np.frombuffer(content, np.uint8).reshape(num_records, width)
-    labels = records[:, layout.label_bytes - 1].astype(np.int64)
+    labels = records[:, layout.label_bytes - 1].astype(np.int64)  # CIFAR-100's coarse label comes before the fine one
     pixels = records[:, layout.label_bytes :].reshape(-1, 3, SIDE, SIDE)
     return pixels, _check_labels(labels, layout.num_classes, origin)
 
@@ -213,6 +225,7 @@ def _class_names(layout: Layout, content: bytes, origin: str) -> tuple[str, ...]
         lines: object = [line for line in content.splitlines() if line.strip()]
     else:
         lines = read_pickle(content, origin, max_operations=META_OPERATIONS).get(layout.names_key)
+    # A pickled data set of one's own may have any number of classes, a binary one the published number.
     if not isinstance(lines, list) or not lines or (layout.label_bytes and len(lines) != layout.num_classes):
         raise DataError(f"{origin} must list {layout.num_classes} class names.")
     try:
@@ -223,11 +236,3 @@ def _class_names(layout: Layout, content: bytes, origin: str) -> tuple[str, ...]
     if len(set(names)) < len(names):
         raise DataError(f"{origin} lists a class name twice.")
     return names
-
-
-def _damaged(path: Path, error: Exception, layouts: Sequence[Layout]) -> str:
-    have = path.stat().st_size
-    want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
-    sizes = f"it has {have:,} bytes" + (f", the published file {want:,}" if want else "")
-    problem = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
-    return f"{path} is {problem}: {sizes}.\nDelete it and run the command again to download it anew."

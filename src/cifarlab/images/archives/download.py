@@ -1,7 +1,7 @@
-"""Download a published archive: from the fastest mirror, resumed, and checked before anything reads it.
+"""Download a published archive: mirror after mirror, resumed, and checked before anything reads it.
 
-The file exists under its own name only after size and checksums agree. Until then it is `<name>.part`,
-which the next attempt continues; content with a wrong checksum is kept as `<name>.bad`.
+The file gets its own name only after size and checksums agree. Until then it is `<name>.part`, which the next attempt
+continues, from any mirror; content with a wrong checksum is kept as `<name>.bad`.
 """
 
 from __future__ import annotations
@@ -15,35 +15,25 @@ import time
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import IO
 
 from cifarlab.console import log, progress
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import flush_folder, lock, machine_errors
-from cifarlab.images.archives.mirrors import (
-    MirrorError,
-    UnreachableError,
-    UselessMirrorError,
-    host,
-    open_url,
-    rank,
-    reason,
-)
+from cifarlab.images.archives.mirrors import MirrorError, UnreachableError, UselessMirrorError, host, open_url, reason
 from cifarlab.images.archives.official import Archive
 
 CHUNK = 2**18
-"""Bytes."""
+"""Bytes per read: large enough to keep Python out of the way, small enough for a smooth progress bar."""
 
 
 @dataclass(frozen=True)
 class Patience:
     """How long to wait, in seconds, and how often to try."""
 
-    probe_seconds: float = 1.5
-    """For a first answer of any mirror."""
-    stall_seconds: float = 30.0
-    """For the next byte."""
+    read_seconds: float = 30.0
+    """Without a single byte, before a mirror is given up. A slow mirror that keeps sending is never given up."""
     num_retries: int = 3
+    """Further rounds through all mirrors after the first."""
     pause_seconds: float = 1.0
     """Before the first retry; doubled before each further one."""
 
@@ -52,11 +42,10 @@ DEFAULT_PATIENCE = Patience()
 
 
 def download(archive: Archive, folder: Path, patience: Patience = DEFAULT_PATIENCE) -> Path:
-    """Fetch an archive into `folder`; returns its path, at once if it is there already.
+    """Fetch an archive into `folder` and return its path; return at once when the file is already there.
 
-    Several processes make one download: the others wait for the first. Raises DataError when no mirror
-    answers or delivers the published file, and MachineError when the folder cannot be written or the disk
-    is too small.
+    When several processes ask for the same archive, one downloads it and the others wait. Raises DataError when no
+    mirror delivers the published file, and MachineError when the folder cannot be written or the disk is too small.
     """
     target = folder / archive.name
     if target.exists():
@@ -64,47 +53,46 @@ def download(archive: Archive, folder: Path, patience: Patience = DEFAULT_PATIEN
     _check_folder(folder, archive)
     with lock(folder / f".{archive.name}.lock", wait=True):
         if not target.exists():  # another process may have fetched it while this one waited
-            _download(archive, target, patience)
+            _try_mirrors(archive, target, patience)
     return target
 
 
-def _download(archive: Archive, target: Path, patience: Patience) -> None:
-    """Go round the mirrors until one has delivered the file whole."""
-    try:
-        mirrors = rank(archive.mirrors, patience.probe_seconds)
-    except UnreachableError as error:
-        raise DataError(
-            f"{archive.name} is not on this machine, and no server delivers it: {error}.\n"
-            f"{_by_hand(archive, target.parent)}"
-        ) from error
-    problem = MirrorError("no mirror")
+def _try_mirrors(archive: Archive, target: Path, patience: Patience) -> None:
+    """Try the mirrors in order, round after round, until one of them completes the file."""
+    mirrors, problems = list(archive.mirrors), dict[str, MirrorError]()
     for attempt in range(1 + patience.num_retries):
         if attempt:
             time.sleep(patience.pause_seconds * 2 ** (attempt - 1))
-        mirror = mirrors.pop(0)
-        log.info("Downloading %s from %s into %s", archive.name, host(mirror), target.parent)
-        try:
-            return _fetch(archive, target, mirror, patience)
-        except MirrorError as error:
-            problem = type(error)(f"{host(mirror)}: {error}")
-            log.info("%s", problem)
-            if not isinstance(error, UselessMirrorError):
-                mirrors.append(mirror)
-        if not mirrors:
+        for mirror in mirrors.copy():
+            log.info("Downloading %s from %s into %s", archive.name, host(mirror), target.parent)
+            try:
+                return _fetch(archive, target, mirror, patience)
+            except MirrorError as error:
+                problems[mirror] = error
+                log.info("%s: %s", host(mirror), error)
+                if isinstance(error, UselessMirrorError):
+                    mirrors.remove(mirror)
+        # If not even one connection was made, this machine is offline: say so now instead of after all pauses.
+        offline = attempt == 0 and all(isinstance(error, UnreachableError) for error in problems.values())
+        if offline or not mirrors:
             break
+    reasons = ", ".join(f"{host(mirror)} ({error})" for mirror, error in problems.items())
+    size = f" ({archive.size_bytes:,} bytes)" if archive.size_bytes else ""
     raise DataError(
-        f"{archive.name} could not be downloaded. {problem}.\n{_by_hand(archive, target.parent)}"
-    ) from problem
+        f"{archive.name} is not on this machine, and no server delivers it: {reasons}.\n"
+        f"Put {archive.name}{size} into {target.parent}, or set CIFARLAB_DATA to the folder that holds it.\n"
+        "To start now without a download: --data sample."
+    ) from next(reversed(problems.values()), None)
 
 
 def _fetch(archive: Archive, target: Path, mirror: str, patience: Patience) -> None:
-    """One attempt: continue the part that is there, check the whole, give it its name."""
+    """Continue the part that is already there, whichever mirror sent it, check the whole and give it its name."""
     part = target.with_name(f"{target.name}.part")
     have = part.stat().st_size if part.exists() else 0
     try:
         with machine_errors(target):
             if archive.size_bytes is None or have < archive.size_bytes:
-                with open_url(mirror, have, patience.stall_seconds) as response:
+                with open_url(mirror, have, patience.read_seconds) as response:
                     _receive(response, part, have, archive)
             _verify(archive, part, resumed=have > 0)
             part.replace(target)
@@ -115,19 +103,36 @@ def _fetch(archive: Archive, target: Path, mirror: str, patience: Patience) -> N
 
 
 def _receive(response: HTTPResponse, part: Path, have: int, archive: Archive) -> None:
-    start = _start(response, have, archive)
-    with part.open("r+b" if start else "wb") as file:
+    """Write the body into the part, and stop at the first byte beyond the published size."""
+    size = archive.size_bytes
+    done = start = _start(response, have, archive)
+    # "wb" drops the old part, but only now: a response that was refused above has cost none of it.
+    with (
+        part.open("r+b" if start else "wb") as file,
+        progress(archive.name, (size or 0) / 1e6, "MB") as advance,
+    ):
         file.seek(start)
+        advance(done / 1e6)
         try:
-            _copy(response, file, start, archive)
+            # One byte more than is missing is asked for, to notice a server that never stops sending.
+            while chunk := _read(response, CHUNK if size is None else min(CHUNK, size + 1 - done)):
+                done += len(chunk)
+                if size is not None and done > size:
+                    file.seek(0)
+                    file.truncate()  # nothing of a wrong file is worth continuing
+                    raise UselessMirrorError(f"the server sent more than the {size:,} bytes of the published file")
+                file.write(chunk)
+                advance(len(chunk) / 1e6)
         finally:
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # the next attempt trusts the length of this file, even after a power cut
+    if size is not None and done < size:
+        raise MirrorError(f"the connection ended after {done:,} of {size:,} bytes")
 
 
 def _start(response: HTTPResponse, have: int, archive: Archive) -> int:
-    """Where the body belongs in the file; raises when the server sends something else than the archive."""
-    start = 0
+    """Return where the body belongs in the file; raises when the server offers something other than the archive."""
+    start = 0  # a server without ranges answers 200 and sends the whole file
     if response.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != have:
@@ -141,26 +146,10 @@ def _start(response: HTTPResponse, have: int, archive: Archive) -> int:
     return start
 
 
-def _copy(response: HTTPResponse, file: IO[bytes], done: int, archive: Archive) -> None:
-    """Append the body, and stop at the first byte beyond the published size."""
-    size = archive.size_bytes
-    with progress(archive.name, (size or 0) / 1e6, "MB") as advance:
-        advance(done / 1e6)
-        while chunk := _read(response, CHUNK if size is None else min(CHUNK, size + 1 - done)):
-            done += len(chunk)
-            if size is not None and done > size:
-                file.seek(0)
-                file.truncate()
-                raise UselessMirrorError(f"the server sent more than the {size:,} bytes of the published file")
-            file.write(chunk)
-            advance(len(chunk) / 1e6)
-    if size is not None and done < size:
-        raise MirrorError(f"the connection ended after {done:,} of {size:,} bytes")
-
-
 def _read(response: HTTPResponse, size: int) -> bytes:
+    """Return the bytes that have arrived, at most `size`; none at the end. Network errors become MirrorError."""
     try:
-        return response.read1(size)
+        return response.read1(size)  # read() would wait for all of `size`, and a stall would lose what came before it
     except http.client.IncompleteRead as error:
         return error.partial
     except (OSError, http.client.HTTPException) as error:
@@ -169,6 +158,7 @@ def _read(response: HTTPResponse, size: int) -> bytes:
 
 def _verify(archive: Archive, part: Path, *, resumed: bool) -> None:
     """Compare size and checksums with the published ones; a wrong file is put aside as .bad."""
+    # MD5 is what the author's page publishes; SHA-256, which is not broken, counts too where it is known.
     with part.open("rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         file.seek(0)
@@ -178,7 +168,7 @@ def _verify(archive: Archive, part: Path, *, resumed: bool) -> None:
         return
     bad = part.with_name(f"{archive.name}.bad")
     part.replace(bad)
-    # A resumed file may owe its fault to the part that lay there before: the same mirror gets another chance.
+    # The damage may be in the part that was there before, perhaps from another mirror: this one gets another chance.
     kind = MirrorError if resumed else UselessMirrorError
     raise kind(f"the checksum is wrong (SHA-256 {sha256[:16]}...); the file is kept as {bad.name} and was not read")
 
@@ -201,11 +191,3 @@ def _check_folder(folder: Path, archive: Archive) -> None:
             f"{archive.name} needs {need_bytes / 1e6:,.0f} MB in {folder}; it has {free_bytes / 1e6:,.0f}.\n"
             "Free some space, or set CIFARLAB_DATA to a folder that holds the file."
         )
-
-
-def _by_hand(archive: Archive, folder: Path) -> str:
-    size = f" ({archive.size_bytes:,} bytes)" if archive.size_bytes else ""
-    return (
-        f"Put {archive.name}{size} into {folder}, or set CIFARLAB_DATA to the folder that holds it.\n"
-        "To start now without a download: --data sample."
-    )

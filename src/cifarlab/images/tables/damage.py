@@ -1,4 +1,4 @@
-"""Files that cannot be read: one way to say so, whichever library found out."""
+"""Report files that cannot be read in one way, whichever library noticed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from cifarlab.errors import DataError, cause
 
 
 @contextmanager
-def damage(origin: object, *kinds: type[Exception]) -> Iterator[None]:
+def damage_errors(origin: object, *kinds: type[Exception]) -> Iterator[None]:
     """Turn what a library raises for damaged content into a DataError that names `origin`."""
     try:
         yield
     except kinds as error:
+        # The first line of what may be several; some exceptions have no text at all.
         reason = next(iter(cause(error).splitlines()), "") or type(error).__name__
         raise DataError(f"Cannot read {origin}: {reason.rstrip('.')}.") from error
 
 
 def require_file(path: Path) -> None:
-    """Raise DataError for what is not a regular file: a pipe would be waited for."""
+    """Raise DataError for anything but a regular file: opening a pipe would wait for a writer."""
     if not path.is_file():
         raise DataError(f"{path} is not a regular file, or a link that leads nowhere.")

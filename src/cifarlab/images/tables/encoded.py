@@ -1,4 +1,4 @@
-"""Columns of encoded images."""
+"""Read the encoded images in columns of parquet files, without holding more than a batch of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.pictures import Content
 from cifarlab.images.tables.columns import ARROW_ERRORS, opened
-from cifarlab.images.tables.damage import damage
+from cifarlab.images.tables.damage import damage_errors
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,13 @@ class Column:
 
 
 def contents(columns: Sequence[Column]) -> Iterator[Content]:
-    """The images of all columns in order."""
+    """Yield a function for each image of all columns, in order, which returns its bytes or raises DataError."""
+    # Functions, because a broken image has to fail where its name is known and --skip-bad can leave it out.
     return (partial(_content, encoded) for encoded in _encoded(columns))
 
 
 def names(columns: Sequence[Column]) -> Iterator[str]:
-    """Where each image of all columns stands: its file and row."""
+    """Yield the place of each image of all columns: its file and row."""
     for column in columns:
         with opened(column.path) as file:
             rows = range(file.metadata.num_rows) if column.chosen is None else np.flatnonzero(column.chosen)
@@ -43,7 +44,7 @@ def names(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def first_image(columns: Sequence[Column]) -> bytes:
-    """The first image that is not empty, as it is encoded; no bytes where there is none."""
+    """Return the first image that is not empty, as it is encoded; no bytes if there is none."""
     return next((encoded for encoded in _encoded(columns) if isinstance(encoded, bytes)), b"")
 
 
@@ -54,10 +55,11 @@ def _content(encoded: bytes | str | None) -> bytes:
 
 
 def _encoded(columns: Sequence[Column]) -> Iterator[bytes | str | None]:
-    """Of each image its bytes; its path where the file holds that alone, as datasets writes what it did not embed."""
+    """Yield each image's bytes, or its path if the file holds only that."""
     for column in columns:
         row = 0
         with opened(column.path) as file:
+            # Far fewer rows than a row group has: a column of images may be larger than the memory.
             for batch in file.iter_batches(batch_size=128, columns=[column.name]):
                 values = _values(batch.column(0), column.path)
                 yield from values if column.chosen is None else compress(values, column.chosen[row:])
@@ -65,9 +67,10 @@ def _encoded(columns: Sequence[Column]) -> Iterator[bytes | str | None]:
 
 
 def _values(images: pa.Array, path: Path) -> list[bytes | str | None]:
-    with damage(path, *ARROW_ERRORS):
+    with damage_errors(path, *ARROW_ERRORS):
         is_struct = pa.types.is_struct(images.type)
         contents: list[bytes | str | None] = (pc.struct_field(images, "bytes") if is_struct else images).to_pylist()
+        # datasets leaves the bytes out, and only the path in, for images that it was not told to embed.
         if None not in contents or not is_struct or images.type.get_field_index("path") < 0:
             return contents
         paths = pc.struct_field(images, "path").to_pylist()

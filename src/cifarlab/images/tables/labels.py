@@ -1,7 +1,7 @@
-"""Labels as tables hold them, matched by name: text, numbers into a list of names, or numbers alone.
+"""Read labels as tables hold them, matched by name: text, indices into a list of names, or plain numbers.
 
-Every file may have a list of its own, in an order of its own, so a label means the class of its name and never its
-number, until all parts of a data set agree on one order.
+Every file may have its own list in its own order, so a label means the class of that name, never of that number, until
+all parts of a data set agree on one order.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from cifarlab.images.folders.listing import class_order, refuse_look_alikes
 from cifarlab.images.source import NO_LABELS, NO_ROWS
 
 MAX_CLASSES = 100_000
-"""More names than that are not those of classes: the column holds something else."""
+"""A column with more different values than this holds something else: file names, say, or regression targets."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of some rows: codes, int64 (N,), into `names`; −1 where there is none.
+    """The labels of some rows.
 
-    origin: the file, for messages. listed: whether names is the list of all classes in their order, which the file
-    declares; else it holds those that occur. numbered: whether the names are the numbers that occur.
+    origin: the file, for messages. codes: int64 (N,), indices into `names`; −1 where there is no label. listed: whether
+    names is the list of all classes, in the order that the file declares, rather than of those that occur. numbered:
+    whether the names are only the numbers that occur.
     """
 
     origin: str
@@ -40,29 +41,33 @@ class Labels:
         return len(self.codes)
 
     def at(self, rows: NDArray[np.bool_]) -> Labels:
-        """The labels of these rows."""
+        """Return the labels of these rows; rows: bool (N,)."""
         return Labels(self.origin, self.codes[rows], self.names, self.listed, self.numbered)
 
 
 def none(origin: str, num_rows: int) -> Labels:
-    """No labels at all for some rows."""
+    """Make labels for rows that have none."""
     return Labels(origin, np.full(num_rows, -1, np.int64), (), numbered=True)
 
 
 def numbers(origin: str, values: NDArray[np.int64]) -> Labels:
-    """Labels that are numbers alone, one class for each number that occurs; −1 means that there is none."""
+    """Make labels of plain numbers, one class for each number that occurs; −1 means that there is no label."""
+    # −1 is what Hugging Face's data sets have in test splits whose labels are kept secret; other negative numbers are
+    # mistakes.
     if (values < -1).any():
         row = np.flatnonzero(values < -1)[0]
         raise DataError(f"{origin}: row {row} has the label {values[row]}; labels count from 0.")
     found = np.unique(values[values >= 0])
     _check_number(origin, len(found))
+    # Numbers may have gaps (1, 2, 7), so codes are positions among those found: searchsorted of a sorted, unique array.
     codes = np.where(values < 0, -1, np.searchsorted(found, values)).astype(np.int64)
     return Labels(origin, codes, tuple(map(str, found.tolist())), numbered=True)
 
 
 def listed(origin: str, values: NDArray[np.int64], names: Sequence[str]) -> Labels:
-    """Labels that are numbers into a list of class names; −1 means that there is none."""
+    """Make labels of indices into a list of class names; −1 means that there is no label."""
     shown = tuple(map(printable, names))
+    # Two names that differ only in what is not printable become one here, and would merge their classes.
     if len(set(shown)) < len(shown):
         twice = next(name for name in shown if shown.count(name) > 1)
         raise DataError(f"{origin}: the class {twice!r} comes twice in its list of names.")
@@ -76,7 +81,8 @@ def listed(origin: str, values: NDArray[np.int64], names: Sequence[str]) -> Labe
 
 
 def texts(origin: str, values: Sequence[str | None]) -> Labels:
-    """Labels that are names; None and "" mean that there is none."""
+    """Make labels of names; None and "" mean that there is no label."""
+    # Stripped: "cat " in one row of a table and "cat" in the next are one class to whoever wrote them.
     shown = [printable(value.strip()) if value else "" for value in values]
     names = class_order(set(shown) - {""})
     _check_number(origin, len(names))
@@ -84,16 +90,17 @@ def texts(origin: str, values: Sequence[str | None]) -> Labels:
     return Labels(origin, np.array([code[value] for value in shown], np.int64), names)
 
 
-def with_labels(
+def usable_splits(
     parts: Mapping[str, Sequence[Labels]],
 ) -> tuple[dict[str, Sequence[Labels]], dict[str, list[str]]]:
-    """The splits that can be used, and why the others are left out: no rows, or labels that are kept secret.
+    """Return the splits that can be used, and the reasons for leaving out others: no rows, or labels kept secret.
 
-    Raises DataError for splits of which some rows have labels, for a train without any, and where nothing is left.
+    Raises DataError for splits in which only some rows have labels, for a train without any, and when nothing is left.
     """
     usable, left_out = dict[str, Sequence[Labels]](), dict[str, list[str]]()
     for split, each in parts.items():
         missing = sum(int((labels.codes < 0).sum()) for labels in each)
+        # All or none: labels that are missing here and there are a mistake, not a secret.
         if 0 < missing < sum(map(len, each)):
             labels = next(labels for labels in each if (labels.codes < 0).any())
             row = np.flatnonzero(labels.codes < 0)[0]
@@ -114,40 +121,41 @@ def with_labels(
 def match(
     path: Path, parts: Mapping[str, Sequence[Labels]], given: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
-    """The classes of a data set, and the labels of each split as indices into them.
+    """Return the class names of a data set, and the labels of each split as indices into them, int64 (N,).
 
-    parts: the labels of each split, in one or several files, all of them there. given: names for the numbers 0, 1, ...
-    of data that holds nothing else. Raises DataError for lists of names that differ, and for classes that train lacks.
+    parts: the labels of each split, in one or several files, none missing. given: names for the numbers 0, 1, ..., if
+    the labels are only numbers. Raises DataError for lists of names that differ, and for classes that train lacks.
     """
-    every = [labels for each in parts.values() for labels in each if len(labels)]
+    every = [labels for each in parts.values() for labels in each if len(labels)]  # empty files have no say
+    # In this order: what the user says, what a file declares, what occurs.
     if given:
-        class_names = _given(path, every, given)
+        class_names = _given_names(path, every, given)
     elif any(labels.listed for labels in every):
-        class_names = _listed(every)
+        class_names = _listed_names(every)
     else:
-        class_names = _found(path, parts)
+        class_names = _found_names(path, parts)
     refuse_look_alikes(path, class_names)
-    rank = {name: number for number, name in enumerate(class_names)}
-    return class_names, {
-        split: np.concatenate([_renumbered(labels, rank, bool(given)) for labels in each])
-        for split, each in parts.items()
-    }
+    # Given names stand for the numbers that the labels have for names.
+    keys = map(str, range(len(class_names))) if given else class_names
+    rank = {key: number for number, key in enumerate(keys)}
+    codes = {}
+    for split, each in parts.items():
+        # One look-up per class and one gather, instead of a look-up per image.
+        places = [np.array([rank[name] for name in labels.names], np.int64) for labels in each]
+        codes[split] = np.concatenate([place[labels.codes] for place, labels in zip(places, each, strict=True)])
+    return class_names, codes
 
 
 def count(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
-    """How many images each class has in each split."""
+    """Count the images of each class in each split, classes without any included."""
     return {
         split: dict(zip(class_names, np.bincount(each, minlength=len(class_names)).tolist(), strict=True))
         for split, each in codes.items()
     }
 
 
-def _renumbered(labels: Labels, rank: Mapping[str, int], by_number: bool) -> NDArray[np.int64]:
-    places = [int(name) if by_number else rank[name] for name in labels.names]
-    return np.array(places, np.int64)[labels.codes]
-
-
-def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[str, ...]:
+def _given_names(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[str, ...]:
+    # Names from the user never override those of a file: the two could be in different orders.
     if own := next((labels for labels in every if not labels.numbered), None):
         raise DataError(
             f"{own.origin} names its classes itself: {some(own.names)}.\n"
@@ -162,8 +170,8 @@ def _given(path: Path, every: Sequence[Labels], names: Sequence[str]) -> tuple[s
     return tuple(map(printable, names))
 
 
-def _listed(every: Sequence[Labels]) -> tuple[str, ...]:
-    """The first list of names, when all files agree with it but for the order."""
+def _listed_names(every: Sequence[Labels]) -> tuple[str, ...]:
+    """Return the first list of names, if all files agree with it apart from the order."""
     first = next(labels for labels in every if labels.listed)
     for other in every:
         if other.numbered:
@@ -171,6 +179,7 @@ def _listed(every: Sequence[Labels]) -> tuple[str, ...]:
                 f"{first.origin} lists the names of its classes, {other.origin} has numbers alone: "
                 "what they mean is unknown."
             )
+        # A file without a list may lack a class by chance; a list is complete.
         differ = set(other.names) != set(first.names) if other.listed else not set(other.names) <= set(first.names)
         if differ:
             raise DataError(
@@ -180,10 +189,11 @@ def _listed(every: Sequence[Labels]) -> tuple[str, ...]:
     return first.names
 
 
-def _found(path: Path, parts: Mapping[str, Sequence[Labels]]) -> tuple[str, ...]:
-    """The names that occur in train, or anywhere where there is no train."""
+def _found_names(path: Path, parts: Mapping[str, Sequence[Labels]]) -> tuple[str, ...]:
+    """Return the names that occur in train, or in any split if there is no train."""
     used = {split: {name for labels in each for name in labels.names} for split, each in parts.items()}
     learnt = used.get("train", set().union(*used.values()))
+    # A class that was never learnt would be wrong in every image: better an error than an accuracy that hides it.
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
             f"{path} has {len(foreign)} classes without an image in train: {some(foreign)}.\n"

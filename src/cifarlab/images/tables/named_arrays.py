@@ -1,4 +1,4 @@
-"""Arrays whose names say what they are: an .npz file (Keras, MedMNIST), or a folder of .npy files."""
+"""Read arrays whose names say what they are: in an .npz file (Keras, MedMNIST), or in a folder of .npy files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ RULE = "The names of the arrays say which are images, which labels, and of which
 
 
 def open_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """An .npz file as a source."""
+    """Open an .npz file as a source."""
     return _source(path, "npz", npz_arrays(path), spec)
 
 
 def recognise_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder of nothing but an .npz file, and others that are not pictures, as a source; None for any other."""
+    """Open a folder that holds an .npz file, and no folders or pictures, as a source; return None for any other."""
     entries = [entry for entry in sorted(path.iterdir()) if not litter(entry.name)]
     files = [entry for entry in entries if suffix_of(entry.name) == ".npz"]
     if not files or any(entry.is_dir() or suffix_of(entry.name) in SUFFIXES for entry in entries):
@@ -45,19 +45,20 @@ def recognise_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
 
 
 def recognise_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder of .npy files that are called after what they hold as a source; None for one without."""
+    """Open a folder of .npy files whose names say what they hold as a source; return None for any other."""
     files = _npy_files(path)
-    roles = {named.role for file in files if (named := _named(file.stem, split_rule({}))) is not None}
+    # Only a folder with both images and labels counts: CIFAR-10-C's has labels.npy, and names its images otherwise.
+    roles = {named.role for file in files if (named := _parse_name(file.stem, split_rule({}))) is not None}
     return _source(path, "npy", {file.stem: npy_array(file) for file in files}, spec) if len(roles) == 2 else None
 
 
 def recognise_neighbours(path: Path, spec: DataSpec) -> Source | None:
-    """The .npy files beside one that belong to it by their names, as a source; None where its name says nothing."""
-    said = {file: _named(file.stem, split_rule({})) for file in _npy_files(path.parent)}
-    own = said.get(path)
+    """Open an .npy file with those beside it that belong to it by name; return None if its name says nothing."""
+    parsed = {file: _parse_name(file.stem, split_rule({})) for file in _npy_files(path.parent)}
+    own = parsed.get(path)
     if own is None:
         return None
-    files = [file for file, each in said.items() if each is not None and each.kind == own.kind]
+    files = [file for file, each in parsed.items() if each is not None and each.data_set == own.data_set]
     return _source(path, "npy", {file.stem: npy_array(file) for file in files}, spec)
 
 
@@ -73,9 +74,10 @@ def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec)
             left_out[NO_IMAGES].append(printable(roles["labels"]))
             continue
         images = arrays[roles["images"]]
-        its_labels = to_labels(arrays[roles["labels"]]) if "labels" in roles else none(images.origin, images.num_rows)
-        parts[split] = Part([images], its_labels)
+        labels = to_labels(arrays[roles["labels"]]) if "labels" in roles else none(images.origin, images.num_rows)
+        parts[split] = Part([images], labels)
     if not parts:
+        # Shapes and types are shown, too: often they tell the reader which array holds the images.
         shown = [f"{printable(name)} {stored}" for name, stored in arrays.items()]
         raise DataError(
             f"{path} has no images by the names of its arrays: x_train, train_images, or X.\n"
@@ -85,31 +87,33 @@ def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec)
 
 
 @dataclass(frozen=True)
-class _Named:
-    """What the name of an array says: its split, its role, and in the words that are left, of which data set it is."""
+class _NameParts:
+    """What the name of an array says: its split, its role, and its data set, from the words that are left."""
 
     split: str | None
     role: str
-    kind: str
+    data_set: str
 
 
 def _one_data_set(
     path: Path, names: Iterable[str], split_of: SplitRule
-) -> tuple[dict[str, _Named], defaultdict[str, list[str]]]:
-    """What the arrays are that belong together, and the names of the others by the reason why they are left out."""
-    said = {name: _named(name, split_of) for name in names}
-    kinds = sorted({each.kind for each in said.values() if each is not None and each.role == "images"})
-    if len(kinds) > 1 and "" not in kinds:
-        shown = [printable(name) for name, each in said.items() if each is not None and each.role == "images"]
+) -> tuple[dict[str, _NameParts], defaultdict[str, list[str]]]:
+    """Return the arrays of one data set, and the names of the others by the reason for leaving them out."""
+    parsed = {name: _parse_name(name, split_of) for name in names}
+    # Names without further words, such as x_train, are the data set ""; x_train_small beside them is left out. Where
+    # all names have further words (pathmnist_train_images, bloodmnist_train_images), nothing says which is meant.
+    data_sets = sorted({each.data_set for each in parsed.values() if each is not None and each.role == "images"})
+    if len(data_sets) > 1 and "" not in data_sets:
+        shown = [printable(name) for name, each in parsed.items() if each is not None and each.role == "images"]
         raise AmbiguousDataError(
-            f"{path} holds {len(kinds)} data sets: {some(shown)}.\n"
+            f"{path} holds {len(data_sets)} data sets: {some(shown)}.\n"
             "Of .npy files, give the path of one; save an .npz file for each."
         )
     chosen, left_out = {}, defaultdict[str, list[str]](list)
-    for name, each in said.items():
+    for name, each in parsed.items():
         if each is None:
             left_out["not called after images or labels"].append(printable(name))
-        elif each.kind not in kinds[:1]:  # "" is the first, if it is there
+        elif each.data_set not in data_sets[:1]:  # "" sorts first
             left_out["of another data set by their names"].append(printable(name))
         else:
             chosen[name] = each
@@ -117,16 +121,16 @@ def _one_data_set(
 
 
 def _by_split(
-    path: Path, named: Mapping[str, _Named], left_out: defaultdict[str, list[str]]
+    path: Path, named: Mapping[str, _NameParts], left_out: defaultdict[str, list[str]]
 ) -> dict[str, dict[str, str]]:
-    """Split -> role -> the name of the array; X and y are train, unless others are."""
+    """Return split -> role -> the name of the array; X and y are train, unless other arrays are called so."""
     found: dict[str | None, dict[str, str]] = defaultdict(dict)
     for name, each in named.items():
         if (other := found[each.split].get(each.role)) is not None:
             split, shown = each.split or "train", f"{printable(other)}, {printable(name)}"
             raise AmbiguousDataError(f"{path} has several arrays for the {each.role} of {split}: {shown}.")
         found[each.split][each.role] = name
-    unnamed = found.pop(None, {})
+    unnamed = found.pop(None, {})  # arrays whose names say no split
     if unnamed and "train" in found:
         left_out[NO_SPLIT] += map(printable, unnamed.values())
     elif unnamed:
@@ -134,12 +138,13 @@ def _by_split(
     return {split: roles for split, roles in found.items() if split is not None}
 
 
-def _named(name: str, split_of: SplitRule) -> _Named | None:
-    """What a name says; None where it says neither images nor labels, or both, or several splits."""
+def _parse_name(name: str, split_of: SplitRule) -> _NameParts | None:
+    """Interpret a name; return None if it says neither images nor labels, or both, or several splits."""
     words = words_in(name)
     splits = [word for word in words if split_of(word) is not None]
     roles = [word for word in words if word.lower() in ROLES and word not in splits]
     if len(splits) > 1 or len(roles) != 1:
         return None
+    # The words that are left, so that x_train_small and y_train_small belong together.
     others = [word.lower() for word in words if word not in splits + roles]
-    return _Named(split_of(splits[0]) if splits else None, ROLES[roles[0].lower()], " ".join(others))
+    return _NameParts(split_of(splits[0]) if splits else None, ROLES[roles[0].lower()], " ".join(others))

@@ -1,4 +1,7 @@
-"""Arrays as numpy saves them, in a .npy file or in the zip of an .npz: read as data, never unpickled."""
+"""Read arrays as numpy saves them, in a .npy file or in the zip archive of an .npz, and never unpickle.
+
+np.load is not used, because it allocates what a header claims before it has read anything.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ from numpy.typing import NDArray
 from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.tables.arrays import Stored, read_values
-from cifarlab.images.tables.damage import damage, require_file
+from cifarlab.images.tables.damage import damage_errors, require_file
 
 KINDS = "biufUS"
-"""Truth values, numbers and text; everything else is not pixels or labels, or would have to be unpickled."""
+"""Kinds of dtypes that are read: truth values, numbers and text. The rest are not pixels or labels, or are pickled."""
 
+# Version 3 differs in having names of fields in UTF-8, which arrays of pixels do not have.
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, SyntaxError, LookupError, ArithmeticError, RecursionError, MemoryError),
@@ -34,16 +38,16 @@ Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 def npy_array(path: Path) -> Stored:
-    """The array in a .npy file; raises DataError for a file that is not one."""
+    """Describe the array in a .npy file; raises DataError for a file that is not one."""
     require_file(path)
     return _stored(path, str(path), lambda: path.open("rb"))
 
 
 def npz_arrays(path: Path) -> dict[str, Stored]:
-    """The arrays in an .npz file by their names; raises DataError for a file that is not one."""
-    with damage(path, *DAMAGE), zipfile.ZipFile(path) as archive:
+    """Describe the arrays in an .npz file by name; raises DataError for a file that is not one."""
+    with damage_errors(path, *DAMAGE), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names):  # zip allows it, and readers differ in which of the two they take
         raise DataError(f"{path} is damaged: one of its arrays comes twice.")
     return {
         name.removesuffix(".npy"): _stored(path, f"{path}: {printable(name.removesuffix('.npy'))}", _member(path, name))
@@ -53,6 +57,7 @@ def npz_arrays(path: Path) -> dict[str, Stored]:
 
 
 def _member(path: Path, name: str) -> Open:
+    # The archive is opened anew for each array, so that a data set that was only looked at keeps no file open.
     @contextmanager
     def opened() -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
@@ -62,12 +67,12 @@ def _member(path: Path, name: str) -> Open:
 
 
 def _stored(path: Path, origin: str, opened: Open) -> Stored:
-    with damage(origin, *DAMAGE), opened() as stream:
+    with damage_errors(origin, *DAMAGE), opened() as stream:
         shape, _, dtype = _header(stream, origin)
 
     def read() -> NDArray[Any]:
-        with damage(origin, *DAMAGE), opened() as stream:
-            shape, fortran_order, dtype = _header(stream, origin)
+        with damage_errors(origin, *DAMAGE), opened() as stream:
+            shape, fortran_order, dtype = _header(stream, origin)  # again, to get past it
             values = read_values(stream, math.prod(shape) * dtype.itemsize, origin, path).view(dtype)
             return values.reshape(shape, order="F" if fortran_order else "C")
 
@@ -75,12 +80,14 @@ def _stored(path: Path, origin: str, opened: Open) -> Stored:
 
 
 def _header(stream: IO[bytes], origin: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    # numpy parses the header, a Python literal, with ast.literal_eval and a limit on its length: no code is run.
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
         raise DataError(f"{origin}: version {version} of numpy's format is not read.")
     shape, fortran_order, dtype = _HEADERS[version](stream)
     if dtype.hasobject:
         raise DataError(f"{origin} holds Python objects: they would have to be unpickled, which can run any program.")
+    # A header may claim items of 0 bytes or negative lengths, whose product says nothing about the size of the file.
     if dtype.kind not in KINDS or dtype.itemsize == 0 or any(length < 0 for length in shape):
         raise DataError(f"{origin} holds {dtype} of the shape {shape}, which are neither images nor labels.")
     return shape, fortran_order, dtype

@@ -1,4 +1,4 @@
-"""Parquet with a column of encoded images and one of labels, as Hugging Face's data sets come."""
+"""Read parquet files with a column of encoded images and one of labels, the form of Hugging Face's data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cifarlab.images.pictures import Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_splits, without_label
 from cifarlab.images.tables.encoded import Column, contents, first_image, names
-from cifarlab.images.tables.labels import Labels, count, match, with_labels
+from cifarlab.images.tables.labels import Labels, count, match, usable_splits
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
 from cifarlab.images.words import SPLITS, SplitRule, split_rule
 from cifarlab.recipe.schema import DataSpec
@@ -43,16 +43,16 @@ class Table:
 
 
 def recognise_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder of parquet files with images as a source; None for one without.
+    """Open a folder of parquet files with images as a source; return None for a folder without any.
 
-    Raises AmbiguousDataError where it holds several data sets.
+    Raises AmbiguousDataError when it holds several data sets.
     """
     found = find_tables(path, _split_rule(spec))
     return None if found is None else _source(path, found, spec, cache_dir)
 
 
 def open_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """A single parquet file as a source: decoded once, then memory-mapped from `cache_dir`."""
+    """Open a single parquet file as a source; it is decoded once, then memory-mapped from `cache_dir`."""
     return _source(path, file_tables(path, _split_rule(spec)), spec, cache_dir)
 
 
@@ -67,8 +67,13 @@ def read_parquet(path: Path, split: str, spec: DataSpec | None = None) -> Images
 
 
 def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
-    """The parquet files of a folder that belong together; None where there are none, or none with images."""
+    """Find the parquet files of a folder that belong together; return None if it has none, or pictures instead.
+
+    Raises AmbiguousDataError for several data sets, and for folders of pictures beside one.
+    """
     groups, num_picture_folders = configurations(path, split_of)
+    # Tables without images (captions, statistics) are common beside those with them. Without any table of images the
+    # first group goes on, to be refused with a message about its columns, unless the folder holds pictures instead.
     with_images = [group for group in groups if any(map(has_images, group))]
     if not groups or (num_picture_folders and not with_images):
         return None
@@ -96,31 +101,39 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
 
     Raises DataError for labels that are missing in part, and for files that do not agree on their classes.
     """
+    # A misspelt name would otherwise pass unnoticed, with the split left out.
     for split, name in named_splits(spec.split_names).items():
         if name and split not in found.splits:
             raise DataError(f"data.split_names says that {split} is {name!r}, but {path} has no such file or folder.")
     images, labels = defaultdict[str, list[Column]](list), defaultdict[str, list[Labels]](list)
     label_columns = set()
-    for said, files in found.splits.items():
+    for named_split, files in found.splits.items():
         for file in files:
-            columns = choose(file, spec.columns)
-            if columns.label is None and said in ("train", None):
+            columns = choose(file, spec.columns)  # file by file: shards may differ in their columns
+            if columns.label is None and named_split in ("train", None):
                 raise without_label(file, spec.columns)
             label_columns.add(columns.label)
-            for split, its_images, its_labels in _rows(file, said, columns, _split_rule(spec)):
-                images[split].append(its_images)
-                labels[split].append(its_labels)
-    labelled, left_out = with_labels({split: labels[split] for split in SPLITS if split in labels})
+            for split, column, split_labels in _rows(file, named_split, columns, _split_rule(spec)):
+                images[split].append(column)
+                labels[split].append(split_labels)
+    labelled, left_out = usable_splits({split: labels[split] for split in SPLITS if split in labels})
     class_names, codes = match(path, labelled, listed_names(spec.class_names))
+    # CIFAR-10 as many save it, with plain numbers: they are taken for CIFAR-10's only if the folder says so, too.
     if path.name == "cifar10" and class_names == tuple(map(str, range(len(CIFAR10_NAMES)))):
         class_names = CIFAR10_NAMES
     left_out |= {
         reason: [printable(str(file.relative_to(path))) for file in files] for reason, files in found.left_out.items()
     }
-    numbered = all(each.numbered for its_labels in labelled.values() for each in its_labels)
-    rule = _rule(found, labels)
+    numbered = all(each.numbered for split_labels in labelled.values() for each in split_labels)
+    if list(found.splits) != [None]:
+        rule = "The names of the files or their folders say the splits."
+    elif list(labels) != ["train"]:
+        rule = "A column says the splits."
+    else:
+        rule = "No file is called after a split, so all of it is train."
     counts = count(class_names, codes)
     understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
+    # Only for the note on re-encoded pixels. fine_label is the name that CIFAR-100 has on the Hub.
     is_cifar = class_names == CIFAR10_NAMES or "fine_label" in label_columns
     return Table(path, {split: images[split] for split in codes}, codes, class_names, is_cifar, understanding)
 
@@ -128,6 +141,7 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
 def read_table(table: Table, split: str, spec: DataSpec, cache_dir: Path | None = None) -> Images:
     """Decode one split, or map what `cache_dir` holds of it; raises what `pictures.load` raises."""
     columns, labels = table.images[split], table.labels[split]
+    # The first split decides on the size of the images for all, or train and test could differ.
     sampled = next(iter(table.images))
     step = sample_step(len(table.labels[sampled]))
     pictures = Pictures(
@@ -141,6 +155,7 @@ def read_table(table: Table, split: str, spec: DataSpec, cache_dir: Path | None 
         state=files_state(column.path for column in columns),
     )
     images = load(pictures, spec, cache_dir)
+    # A copy of CIFAR saved as JPEG looks right, but its pixels are not the published ones.
     lossy = table.is_cifar and images.size == (SIDE, SIDE) and first_image(columns).startswith(JPEG_START)
     return images.with_origin(False, RE_ENCODED) if lossy else images
 
@@ -149,26 +164,20 @@ def _split_rule(spec: DataSpec) -> SplitRule:
     return split_rule(named_splits(spec.split_names))
 
 
-def _rows(file: Path, said: str | None, columns: Columns, split_of: SplitRule) -> Iterator[tuple[str, Column, Labels]]:
-    """The images and labels of one file for each split that it has, by its column of splits or by its name."""
+def _rows(
+    file: Path, named_split: str | None, columns: Columns, split_of: SplitRule
+) -> Iterator[tuple[str, Column, Labels]]:
+    """Yield the images and labels of each split in one file, divided by its column of splits or by its name."""
     labels, splits = read_labels(file, columns), read_splits(file, columns, split_of)
     if splits is None:
-        yield said or "train", Column(file, columns.image), labels
+        yield named_split or "train", Column(file, columns.image), labels  # a file that says no split is train
         return
-    if said is not None and (splits != said).any():
+    if named_split is not None and (splits != named_split).any():
         raise AmbiguousDataError(
-            f"{file} is called after {said}, but its column {printable(columns.splits[0])} says "
-            f"{splits[splits != said][0]}, too.\n"
+            f"{file} is called after {named_split}, but its column {printable(columns.splits[0])} says "
+            f"{splits[splits != named_split][0]}, too.\n"
             "Rename the file to go by the column, or go by the name with --columns split="
         )
     for split in SPLITS:
         if (chosen := splits == split).any():
             yield split, Column(file, columns.image, chosen), labels.at(chosen)
-
-
-def _rule(found: Tables, splits: Mapping[str, object]) -> str:
-    if list(found.splits) != [None]:
-        return "The names of the files or their folders say the splits."
-    if list(splits) != ["train"]:
-        return "A column says the splits."
-    return "No file is called after a split, so all of it is train."

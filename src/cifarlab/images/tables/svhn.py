@@ -1,4 +1,7 @@
-"""MATLAB files as SVHN comes: train_32x32.mat and test_32x32.mat, with the images X and the labels y in each."""
+"""Read SVHN's MATLAB files: train_32x32.mat and test_32x32.mat, with images X and labels y in each.
+
+Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,18 @@ RULE = "The names of the files say the splits; X are images, y labels, of which 
 
 
 def open_mat(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
-    """A single MATLAB file as a source: the split that its name says, else train."""
-    said = {split for word in words_in(path.stem) if (split := split_of(word)) is not None}
-    return _source(path, {said.pop() if len(said) == 1 else "train": path}, {}, spec)
+    """Open a single MATLAB file as a source with one split: the one that its name says, else train."""
+    splits = {split for word in words_in(path.stem) if (split := split_of(word)) is not None}
+    return _source(path, {splits.pop() if len(splits) == 1 else "train": path}, {}, spec)
 
 
 def recognise_svhn(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
-    """A folder with SVHN's files as a source; None for one without."""
+    """Open a folder with SVHN's files as a source; return None for one without."""
     files = {name: path / f"{name}_32x32.mat" for name in ("train", "test", "extra")}
-    there = {name: file for name, file in files.items() if file.exists()}
-    extra = there.pop("extra", None)
+    present = {name: file for name, file in files.items() if file.exists()}
+    extra = present.pop("extra", None)  # 531,131 easier images, which are not a part of train unless somebody adds them
     left_out = {NO_SPLIT: [extra.name]} if extra else {}
-    return _source(path, there, left_out, spec) if there else None
+    return _source(path, present, left_out, spec) if present else None
 
 
 def _source(path: Path, files: Mapping[str, Path], left_out: Mapping[str, list[str]], spec: DataSpec) -> Source:
@@ -40,15 +43,19 @@ def _source(path: Path, files: Mapping[str, Path], left_out: Mapping[str, list[s
 
 def _part(file: Path) -> Part:
     arrays = mat_arrays(file)
-    images, its_labels = arrays.get("X"), arrays.get("y")
-    if images is None or its_labels is None or len(images.shape) != 4 or min(its_labels.shape) != 1:
+    images, numbers = arrays.get("X"), arrays.get("y")
+    if images is None or numbers is None or len(images.shape) != 4 or min(numbers.shape) != 1:
         shown = ", ".join(f"{printable(name)} {stored}" for name, stored in arrays.items()) or "no arrays of numbers"
         raise DataError(
             f"{file} is not like SVHN's files: images X, uint8 (32, 32, 3, N), and labels y.\nIt has: {shown}."
         )
-    in_x, in_y = images.read, its_labels.read
-    first = replace(images, shape=images.shape[3:] + images.shape[:3], read=lambda: np.moveaxis(in_x(), 3, 0))
-    labels = to_labels(replace(its_labels, shape=(max(its_labels.shape),), read=lambda: in_y().ravel()))
+    read_images, read_labels = images.read, numbers.read
+    # MATLAB has the image as the last axis, (H, W, 3, N); every matrix has two axes or more, so labels are (N, 1).
+    images_first = replace(
+        images, shape=images.shape[3:] + images.shape[:3], read=lambda: np.moveaxis(read_images(), 3, 0)
+    )
+    labels = to_labels(replace(numbers, shape=(max(numbers.shape),), read=lambda: read_labels().ravel()))
+    # MATLAB counts from 1, so SVHN calls the digit 0 class 10.
     if "10" in labels.names and "0" not in labels.names:
         labels = replace(labels, names=tuple("0" if name == "10" else name for name in labels.names))
-    return Part([first], labels)
+    return Part([images_first], labels)
