@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from cifarlab.errors import CheckpointError, MachineError
+from cifarlab.inference import model_file as model_file_module
 from cifarlab.inference.model_file import ModelCard, load_model, save_model
 from cifarlab.recipe.schema import ModelSpec
 from cifarlab.training import checkpoint
@@ -302,3 +303,17 @@ def test_a_foreign_safetensors_file_has_no_card(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors: No such file"):
         load_model(tmp_path / "nothing.safetensors")
+
+
+def test_a_header_that_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    path, weights = tmp_path / "model.safetensors", {"w": torch.ones(2)}
+    save_model(path, weights, CARD)
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    path.unlink()
+    monkeypatch.setattr(model_file_module, "HEADER_LIMIT", size - 1)
+    with pytest.raises(CheckpointError, match=f"is not written: its class names and layers take {size:,} bytes"):
+        save_model(path, weights, CARD)
+    assert not path.exists()
+    monkeypatch.setattr(model_file_module, "HEADER_LIMIT", size)
+    save_model(path, weights, CARD)
+    assert load_model(path)[1] == CARD
