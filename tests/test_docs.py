@@ -18,7 +18,7 @@ from cifarlab.cli.main import app
 from cifarlab.recipe.toml import recipe_fields, recipe_names
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "benchmarks").glob("*.md")])
 RUN = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?(?:python -m )?cifarlab(?: |$)")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
