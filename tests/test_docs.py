@@ -153,6 +153,16 @@ def test_paths_of_the_project_exist(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_page_of_the_log_is_listed_and_can_be_read_as_text() -> None:
+    log = ROOT / "docs" / "log"
+    pages = sorted(log.glob("*.md"))
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (log / "README.md").read_text("utf-8")))
+    assert listed == {page.name for page in pages} - {"README.md"}
+    for page in pages:
+        long = [line for line in page.read_text("utf-8").splitlines() if len(line) > 120 and not line.startswith("|")]
+        assert not long, page.name
+
+
 def test_no_page_names_the_machine_it_was_written_on() -> None:
     for page in PAGES:
         assert not re.search(r"/(?:home|root|Users|tmp|work)/\w", page.read_text("utf-8")), page.name
