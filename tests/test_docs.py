@@ -18,7 +18,7 @@ from cifarlab.cli.main import app
 from cifarlab.recipe.toml import recipe_fields, recipe_names
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "benchmarks").glob("*.md")])
 RUN = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?(?:python -m )?cifarlab(?: |$)")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -151,6 +151,16 @@ def test_paths_of_the_project_exist(page: Path) -> None:
     """Of what stands in backticks and begins with one of the project's folders."""
     for path in re.findall(r"`((?:src|tests|docs|scripts|benchmarks|\.ci)/[\w./-]*)`", page.read_text("utf-8")):
         assert (ROOT / path).exists(), path
+
+
+def test_every_page_of_the_log_is_listed_and_can_be_read_as_text() -> None:
+    log = ROOT / "docs" / "log"
+    pages = sorted(log.glob("*.md"))
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (log / "README.md").read_text("utf-8")))
+    assert listed == {page.name for page in pages} - {"README.md"}
+    for page in pages:
+        long = [line for line in page.read_text("utf-8").splitlines() if len(line) > 120 and not line.startswith("|")]
+        assert not long, page.name
 
 
 def test_no_page_names_the_machine_it_was_written_on() -> None:
