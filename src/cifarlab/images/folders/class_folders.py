@@ -15,31 +15,34 @@ IMAGE_FOLDERS = frozenset(
     {"image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "jpegimages"}
     | {"jpg", "jpgs", "jpeg", "jpegs", "png", "pngs"}
 )
-"""What people call a folder of pictures of all classes, in lower case; no class is called so."""
+"""Usual names of a folder with the pictures of all classes, in lower case; no class has such a name."""
+# Oxford-IIIT Pet has annotations/trimaps, Pascal VOC SegmentationClass and SegmentationObject
 ANNOTATION_FOLDERS = frozenset(
     {"annotation", "annotations", "label", "labels", "mask", "masks", "trimap", "trimaps", "gt", "ground_truth"}
     | {"segmentation", "segmentations", "segmentationclass", "segmentationobject", "depth", "edges"}
 )
-"""Beside one of IMAGE_FOLDERS, pictures that say something about its pictures."""
+"""Folders beside one of IMAGE_FOLDERS whose pictures annotate its pictures."""
+# HAM10000_images_part_1 and HAM10000_images_part_2
 NUMBERED_PARTS = (
     frozenset({"part", "batch", "fold", "chunk", "shard", "folder", "dir", "volume", "set"}) | IMAGE_FOLDERS
 )
-"""With a number, a part of a data set that is too large for one folder or archive: images_001, part 2."""
+"""With a number, these name a part of a data set that is too large for one folder or archive: images_001, part 2."""
 
 Classes = list[tuple[str, tuple[Folder, ...]]]
 """Names of classes, each with the folders whose own pictures belong to it."""
 
 
 def class_folders(where: str, top: Folder, spec: DataSpec, layout: str) -> Classes:
-    """The classes among the folders in `top`; `where` and `layout` are for messages: the data set, and what to say.
+    """The classes among the folders in `top`.
 
-    Without an option, the pictures of a class lie right inside its folder, or those of all classes one way deeper.
-    Raises AmbiguousDataError where they do not, DataError where there are no class folders.
+    Without an option, the pictures of every class lie right inside its folder, or below it along the same chain of
+    folders (<class>/images/*). where, layout: for messages, the data set and the layout to suggest. Raises
+    AmbiguousDataError where the pictures lie otherwise, DataError where there are no class folders.
     """
     if holds_no_classes(top):
         raise DataError(without_classes(where, top))
     _refuse_unread(where, top, spec)
-    if spec.layout == "leaves":
+    if spec.layout == "leaves":  # SUN397 has a/abbey and b/bakery/shop: the path is the name
         leaves = [folder for folder in top.walk() if folder.pictures and folder is not top]
         return [(folder.below(top), (folder,)) for folder in leaves]
     if spec.layout == "auto":
@@ -53,6 +56,7 @@ def holds_no_classes(top: Folder) -> bool:
     if len(top.bearing) != 1:
         return not top.bearing
     inner = top.bearing[0]
+    # train/images/ or test/test/ with pictures right inside; train/cat/ is a class, if the only one
     wraps = inner.last.casefold() in IMAGE_FOLDERS or inner.last == top.last or split_of(inner.last) is not None
     return wraps and not inner.bearing
 
@@ -68,7 +72,7 @@ def without_classes(where: str, top: Folder) -> str:
 
 
 def chain(folder: Folder) -> tuple[str, ...] | None:
-    """The names of the folders on the only way down to the pictures; None where there are several ways."""
+    """The names of the folders on the only way down to the pictures; None if there are several ways."""
     names: list[str] = []
     while folder.bearing:
         if folder.pictures or len(folder.bearing) > 1:
@@ -80,6 +84,7 @@ def chain(folder: Folder) -> tuple[str, ...] | None:
 
 def sharing_names(folders: Sequence[Folder]) -> list[Folder]:
     """Those folders that hold folders of the same names as another one does: versions or splits of one data set."""
+    # PlantVillage: color/, grayscale/ and segmented/, each with all classes
     names = [{inner.last.casefold() for inner in folder.bearing} for folder in folders]
     return [
         folder
@@ -94,7 +99,8 @@ def listed(folders: Collection[Folder], limit: int = 5) -> str:
 
 
 def _refuse_unread(where: str, top: Folder, spec: DataSpec) -> None:
-    """A class is not dropped because all of its pictures are in formats that are not read."""
+    """Raise DataError for a class whose pictures are all in formats that are not read."""
+    # to the scan it looks like a folder without pictures, which is left out: the data set would lose a class
     lost = [folder for folder in top.folders if not folder.num_pictures and any(each.unread for each in folder.walk())]
     if lost and not spec.skip_bad:
         raise DataError(
@@ -104,8 +110,10 @@ def _refuse_unread(where: str, top: Folder, spec: DataSpec) -> None:
 
 
 def _refuse_parts(where: str, top: Folder, layout: str) -> None:
-    """Folders of pictures, of pictures about these pictures, and numbered parts are not classes."""
+    """Raise AmbiguousDataError for folders of pictures, of annotations of these pictures, and for numbered parts."""
     names = {folder.last.casefold() for folder in top.bearing}
+    # letters alone: folders that differ only in their numbers have one tuple of words; so have classes 0 to 9, but
+    # theirs is empty and names no part
     words = {tuple(re.findall(r"[^\W\d_]+", name)) for name in names}
     are_numbered = len(names) > 1 and len(words) == 1 and not NUMBERED_PARTS.isdisjoint(*words)
     if are_numbered or (names & IMAGE_FOLDERS and names <= IMAGE_FOLDERS | ANNOTATION_FOLDERS):
@@ -117,10 +125,11 @@ def _refuse_parts(where: str, top: Folder, layout: str) -> None:
 
 
 def _refuse_depths(where: str, top: Folder, layout: str) -> None:
-    """Folders among the class folders may be parts of the classes, or classes themselves."""
+    """Raise AmbiguousDataError where folders in class folders may be parts of classes, or classes themselves."""
     ways = {folder: chain(folder) for folder in top.bearing}
-    if len(set(ways.values())) == 1 and None not in ways.values():
+    if len(set(ways.values())) == 1 and None not in ways.values():  # all <class>/*, or all <class>/images/*
         return
+    # the most telling reason first: versions or splits, then a copy of the data set in itself, then any other depth
     deep = [folder for folder, way in ways.items() if way != ()]
     if shared := sharing_names(deep):
         raise AmbiguousDataError(
@@ -130,6 +139,7 @@ def _refuse_depths(where: str, top: Folder, layout: str) -> None:
             f"Of several versions of the same pictures, give one folder: {where}/{printable(shared[0].name)}.\n"
             f"If {listed(shared)} are classes, say so with --layout {layout} (data.layout)."
         )
+    # the Malaria data set comes as cell_images/<class> with another cell_images/<class> in it
     siblings = {folder.last for folder in top.bearing}
     if copies := [folder for folder in deep if any(inner.last in siblings for inner in folder.bearing)]:
         raise AmbiguousDataError(
