@@ -58,7 +58,7 @@ _PILLOW_ERRORS = (
 """What Pillow is known to raise for files that are cut short or damaged."""
 
 _UNKNOWN = "not an image in a format that is read (PNG, JPEG, TIFF, WebP, ...)"
-# the brand in the "ftyp" box, which AVIF and MP4 have too; a HEIC file that is only renamed to .jpg is told by it
+# the brand in the "ftyp" box, which AVIF and MP4 have too; it recognises a HEIC file that was only renamed to .jpg
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 _PHOTOMETRIC, _SUBFILE = 262, 254
@@ -163,7 +163,7 @@ def _decode(content: bytes, size: tuple[int, int] | None, fit: Fit, white_level:
         noisy = image.format == "TIFF" or image.width * image.height > _LARGE
         with _without_warnings() if noisy else nullcontext():
             # Pillow reads colours of 16 bits as their upper 8 and says so in the raw mode alone ("RGB;16B"), which is
-            # gone once the pixels are loaded. 12-bit colours become nearly black that way, which has to be said.
+            # gone once the pixels are loaded. 12-bit colours become nearly black that way, and need a warning.
             deep = image.mode.startswith("RGB") and ";16" in str(image.tile[:1])
             decoded = convert(image, size, fit, white_level)
             brightest = 256 * int(np.asarray(image)[..., :3].max()) + 255 if deep else decoded.brightest
@@ -279,7 +279,7 @@ def _grey(image: Image.Image, white_level: int, *, inverted: bool) -> tuple[Imag
     """Greys of more than 8 bits, as 8 bits; and the highest value of whole numbers.
 
     Pillow's own convert("L") clips everything above 255, which makes nearly all of a 16-bit X-ray white, and turns
-    fractions into black. inverted: 0 is white, which Pillow heeds up to 8 bits only.
+    fractions into black. inverted: 0 is white, which Pillow respects up to 8 bits only.
     """
     values = np.asarray(image)
     low, high = values.min(), values.max()

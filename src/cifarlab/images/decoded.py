@@ -58,8 +58,8 @@ def keep(
         return make(None)
     folder, place = cache_dir / "decoded", os.path.realpath(source)
     # The key names what was asked for, and has the real path, so that a link and its target are one source; the state,
-    # which is checked inside the card, says whether the answer still holds. So what is outdated is found and replaced
-    # instead of lying beside its successor for ever. surrogatepass: paths may be any bytes.
+    # which is checked inside the card, says whether it is still valid. So an outdated entry is found and replaced
+    # instead of staying in the cache for ever. surrogatepass: paths may be any bytes.
     key = hashlib.sha256(json.dumps([place, split, *options]).encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
     if (images := _load(folder, key, state)) is not None:
         return images
@@ -207,7 +207,7 @@ def _load(folder: Path, key: str, state: str) -> Images | None:
             shape, labels = facts.pop("pixels"), np.array(facts.pop("labels"), np.int64)
             # copy on write ("c") instead of read-only: torch warns of arrays that cannot be written
             images = Images(np.memmap(_pixels_file(file), np.uint8, "c", shape=shape), labels, **facts)
-            # all pixels are read for this: a disk that flips a bit would otherwise change a result without a word
+            # all pixels are read for this: a disk that flips a bit would otherwise change a result silently
             if images.fingerprint == file.stem.partition("-")[2]:
                 try:
                     os.utime(file)  # the date of last use

@@ -122,7 +122,7 @@ def _rgb(values: list[float]) -> str:
 
 def aligned(rows: list[list[str]]) -> list[str]:
     """Align columns: names to the left, numbers to the right."""
-    # by cells below the head: a column of numbers has a word on top
+    # by the cells below the head: a column of numbers has a word for its title
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = [all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in zip(*rows, strict=True)]
     return [

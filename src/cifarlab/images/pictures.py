@@ -89,7 +89,7 @@ def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
         # whether these are CIFAR-10's published pixels is found out here, so that the cache knows it the next time
         return recognised(_decode(pictures, side, spec, scratch))
 
-    # Everything that decides the result: the rule, the files, and what a list beside them says of names and labels.
+    # Everything that decides the result: the rule, the files, and the names and labels that a list beside them gives.
     # Options choose between results that are kept side by side; a change of state replaces one.
     labels = pictures.labels.tobytes().hex()
     state = digest([RULE, pictures.state, *pictures.names, *pictures.class_names, labels])

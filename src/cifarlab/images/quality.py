@@ -185,7 +185,7 @@ def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, 
 
 
 def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """Images that are in two splits, where they test memory, and images that are in val or test again and again."""
+    """Images that are in two splits, so that a test measures memory, and images that val or test repeats."""
     duplicates = find_duplicates(images)
     for (a, b), pairs in duplicates.across.items():
         if not len(pairs):

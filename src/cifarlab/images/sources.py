@@ -48,13 +48,13 @@ def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     if any(name.startswith(f"{layout.folder}/") for name in first_names(path) for layout in LAYOUTS):
         return open_archive(path, spec, cache_dir)
     folder, left_out = unpack(path, cache_dir)
-    with _called(path, folder):
+    with _errors_naming(path, folder):
         found = recognise(folder, spec)
         if found is None:
             raise DataError(f"{folder} holds no pictures in a layout that cifarlab reads.")
 
     def read(split: str) -> Images:
-        with _called(path, folder):
+        with _errors_naming(path, folder):
             images = found.read(split)
         return replace(images, note=images.note.replace(str(folder), str(path)))
 
@@ -71,7 +71,7 @@ def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 
 
 @contextmanager
-def _called(path: Path, folder: Path) -> Iterator[None]:
+def _errors_naming(path: Path, folder: Path) -> Iterator[None]:
     """Let errors name the archive, not the folder in the cache that it was unpacked to."""
     try:
         yield
@@ -161,7 +161,7 @@ def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
     if found is None:
         archive = download(DATASETS[spec.source].archive, cache_dir())
         found = open_archive(archive, spec, cache_dir())
-    # a list of names in another order than the data's would relabel classes without a word
+    # a list of names in another order than the data's would silently relabel the classes
     if spec.class_names and not found.understanding.numbered:
         raise DataError(
             f"{found.path} names its classes itself.\n"

@@ -61,7 +61,7 @@ BLP, ...): each of them is one more parser for hostile files to aim at.
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 """Suffixes of files that are taken for pictures, in lower case; which format they hold is decided by their bytes."""
 
-# A class of HEIC files would otherwise vanish without a word, so these are named together with what converts them.
+# A class of HEIC files would otherwise vanish silently, so these are named together with what converts them.
 _NOT_READ = {
     ("HEIC (iPhone)", "heif-convert of libheif"): ".heic .heif .hif .heics",
     ("JPEG XL", "djxl of libjxl"): ".jxl",

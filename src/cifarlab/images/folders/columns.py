@@ -60,7 +60,7 @@ def find(table: TextTable, asked: str = "", needed: Sequence[str] = LABELLED) ->
         if not places and (role in needed or named.get(role)):
             raise DataError(_lacks(table, named.get(role) or role, needed))
         names = [table.columns[place] for place in places]
-        # csv.DictReader would take the last of them and pandas rename it to label.1, both without a word
+        # csv.DictReader would silently take the last of them, and pandas rename it to label.1
         if twice := [name for name in names if names.count(name) > 1]:
             raise DataError(f"{table.where} has the column {shown(twice[0])} twice.\nRename or remove one.")
         if len(places) > 1 or role not in named:  # even a single column called fold has to be looked at
@@ -88,7 +88,7 @@ def _candidates(columns: Sequence[str], role: str, named: dict[str, str]) -> lis
 
 
 def plain(column: str) -> str:
-    """A column's name as NAMES has it: "File Name", "file_name" and "FileName" are one."""
+    """A column's name in the form of NAMES: "File Name", "file_name" and "FileName" become "filename"."""
     return re.sub(r"[\s_.-]+", "", column.casefold())
 
 

@@ -124,7 +124,7 @@ def _number(label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A picture in a list: where it stands there, its file, its split ("" where none is named), and what is wrong."""
+    """A picture in a list: its line, its file, its split ("" if none is given), and why it cannot be used, if so."""
 
     place: str
     file: ImageFile
@@ -188,7 +188,7 @@ def _check(source: Path, rows: Sequence[_Row]) -> None:
         raise DataError(f"{printable(str(source))} cannot be used: {some(problems)}.\n{advice}")
     if not rows:
         raise DataError(f"{printable(str(source))} lists no picture: there is nothing below its head.")
-    if not any(row.is_there for row in rows):  # one error instead of one per picture: the list lies in the wrong place
+    if not any(row.is_there for row in rows):  # one error instead of one per picture: the list is in the wrong folder
         raise DataError(
             f"None of the {len(rows):,} pictures that {printable(str(source))} lists is there: "
             f"{some([shown(row.file.path, 200) for row in rows], 2)}.\n"

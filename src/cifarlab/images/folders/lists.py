@@ -129,7 +129,7 @@ def _refuse_other_classes(finder: Finder, lists: Sequence[PictureList], folders:
 def _as_split(each: PictureList, split: str | None) -> PictureList:
     """All pictures of a list in one split; where it has a column of splits, that has to agree."""
     if split is None or "" in each.splits:
-        return each  # a word that is not a split is refused with the line where it stands
+        return each  # a word that is not a split is refused later, with its line
     if other := next((other for other in each.splits if other != split), ""):
         raise AmbiguousDataError(
             f"{printable(str(each.path))} is called like the {split} split, but has pictures of {other} in it.\n"
@@ -147,4 +147,4 @@ KINDS: dict[str, Callable[[Finder, DataSpec], list[PictureList]]] = {
     "metadata": _metadata,
     "csv": _at_the_top,
 }
-"""How lists lie in a folder -> what reads them: [] where they lie otherwise. The first that finds any is taken."""
+"""Kind of lists -> what reads them from a folder; [] if it has none of this kind. The first that finds any is used."""

@@ -47,7 +47,7 @@ class Finder:
 
     @cached_property
     def tree(self) -> Tree:
-        """Everything below the root, walked through when it is first asked for and never again."""
+        """Everything below the root, scanned once, when it is first needed."""
         return scan(self.root, follow_links=self._follow_links)
 
     def find(self, text: str, folder: str = "") -> Found:
@@ -98,7 +98,7 @@ class Finder:
         if everywhere:
             found = [name for folder in self.tree.top.walk() for name in folder.names()]
         else:
-            # a CSV may lie in a home folder: only what is beside its pictures can have been forgotten
+            # a CSV may lie in a home folder: only pictures next to the listed ones can have been forgotten
             tops = {name.partition("/")[0] if "/" in name else "" for name in listed}
             beside = entries(self.root)
             found = [entry.name for entry in beside if is_picture(entry.name)] if "" in tops else []
@@ -143,7 +143,7 @@ class Finder:
         return [f"{folder}/{file}" if folder else file for file in self._listings[folder].get(_composed(last), ())]
 
     def _link_problem(self, name: str, status: os.stat_result) -> str:
-        """Why a picture is not followed out of the root, whether it is a link or lies in a folder that is one."""
+        """The reason not to use a picture that is a link, or is in a linked folder; "" if it stays in the root."""
         folder = name.rpartition("/")[0]
         if folder not in self._is_reached_by_link:  # one look per folder, because there may be many files
             real = os.path.realpath(f"{self._prefix}{folder}")

@@ -96,7 +96,7 @@ def _contents(files: Sequence[ImageFile], new: Set[str]) -> dict[str, bytes]:
         if sizes[file.size_bytes] > 1 and file.size_bytes in sizes_of_new and stat.S_ISREG(file.mode_bits):
             try:
                 found[file.name] = hashlib.blake2b(Path(file.path).read_bytes(), digest_size=16).digest()
-            except OSError as error:  # said when it is to be decoded
+            except OSError as error:  # reported when it is decoded
                 log.debug("Not compared with others: %s: %s", printable(file.name), error)
     return found
 

@@ -151,7 +151,7 @@ def _contents(files: Iterable[ImageFile]) -> Iterator[Content]:
 
 
 def _place(source: Path, cache_dir: Path) -> Path:
-    """The folder in the cache for the split of one source, told apart by its real path and readable for people."""
+    """The folder in the cache for the split of one source: its name, for people, and a hash of its real path."""
     digest = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()[:12]
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", source.stem).strip("-")[:40]
     return cache_dir / "folders" / f"{readable}-{digest}"

@@ -42,16 +42,16 @@ class Folder:
     """In it and in all folders below."""
 
     @property
-    def last(self) -> str:
+    def basename(self) -> str:
         """The folder's own name."""
         return self.name.rpartition("/")[2]
 
     @property
-    def bearing(self) -> list[Folder]:
+    def filled(self) -> list[Folder]:
         """The folders right inside it that hold pictures, directly or further down."""
         return [folder for folder in self.folders if folder.num_pictures]
 
-    def below(self, top: Folder) -> str:
+    def relative_to(self, top: Folder) -> str:
         """The folder's path relative to a folder above it; empty for that folder itself."""
         return self.name.removeprefix(top.name).lstrip("/")
 
@@ -59,7 +59,7 @@ class Folder:
         """The folder below this one with a relative path; None if there is none."""
         folder: Folder | None = self
         for part in filter(None, name.strip("/").split("/")):
-            folder = next((each for each in folder.folders if each.last == part), None) if folder else None
+            folder = next((each for each in folder.folders if each.basename == part), None) if folder else None
         return folder
 
     def names(self) -> list[str]:
@@ -110,7 +110,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
         while waiting:
             folder, path, real, crossed = waiting.pop()
             found.append(folder)
-            # scandir knows what is a folder without a stat, which counts on network drives; its order is the disk's
+            # scandir knows what is a folder without a stat, a round trip on network drives; its order is arbitrary
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
             # the root itself was named by the user, and may be a folder of figures in a run
             if folder.name and any(entry.name in MARKS for entry in entries):
@@ -154,7 +154,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
 
 
 def litter(name: str) -> str:
-    """Why a file or folder of this name is left out, whatever it holds; empty when it is not."""
+    """The reason to leave out any file or folder of this name; empty if there is none."""
     # macOS leaves ._1.jpg beside 1.jpg on other file systems and in archives: a picture by its suffix alone
     if name.startswith("."):
         return HIDDEN
@@ -182,7 +182,7 @@ class _Links:
             # a broken link without a suffix may have been a class folder
             return _Refused(problem, Path(target).is_dir() or not suffix_of(entry.name))
         if entry.is_dir():
-            # only what lies around the link is a circle: two links to one folder are two classes with the same pictures
+            # a circle is a link to a folder that contains it; two links to one folder are merely two copies
             if any(_is_inside(folder, target) for folder in (*crossed, real)):
                 return _Refused(CIRCLE, may_be_data=True)
             self.num_folders += 1

@@ -88,15 +88,15 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
             "--split-names names splits, and --layout classes says that there are none: leave one of them out."
         )
     if layout != "class-first" and not all(top.find(name) for name in named.values()):
-        top = tree.top  # the user wrote the folders with their way from the top: --split-names train=archive/learn
+        top = tree.top  # the user gave paths from the top: --split-names train=archive/learn
     by_split = {} if layout == "class-first" else _folders_of_splits(where, top, named)
     if layout == "auto":
-        layout = "splits" if named else _told_layout(where, top, by_split)
+        layout = "splits" if named else _recognised_layout(where, top, by_split)
     meaning = Meaning(top, layout)
     if layout == "class-first":
         _read_class_first(where, meaning, named)
     # "leaves" says which folders are classes, not whether there are splits: they count if nothing lies beside them
-    elif layout == "splits" or (layout == "leaves" and (named or sum(map(len, by_split.values())) == len(top.bearing))):
+    elif layout == "splits" or (layout == "leaves" and (named or sum(map(len, by_split.values())) == len(top.filled))):
         _read_splits(where, meaning, by_split, spec)
     else:
         classes = class_folders(where, top, spec, "classes")
@@ -115,12 +115,12 @@ def _unwrapped(folder: Folder) -> Folder:
 
     A folder wraps a data set if it is the only one with pictures and holds folders; with pictures alone it is a class.
     """
-    while len(folder.bearing) == 1:
-        only = folder.bearing[0]  # "Garbage classification/Garbage classification/", "fruits-360/"
-        if split_of(only.last):  # one called test wraps a data set only if that has splits
-            wraps = bool(only.bearing) and all(split_of(inner.last) and inner.bearing for inner in only.bearing)
+    while len(folder.filled) == 1:
+        only = folder.filled[0]  # "Garbage classification/Garbage classification/", "fruits-360/"
+        if split_of(only.basename):  # one called test wraps a data set only if that has splits
+            wraps = bool(only.filled) and all(split_of(inner.basename) and inner.filled for inner in only.filled)
         else:
-            wraps = len(only.bearing) > 1 or any(not only.pictures or inner.bearing for inner in only.bearing)
+            wraps = len(only.filled) > 1 or any(not only.pictures or inner.filled for inner in only.filled)
         if not wraps:
             break
         folder = only
@@ -129,9 +129,9 @@ def _unwrapped(folder: Folder) -> Folder:
 
 def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dict[Split, list[Folder]]:
     """Split -> the folders whose names mean it, or the one that the user named, in the order of SPLITS."""
-    usual = _usual_splits([folder.last for folder in top.bearing])
+    usual = _usual_splits([folder.basename for folder in top.filled])
     found: dict[Split, list[Folder]] = defaultdict(list)
-    for folder, split in zip(top.bearing, usual, strict=True):
+    for folder, split in zip(top.filled, usual, strict=True):
         if split and split not in named:
             found[split].append(folder)
     for split in SPLITS:
@@ -140,7 +140,7 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
             if chosen is None or not chosen.num_pictures:
                 raise DataError(
                     f"{where} has no folder {printable(name)} with pictures, which is to be its {split} split.\n"
-                    f"It has: {listed(top.bearing, 20)}."
+                    f"It has: {listed(top.filled, 20)}."
                 )
             found[split] = [chosen]
     # "train=archive,test=archive/test" would test on training pictures
@@ -164,14 +164,14 @@ def _usual_splits(names: Sequence[str]) -> list[Split | None]:
     return [split_of(" ".join(word for word in each if word not in common)) for each in words]
 
 
-def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> str:
+def _recognised_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> str:
     """Whether the folders at the top are splits, classes, or classes that hold splits: by names and contents."""
     called = [folder for folders in by_split.values() for folder in folders]  # like a split
-    others = [folder for folder in top.bearing if folder not in called]
+    others = [folder for folder in top.filled if folder not in called]
     holding = [folder for folder in called if not holds_no_classes(folder)]  # as a split has to
     if not called:
         return _classes_or_class_first(where, top)
-    is_train_alone = [folder.last.casefold() for folder in called] == ["train"]
+    is_train_alone = [folder.basename.casefold() for folder in called] == ["train"]
     if is_train_alone and others and not holding and len({chain(folder) for folder in (*called, *others)}) == 1:
         return "classes"  # buses, cars and trains: a split called train would hold class folders
     if not holding and not others:  # YOLO's train/images and valid/images, Dogs vs. Cats' train/cat.0.jpg
@@ -195,7 +195,7 @@ def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Fold
         wanted = "train" if "train" in missing else missing[-1]
         raise AmbiguousDataError(
             f"{where} can be read in two ways: {listed(same)} holds folders of the same names as {listed(holding)}.\n"
-            f'If it is a split, say --split-names "{wanted}={same[0].last}" (data.split_names); '
+            f'If it is a split, say --split-names "{wanted}={same[0].basename}" (data.split_names); '
             "to leave it out, --layout splits (data.layout)."
         )
     return "splits"
@@ -205,36 +205,36 @@ def _classes_or_class_first(where: str, top: Folder) -> str:
     """Whether the folders at the top are classes, or classes that hold a train/ and a test/ each."""
     split_in_two = [
         folder
-        for folder in top.bearing
-        if folder.bearing and all(split_of(inner.last) and not inner.bearing for inner in folder.bearing)
+        for folder in top.filled
+        if folder.filled and all(split_of(inner.basename) and not inner.filled for inner in folder.filled)
     ]
     if not split_in_two:
         return "classes"
-    if len(split_in_two) < len(top.bearing) or any(folder.pictures for folder in top.bearing):
+    if len(split_in_two) < len(top.filled) or any(folder.pictures for folder in top.filled):
         raise AmbiguousDataError(
             f"{where} can be read in two ways: {listed(split_in_two)} may be classes that hold splits "
-            f"({listed(split_in_two[0].bearing)}), but not all folders beside it do.\n"
+            f"({listed(split_in_two[0].filled)}), but not all folders beside it do.\n"
             "Say --layout class-first (only what lies in splits is used) or --layout classes (data.layout)."
         )
     return "class-first"
 
 
 def _are_all_splits(top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> bool:
-    return sum(map(len, by_split.values())) == len(top.bearing)
+    return sum(map(len, by_split.values())) == len(top.filled)
 
 
 def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence[Folder]], spec: DataSpec) -> None:
-    """The folders at the top are splits; in each of them, perhaps inside a wrapping folder, lie the classes."""
+    """Read the folders at the top as splits; the classes are in each of them, perhaps inside a wrapping folder."""
     if not by_split:
         raise DataError(
-            f"{where} has no folder that is called like a split. It has: {listed(meaning.root.bearing, 20)}.\n"
+            f"{where} has no folder that is called like a split. It has: {listed(meaning.root.filled, 20)}.\n"
             'Name them with --split-names "train=learn,test=check" (data.split_names).'
         )
     for split, folders in by_split.items():
         if len(folders) > 1:
             raise AmbiguousDataError(
                 f"{where} has several folders for {split}: {listed(folders)}.\n"
-                f'Say which with --split-names "{split}={folders[0].last}" (data.split_names), or keep one of them.'
+                f'Say which with --split-names "{split}={folders[0].basename}" (data.split_names), or keep one of them.'
             )
         top = _unwrapped_split(folders[0], [other[0] for key, other in by_split.items() if key != split])
         if holds_no_classes(top) and split != "train":  # ImageNet's val and test, ASL Alphabet's test
@@ -242,7 +242,7 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
             continue
         found = class_folders(where, top, spec, "splits")
         meaning.classes += [ClassFolder(split, name, inner) for name, inner in found]
-        meaning.split_folders[split] = top.below(meaning.root)
+        meaning.split_folders[split] = top.relative_to(meaning.root)
     if not meaning.split_folders:
         raise DataError(without_classes(where, meaning.root))
     *first, last = [f"{printable(name)}/" for name in meaning.split_folders.values()]
@@ -257,26 +257,25 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
 def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
     """The folder in which the classes of a split lie: seg_train/seg_train/<class>."""
     # test/cat/, alone because test has no dogs, does not wrap a split: another split has cat/ as a class
-    known = {inner.last for other in others for inner in other.bearing if len(other.bearing) > 1 or not inner.bearing}
-    while len(folder.bearing) == 1 and folder.bearing[0].last not in known:
-        inner = folder.bearing[0]
-        if not inner.bearing or inner.pictures:
+    known = {inner.basename for other in others for inner in other.filled if len(other.filled) > 1 or not inner.filled}
+    while len(folder.filled) == 1 and folder.filled[0].basename not in known:
+        inner = folder.filled[0]
+        if not inner.filled or inner.pictures:
             break
         folder = inner
     return folder
 
 
 def _read_class_first(where: str, meaning: Meaning, named: Mapping[str, str]) -> None:
+    """Read the folders at the top as classes that hold splits: <class>/train/*."""
     split_called, names = split_rule(named), defaultdict[str, set[str]](set)
-    for folder in meaning.root.bearing:
-        for inner in folder.bearing:
-            if split := split_called(inner.last):
-                meaning.classes.append(ClassFolder(split, folder.last, tuple(inner.walk())))
-                names[split].add(inner.last)
+    for folder in meaning.root.filled:
+        for inner in folder.filled:
+            if split := split_called(inner.basename):
+                meaning.classes.append(ClassFolder(split, folder.basename, tuple(inner.walk())))
+                names[split].add(inner.basename)
     if not meaning.classes:
-        raise DataError(
-            f"{where} has no class folders with splits in them. It has: {listed(meaning.root.bearing, 20)}."
-        )
+        raise DataError(f"{where} has no class folders with splits in them. It has: {listed(meaning.root.filled, 20)}.")
     if all(len(each) == 1 for each in names.values()):  # "train" in one class and "Train" in another have no one name
         meaning.split_folders = {split: each.pop() for split, each in names.items()}
     meaning.rule = f"The folders{_inside(meaning.root)} are the classes, the folders in them the splits"
@@ -305,5 +304,5 @@ def _leave_out(tree: Tree, meaning: Meaning) -> None:
 
 
 def _inside(folder: Folder) -> str:
-    """Where the data set lies, for the rule: nothing to say when no folder wraps it."""
+    """The phrase for the rule that names the folder around the data set; empty if nothing wraps it."""
     return f" in {printable(folder.name)}/" if folder.name else ""

@@ -182,9 +182,8 @@ def _separator(text: str, fits: Callable[[Sequence[str]], bool]) -> tuple[str, i
         try:
             heads[separator] = next((row for _, row in _parse(Path(), beginning, separator)), [])
         except DataError:
-            heads[
-                separator
-            ] = []  # another separator may do; if none does, the file is parsed again and the error shown
+            # another separator may do; if none does, the file is parsed again and the error shown
+            heads[separator] = []
     # not csv.Sniffer, which counts characters: a head has known names, so it shows which separator yields them
     return max(heads, key=lambda separator: (fits(heads[separator]), len(heads[separator]))), 0
 

@@ -81,7 +81,7 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """An archive that lies unpacked in the cache."""
+    """An unpacked archive in the cache."""
 
     place: Path
     source: str
@@ -92,7 +92,7 @@ class Unpacked:
 
 
 def list_unpacked(cache_dir: Path) -> list[Unpacked]:
-    """Every archive that lies unpacked in the cache, by its path."""
+    """All unpacked archives in the cache, sorted by the archives' paths."""
     found = []
     for file in (cache_dir / "unpacked").glob(f"*/{_CARD}"):
         try:
@@ -106,7 +106,7 @@ def list_unpacked(cache_dir: Path) -> list[Unpacked]:
 
 
 def remove_unpacked(chosen: Iterable[Unpacked]) -> None:
-    """Delete what was unpacked; it is unpacked again when it is needed."""
+    """Delete unpacked archives; they are unpacked again when they are needed."""
     for unpacked in chosen:
         shutil.rmtree(unpacked.place, ignore_errors=True)
 
