@@ -54,7 +54,7 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
 def hold_out(
     labels: NDArray[np.int64], size: int | float, seed: int, equals: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide the indices of `labels` into train and val, both ascending, with each class's share in val.
+    """Split the indices of `labels` into train and val, both ascending, with each class's share in val.
 
     size: images (int) or fraction (float) for val; shares are rounded by largest remainder, with equal remainders the
     lower class first, and every class keeps an image in train. equals: for each image the index of the first one that

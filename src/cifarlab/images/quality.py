@@ -81,7 +81,7 @@ class Duplicates:
 
 def find_duplicates(images: Mapping[str, Images]) -> Duplicates:
     """Compare all images of all splits by their hashes."""
-    # in Python's dictionaries, in O(N): comparing all pairs of CIFAR-10 would be 1.8 billion comparisons
+    # by dictionaries of hashes, in O(N): all pairs of CIFAR-10 would be 1.8 billion comparisons
     hashes = {split: each.hashes.tolist() for split, each in images.items()}
     # backwards, so that the first of equal images is the one that stays
     first = {split: {key: i for i, key in reversed(list(enumerate(keys)))} for split, keys in hashes.items()}
@@ -163,7 +163,7 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
 
 def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, int]]]:
     """The places (split, index) of every image that has several labels, the first of each label at the front."""
-    # images of all splits in one row, numbered through
+    # one array for all splits, so that copies are found across them
     hashes = np.concatenate([each.hashes for each in images.values()])
     labels = np.concatenate([each.labels for each in images.values()])
     _, group_of = np.unique(hashes, return_inverse=True)

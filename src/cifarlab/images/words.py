@@ -1,4 +1,4 @@
-"""What people call splits and picture files: one table of each, for folders, lists, tables, archives and prediction."""
+"""Usual names of splits, and suffixes of picture files: one table of each, for every source and for prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-"""What people call a split, in lower case -> what it is called here."""
+"""Usual names of splits, in lower case -> the split."""
 
 _BESIDE_SPLITS = frozenset(
     {"set", "sets", "data", "dataset", "datasets", "split", "splits", "seg", "image", "images", "img", "imgs"}
@@ -93,7 +93,7 @@ SYSTEM_NAMES = frozenset(
     | {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "network trash folder", "temporary items"}
     | {"__pycache__", "node_modules"}
 )
-"""Files and folders that systems and programs leave among others, in lower case; their pictures are not the user's."""
+"""Names of files and folders that systems and programs create, in lower case; pictures in them are not the user's."""
 
 
 def suffix_of(name: str) -> str:
@@ -140,7 +140,7 @@ def words_in(name: str) -> list[str]:
 
 
 SplitRule = Callable[[str], Split | None]
-"""What a name says of the split: `split_of`, or that with names that a user gave."""
+"""Name of a folder, file or cell -> its split: `split_of`, or a rule with names that the user gave."""
 
 
 def split_rule(named: Mapping[str, str]) -> SplitRule:

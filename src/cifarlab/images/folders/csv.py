@@ -52,7 +52,7 @@ def list_csv(path: Path, spec: DataSpec, kept_file: Path | None) -> tuple[Listin
 def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureList:
     """Read a file with the names of its columns and a row for each picture.
 
-    Raises DataError where it cannot be read as such, AmbiguousDataError where several columns may be meant.
+    Raises DataError if it cannot be read as such, AmbiguousDataError if several columns may be meant.
     """
     table = read_table(path, columns.fits(spec.columns))
     places = columns.find(table, spec.columns)
@@ -73,20 +73,20 @@ def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureL
 def list_pictures(
     kind: str, source: Path, finder: Finder, lists: Sequence[PictureList], spec: DataSpec, kept_file: Path | None
 ) -> tuple[Listing, Understanding]:
-    """Find the pictures of all lists, and their splits where the lists do not name them.
+    """Find the pictures of all lists, and their splits where the lists do not give them.
 
-    Raises DataError for rows that cannot be used and where no picture is there at all; single missing pictures are
-    found when they are read.
+    Raises DataError for rows that cannot be used, and if no picture exists at all; single missing pictures are found
+    when they are read.
     """
     rows = list[_Row]()
-    called = _called(source, lists, spec)
+    name_of = _names_of_numbers(source, lists, spec)
     for each in lists:
-        rows += _rows(each, finder, called, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
+        rows += _rows(each, finder, name_of, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
     left_out = {UNLISTED: finder.not_listed((row.file.name for row in rows), everywhere=source == finder.root)}
     rows, left_out[WITHOUT_LABELS] = _labelled(rows)
     _check(source, rows)
     assigned, rule, is_drawn = _splits(source, finder.root, rows, spec, kept_file)
-    listing = sorted_by_split(source, [row.file for row in rows], assigned, is_drawn, tuple(called.values()))
+    listing = sorted_by_split(source, [row.file for row in rows], assigned, is_drawn, tuple(name_of.values()))
     understanding = Understanding(
         kind,
         "; ".join(filter(None, [*(each.rule for each in lists), rule])) + ".",
@@ -104,18 +104,18 @@ def _are_numbers(lists: Sequence[PictureList]) -> bool:
     return all(label.isascii() and label.isdecimal() for each in lists for label in each.labels if label)
 
 
-def _called(source: Path, lists: Sequence[PictureList], spec: DataSpec) -> dict[str, str]:
+def _names_of_numbers(source: Path, lists: Sequence[PictureList], spec: DataSpec) -> dict[str, str]:
     """The names of classes that are numbers, as `DataSpec.class_names` gives them; {} for labels that are names."""
-    called = {str(number): name for number, name in enumerate(listed_names(spec.class_names)) if _are_numbers(lists)}
+    name_of = {str(number): name for number, name in enumerate(listed_names(spec.class_names)) if _are_numbers(lists)}
     labels = {_number(label) for each in lists for label in each.labels if label}
-    # a class without a name would get a number among names; names without a picture do no harm
-    if called and (unknown := labels - called.keys()):
+    # a class without a name would stay a number among names; names without a picture do no harm
+    if name_of and (unknown := labels - name_of.keys()):
         raise DataError(
-            f"data.class_names has {len(called)} names, but {printable(str(source))} has the label "
+            f"data.class_names has {len(name_of)} names, but {printable(str(source))} has the label "
             # as numbers: the longest text without leading zeros is the largest
             f"{shown(max(unknown, key=lambda label: (len(label), label)))}: it needs one for each number from 0."
         )
-    return called
+    return name_of
 
 
 def _number(label: str) -> str:
@@ -133,7 +133,8 @@ class _Row:
     problem: str
 
 
-def _rows(each: PictureList, finder: Finder, called: Mapping[str, str], of_file: str) -> Iterator[_Row]:
+def _rows(each: PictureList, finder: Finder, name_of: Mapping[str, str], of_file: str) -> Iterator[_Row]:
+    """Find the picture of every row of a list, and say what is wrong with the row."""
     folder = each.folder
     if folder is None:
         folder = finder.folder_of(each.images, split_of_list(each.path))
@@ -146,15 +147,15 @@ def _rows(each: PictureList, finder: Finder, called: Mapping[str, str], of_file:
             if word:
                 problem = f"has the split '{shown(word)}', which is none of {', '.join(SPLIT_NAMES)}"
         # a class name goes into tables, terminals and pages: what could break them becomes an escape here, once
-        class_name = printable(called.get(_number(label), label) if label else "")
+        class_name = printable(name_of.get(_number(label), label) if label else "")
         file = ImageFile.at(f"{finder.root}/{found.name}", found.name, class_name, found.status)
         yield _Row(f"line {line}{of_file}", file, split, found.status is not None, problem)
 
 
 def _labelled(rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
-    """The pictures without those of a test whose classes are kept secret, and the names of these.
+    """The rows without those of a test split whose labels are kept secret, and the names of the pictures left out.
 
-    A split of which only some pictures have no label is kept, to be refused; so is train.
+    A split in which only some pictures lack a label is kept, to be refused; so is train.
     """
     # competitions list the pictures of their test with empty labels
     labelled = {row.split for row in rows if row.file.class_name}
@@ -168,7 +169,7 @@ def split_of_list(path: Path) -> str | None:
 
 
 def _check(source: Path, rows: Sequence[_Row]) -> None:
-    """Raise DataError for rows that cannot be used, and where not a single picture is there."""
+    """Raise DataError for rows that cannot be used, and if not a single picture exists."""
     problems, first = [], dict[str, _Row]()
     for row in rows:
         earlier = first.setdefault(row.file.name, row)  # by the file that was found: 1 and 1.png may be one picture
@@ -220,7 +221,7 @@ def _splits(
 
 
 def _splits_of_folders(source: Path, rows: Sequence[_Row], spec: DataSpec) -> dict[str, str]:
-    """The split of each picture, where the first folders that tell pictures apart are called like splits; else {}."""
+    """The split of each picture, if the first folders in which their paths differ are named after splits; else {}."""
     split_of = split_rule(named_splits(spec.split_names))
     folders = {row.file.name: row.file.name.split("/")[:-1] for row in rows}
     levels = zip(*folders.values(), strict=False)  # ends with the shortest
@@ -244,7 +245,7 @@ def _splits_of_folders(source: Path, rows: Sequence[_Row], spec: DataSpec) -> di
 
 
 def _settled(lists: Sequence[PictureList], is_drawn: bool) -> dict[str, str]:
-    """What `DataSpec.columns` has to be for the same reading later; nothing where the lists differ in it."""
+    """The `DataSpec.columns` with which a later reading decides the same; none if the lists differ in their columns."""
     first = lists[0].columns
     if not first or any(each.columns != first for each in lists):
         return {}

@@ -53,7 +53,7 @@ class Finder:
     def find(self, text: str, folder: str = "") -> Found:
         """Find a picture by its name in `folder`, which is "" or ends in a slash.
 
-        Names may be absolute, have backslashes for slashes, lack the suffix of the file (one of which must be there),
+        A name may be absolute, have backslashes for slashes, lack the file's suffix (if only one such picture exists),
         and be in another Unicode form than on disk.
         """
         name = self._relative(text, folder)
@@ -76,8 +76,8 @@ class Finder:
     def folder_of(self, texts: Sequence[str], split: str | None) -> str:
         """The folder that names are relative to: the root, or if it has none of them, the folder in it that has all.
 
-        split: if several folders have them all, the one of this split is meant. Raises AmbiguousDataError where that
-        does not tell.
+        split: if several folders have them all, the one of this split is meant. Raises AmbiguousDataError if that does
+        not decide.
         """
         if not texts or any(found.status or found.problem for found in map(self.find, texts)):
             return ""
@@ -93,7 +93,7 @@ class Finder:
         return f"{chosen[0]}/" if chosen else ""
 
     def not_listed(self, names: Iterable[str], *, everywhere: bool) -> list[str]:
-        """The pictures that are not among `names`: below the root, or in those folders in it that have any of them."""
+        """The pictures that are not in `names`: all below the root, or those in its folders that have a listed one."""
         listed, found = set(names), list[str]()
         if everywhere:
             found = [name for folder in self.tree.top.walk() for name in folder.names()]

@@ -46,7 +46,7 @@ def assign(files: Sequence[ImageFile], own_file: Path | None, kept_file: Path | 
     """
     classes = {file.name: file.class_name for file in files}
     if own_file is not None and own_file.is_file():
-        return _as_written(own_file, classes)
+        return _users_splits(own_file, classes)
     kept = _read(kept_file) if kept_file is not None and kept_file.is_file() else {}
     splits = draw(classes, kept, _contents(files, classes.keys() - kept.keys()))
     if kept_file is not None and splits.keys() - kept.keys():
@@ -101,7 +101,7 @@ def _contents(files: Sequence[ImageFile], new: Set[str]) -> dict[str, bytes]:
     return found
 
 
-def _as_written(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
+def _users_splits(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
     """The splits in the user's own file, which has to name every picture once and nothing else."""
     table = read_table(path, columns.fits(needed=_COLUMNS))
     places = columns.find(table, needed=_COLUMNS)

@@ -102,8 +102,8 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
     """
     tree = Tree(root, Folder(""), defaultdict(list), [])
     links = _Links(os.path.realpath(root), follow_links)
-    # with each folder: its path, its real path, and the real paths of the folders in which links led on to it; the
-    # real path grows by a name per folder, because realpath() would look at every folder above each time
+    # with each folder: its path, its real path, and the real paths of the folders whose links led to it; the real path
+    # grows by a name per folder, because realpath() would look at every folder above it each time
     waiting: list[tuple[Folder, str, str, tuple[str, ...]]] = [(tree.top, os.fspath(root), links.root, ())]
     found = []
     try:
@@ -125,7 +125,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
                 if isinstance(target, _Refused):
                     if target.may_be_data or is_picture(entry.name):
                         tree.refused.append((name, target.reason))
-                    else:  # a broken link called README.txt is nothing to stop for
+                    else:  # a broken link called README.txt is no reason to refuse the data
                         tree.left_out[NOT_PICTURES].append(name)
                 elif entry.is_dir():
                     inner = Folder(name)
