@@ -59,7 +59,7 @@ def describe(images: Mapping[str, Images], understanding: Understanding | None =
 
 def tree_text(name: str, understanding: Understanding) -> str:
     """Lay out how a data set is read: the rule, its classes and pictures by split, what is left out and why."""
-    # known without decoding, so that a mistake shows at once; tables have no counts before they are read
+    # of the formats that know them without decoding: a mistake shows before an hour of decoding
     counts = {split: each for split, each in understanding.counts.items() if each}
     lines = [f"{name}: {understanding.kind}, {' + '.join(understanding.splits)}"]
     lines += [understanding.rule] if understanding.rule else []

@@ -45,7 +45,7 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
         rest, held = hold_out(train.labels, validation.size, validation.seed, equals)
         return train.subset(rest), train.subset(held)
     val = source.load("val")
-    if val.class_names != train.class_names:  # label 3 would mean two things
+    if val.class_names != train.class_names:  # a label would mean two classes
         only = sorted(set(val.class_names) ^ set(train.class_names))
         raise DataError(f"train and val of {source.path} have different classes: {', '.join(only) or 'another order'}.")
     return train, val
@@ -68,7 +68,7 @@ def hold_out(
             "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none."
         )
     equals = np.arange(len(labels)) if equals is None else equals
-    # a generator per class: adding a class, or images to another one, does not change what this one holds out
+    # a generator per class: images that are added to another class do not change the order in this one
     order = [
         np.flatnonzero(labels == label)[np.random.default_rng([seed, label]).permutation(count)]
         for label, count in enumerate(np.bincount(labels))

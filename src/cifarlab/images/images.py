@@ -86,7 +86,7 @@ class Images:
     def in_order_of(self, class_names: tuple[str, ...]) -> Images:
         """The same images with the same classes, in the order of `class_names`."""
         assert sorted(class_names) == sorted(self.class_names)
-        # CIFAR's own files number truck 9 and a folder sorts it elsewhere: classes are matched by name, not by number
+        # another format may number the same classes otherwise: they are matched by name, never by number
         places = np.array([class_names.index(name) for name in self.class_names], np.int64)
         return replace(self, labels=places[self.labels], class_names=class_names)
 

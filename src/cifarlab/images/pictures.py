@@ -110,7 +110,7 @@ def fit_images(images: Images, side: int, fit: Fit) -> Images:
     if images.size == (side, side):
         return images
     pixels = np.empty((len(images), 3, side, side), np.uint8)
-    # one by one through Pillow: the same pixels as if the file had been decoded to this size
+    # by Pillow, as for encoded pictures: the filter of another library would give other pixels
     for index, image in enumerate(images.pixels):
         pixels[index] = fit_pixels(image, (side, side), fit)
     return replace(images, pixels=pixels)

@@ -144,7 +144,7 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         labels = sorted({int(images[split].labels[index]) for split, index in group})
         shared.update(itertools.combinations(labels, 2))
     for pair, number in shared.most_common():
-        # different images: a class of one image a thousand times over has one
+        # different images: one image a thousand times over counts once
         sizes = {
             label: len(set().union(*(set(each.hashes[each.labels == label].tolist()) for each in images.values())))
             for label in pair

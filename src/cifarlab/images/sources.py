@@ -79,7 +79,7 @@ def _errors_naming(path: Path, folder: Path) -> Iterator[None]:
         raise type(error)(str(error).replace(str(folder), str(path))) from error
 
 
-# No .txt and no .json: what these hold is known only where other files say so (Food-101, CUB-200).
+# No .txt: what such a list says is known only from the files around it (Food-101, CUB-200).
 FILES: dict[str, Opener] = {
     ".tar.gz": open_packed,
     ".tgz": open_packed,

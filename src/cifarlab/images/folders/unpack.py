@@ -200,7 +200,7 @@ def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, li
 def _checked_name(name: str, where: str) -> str:
     """The path of a member, which is below the folder that it is unpacked to and nowhere else."""
     path = PurePosixPath(name)
-    # a name may have 255 bytes on Linux, macOS and Windows, and a path 4096 on Linux, with the cache folder in front
+    # file systems allow names of 255 bytes, and Linux paths of 4,096, of which the cache folder takes some
     too_long = len(os.fsencode(name)) > 3000 or any(len(os.fsencode(part)) > 255 for part in path.parts)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
         shown = printable(name if len(name) <= 100 else f"{name[:100]}...")
