@@ -120,7 +120,7 @@ class Kept:
         return (time.time() - self.last_used) / 86400
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """A dictionary for JSON."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
 
@@ -130,7 +130,7 @@ def size_bytes(chosen: Iterable[Kept]) -> int:
 
 
 def list_kept(cache_dir: Path) -> list[Kept]:
-    """Everything that is kept, by source and split."""
+    """Everything that is kept, sorted by source and split."""
     found = []
     for file in (cache_dir / "decoded").glob("*-*.card"):
         pixels = _pixels_file(file)

@@ -1,4 +1,4 @@
-"""What is in a data set: counts, mean and standard deviation, fingerprints, and what is questionable about it."""
+"""Describe a data set: counts, mean and standard deviation, fingerprints, and what is questionable about it."""
 
 from __future__ import annotations
 

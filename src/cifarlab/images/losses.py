@@ -1,4 +1,4 @@
-"""What reading images loses unexpectedly: a sentence for each kind of loss, with the option that avoids it."""
+"""Sentences about what is lost when images are read, each with the option that avoids it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CUT_WORTH_A_WORD = 0.1
 
 
 def cropped(sizes: Counter[tuple[int, int]], fit: Fit) -> Iterator[str]:
-    """What cropping cuts off images of these heights and widths."""
+    """Say how much cropping cuts off images of these heights and widths."""
     # the median: photographs of 4:3 lose a quarter each, and one panorama among squares changes nothing
     cuts = sorted(1 - min(size) / max(size) for size in sizes.elements())
     if fit == "crop" and cuts and (cut := cuts[len(cuts) // 2]) > CUT_WORTH_A_WORD:
@@ -24,7 +24,7 @@ def cropped(sizes: Counter[tuple[int, int]], fit: Fit) -> Iterator[str]:
 
 
 def dark(kind: str, brightest: int, white_level: int, remedy: str) -> Iterator[str]:
-    """What is lost if values of 16 bits use fewer; remedy: the advice, in which {} stands for the white level."""
+    """Say how many levels are left if values of 16 bits use fewer; remedy: the advice, with {} for the white level."""
     # medical and scientific cameras store 10, 12 or 14 bits in files of 16: 4,095 as white, of 65,535
     bits = brightest.bit_length()
     if 0 < bits < 16 and white_level == WHITE_LEVEL:
@@ -36,6 +36,6 @@ def dark(kind: str, brightest: int, white_level: int, remedy: str) -> Iterator[s
 
 
 def white(brightest: int, white_level: int) -> Iterator[str]:
-    """What is lost if values lie above the white level."""
+    """Say that values above the white level become white."""
     if brightest > white_level:
         yield f"Values up to {brightest:,} are above data.white_level = {white_level:,}: white, too."

@@ -29,7 +29,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Understanding:
-    """What a reader made of a path: shown by `cifarlab data show`, stored in every run that was trained on it.
+    """How a reader understood a path: shown by `cifarlab data show`, stored in every run that was trained on it.
 
     kind: the format, in a word ("folder", "csv", "parquet", ...). rule: one sentence that says which rule decided what
     the parts mean. splits: those that exist, in the order train, val, test. counts: split -> class -> pictures, if that

@@ -1,4 +1,4 @@
-"""Which folders are the classes: of a data set that is not split yet, or of one of its splits."""
+"""Decide which folders are classes, in a data set without splits or in one of its splits."""
 
 from __future__ import annotations
 

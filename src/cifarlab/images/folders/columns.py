@@ -1,4 +1,4 @@
-"""Which columns of a list of pictures hold the picture, its class and its split."""
+"""Find the columns of a list of pictures that hold the picture, its class and its split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cifarlab.images.folders.text_table import TextTable, shown
 from cifarlab.images.words import is_picture, split_of
 from cifarlab.recipe.section import COLUMNS, named_columns
 
-# product of words instead of a list of names: file_name (Hugging Face), Path (GTSRB), image_path, img_names, photoFile
+# combinations of words, as `plain` writes them: file_name (Hugging Face), Path (GTSRB), image_path, photoFile
 _ENTITIES = ("image", "img", "picture", "pic", "photo", "file")
 _FILES = {
     *_ENTITIES,
@@ -34,7 +34,7 @@ _FOLD = "fold"
 """The split if its cells are words for splits, and a part of a cross-validation if they are numbers."""
 
 NAMES = {"image": _FILES | _IDS, "label": _LABELS, "split": _SPLITS | {_FOLD}}
-"""The usual names of columns, as `plain` writes names."""
+"""The usual names of columns, as `plain` writes them."""
 
 
 LABELLED = ("image", "label")

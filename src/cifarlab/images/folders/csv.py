@@ -24,7 +24,7 @@ from cifarlab.recipe.section import listed_names, named_columns, named_splits
 
 @dataclass(frozen=True)
 class PictureList:
-    """What one file says: names of pictures with their labels and line numbers.
+    """The content of one list: names of pictures with their labels and line numbers.
 
     splits: the split of each picture, or () where the file does not say; "" where it says something else, which is in
     `words`. folder: the folder in the root that names are relative to, "" or with a slash at its end; None if it has to

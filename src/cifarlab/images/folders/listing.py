@@ -1,4 +1,4 @@
-"""Which pictures a data set has, in which classes and splits, before any of them is decoded."""
+"""The pictures of a data set with their classes and splits, before any of them is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the folders of a data set mean: which are its splits, which its classes, and which only wrap it.
+"""Decide what the folders of a data set mean: which are splits, which are classes, and which only wrap it.
 
 What can be read in two ways is refused, with the option that settles it; nothing is guessed, and everything that is
 left out is reported.
@@ -42,7 +42,7 @@ class ClassFolder:
 
 @dataclass
 class Meaning:
-    """What a tree of folders means.
+    """The meaning of a tree of folders.
 
     root: the folder that holds the splits or classes, inside the folders that only wrap it. rule: one sentence that
     says what decided. layout: the value of data.layout that says the same. split_folders: split -> the name of its

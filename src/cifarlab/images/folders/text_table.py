@@ -174,7 +174,7 @@ def _line(before: str) -> int:
 
 
 def _separator(text: str, fits: Callable[[Sequence[str]], bool]) -> tuple[str, int]:
-    """What separates the cells, and how many characters before the head say so."""
+    """The separator of the cells, and the length of the line before the head that declares it (0: none does)."""
     if declared := _SEPARATOR_LINE.match(text):
         return declared[1], declared.end()
     beginning, heads = text[: 2**20], dict[str, list[str]]()

@@ -112,7 +112,7 @@ def remove_unpacked(chosen: Iterable[Unpacked]) -> None:
 
 
 def _stored(place: Path) -> dict[str, list[str]] | None:
-    """What was left out when this folder was made; None if it has to be made. Its card is written last."""
+    """The names left out when this folder was made; None if it has to be made. Its card is written last."""
     try:
         left_out: dict[str, list[str]] = json.loads((place / _CARD).read_text("utf-8"))["left_out"]
     except FileNotFoundError:
