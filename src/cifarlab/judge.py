@@ -21,9 +21,9 @@ from cifarlab.images.pictures import fit_images
 from cifarlab.images.quality import left_out
 from cifarlab.images.source import NO_LABELS, Source
 from cifarlab.images.sources import NAMES, data_spec, open_source
-from cifarlab.images.words import SPLITS
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.section import SPLITS
 from cifarlab.runs.folder import Run
 
 ALL = "all"

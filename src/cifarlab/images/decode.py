@@ -1,6 +1,6 @@
 """Any encoded picture -> uint8 RGB pixels, by one rule for every source of pictures and for prediction.
 
-Which format it is, the bytes decide, never the file name. The rule stands in RULE.
+The format is decided by the bytes, never by the file's name. RULE states the rule.
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ RULE = (
     "(stretch), resized by an antialiased bicubic filter. Where a JPEG is more than twice as large as wanted, it is "
     "first decoded at a half, quarter or eighth of its size."
 )
-"""Pixels decoded by another rule are another data set."""
+"""Pixels decoded by another rule are another data set: the cache of decoded images is keyed by this text."""
 
 MAX_PIXELS = 2**27
-"""Pixels of an image in memory: 512 MiB at the 4 bytes that Pillow takes for each. A small file can claim to be far
-larger (a decompression bomb)."""
+"""Pixels of an image in memory: 512 MiB at the 4 bytes that Pillow takes for each.
+
+A PNG of 17 KB can claim 144 megapixels (a decompression bomb), so this is checked before anything is decoded.
+"""
 MAX_JPEG_PIXELS = 2**28
-"""Pixels of a JPEG that is decoded at a fraction: a progressive one is held as coefficients of 2 bytes each first."""
+"""Pixels of a JPEG that is decoded at a fraction: a progressive one is first held as coefficients of 2 bytes each."""
 MAX_BYTES = 2**29
 """Bytes of an encoded image: MAX_PIXELS of RGB without compression take 400 MB."""
 
 _LARGE = 2**24
-"""Pixels of an image beyond which only one is decoded at a time, to bound the memory."""
+"""Pixels; larger images are decoded one at a time, to bound the memory of all threads together."""
 
+# Pillow's plugins check little: found by flipping and cutting bytes of every format
 _PILLOW_ERRORS = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
     *(RuntimeError, struct.error, zlib.error, Image.DecompressionBombError),
@@ -55,22 +58,23 @@ _PILLOW_ERRORS = (
 """What Pillow is known to raise for files that are cut short or damaged."""
 
 _UNKNOWN = "not an image in a format that is read (PNG, JPEG, TIFF, WebP, ...)"
+# the brand in the "ftyp" box, which AVIF and MP4 have too; it recognises a HEIC file that was only renamed to .jpg
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 _PHOTOMETRIC, _SUBFILE = 262, 254
 """Tags of TIFF: whether 0 is black or white, and whether a page is only a preview of another."""
 
-_one_at_a_time = threading.RLock()
+_one_at_a_time = threading.RLock()  # reentrant: a large TIFF holds it while it is decoded and while it is turned
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels, uint8 (3, H, W), and what they were stored as.
+    """Pixels, uint8 (3, H, W), and how they were stored.
 
-    mode: Pillow's name of the mode. stored_size: height and width. brightest: of more than 8 bits per value the
-    highest value (of colours, the highest that their upper 8 bits leave possible), else None.
+    mode: Pillow's name of the mode. stored_size: height and width. brightest: the highest value if values have more
+    than 8 bits (for colours, the highest that their upper 8 bits leave possible), else None.
     """
 
     pixels: NDArray[np.uint8]
@@ -82,10 +86,10 @@ class Decoded:
 def decode(
     content: bytes, size: tuple[int, int] | None, fit: Fit = "crop", white_level: int = WHITE_LEVEL
 ) -> NDArray[np.uint8]:
-    """Decode one picture to uint8 (3, H, W), with (H, W) = `size`, or as it is stored for None.
+    """Decode one picture to uint8 (3, H, W), with (H, W) = `size`, or its stored size for None.
 
-    Raises DataError, with the reason as a phrase that can follow a file name, for what is not a picture in one of
-    FORMATS, is cut short or damaged, or needs too much memory.
+    Raises DataError, with the reason as a phrase that can follow a file name, for bytes that are not a picture in one
+    of FORMATS, are cut short or damaged, or would need too much memory.
     """
     return decode_with_origin(content, size, fit, white_level).pixels
 
@@ -93,38 +97,45 @@ def decode(
 def decode_with_origin(
     content: bytes, size: tuple[int, int] | None, fit: Fit = "crop", white_level: int = WHITE_LEVEL
 ) -> Decoded:
-    """Decode like `decode`, and say what the picture was stored as."""
+    """Decode like `decode`, and say how the picture was stored."""
     return _despite_long_text(content, lambda content: _decode(content, size, fit, white_level))
 
 
 def stored_size(content: bytes) -> tuple[int, int]:
-    """Height and width of a picture from its header alone, before turning; raises DataError like `decode`."""
+    """Height and width of a picture from its header alone, as stored: before turning by EXIF. Raises like `decode`."""
     image = _despite_long_text(content, _open)
     return image.height, image.width
 
 
 def convert(image: Image.Image, size: tuple[int, int] | None, fit: Fit, white_level: int) -> Decoded:
-    """Bring an image of Pillow's to pixels, like an encoded one; raises DataError when it cannot be loaded."""
+    """Bring an image of Pillow's to pixels by the rule for encoded ones; raises DataError when it cannot be loaded."""
     with _pillow_errors():
         image.load()
         upright, brightest = image, None
         with _without_warnings():
+            # cameras store what the sensor saw and how they were held; Pillow leaves turning to its user
             if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
                 upright = ImageOps.exif_transpose(image)
         if image.mode[0] in "IF":
             inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
             upright, brightest = _grey(upright, white_level, inverted=inverted)
-        rgb = _to_rgb(upright)
+        if upright.has_transparency_data:
+            # convert("RGB") would drop alpha and show what is hidden below it: often black, or noise
+            transparent = upright if upright.mode == "RGBA" else upright.convert("RGBA")
+            upright = Image.new("RGB", upright.size, "white")
+            upright.paste(transparent, mask=transparent.getchannel("A"))
+        # without colour profiles, as torchvision's ImageFolder does: accuracies are compared on such pixels
+        rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
         if size is not None:
             rgb = _fitted(rgb, size, fit)
     return Decoded(_channels_first(rgb), image.mode, (image.height, image.width), brightest)
 
 
 def read_file(path: Path) -> bytes:
-    """Read an encoded picture; raises DataError, with the reason as a phrase, for what cannot or should not be read."""
+    """Read an encoded picture; raises DataError, with the reason as a phrase, if it cannot or should not be read."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait forever, /dev/zero would never end
             raise DataError("not a regular file")
         if status.st_size > MAX_BYTES:
             raise DataError(f"{status.st_size / 1e6:,.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
@@ -148,24 +159,27 @@ def _decode(content: bytes, size: tuple[int, int] | None, fit: Fit, white_level:
             # twice the goal leaves the filter enough to work on; a square goal holds before and after turning
             image.draft(None, (2 * max(size), 2 * max(size)))
         _check_memory(image, stored_size)
-        # only TIFF and the large ones bring warnings when they are loaded, and have to wait for each other
+        # only TIFF and large images warn while they are loaded, so only these have to wait for each other
         noisy = image.format == "TIFF" or image.width * image.height > _LARGE
         with _without_warnings() if noisy else nullcontext():
-            # colours of 16 bits are told by Pillow's raw mode, which is known until the pixels are loaded
+            # Pillow reads colours of 16 bits as their upper 8 and says so in the raw mode alone ("RGB;16B"), which is
+            # gone once the pixels are loaded. 12-bit colours become nearly black that way, and need a warning.
             deep = image.mode.startswith("RGB") and ";16" in str(image.tile[:1])
             decoded = convert(image, size, fit, white_level)
             brightest = 256 * int(np.asarray(image)[..., :3].max()) + 255 if deep else decoded.brightest
+    # the size before JPEG's own shrinking, which changes image.size
     return replace(decoded, stored_size=stored_size, brightest=brightest)
 
 
 def _open(content: bytes) -> ImageFile.ImageFile:
     """Read the header; the pixels stay encoded."""
-    if not content:
+    if not content:  # what an interrupted download leaves
         raise DataError("empty (0 bytes)")
     name, reader = _reader(content)
     # a TGA has no signature, an AVIF one that it shares with HEIC: when they fail, the bytes may be something else
     with _pillow_errors(_unknown(content) if name in ("TGA", "AVIF") else None), _without_warnings():
-        # not Image.open, whose limit of pixels is a setting of the whole process and knows nothing of fractions
+        # not Image.open: it tries every plugin that any library has registered, and its limit of 89 megapixels is a
+        # setting of the whole process that knows nothing of JPEGs that are decoded at a fraction
         image = reader(io.BytesIO(content), "")
     if isinstance(image, TiffImageFile) and image.tag_v2.get(_SUBFILE, 0) & 1:
         raise DataError("its first page is only a preview, as in camera raw: convert to PNG or JPEG")
@@ -177,10 +191,10 @@ _Reader = Callable[[IO[bytes], str | bytes], ImageFile.ImageFile]
 
 
 def _reader(content: bytes) -> tuple[str, _Reader]:
-    """Say which format the first bytes belong to, and what opens it."""
+    """The format that the first bytes belong to, and what opens it."""
     for name, reader, accepts in _readers():
         claim = True if accepts is None else accepts(content[:16])
-        if isinstance(claim, str):
+        if isinstance(claim, str):  # Pillow's own words for a decoder that it was built without, such as AVIF's
             raise DataError(f"{name}, which this build of Pillow cannot read")
         if claim:
             return name, reader
@@ -189,21 +203,21 @@ def _reader(content: bytes) -> tuple[str, _Reader]:
 
 @cache
 def _readers() -> list[tuple[str, _Reader, _Accepts | None]]:
-    """Each of FORMATS with what opens it and what recognises its first bytes."""
+    """The name of each of FORMATS, what opens it, and what recognises its first bytes (None: anything may be it)."""
     Image.init()  # Pillow knows a format once its plugin is loaded
     return [(name, *Image.OPEN[name]) for name in FORMATS]
 
 
 def _unknown(content: bytes) -> str:
-    """Say what bytes are that no format claims, or only one without a proper signature."""
+    """The reason for refusing bytes that no format claims, or only one without a proper signature."""
     return UNREAD[".heic"] if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS else _UNKNOWN
 
 
 def _despite_long_text(content: bytes, work: Callable[[bytes], T]) -> T:
-    """Do `work`; where it fails for a PNG, once more without its texts and profiles.
+    """Do `work`; if it fails for a PNG, do it again without the PNG's texts and profiles.
 
-    Pillow refuses long ones to guard against bombs (MAX_TEXT_CHUNK, a setting of the whole process); the pixels need
-    none of them. They are kept at first because an orientation can stand there.
+    Pillow refuses those of more than 1 MiB to guard against bombs (MAX_TEXT_CHUNK, a setting of the whole process), but
+    the pixels need none of them. They are kept at first because they can hold an orientation.
     """
     try:
         return work(content)
@@ -229,10 +243,10 @@ def _without_text(content: bytes) -> bytes:
 
 
 def _check_memory(image: ImageFile.ImageFile, stored_size: tuple[int, int]) -> None:
-    """Refuse an image by its header, after JPEG's own way of shrinking was chosen."""
+    """Refuse an image by its header, once JPEG's own way of shrinking has been chosen."""
     height, width = stored_size
     num_pixels, limit = image.width * image.height, MAX_PIXELS
-    if (image.height, image.width) != stored_size:
+    if (image.height, image.width) != stored_size:  # a JPEG that `draft` lets shrink while it is decoded
         num_pixels, limit = max(num_pixels, height * width), MAX_JPEG_PIXELS
     if num_pixels > limit:
         raise DataError(
@@ -254,10 +268,8 @@ def _pillow_errors(message: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Hide what Pillow warns of: large and odd files, of which our errors say what is wrong with them.
-
-    Hiding changes a setting of the whole process, so one thread at a time does it.
-    """
+    """Hide Pillow's warnings about large and odd files; our errors say what is wrong with those that are not read."""
+    # catch_warnings replaces filters of the whole process: two threads at once would restore each other's
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -266,11 +278,13 @@ def _without_warnings() -> Iterator[None]:
 def _grey(image: Image.Image, white_level: int, *, inverted: bool) -> tuple[Image.Image, int | None]:
     """Greys of more than 8 bits, as 8 bits; and the highest value of whole numbers.
 
-    inverted: 0 is white, which Pillow heeds up to 8 bits only.
+    Pillow's own convert("L") clips everything above 255, which makes nearly all of a 16-bit X-ray white, and turns
+    fractions into black. inverted: 0 is white, which Pillow respects up to 8 bits only.
     """
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if image.mode == "F":
+        # heights or temperatures have no black and white to scale by
         if not (low >= 0 and high <= 1):  # NaN is neither
             raise DataError(f"fractions from {low:.4g} to {high:.4g}; read are 0 (black) to 1 (white)")
         return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
@@ -279,25 +293,20 @@ def _grey(image: Image.Image, white_level: int, *, inverted: bool) -> tuple[Imag
     levels = np.minimum(np.arange(WHITE_LEVEL + 1), white_level)
     if inverted:
         levels = white_level - levels
+    # a table for all 65,536 values, in whole numbers: adding half of the divisor rounds to the nearest
     as_bytes = ((levels * 255 + white_level // 2) // white_level).astype(np.uint8)
     found = np.empty(values.shape, np.uint8)
-    for start in range(0, values.size, 2**20):  # numpy makes an index of 8 bytes of each value that it looks up
+    for start in range(0, values.size, 2**20):  # in parts: numpy makes an 8-byte index of each value that it looks up
         found.flat[start : start + 2**20] = as_bytes[values.flat[start : start + 2**20]]
     return Image.fromarray(found), int(high)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        transparent = image if image.mode == "RGBA" else image.convert("RGBA")
-        image = Image.new("RGB", image.size, "white")
-        image.paste(transparent, mask=transparent.getchannel("A"))
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
 def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Bring an RGB image to a height and width."""
     height, width = size
-    if image.size == (width, height):
+    if image.size == (width, height):  # untouched, so that CIFAR's own pixels stay the published ones
         return image
+    # Pillow widens its filter where it shrinks, so that nothing aliases; torch's interpolate does so on request only
     if fit == "pad":
         scale = min(height / image.height, width / image.width)
         inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -315,4 +324,4 @@ def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
 
 
 def _channels_first(image: Image.Image) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # Pillow has (H, W, 3)

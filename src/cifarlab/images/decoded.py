@@ -1,9 +1,9 @@
 """Decoded images kept on disk, so that only the first start pays for decoding.
 
 For each split of a source and each way to decode it there is a card, and for each different result one file of raw
-pixels, which is named after the fingerprint and memory-mapped: however often and in whichever format the same images
-are read, their pixels lie there once. A card belongs to files of a certain size and date, and is believed only when the
-fingerprint agrees; otherwise the images are made anew, and what was there goes.
+pixels, named after the fingerprint and memory-mapped: however often and in whichever format the same images are read,
+their pixels are stored once. A card belongs to files of a certain size and date, and is believed only if the
+fingerprint agrees; otherwise the images are made anew and replace it.
 
     <cache>/decoded/<key>-<fingerprint>.card    everything but the pixels, as JSON after a line with its hash
     <cache>/decoded/<fingerprint>.u8            uint8 (N, 3, H, W)
@@ -29,13 +29,16 @@ from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, write_atomic
 from cifarlab.images.images import Images
 
 FORMAT = [2, *(field.name for field in fields(Images))]
-"""Version of the files written here, and what is kept of images; what has another is made anew."""
+"""Version of the files written here and the fields of Images that they keep; anything else is made anew.
+
+With the fields, so that a new one cannot be forgotten here.
+"""
 
 KEY_LENGTH = 20
-"""Letters of the hash of source, split and options, with which the names of files begin."""
+"""Hexadecimal digits of the hash of source, split and options, with which the names of files begin."""
 
 Make = Callable[[Path | None], Images]
-"""Reads and decodes; may put the pixels into the file at this path on the way, which is None where none can be kept."""
+"""Reads and decodes. It may write the pixels to the file at this path on the way; None if nothing can be kept."""
 
 
 def keep(
@@ -46,21 +49,24 @@ def keep(
     make: Make,
     cache_dir: Path | None,
 ) -> Images:
-    """What `make` makes of a split of `source` with `options`: from the cache when it is there, else made and kept.
+    """The images that `make` makes of a split of `source` with `options`, from the cache or made now and kept.
 
-    state: changes when the files that are read do. The pixels may be memory-mapped, copy on write. Where nothing can be
-    written, a warning says so and nothing is kept. Raises whatever `make` raises.
+    state: changes when the files that are read do. The pixels may be memory-mapped, copy on write. If nothing can be
+    written, a warning says so and nothing is kept. Raises what `make` raises.
     """
     if cache_dir is None:
         return make(None)
     folder, place = cache_dir / "decoded", os.path.realpath(source)
+    # The key names what was asked for, and has the real path, so that a link and its target are one source; the state,
+    # which is checked inside the card, says whether it is still valid. So an outdated entry is found and replaced
+    # instead of staying in the cache for ever. surrogatepass: paths may be any bytes.
     key = hashlib.sha256(json.dumps([place, split, *options]).encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
     if (images := _load(folder, key, state)) is not None:
         return images
     if (obstacle := _obstacle(folder)) is not None:
         log.warning("Decoded images cannot be kept in %s (%s): the next start decodes them again.", folder, obstacle)
         return make(None)
-    with lock(_lock_file(folder / key), wait=True):
+    with lock(_lock_file(folder / key), wait=True):  # of several processes one decodes, and the others wait for it
         if (images := _load(folder, key, state)) is not None:  # another process was first
             return images
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*-{key}*"):  # of a process that was killed: we hold its lock
@@ -70,7 +76,7 @@ def keep(
             made = make(scratch)
             if len(made):  # an empty file cannot be mapped
                 _store(folder, key, {"source": place, "split": split, "state": state}, made, scratch)
-        except _NotKeptError as error:
+        except _NotKeptError as error:  # the training goes on from memory
             log.warning("Decoded images are not kept, so the next start decodes them again. %s", error)
         finally:
             scratch.unlink(missing_ok=True)
@@ -78,20 +84,20 @@ def keep(
 
 
 def files_state(files: Iterable[Path]) -> str:
-    """A text that changes when one of the files does."""
+    """A text that changes when the name, size or date of one of the files does."""
     status = [(str(file), file.stat()) for file in files]
     return digest(f"{name}\0{each.st_size} {each.st_mtime_ns}" for name, each in status)
 
 
 def digest(texts: Iterable[str]) -> str:
-    """One short text for many."""
+    """SHA-256 of several texts, as one short text."""
     found = hashlib.sha256()
     for text in texts:
-        found.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        found.update(text.encode("utf-8", "surrogatepass") + b"\0")  # separated: ("ab", "c") is not ("a", "bc")
     return found.hexdigest()
 
 
-# What is kept, for whoever wants to see it or get rid of it
+# What is kept, for `cifarlab data cache`, which shows and removes it
 
 
 @dataclass(frozen=True)
@@ -110,21 +116,21 @@ class Kept:
 
     @property
     def days_unused(self) -> float:
-        """Since it was last read."""
+        """Days since it was last read."""
         return (time.time() - self.last_used) / 86400
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """A dictionary for JSON."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
 
 def size_bytes(chosen: Iterable[Kept]) -> int:
-    """What decoded splits take on disk; pixels that several of them share count once."""
+    """Bytes that decoded splits take on disk; pixels that several of them share count once."""
     return sum({kept.pixels: kept.size_bytes for kept in chosen}.values())
 
 
 def list_kept(cache_dir: Path) -> list[Kept]:
-    """Everything that is kept, by source and split."""
+    """Everything that is kept, sorted by source and split."""
     found = []
     for file in (cache_dir / "decoded").glob("*-*.card"):
         pixels = _pixels_file(file)
@@ -144,7 +150,7 @@ def list_kept(cache_dir: Path) -> list[Kept]:
 def remove(cache_dir: Path, chosen: Iterable[Kept]) -> None:
     """Delete decoded splits, and what killed processes left; a process that has their pixels mapped keeps them.
 
-    Raises MachineError where the system holds on to a file that is in use, as Windows does.
+    Raises MachineError if the system does not delete a file that is in use, as on Windows.
     """
     folder = cache_dir / "decoded"
     with machine_errors(folder):
@@ -154,7 +160,7 @@ def remove(cache_dir: Path, chosen: Iterable[Kept]) -> None:
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
             key = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[2]
             try:
-                with lock(_lock_file(folder / key), wait=False):
+                with lock(_lock_file(folder / key), wait=False):  # if it can be had, nobody is writing this file
                     leftover.unlink(missing_ok=True)
             except RunInUseError:
                 log.debug("%s is being written.", leftover)
@@ -164,7 +170,7 @@ def remove(cache_dir: Path, chosen: Iterable[Kept]) -> None:
 def _store(folder: Path, key: str, card: dict[str, str], images: Images, scratch: Path) -> None:
     """Write the pixels, unless they are in `scratch` already, and the card."""
     try:
-        if not scratch.exists():
+        if not scratch.exists():  # arrays and tables, which were decoded in memory
             with machine_errors(folder):
                 images.pixels.tofile(scratch)
         described = {field.name: getattr(images, field.name) for field in fields(images)}
@@ -188,15 +194,25 @@ class _NotKeptError(Exception):
 
 
 def _load(folder: Path, key: str, state: str) -> Images | None:
-    """Map what was made before; None when there is nothing, or nothing that can be believed."""
+    """Map what was made before; None if there is nothing, or nothing that can be believed."""
     for file in folder.glob(f"{key}-*.card"):
         try:
             card = _read_card(file)
             if card["format"] != FORMAT or card["state"] != state:
                 continue
-            images = _mapped(_pixels_file(file), card["images"])
+            # JSON has lists where Images has tuples
+            facts: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in card["images"].items()
+            }
+            shape, labels = facts.pop("pixels"), np.array(facts.pop("labels"), np.int64)
+            # copy on write ("c") instead of read-only: torch warns of arrays that cannot be written
+            images = Images(np.memmap(_pixels_file(file), np.uint8, "c", shape=shape), labels, **facts)
+            # all pixels are read for this: a disk that flips a bit would otherwise change a result silently
             if images.fingerprint == file.stem.partition("-")[2]:
-                _mark_used(file)
+                try:
+                    os.utime(file)  # the date of last use
+                except OSError as error:  # somebody else's cache, which is read all the same
+                    log.debug("Cannot mark %s as used: %s", file, error)
                 return images
             problem = "the fingerprint is wrong"
         except FileNotFoundError:
@@ -208,6 +224,8 @@ def _load(folder: Path, key: str, state: str) -> Images | None:
 
 
 def _read_card(file: Path) -> dict[str, Any]:
+    """The content of a card; raises ValueError if it is damaged."""
+    # the fingerprint covers pixels, labels and class names, and this hash the rest: notes, warnings, names of files
     check, _, text = file.read_text("utf-8").partition("\n")
     if check != digest([text]):
         raise ValueError("its hash is wrong")
@@ -215,34 +233,17 @@ def _read_card(file: Path) -> dict[str, Any]:
     return card
 
 
-def _mapped(file: Path, described: dict[str, Any]) -> Images:
-    """The images that a card describes, with their pixels in `file`."""
-    facts: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in described.items()
-    }
-    shape, labels = facts.pop("pixels"), np.array(facts.pop("labels"), np.int64)
-    # copy on write instead of read-only: torch warns of arrays that cannot be written
-    return Images(np.memmap(file, np.uint8, "c", shape=shape), labels, **facts)
-
-
 def _pixels_file(card: Path) -> Path:
     return card.with_name(f"{card.stem.partition('-')[2]}.u8")
 
 
 def _lock_file(file: Path) -> Path:
-    """The lock of the split and options that a card or temporary file belongs to, by its key, KEY_LENGTH letters."""
+    """The lock of the split and options whose key a file's name begins with."""
     return file.with_name(f"{file.name[:KEY_LENGTH]}.lock")
 
 
-def _mark_used(card: Path) -> None:
-    try:
-        os.utime(card)
-    except OSError as error:  # somebody else's cache, which is read all the same
-        log.debug("Cannot mark %s as used: %s", card, error)
-
-
 def _remove_unused(folder: Path) -> None:
-    """Delete pixels that no card names; whoever has them mapped keeps them."""
+    """Delete pixels that no card names; a process that has them mapped keeps them."""
     used = {_pixels_file(card) for card in folder.glob("*-*.card")}
     with machine_errors(folder):
         for file in folder.glob("*.u8"):
@@ -251,9 +252,10 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _obstacle(folder: Path) -> str | None:
-    """Say why nothing can be written in a folder, or None."""
+    """Why nothing can be written in a folder; None if it can."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # by trying: permissions say nothing of a read-only mount
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What is in a data set: counts, constants, fingerprints, and what is questionable about it."""
+"""Describe a data set: counts, mean and standard deviation, fingerprints, and what is questionable about it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,36 @@ ORIGINAL = {
     True: "the published ones",
     False: "re-encoded: compare accuracies only with others measured on the same pixels",
 }
-"""Images.original in words; nothing has to be said of images that nobody has published."""
+"""Images.original in words. None is missing: images that nobody has published are no news."""
 
 
 def describe(images: Mapping[str, Images], understanding: Understanding | None = None) -> dict[str, Any]:
-    """Describe the splits of a data set as values for JSON; `warnings` names what a user should know.
+    """Describe the splits of a data set as a dictionary for JSON; `warnings` has what a user should know.
 
-    understanding: how it was read, so that what was left out is named too.
+    understanding: how it was read, so that the warnings also name what was left out.
     """
     duplicates = find_duplicates(images)
-    any_split = next(iter(images.values()))
+    any_split, splits = next(iter(images.values())), {}
+    for split, each in images.items():
+        mean, std = each.mean_and_std()  # of each split: normalisation uses train's, and a shift would show here
+        splits[split] = {
+            "num_images": len(each),
+            "counts": dict(zip(each.class_names, each.counts.tolist(), strict=True)),
+            "image_size": list(each.size),
+            "mean": list(mean),
+            "std": list(std),
+            "fingerprint": each.fingerprint,
+            "original": each.original,
+            "note": each.note,
+            "skipped": list(each.skipped),
+        }
+    # what was left out comes first: it may be the reason for other warnings, such as a class without images
     warnings = [*(left_out(understanding) if understanding else ()), *inspect(images)]
     return {
         "class_names": list(any_split.class_names),
-        "splits": {split: _describe_split(each) for split, each in images.items()},
+        "splits": splits,
         "duplicates_within": duplicates.within,
+        # JSON has no tuples for keys
         "duplicates_across": {
             f"{a}/{b}": {
                 "num_images": len(pairs),
@@ -43,7 +58,8 @@ def describe(images: Mapping[str, Images], understanding: Understanding | None =
 
 
 def tree_text(name: str, understanding: Understanding) -> str:
-    """Lay out how a data set is read: what decided, its classes and pictures by split, what is left out and why."""
+    """Lay out how a data set is read: the rule, its classes and pictures by split, what is left out and why."""
+    # of the formats that know them without decoding: a mistake shows before an hour of decoding
     counts = {split: each for split, each in understanding.counts.items() if each}
     lines = [f"{name}: {understanding.kind}, {' + '.join(understanding.splits)}"]
     lines += [understanding.rule] if understanding.rule else []
@@ -69,14 +85,14 @@ def pixels_text(card: Mapping[str, Any]) -> str:
 def _constants(card: Mapping[str, Any]) -> list[str]:
     rows = [["split", "images", "size", "mean (R, G, B)", "std (R, G, B)", "fingerprint"]]
     for split, each in card["splits"].items():
-        size = "x".join(map(str, reversed(each["image_size"])))
+        size = "x".join(map(str, reversed(each["image_size"])))  # width first, as people write it
         constants = [_rgb(each["mean"]), _rgb(each["std"]), each["fingerprint"][:16]]
         rows.append([split, f"{each['num_images']:,}", size, *constants])
     return aligned(rows)
 
 
 def _notes(card: Mapping[str, Any]) -> list[str]:
-    """Where the pixels come from, and how many there are twice."""
+    """Where the pixels come from, and how many images are duplicates."""
     splits: dict[str, dict[str, Any]] = card["splits"]
     lines = []
     for original, text in ORIGINAL.items():
@@ -89,7 +105,8 @@ def _notes(card: Mapping[str, Any]) -> list[str]:
 
 
 def _classes(class_names: list[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """How many images of each class there are; of many classes, the largest and the smallest."""
+    """Images per class and split, as a table; for many classes, only the largest and the smallest."""
+    # a thousand classes would push everything else off the screen
     of_first = next(iter(counts.values()))
     largest, smallest = ends(sorted(class_names, key=lambda name: -of_first[name]))
     shown = class_names if not smallest else [*largest, *smallest]
@@ -99,28 +116,13 @@ def _classes(class_names: list[str], counts: Mapping[str, Mapping[str, int]]) ->
     return [*lines, f"the {len(largest)} largest and the {len(smallest)} smallest of {len(class_names):,} classes"]
 
 
-def _describe_split(images: Images) -> dict[str, Any]:
-    mean, std = images.mean_and_std()
-    counts = dict(zip(images.class_names, images.counts.tolist(), strict=True))
-    return {
-        "num_images": len(images),
-        "counts": counts,
-        "image_size": list(images.size),
-        "mean": list(mean),
-        "std": list(std),
-        "fingerprint": images.fingerprint,
-        "original": images.original,
-        "note": images.note,
-        "skipped": list(images.skipped),
-    }
-
-
 def _rgb(values: list[float]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
     """Align columns: names to the left, numbers to the right."""
+    # by the cells below the head: a column of numbers has a word for its title
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = [all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in zip(*rows, strict=True)]
     return [

@@ -19,21 +19,33 @@ from cifarlab.recipe.schema import ValidationSpec
 def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:
     """Load train, and val: the source's own if it has one, else held out of train; None if its size is 0.
 
-    Raises DataError when train and val have different classes, or train has images of one class only or one image again
-    and again.
+    Raises DataError if train and val have different classes, or train has images of one class only, or the same image
+    again and again.
     """
     train = source.load("train")
-    _require_two_classes(source, train)
-    _require_a_difference(source, train)
+    present = [class_name for class_name, count in zip(train.class_names, train.counts, strict=True) if count]
+    if len(present) < 2:  # an accuracy of 100 % would mean nothing
+        found = f"all of one class, {printable(present[0])}" if present else "none"
+        raise DataError(
+            f"The training images of {source.path} are {found}: there is nothing to tell apart.\n"
+            "Give images of two classes or more."
+        )
+    if all(np.array_equal(image, train.pixels[0]) for image in train.pixels):  # most often over after the second image
+        raise DataError(
+            f"The {len(train):,} training images of {source.path} are equal in every pixel: nothing can be learnt.\n"
+            "Look at the files: cifarlab data show draws some of them."
+        )
     if validation.size == 0:
         return train, None
     if "val" not in source.splits:
         if train.names is None:  # each part remembers which rows it has
             train = replace(train, names=tuple(f"train row {index}" for index in range(len(train))))
-        rest, held = hold_out(train.labels, validation.size, validation.seed, first_of_equals(train.hashes.tolist()))
+        # copies on one side: a validation image that was trained on rewards the epoch that remembers it best
+        equals = first_of_equals(train.hashes.tolist())
+        rest, held = hold_out(train.labels, validation.size, validation.seed, equals)
         return train.subset(rest), train.subset(held)
     val = source.load("val")
-    if val.class_names != train.class_names:
+    if val.class_names != train.class_names:  # a label would mean two classes
         only = sorted(set(val.class_names) ^ set(train.class_names))
         raise DataError(f"train and val of {source.path} have different classes: {', '.join(only) or 'another order'}.")
     return train, val
@@ -42,28 +54,36 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
 def hold_out(
     labels: NDArray[np.int64], size: int | float, seed: int, equals: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide the indices of `labels` into train and val, both ascending, with each class's share in val.
+    """Split the indices of `labels` into train and val, both ascending, with each class's share in val.
 
-    size: images (int) or fraction (float) for val; shares are rounded by largest remainder, of equal ones the lower
-    class first, and every class keeps an image in train. equals: for each image the index of the first one that equals
-    it; copies stay together. Without copies `size` is met exactly, and a class's choice depends on `seed` and its own
-    images only. Raises UsageError for more than can be held out, or a fraction too small to hold out one image.
+    size: images (int) or fraction (float) for val; shares are rounded by largest remainder, with equal remainders the
+    lower class first, and every class keeps an image in train. equals: for each image the index of the first one that
+    equals it; copies stay together. Without copies `size` is met exactly, and a class's choice depends on `seed` and
+    its own images only. Raises UsageError for more than can be held out, or a fraction too small to hold out one image.
     """
+    num_val = size if isinstance(size, int) else part_of(size, len(labels))
+    if size < 0 or num_val >= len(labels) or (size > 0 and num_val == 0):
+        raise UsageError(
+            f"validation.size = {size} of {len(labels):,} training images holds out {num_val:,}.\n"
+            "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none."
+        )
     equals = np.arange(len(labels)) if equals is None else equals
+    # a generator per class: images that are added to another class do not change the order in this one
     order = [
         np.flatnonzero(labels == label)[np.random.default_rng([seed, label]).permutation(count)]
         for label, count in enumerate(np.bincount(labels))
     ]
-    quotas = _quotas(labels, equals, _num_val(size, len(labels)), size)
+    quotas = _quotas(labels, equals, num_val, size)
     chosen = draw(labels, np.concatenate(order), quotas, equals)
-    if quotas.any() and not chosen.any():
+    if quotas.any() and not chosen.any():  # every group of copies was larger than what its class can spare
         raise _too_much(size, 0)
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def _quotas(labels: NDArray[np.int64], equals: NDArray[np.int64], num_val: int, size: int | float) -> NDArray[np.int64]:
-    """How many images of each class go to val: by its share, but never its last one with its copies."""
+    """The number of images of each class for val, (classes,): its share, but never its last image with its copies."""
     counts = np.bincount(labels)
+    # one whole number for each pair of class and image: how often an image comes within a class
     groups, sizes = np.unique(labels * len(labels) + equals, return_counts=True)
     smallest = counts.copy()
     np.minimum.at(smallest, groups // len(labels), sizes)
@@ -71,17 +91,8 @@ def _quotas(labels: NDArray[np.int64], equals: NDArray[np.int64], num_val: int, 
     if num_val > spare.sum():
         raise _too_much(size, int(spare.sum()))
     quotas: NDArray[np.int64] = np.minimum(largest_remainder(counts, num_val), spare)
+    # what classes with too few images could not give is taken from the others, so that `size` is met
     return quotas + largest_remainder(spare - quotas, num_val - int(quotas.sum()))
-
-
-def _num_val(size: int | float, num_images: int) -> int:
-    num_val = size if isinstance(size, int) else part_of(size, num_images)
-    if size < 0 or num_val >= num_images or (size > 0 and num_val == 0):
-        raise UsageError(
-            f"validation.size = {size} of {num_images:,} training images holds out {num_val:,}.\n"
-            "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none."
-        )
-    return num_val
 
 
 def _too_much(size: int | float, most: int) -> UsageError:
@@ -90,21 +101,3 @@ def _too_much(size: int | float, most: int) -> UsageError:
         f"stay together, so that at most {most:,} can be held out.\n"
         f"{'Give a smaller size, add' if most else 'Add'} images, or train on all of them with validation.size = 0."
     )
-
-
-def _require_a_difference(source: Source, train: Images) -> None:
-    if all(np.array_equal(image, train.pixels[0]) for image in train.pixels):  # most often over after the second image
-        raise DataError(
-            f"The {len(train):,} training images of {source.path} are equal in every pixel: nothing can be learnt.\n"
-            "Look at the files: cifarlab data show draws some of them."
-        )
-
-
-def _require_two_classes(source: Source, train: Images) -> None:
-    present = [class_name for class_name, count in zip(train.class_names, train.counts, strict=True) if count]
-    if len(present) < 2:
-        found = f"all of one class, {printable(present[0])}" if present else "none"
-        raise DataError(
-            f"The training images of {source.path} are {found}: there is nothing to tell apart.\n"
-            "Give images of two classes or more."
-        )

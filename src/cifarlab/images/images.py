@@ -20,7 +20,7 @@ class Images:
     original: True when the pixels are known to be the published ones, False when known to be re-encoded,
     None when there is nothing to compare with. note: one sentence on where they came from.
     skipped: "file: reason" of every image that was left out because it could not be read.
-    names: of each image, the name by which its data set knows it (a file's path below the root), where it has one.
+    names: the name of each image in its data set (a file's path below the root), or None if images have no names.
     warnings: sentences on what was lost when they were decoded.
     """
 
@@ -48,7 +48,7 @@ class Images:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, those without an image included."""
+        """The number of classes, those without an image included."""
         return len(self.class_names)
 
     @cached_property
@@ -57,17 +57,18 @@ class Images:
         digest = hashlib.sha256()
         digest.update("\0".join(self.class_names).encode("utf-8", "surrogateescape"))  # names of any folder
         digest.update(repr(self.pixels.shape).encode())
-        digest.update(self.labels.astype("<i8").tobytes())
+        digest.update(self.labels.astype("<i8").tobytes())  # little-endian on every machine
         for start in range(0, len(self), 4096):  # a memory-mapped array never has to fit into memory
             digest.update(self.pixels[start : start + 4096].tobytes())
         return digest.hexdigest()
 
     @cached_property
     def hashes(self) -> NDArray[np.int64]:
-        """A hash of each image's pixels, (N,): equal for equal images, and of use to this process only.
+        """A hash of each image's pixels, int64 (N,): equal for equal images, and different in every process.
 
-        64 bits: even among a million images chance makes two of them equal with a probability of 3e-8.
+        64 bits: among a million images, two different ones have the same hash with a probability of 3e-8.
         """
+        # Python's hash of bytes (SipHash with a random key): several times as fast as SHA-256, and never stored
         return np.array([hash(image.tobytes()) for image in self.pixels], np.int64)
 
     @cached_property
@@ -76,7 +77,7 @@ class Images:
         return np.bincount(self.labels, minlength=self.num_classes).astype(np.int64)
 
     def with_origin(self, original: bool, note: str) -> Images:
-        """The same images, with something else known of where they came from."""
+        """The same images with another `original` and `note`."""
         copy = replace(self, original=original, note=note)
         if "fingerprint" in self.__dict__:  # it takes a third of a second for CIFAR-10, and is the same
             copy.__dict__["fingerprint"] = self.fingerprint
@@ -85,6 +86,7 @@ class Images:
     def in_order_of(self, class_names: tuple[str, ...]) -> Images:
         """The same images with the same classes, in the order of `class_names`."""
         assert sorted(class_names) == sorted(self.class_names)
+        # another format may number the same classes otherwise: they are matched by name, never by number
         places = np.array([class_names.index(name) for name in self.class_names], np.int64)
         return replace(self, labels=places[self.labels], class_names=class_names)
 
@@ -97,7 +99,7 @@ class Images:
         return part
 
     def flat_channels(self) -> dict[str, int]:
-        """Channels that have one value in every pixel of every image, with that value."""
+        """Colour -> its value, for channels with one value in every pixel of every image."""
         found = {}
         for channel, name in enumerate(("red", "green", "blue") if len(self) else ()):
             value = int(self.pixels[0, channel, 0, 0])

@@ -1,4 +1,4 @@
-"""What reading images loses and its user may not expect: said in a sentence, with the option that keeps it."""
+"""Sentences about what is lost when images are read, each with the option that avoids it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from cifarlab.recipe.schema import WHITE_LEVEL, Fit
 
 CUT_WORTH_A_WORD = 0.1
-"""Share of the area of typical images; what cropping cuts off beyond it is said."""
+"""Share of the area of a typical image; cropping that cuts off more than this is reported."""
 
 
 def cropped(sizes: Counter[tuple[int, int]], fit: Fit) -> Iterator[str]:
-    """What cropping cuts off images of these heights and widths."""
+    """Say how much cropping cuts off images of these heights and widths."""
+    # the median: photographs of 4:3 lose a quarter each, and one panorama among squares changes nothing
     cuts = sorted(1 - min(size) / max(size) for size in sizes.elements())
     if fit == "crop" and cuts and (cut := cuts[len(cuts) // 2]) > CUT_WORTH_A_WORD:
         height, width = sizes.most_common(1)[0][0]
@@ -23,7 +24,8 @@ def cropped(sizes: Counter[tuple[int, int]], fit: Fit) -> Iterator[str]:
 
 
 def dark(kind: str, brightest: int, white_level: int, remedy: str) -> Iterator[str]:
-    """What is lost where values of 16 bits hold fewer; remedy: what to do about it, in which {} is the white level."""
+    """Say how many levels are left if values of 16 bits use fewer; remedy: the advice, with {} for the white level."""
+    # medical and scientific cameras store 10, 12 or 14 bits in files of 16: 4,095 as white, of 65,535
     bits = brightest.bit_length()
     if 0 < bits < 16 and white_level == WHITE_LEVEL:
         levels = brightest * 255 // WHITE_LEVEL + 1
@@ -34,6 +36,6 @@ def dark(kind: str, brightest: int, white_level: int, remedy: str) -> Iterator[s
 
 
 def white(brightest: int, white_level: int) -> Iterator[str]:
-    """What is lost where values lie above the white level."""
+    """Say that values above the white level become white."""
     if brightest > white_level:
         yield f"Values up to {brightest:,} are above data.white_level = {white_level:,}: white, too."

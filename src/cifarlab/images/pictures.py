@@ -1,6 +1,6 @@
 """Encoded pictures of one split -> Images: the one way for folders, lists, tables and archives of pictures.
 
-Single pictures are decoded by `decode`, and the result is kept by `decoded`.
+`decode` decodes each of them, and `decoded` keeps the result.
 """
 
 from __future__ import annotations
@@ -31,22 +31,28 @@ from cifarlab.images.losses import cropped, dark, white
 from cifarlab.recipe.schema import WHITE_LEVEL, DataSpec, Fit
 
 KEPT_SIDES = range(28, 65)
-"""Sides in pixels that square images keep when all have the same: the device resizes small ones faster."""
+"""Sides in pixels that square images keep if all have the same: the device resizes small ones faster.
+
+From MNIST's 28 px to Tiny ImageNet's 64 px.
+"""
 
 _RUN = 64
-"""Pictures that one thread decodes in a row: single small ones would change threads more than they decode."""
+"""Pictures that one thread decodes in a row: small ones decode faster than threads change."""
 
 Content = Callable[[], bytes]
-"""Reads one encoded picture; raises DataError, with the reason as a phrase, for one that cannot be read."""
+"""Reads one encoded picture; raises DataError, with the reason as a phrase, if it cannot be read.
+
+A function instead of the bytes, so that only the pictures that are being decoded are in memory.
+"""
 
 
 @dataclass(frozen=True)
 class Pictures:
     """The pictures of one split, still encoded.
 
-    source: where they are, for messages. names: of each picture. labels: int64 (N,). contents: each picture in order.
-    sample: every `sample_step`-th picture of train, which decide the size of all. state: changes when the files do
-    (`decoded.files_state`).
+    source: where they are, for messages. names: one per picture. labels: int64 (N,). contents: the pictures in order.
+    sample: every `sample_step`-th picture of train; these decide the size of all. state: a text that changes when the
+    files do (`decoded.files_state`).
     """
 
     source: Path
@@ -60,29 +66,36 @@ class Pictures:
 
 
 def sample_step(num_pictures: int) -> int:
-    """How far apart pictures are that are looked at before all are decoded: enough for some hundred of them."""
-    return max(1, num_pictures // 100)
+    """The distance of the pictures whose size is looked at before all are decoded: 100 to 199 of them, if there are."""
+    return max(1, num_pictures // 100)  # spread out, because pictures of one class often have one size
 
 
 def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
-    """Decode pictures to one size, or map what the cache holds of them.
+    """Decode pictures to one size, or map them from the cache.
 
     The size: pictures that are all square and of one size in KEPT_SIDES keep it. Others are brought to
-    `spec.image_size`, or without one to 32 px where their median shorter side is at most 64 px, else to 64 px.
+    `spec.image_size`, or without one to 32 px if their median shorter side is at most 64 px, else to 64 px.
 
-    Raises DataError for pictures that cannot be read, unless `spec.skip_bad` allows to leave them out, and MachineError
-    when the disk is full.
+    Raises DataError for pictures that cannot be read, unless `spec.skip_bad` leaves them out, and MachineError when the
+    disk is full.
     """
 
     def make(scratch: Path | None) -> Images:
-        # looked for here, so that the cache knows it the next time
-        return recognised(_decode(pictures, _side(pictures.sample(), spec.image_size), spec, scratch))
+        sizes = []
+        for content in pictures.sample():
+            with suppress(DataError):  # reported when its turn comes to be decoded
+                sizes.append(stored_size(content()))
+        side = side_for(sizes, spec.image_size)
+        # whether these are CIFAR-10's published pixels is found out here, so that the cache knows it the next time
+        return recognised(_decode(pictures, side, spec, scratch))
 
-    # labels may come from another file than the pictures
+    # Everything that decides the result: the rule, the files, and the names and labels that a list beside them gives.
+    # Options choose between results that are kept side by side; a change of state replaces one.
     labels = pictures.labels.tobytes().hex()
     state = digest([RULE, pictures.state, *pictures.names, *pictures.class_names, labels])
     options = [spec.image_size, spec.fit, spec.white_level]
     images = keep(pictures.source, pictures.split, options, state, make, cache_dir)
+    # after all were decoded, so that one error names all bad pictures, and not a new one after each repair
     if images.skipped and not (spec.skip_bad and len(images)):
         raise DataError(
             f"{len(images.skipped)} of {len(pictures.names)} {pictures.split} pictures in {pictures.source} "
@@ -93,34 +106,28 @@ def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
 
 
 def fit_images(images: Images, side: int, fit: Fit) -> Images:
-    """Decoded images, brought to another size by the rule for encoded ones; those that have it stay as they are."""
+    """Bring decoded images to another size by the rule for encoded ones; those that have it stay as they are."""
     if images.size == (side, side):
         return images
     pixels = np.empty((len(images), 3, side, side), np.uint8)
+    # by Pillow, as for encoded pictures: the filter of another library would give other pixels
     for index, image in enumerate(images.pixels):
         pixels[index] = fit_pixels(image, (side, side), fit)
     return replace(images, pixels=pixels)
 
 
-def _side(sample: Iterable[Content], wanted: int | None) -> int:
-    sizes = []
-    for content in sample:
-        with suppress(DataError):  # said when its turn comes to be decoded
-            sizes.append(stored_size(content()))
-    return side_for(sizes, wanted)
-
-
 def side_for(sizes: Sequence[tuple[int, int]], wanted: int | None) -> int:
-    """The side in pixels to which images of these heights and widths are brought, when `wanted` is asked for."""
+    """The side in pixels to which images of these heights and widths are brought if `wanted` is asked for."""
     if len(set(sizes)) == 1:
         height, width = sizes[0]
         if height == width and height in KEPT_SIDES:
             return height
+    # the median, because one banner or one icon should not decide the size of all
     return wanted or (32 if not sizes or statistics.median(map(min, sizes)) <= 64 else 64)
 
 
 def _decode(pictures: Pictures, side: int, spec: DataSpec, scratch: Path | None) -> Images:
-    """Decode all pictures, through the file `scratch` where there is one: the pixels need not fit into memory."""
+    """Decode all pictures, through the file `scratch` if there is one: the pixels need not fit into memory."""
     tally, shape = _Tally(), (len(pictures.names), 3, side, side)
     rows = tally.good_rows(pictures, side, spec)
     pixels: NDArray[np.uint8]
@@ -130,11 +137,18 @@ def _decode(pictures: Pictures, side: int, spec: DataSpec, scratch: Path | None)
             pixels[index] = row
         pixels = pixels[: tally.num_images]
     else:
-        _check_space(scratch.parent, len(pictures.names) * 3 * side**2)
+        # known before the work: an hour of decoding should not end with a full disk
+        needed_bytes, free_bytes = len(pictures.names) * 3 * side**2, shutil.disk_usage(scratch.parent).free
+        if free_bytes < needed_bytes:
+            raise MachineError(
+                f"Decoded images need {needed_bytes / 1e6:.0f} MB in {scratch.parent}.\n"
+                f"There, {free_bytes / 1e6:.0f} MB are free. "
+                "Free some space, or choose a smaller image size."
+            )
         with machine_errors(scratch.parent), scratch.open("wb") as file:
             file.writelines(row.data for row in rows)
         shape = (tally.num_images, *shape[1:])
-        # a map of an empty file is not possible
+        # mapped copy on write ("c"), because torch warns of arrays that cannot be written; an empty file has no map
         pixels = np.memmap(scratch, np.uint8, "c", shape=shape) if tally.num_images else np.empty(shape, np.uint8)
     good = np.ones(len(pictures.names), bool)
     good[list(tally.bad)] = False
@@ -151,7 +165,7 @@ def _decode(pictures: Pictures, side: int, spec: DataSpec, scratch: Path | None)
 
 @dataclass
 class _Tally:
-    """What the pictures of a split turned out to be, counted while they are decoded."""
+    """Counts of what the pictures of a split are, taken while they are decoded."""
 
     num_images: int = 0
     modes: Counter[str] = field(default_factory=Counter)
@@ -174,28 +188,27 @@ class _Tally:
                 for result in run:
                     if isinstance(result, str):
                         self.bad[self.num_images + len(self.bad)] = result
+                        continue
+                    self.num_images += 1
+                    self.modes[result.mode] += 1
+                    self.sizes[result.stored_size] += 1
+                    # apart, because only greys have a white level: 16-bit colours arrive with their upper 8 bits
+                    if result.mode.startswith("I"):
+                        self.brightest_grey = max(self.brightest_grey, result.brightest or 0)
                     else:
-                        self._count(result)
-                        yield result.pixels
+                        self.brightest_colour = max(self.brightest_colour, result.brightest or 0)
+                    yield result.pixels
                 advance(len(run))
 
-    def _count(self, image: Decoded) -> None:
-        self.num_images += 1
-        self.modes[image.mode] += 1
-        self.sizes[image.stored_size] += 1
-        if image.mode.startswith("I"):
-            self.brightest_grey = max(self.brightest_grey, image.brightest or 0)
-        else:
-            self.brightest_colour = max(self.brightest_colour, image.brightest or 0)
-
     def note(self, source: Path, side: int) -> str:
+        """One sentence on where the images came from and how they were stored."""
         modes = ", ".join(f"{count} {mode}" for mode, count in self.modes.most_common())
         sizes = [f"{width} x {height} px" for height, width in self.sizes]
         stored = sizes[0] if len(sizes) == 1 else "several sizes"
         return f"from {printable(str(source))}, stored as {modes}, {stored}; decoded to RGB, {side} px"
 
     def warnings(self, spec: DataSpec) -> Iterator[str]:
-        """Say where decoding loses what its user may not expect to lose."""
+        """Say what decoding loses that its user may not expect to lose."""
         yield from cropped(self.sizes, spec.fit)
         yield from white(self.brightest_grey, spec.white_level)
         yield from dark("grey", self.brightest_grey, spec.white_level, "set data.white_level = {}")
@@ -220,20 +233,10 @@ def _in_order(decode: Callable[[Content], Decoded | str], contents: Iterable[Con
     try:
         while run := list(islice(remaining, _RUN)):
             waiting.append(pool.submit(decode_run, run))
-            if len(waiting) > 2 * threads:
+            if len(waiting) > 2 * threads:  # enough that no thread waits while the first result is written
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         is_over.set()  # whoever presses Ctrl-C is not to wait for some hundred photographs
         pool.shutdown(cancel_futures=True)
-
-
-def _check_space(folder: Path, needed_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < needed_bytes:
-        raise MachineError(
-            f"Decoded images need {needed_bytes / 1e6:.0f} MB in {folder}.\n"
-            f"There, {free_bytes / 1e6:.0f} MB are free. "
-            "Free some space, or choose a smaller image size."
-        )

@@ -1,4 +1,4 @@
-"""What a user should know about a data set before believing a number that was made with it."""
+"""What a user should know about a data set before believing a number that was measured on it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MIN_TRAIN = 10
 MIN_VAL = 100
 """With fewer validation images the choice of the epoch is called chance: on 100, an accuracy is known to ±10 points."""
 IMBALANCE = 3
-"""Times as many images in the largest class as in the smallest: of these two, always naming one is right in 75 %."""
+"""Ratio of the largest class to the smallest: of these two, always predicting the larger one is right in 75 %."""
 SHARED = 0.1
-"""Share of a class's different images that another class has too, from which on the two may be one."""
+"""Share of a class's different images that another class has too; from here on the two may be one class."""
 MIN_SHARED = 3
-"""Fewer than these are slips of the hand."""
+"""Shared images; fewer are slips of the hand."""
 REPEATED = 0.05
-"""Share of the images of val or test that repeat others, from which on intervals are noticeably too narrow."""
+"""Share of the images of val or test that repeat others; from here on intervals are noticeably too narrow."""
 
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 _NAMED = 5
-"""Images or classes that a warning names."""
+"""Number of images or classes that a warning names."""
 
 Kind = Literal[
     "one class",
@@ -53,7 +53,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class QualityWarning:
-    """One thing about a data set, as one to three sentences; with the names of some images or classes, and numbers."""
+    """One questionable thing about a data set, in one to three sentences, with names and counts to go with them."""
 
     kind: Kind
     text: str
@@ -61,7 +61,7 @@ class QualityWarning:
     counts: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """A dictionary for JSON."""
         return {"kind": self.kind, "text": self.text, "names": list(self.names), "counts": dict(self.counts)}
 
 
@@ -69,9 +69,9 @@ class QualityWarning:
 class Duplicates:
     """Images that are equal in every pixel.
 
-    within: split -> how many images repeat an earlier one. across: (split, other split) -> int64 (K, 2), for
+    within: split -> number of images that repeat an earlier one. across: (split, other split) -> int64 (K, 2), for
     every image of the other split that is also in the first: its index there, its own index.
-    differently_labelled: how many of `across` have two labels.
+    differently_labelled: (split, other split) -> number of pairs in `across` with two labels.
     """
 
     within: dict[str, int]
@@ -81,7 +81,9 @@ class Duplicates:
 
 def find_duplicates(images: Mapping[str, Images]) -> Duplicates:
     """Compare all images of all splits by their hashes."""
+    # by dictionaries of hashes, in O(N): all pairs of CIFAR-10 would be 1.8 billion comparisons
     hashes = {split: each.hashes.tolist() for split, each in images.items()}
+    # backwards, so that the first of equal images is the one that stays
     first = {split: {key: i for i, key in reversed(list(enumerate(keys)))} for split, keys in hashes.items()}
     across, differing = {}, {}
     for a, b in itertools.combinations(images, 2):
@@ -94,33 +96,42 @@ def find_duplicates(images: Mapping[str, Images]) -> Duplicates:
 
 
 def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: bool = False) -> list[QualityWarning]:
-    """Say what is questionable about the splits of a data set, or about those of them that may be seen.
+    """Say what is questionable about the splits of a data set, or about those that may be seen while test is sealed.
 
-    held_out: val was taken out of train, so that both together are what there is to train on. weighted: training weighs
-    the classes already.
+    held_out: val was taken out of train, so that classes are counted over both. weighted: training weighs the classes
+    already. The most important warnings come first.
     """
-    train = images.get("train")
-    counts = None if train is None else train.counts + (images["val"].counts if held_out else 0)
     found = [*_labels(images), *_copies(images)]
-    if train is not None and counts is not None:
-        found = [*_one_class(train.class_names, counts), *found, *_sizes(train.class_names, counts, weighted)]
-    return [*found, *_without_images(images), *_small_validation(images), *_unreadable(images), *_decoding(images)]
+    if (train := images.get("train")) is not None:
+        counts = train.counts + (images["val"].counts if held_out else 0)
+        present = [name for name, count in zip(train.class_names, counts, strict=True) if count]
+        if len(present) == 1:
+            text = f"All training images are of one class, {printable(present[0])}: there is nothing to tell apart."
+            found.insert(0, QualityWarning("one class", text, tuple(present), {"images": int(counts.sum())}))
+        found += _sizes(train.class_names, counts, weighted)
+    return [*found, *_too_few(images), *_decoding(images)]
 
 
 def left_out(understanding: Understanding) -> list[QualityWarning]:
-    """Say what of a data set is not used though it may have been meant to be."""
+    """Say which parts of a data set are not used although they may have been meant to be."""
     lines = left_out_lines(understanding.left_out, worth_a_warning=True)
     counts = {reason: len(names) for reason, names in understanding.left_out.items()}
     return [QualityWarning("left out", f"Left out: {'; '.join(lines)}.", counts=counts)] if lines else []
 
 
 def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """Images that are there under several labels, and classes that share many."""
+    """Images that have several labels, and classes that share many images."""
     groups = _under_several_labels(images)
     if not groups:
         return
     class_names = next(iter(images.values())).class_names
-    names = [" = ".join(_labelled(images, *place) for place in group[:2]) for group in groups]
+    names = [
+        " = ".join(
+            f"{_name(images, split, index)} ({printable(class_names[images[split].labels[index]])})"
+            for split, index in group[:2]
+        )
+        for group in groups
+    ]
     what = f"{_count(len(groups), 'image')} {_agree(len(groups), 'is', 'are')}"
     yield QualityWarning(
         "two labels",
@@ -133,7 +144,11 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         labels = sorted({int(images[split].labels[index]) for split, index in group})
         shared.update(itertools.combinations(labels, 2))
     for pair, number in shared.most_common():
-        sizes = {label: _num_different(images, label) for label in pair}
+        # different images: one image a thousand times over counts once
+        sizes = {
+            label: len(set().union(*(set(each.hashes[each.labels == label].tolist()) for each in images.values())))
+            for label in pair
+        }
         smaller = min(pair, key=lambda label: sizes[label])
         if number >= max(MIN_SHARED, SHARED * sizes[smaller]):
             a, b = (printable(class_names[label]) for label in pair)
@@ -147,17 +162,19 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
 
 
 def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, int]]]:
-    """Of every image that has several labels, the places (split, index), the first of each label at the front."""
+    """The places (split, index) of every image that has several labels, the first of each label at the front."""
+    # one array for all splits, so that copies are found across them
     hashes = np.concatenate([each.hashes for each in images.values()])
     labels = np.concatenate([each.labels for each in images.values()])
     _, group_of = np.unique(hashes, return_inverse=True)
+    # an image has several labels if the lowest differs from the highest
     lowest, highest = np.full(len(hashes), len(hashes)), np.full(len(hashes), -1)
     np.minimum.at(lowest, group_of, labels)
     np.maximum.at(highest, group_of, labels)
     members: dict[int, list[int]] = defaultdict(list)
     for number in np.flatnonzero((lowest < highest)[group_of]).tolist():
         members[int(group_of[number])].append(number)
-    if not members:
+    if not members:  # nearly always: the list of all places need not be made
         return []
     places = [(split, index) for split, each in images.items() for index in range(len(each))]
     groups = []
@@ -167,11 +184,8 @@ def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, 
     return groups
 
 
-def _num_different(images: Mapping[str, Images], label: int) -> int:
-    return len(set().union(*(set(each.hashes[each.labels == label].tolist()) for each in images.values())))
-
-
 def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    """Images that are in two splits, so that a test measures memory, and images that val or test repeats."""
     duplicates = find_duplicates(images)
     for (a, b), pairs in duplicates.across.items():
         if not len(pairs):
@@ -188,6 +202,7 @@ def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
             {"images": number, "differently_labelled": differing, "of": len(images[b])},
         )
     for split, number in duplicates.within.items():
+        # an interval counts independent images; a copy in train is only trained on twice
         if split != "train" and number >= REPEATED * len(images[split]):
             of_all = _count(len(images[split]), f"{_WORDS[split]} image")
             what = f"{number:,} of {of_all} {_agree(number, 'repeats', 'repeat')}"
@@ -199,15 +214,9 @@ def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
             )
 
 
-def _one_class(class_names: Sequence[str], counts: NDArray[np.int64]) -> Iterator[QualityWarning]:
-    present = [name for name, count in zip(class_names, counts, strict=True) if count]
-    if len(present) == 1:
-        text = f"All training images are of one class, {printable(present[0])}: there is nothing to tell apart."
-        yield QualityWarning("one class", text, tuple(present), {"images": int(counts.sum())})
-
-
 def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool) -> Iterator[QualityWarning]:
-    """Classes with few training images, and classes of different size."""
+    """Classes with few training images, and classes of very different sizes."""
+    # a class without any has a warning of its own
     present = [(int(count), name) for name, count in zip(class_names, counts, strict=True) if count]
     small = sorted((each for each in present if each[0] < MIN_TRAIN), key=lambda each: each[0])
     if small:
@@ -219,6 +228,7 @@ def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool
             tuple(name for _, name in small[:_NAMED]),
             {"classes": len(small)},
         )
+    # (0, "") for train without an image
     (most, largest), (fewest, smallest) = max(present, default=(0, "")), min(present, default=(0, ""))
     if most >= IMBALANCE * fewest > 0:
         share = most / int(counts.sum())
@@ -233,8 +243,10 @@ def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool
         )
 
 
-def _without_images(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+def _too_few(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    """Classes that a split has no image of, and too few validation images to choose an epoch by."""
     for split, each in images.items():
+        # such a class has no accuracy in this split
         empty = [name for name, count in zip(each.class_names, each.counts, strict=True) if count == 0]
         if empty:
             what = f"{len(empty):,} of {_count(each.num_classes, 'class')} {_agree(len(empty), 'has', 'have')}"
@@ -244,9 +256,6 @@ def _without_images(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
                 tuple(empty[:_NAMED]),
                 {"classes": len(empty)},
             )
-
-
-def _small_validation(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
     val = images.get("val")
     if val is not None and 0 < len(val) < MIN_VAL:
         yield QualityWarning(
@@ -259,7 +268,8 @@ def _small_validation(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         )
 
 
-def _unreadable(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
+    """Images that could not be read, what was lost in those that were, and channels without information."""
     for split, each in images.items():
         if each.skipped:
             yield QualityWarning(
@@ -268,10 +278,6 @@ def _unreadable(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
                 each.skipped[:_NAMED],
                 {"images": len(each.skipped)},
             )
-
-
-def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """What was lost when the images were decoded, and channels that say nothing."""
     first = next(iter(images.values()))  # the other splits would say the same again
     yield from (QualityWarning("decoding", text) for text in first.warnings)
     if flat := first.flat_channels():
@@ -285,13 +291,8 @@ def _name(images: Mapping[str, Images], split: str, index: int) -> str:
     return f"{split} row {index}" if names is None else printable(names[index])
 
 
-def _labelled(images: Mapping[str, Images], split: str, index: int) -> str:
-    each = images[split]
-    return f"{_name(images, split, index)} ({printable(each.class_names[each.labels[index]])})"
-
-
 def _count(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"  # classes, images
     return f"{number:,} {noun if number == 1 else plural}"
 
 

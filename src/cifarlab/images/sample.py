@@ -1,9 +1,9 @@
 """The sample that ships in the package: original CIFAR-10 pixels, to try everything without a download.
 
-Of train the first 300 images of each class, 3,000 in all; of test up to 100 of each class, 972 in all
-(airplane 100, automobile 93, bird 100, cat 100, deer 92, dog 87, frog 100, horse 100, ship 100, truck 100):
-those of the first 1,017 test images. In the official order, losslessly compressed; `scripts/make_sample.py`
-makes the files.
+It has the first 300 images of each class of train, 3,000 in all, and up to 100 of each class of test, 972 in all
+(airplane 100, automobile 93, bird 100, cat 100, deer 92, dog 87, frog 100, horse 100, ship 100, truck 100),
+taken from the first 1,017 test images. They are in the official order and losslessly compressed;
+`scripts/make_sample.py` makes the files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.parquet import read_parquet
 
+# of what the files hold, so that a damaged or replaced file is noticed before it is trained on
 FINGERPRINTS = {
     "train": "ede95331a090cf48f5bd1737c9106990c71b30440bcb1b848aaa528ff4568fe5",
     "test": "e2df9111ba59ecaf12e83296525fe8f2f0ee162f73dca4074a98645bdab08256",
@@ -23,7 +24,7 @@ FINGERPRINTS = {
 
 
 def open_sample() -> Source:
-    """The sample as a source."""
+    """The sample as a source, without a look at its files."""
     return Source(
         Path("sample"), Understanding("sample", "The sample ships with cifarlab.", ("train", "test")), load_sample
     )
@@ -31,6 +32,7 @@ def open_sample() -> Source:
 
 def load_sample(split: str) -> Images:
     """Load train or test; raises DataError when the installed files are damaged."""
+    # as_file: a package may be imported from a zip, and parquet needs a path
     with resources.as_file(resources.files("cifarlab.images") / "sample_files" / f"{split}.parquet") as path:
         images = read_parquet(path, split)
     if images.fingerprint != FINGERPRINTS[split]:

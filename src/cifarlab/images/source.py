@@ -1,4 +1,4 @@
-"""A data set that was found and understood, before its pixels are read."""
+"""A data set that has been found and understood, before its pixels are read."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cifarlab.errors import UsageError
 from cifarlab.images.archives.recognise import recognised
 from cifarlab.images.images import Images, join
 
+# Shown to users and stored in manifests, word for word.
 HIDDEN, SYSTEM, OURS, NOT_PICTURES = "hidden", "of the system", "written by cifarlab", "not pictures"
 """Reasons for leaving files and folders out that nobody has to act on."""
 EMPTY, LOOSE = "folders without pictures", "pictures in no class folder"
@@ -23,19 +24,19 @@ NO_LABELS, NO_ROWS, NO_IMAGES, NO_SPLIT = "without labels", "empty", "without im
 """The same for the splits of tables and arrays, and for files and arrays."""
 
 _SHOWN = 5
-"""Names of what was left out that are shown and stored, for each reason."""
+"""Names that are shown and stored for each reason; a million of them would make a manifest unreadable."""
 
 
 @dataclass(frozen=True)
 class Understanding:
-    """What a reader made of a path: shown by `cifarlab data show`, stored in every run that was trained on it.
+    """How a reader understood a path: shown by `cifarlab data show`, stored in every run that was trained on it.
 
     kind: the format, in a word ("folder", "csv", "parquet", ...). rule: one sentence that says which rule decided what
-    the parts mean. splits: those that there are, in the order train, val, test. counts: split -> class -> pictures,
-    where that is known without decoding any; else empty. left_out: reason -> names of what is not used for that reason.
-    settled: the fields of `DataSpec` that make every later reading decide the same way, whatever else turns up.
+    the parts mean. splits: those that exist, in the order train, val, test. counts: split -> class -> pictures, if that
+    is known without decoding any; else empty. left_out: reason -> names of what is not used for that reason.
+    settled: the fields of `DataSpec` that make every later reading decide the same way, even if files are added.
     numbered: whether the classes are numbers in the data, which `DataSpec.class_names` may name.
-    own_split: whether train and test were drawn by us, because the data set comes without splits.
+    own_split: whether cifarlab drew train and test, because the data set comes without splits.
     """
 
     kind: str
@@ -48,7 +49,7 @@ class Understanding:
     own_split: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; of what was left out, how many and the first names."""
+        """A dictionary for JSON; for what was left out, it has the number and the first names."""
         left_out = {
             reason: {"count": len(names), "first": list(names[:_SHOWN])} for reason, names in self.left_out.items()
         }
@@ -65,11 +66,13 @@ class Understanding:
 
 
 def left_out_lines(left_out: Mapping[str, Sequence[str]], *, worth_a_warning: bool | None = None) -> list[str]:
-    """What is left out, a line for each reason: of all, or of those alone that are, or are not, worth a warning."""
+    """A line for each reason to leave something out: all, or only those that are, or are not, worth a warning."""
     lines = []
     for reason, names in left_out.items():
         if worth_a_warning in (None, reason not in (HIDDEN, SYSTEM, OURS, NOT_PICTURES)):
+            # "40,000 .xml" instead of five of their names: a kind that may have been meant as pictures stands out
             kinds = Counter(Path(name).suffix.lower() or Path(name).name for name in names)
+            # names instead where every file has a kind of its own
             by_kind = [f"{count:,} {kind}" for kind, count in kinds.most_common()]
             shown = by_kind if reason == NOT_PICTURES and len(by_kind) < len(names) else list(names)
             lines.append(f"{reason}: {len(names):,} ({some([printable(each) for each in shown], _SHOWN)})")
@@ -91,16 +94,17 @@ class Source:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which of train, val and test there are, in this order."""
+        """The splits that exist, in the order train, val, test."""
         return self.understanding.splits
 
     def load(self, split: str) -> Images:
-        """Load one split; raises UsageError for one that is not there, DataError for what cannot be read."""
-        if split not in self.splits:
+        """Load one split; raises UsageError if it does not exist, DataError for what cannot be read."""
+        if split not in self.splits:  # never another one instead: val is not drawn here, and test is not train
             raise UsageError(
                 f"{self.path} has no {split} split; it has {', '.join(self.splits)}.\n"
                 "A validation split is held out of train by validation.size."
             )
+        # whatever the format: CIFAR-10's published pixels may come as a folder of PNG files
         return recognised(self.read(split))
 
     def load_all(self) -> Images:

@@ -1,10 +1,10 @@
-"""From the name of a source to its images: where data is looked for, how its format is told, who reads it."""
+"""From the name of a source to its images: where data is looked for, how its format is recognised, who reads it."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,56 +28,58 @@ from cifarlab.images.tables.idx import open_idx, recognise_idx
 from cifarlab.images.tables.named_arrays import open_npz, recognise_npy, recognise_npz
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.tables.svhn import open_mat, recognise_svhn
-from cifarlab.images.words import SPLITS, split_of
+from cifarlab.images.words import split_of
 from cifarlab.recipe.schema import DataSpec
+from cifarlab.recipe.section import SPLITS
 from cifarlab.recipe.toml import section_from
 
 NAMES = ("sample", *DATASETS)
 """Sources that are not paths."""
 DATA_VARIABLE = "CIFARLAB_DATA"
+"""The environment variable that names a folder in which cifar10 and cifar100 are looked for."""
 
 Opener = Callable[[Path, DataSpec, Path], Source]
-"""Understands a path as the options say, reading no pixels; the last argument is the cache folder."""
+"""Understands a path as the options say, without reading pixels; the last argument is the cache folder."""
 
 
 def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """A zip or tar archive: one of CIFAR's own, or a folder in any layout, which is unpacked once."""
+    # cifar-10-batches-py/...: these hold pickles, which have a reader of their own that needs nothing unpacked
     if any(name.startswith(f"{layout.folder}/") for name in first_names(path) for layout in LAYOUTS):
         return open_archive(path, spec, cache_dir)
     folder, left_out = unpack(path, cache_dir)
-    with _called(path, folder):
+    with _errors_naming(path, folder):
         found = recognise(folder, spec)
         if found is None:
             raise DataError(f"{folder} holds no pictures in a layout that cifarlab reads.")
 
     def read(split: str) -> Images:
-        with _called(path, folder):
+        with _errors_naming(path, folder):
             images = found.read(split)
         return replace(images, note=images.note.replace(str(folder), str(path)))
 
+    parts = (left_out, found.understanding.left_out)  # by the unpacking, and by the reader of the folder
+    reasons = dict.fromkeys(reason for part in parts for reason in part)
     understanding = replace(
         found.understanding,
         rule=f"{found.understanding.rule} (Unpacked from the archive.)",
-        left_out=_together(left_out, found.understanding.left_out),
+        left_out={reason: sorted(name for part in parts for name in part.get(reason, ())) for reason in reasons},
+        # the archive, because the folder in the cache may be removed at any time
         settled={**found.understanding.settled, "source": str(path.absolute())},
     )
     return Source(path, understanding, read)
 
 
-def _together(*parts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    reasons = dict.fromkeys(reason for part in parts for reason in part)
-    return {reason: sorted(name for part in parts for name in part.get(reason, ())) for reason in reasons}
-
-
 @contextmanager
-def _called(path: Path, folder: Path) -> Iterator[None]:
-    """Errors name the archive, not the folder in the cache that it was unpacked to."""
+def _errors_naming(path: Path, folder: Path) -> Iterator[None]:
+    """Let errors name the archive, not the folder in the cache that it was unpacked to."""
     try:
         yield
     except DataError as error:
         raise type(error)(str(error).replace(str(folder), str(path))) from error
 
 
+# No .txt: what such a list says is known only from the files around it (Food-101, CUB-200).
 FILES: dict[str, Opener] = {
     ".tar.gz": open_packed,
     ".tgz": open_packed,
@@ -95,7 +97,7 @@ FILES: dict[str, Opener] = {
     ".tsv": open_csv,
     ".jsonl": open_csv,
 }
-"""Who reads a file, by the end of its name."""
+"""End of a file's name -> what reads it."""
 
 Recogniser = Callable[[Path, DataSpec, Path], Source | None]
 """An opener that looks at a folder first: None when it holds another format."""
@@ -111,9 +113,9 @@ FOLDERS: tuple[Recogniser, ...] = (
     recognise_lists,
     recognise_folder,
 )
-"""Who reads a folder: the first that knows its content. Original pixels win over re-encoded ones.
+"""What reads a folder: the first that recognises its content. Original pixels win over re-encoded ones.
 
-The last takes any folder with pictures; the others look into folders that wrap a data set, too.
+The last takes any folder with pictures; the others also look into folders that wrap a data set.
 """
 
 
@@ -145,11 +147,12 @@ def load_images(
 
 def data_spec(source: str | Path, **options: object) -> DataSpec:
     """The `DataSpec` of a source with options given as keywords; raises RecipeError for one that is not allowed."""
+    # by the reader of recipes, so that a mistake is explained alike in Python and in a recipe
     return section_from(DataSpec, {"source": str(source), **options}, "data")
 
 
 def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
-    """Find a source on this machine, or download it; scanned once, it knows its splits and what is left out.
+    """Find a source on this machine, or download it; it is scanned once, and knows its splits and what is left out.
 
     Raises UsageError for an unknown name, DataError for a path that does not exist, holds no data, or can be understood
     in more than one way.
@@ -158,6 +161,7 @@ def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
     if found is None:
         archive = download(DATASETS[spec.source].archive, cache_dir())
         found = open_archive(archive, spec, cache_dir())
+    # a list of names in another order than the data's would silently relabel the classes
     if spec.class_names and not found.understanding.numbered:
         raise DataError(
             f"{found.path} names its classes itself.\n"
@@ -180,18 +184,19 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
             "It reads the CIFAR archives and their folders, folders of pictures (<class>/*.png, train/<class>/*.png), "
             "lists of pictures (CSV, ...), parquet, npz, npy, IDX, SVHN's .mat and CIFAR-10-C."
         )
+    # absolute, so that a run finds its data from any working folder
     settled = {"source": str(found.path.absolute()), **found.understanding.settled}
     return replace(found, understanding=replace(found.understanding, settled=settled))
 
 
 def _existing(source: str) -> Path:
-    """The path of a file or folder; raises UsageError for what may be a misspelt name, DataError for anything else."""
+    """The path of a file or folder; raises UsageError for a misspelt name, DataError for a path without data."""
     shown = printable(source if len(source) <= 200 else f"{source[:200]}...")
     try:
         path = Path(source).expanduser()
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        if path.parent == Path() and not path.suffix:
+        if path.parent == Path() and not path.suffix:  # "cifar-10" is a name, "pics/cats" and "cats.zip" are paths
             raise UsageError(
                 f"{unknown('data set', source, NAMES)}\nThe path of a file or folder works too."
             ) from error
@@ -204,7 +209,7 @@ def _existing(source: str) -> Path:
 
 
 def recognise(path: Path, spec: DataSpec) -> Source | None:
-    """Tell the format of a file or folder; None if it is none that cifarlab reads."""
+    """Recognise the format of a file or folder and open it; None if cifarlab does not read it."""
     if path.is_file():
         name = path.name.lower()
         opener = next((opener for ending, opener in FILES.items() if name.endswith(ending)), None)
@@ -212,6 +217,7 @@ def recognise(path: Path, spec: DataSpec) -> Source | None:
     if not os.access(path, os.R_OK | os.X_OK):
         raise DataError(f"Cannot list {printable(str(path))}: permission denied.")
     *by_files, by_pictures = FOLDERS
+    # each folder by all readers before the one inside it; lazily, because the first that recognises it is enough
     found = (look(folder, spec, cache_dir()) for folder in _and_inside(path) for look in by_files)
     return next((source for source in found if source is not None), None) or by_pictures(path, spec, cache_dir())
 
@@ -220,21 +226,28 @@ def _and_inside(path: Path) -> Iterator[Path]:
     """A folder, and the folders that it only wraps: archives often unpack to a folder inside another."""
     yield path
     with os.scandir(path) as entries:
+        # no links, which could lead in a circle; no __MACOSX beside the data, which zip files from macOS have
         folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False) and not litter(entry.name)]
+    # a lone folder called train is a split, whose name would be lost inside it
     if len(folders) == 1 and split_of(folders[0].name) is None:
         yield from _and_inside(folders[0])
 
 
 def cache_dir() -> Path:
-    """Where downloads and decoded images are kept: the user's cache folder of this platform."""
+    """The user's cache folder on this platform, for downloads and decoded images."""
     return platformdirs.user_cache_path("cifarlab")
 
 
 def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
+    """A data set that has a name, in `data_dir`, the folder of the variable or the cache; None if it is in none."""
     if data_dir is not None and not _is_folder(data_dir):
         raise DataError(f"The data folder {printable(str(data_dir)[:200])} does not exist.")
     places = [place for place in (data_dir, _folder_of_variable(), cache_dir()) if place is not None]
-    for path in _candidates(spec.source, places):
+    # a folder called cifar10 in any format, the official archive unpacked (cifar-10-batches-py), the archive itself
+    names = [spec.source]
+    for layout in LAYOUTS:
+        names += [layout.folder, layout.archive.name] if layout.dataset == spec.source else []
+    for path in (place / name for place in places for name in names):
         if not path.exists():
             continue
         if (found := recognise(path, spec)) is not None:
@@ -244,6 +257,7 @@ def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
 
 
 def _folder_of_variable() -> Path | None:
+    """The folder that DATA_VARIABLE names; a warning, and None, if it is not there."""
     variable = os.environ.get(DATA_VARIABLE)
     if not variable:
         return None
@@ -259,13 +273,3 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):  # a name that no file system can hold
         return False
-
-
-def _candidates(name: str, places: Iterable[Path]) -> Iterator[Path]:
-    """Where a data set of this name may lie: as a folder in any format, unpacked, or as an archive."""
-    for place in places:
-        yield place / name
-        for layout in LAYOUTS:
-            if layout.dataset == name:
-                yield place / layout.folder
-                yield place / layout.archive.name

@@ -1,4 +1,8 @@
-"""Draw a part of labelled images: every class by its share, copies of one image together, and never all of a class."""
+"""Draw a part of labelled images: every class by its share, copies of one image together, and never all of a class.
+
+Copies are common: 3.3 % of CIFAR-10's test images have a near-duplicate in train (Barz and Denzler, 2020). Exact
+ones, which a comparison of pixels or bytes finds, would let a network predict from memory.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,17 @@ Ints = NDArray[np.int64]
 
 
 def first_of_equals(keys: Iterable[Hashable]) -> Ints:
-    """For each key the index of the first one that equals it."""
+    """For each key the index of the first one that equals it, (N,)."""
     first: dict[Hashable, int] = {}
     return np.array([first.setdefault(key, index) for index, key in enumerate(keys)], np.int64)
 
 
 def largest_remainder(counts: Ints, total: int) -> Ints:
     """Distribute `total` in proportion to `counts`, (classes,), in whole numbers (Hamilton's method)."""
-    # Whole numbers throughout: a quotient in floating point can round a tie to either side.
+    # Whole numbers throughout: a quotient in floating point can round a tie to either side, and differently elsewhere.
     scaled = counts.astype(np.int64) * total
     whole, remainders = np.divmod(scaled, max(int(counts.sum()), 1))
+    # stable: of equal remainders the first class's counts, on every machine
     extra = np.argsort(-remainders, kind="stable")[: total - int(whole.sum())]
     whole[extra] += 1
     return whole
@@ -34,7 +39,7 @@ def draw(labels: Ints, order: Ints, quotas: Ints, equals: Ints) -> NDArray[np.bo
     first one that equals it; such copies are chosen together or not at all, which may exceed a quota. At least one
     image of every class is left, which may miss a quota.
     """
-    copies: dict[int, list[int]] = defaultdict(list)
+    copies: dict[int, list[int]] = defaultdict(list)  # only of images that have any: most have none
     for index in order[np.bincount(equals)[equals[order]] > 1].tolist():
         copies[int(equals[index])].append(index)
     label_of, left = labels.tolist(), np.bincount(labels, minlength=len(quotas)).tolist()
@@ -55,7 +60,7 @@ def draw(labels: Ints, order: Ints, quotas: Ints, equals: Ints) -> NDArray[np.bo
         for group in groups:
             if wanted <= 0:
                 break
-            number = sum(label_of[index] == label for index in group)
+            number = sum(label_of[index] == label for index in group)  # a copy may have another label
             if not chosen[group[0]] and number <= wanted and can_be_spared(group):
                 choose(group)
                 wanted -= number

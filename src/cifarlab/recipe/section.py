@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,9 @@ Weights = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
 
 COLUMNS = ("image", "label", "split")
 """What a column of a list or table can stand for."""
-SPLITS = ("train", "val", "test")
-"""The parts of a data set."""
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+"""The parts of a data set, in the order in which they are shown."""
 
 
 def named_columns(text: str) -> dict[str, str]:

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.images.folders import locate
 from cifarlab.images.folders.lists import list_listed
 from cifarlab.images.folders.read import recognise_lists
+from cifarlab.images.folders.scan import scan
 from cifarlab.images.source import UNLISTED, Understanding
 from cifarlab.images.sources import data_spec, load_images, open_source
 from cifarlab.recipe.schema import DataSpec
@@ -265,3 +267,13 @@ def test_a_folder_without_lists_is_left_to_others(root):
     (root / "broken.csv").write_bytes(b"\xff\xfe\x00")
     assert list_listed(root, DataSpec(), None) is None
     assert load_images(root, "train").class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.csv"])
+def test_a_folder_with_lists_is_scanned_once(root, monkeypatch, name):
+    draw(root, "cat/1.png", "dog/2.png")
+    write(root / name, "file_name,label", "cat/1.png,cat", "dog/2.png,dog")
+    scanned = []
+    monkeypatch.setattr(locate, "scan", lambda path, **options: scanned.append(path) or scan(path, **options))
+    read(root)
+    assert scanned == [root]

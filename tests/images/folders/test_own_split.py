@@ -185,3 +185,10 @@ def test_n18_a_split_of_our_own_is_told_from_one_that_came_with_the_data(tmp_pat
     assert not opened(root).understanding.own_split
     root.rename(root.with_name("train"))
     assert not opened(tmp_path).understanding.own_split
+
+
+def test_a_kept_split_that_is_cut_short_is_refused(tmp_path):
+    kept = tmp_path / "splits.csv"
+    kept.write_text("image,split\na/1.png,train\na/2.png\n")
+    with pytest.raises(DataError, match="None is not a split"):
+        own_split.assign(named("a/1.png", "a/2.png"), None, kept)

@@ -43,7 +43,7 @@ def test_everything_is_sorted_by_what_it_is(tmp_path: Path) -> None:
     found = {folder.name: folder.num_pictures for folder in tree.top.walk()}
     assert found == {"": 3, "a": 1, "a/c": 1, "b": 2, "runs": 0}
     inner = tree.top.find("a/c/")
-    assert isinstance(inner, Folder) and inner.below(tree.top) == "a/c" and inner.last == "c"
+    assert isinstance(inner, Folder) and inner.relative_to(tree.top) == "a/c" and inner.basename == "c"
     assert tree.top.find("a/d") is None and tree.top.find("") is tree.top
 
 

@@ -24,12 +24,12 @@ from cifarlab.recipe.section import listed_names, named_columns, named_splits
 
 @dataclass(frozen=True)
 class PictureList:
-    """What one file says: names of pictures with their labels and the lines where they stand.
+    """The content of one list: names of pictures with their labels and line numbers.
 
     splits: the split of each picture, or () where the file does not say; "" where it says something else, which is in
-    `words`. folder: where in the root the names begin, "" or with a slash at its end; None has it looked for. rule: how
-    the file was understood, as a sentence without its full stop. columns: what its columns are called, by what they
-    stand for.
+    `words`. folder: the folder in the root that names are relative to, "" or with a slash at its end; None if it has to
+    be looked for. rule: how the file was understood, as a sentence without its full stop. columns: what its columns are
+    called, by what they stand for.
     """
 
     path: Path
@@ -44,14 +44,15 @@ class PictureList:
 
 
 def list_csv(path: Path, spec: DataSpec, kept_file: Path | None) -> tuple[Listing, Understanding]:
-    """List the pictures of a CSV; one that does not name their splits is split as `kept_file` (then) says."""
-    return list_pictures("csv", path, path.parent, [read_list(path, spec)], spec, kept_file)
+    """List the pictures of a CSV; where it names no splits they are drawn once, and kept in `kept_file`."""
+    finder = Finder(path.parent, follow_links=spec.follow_links)
+    return list_pictures("csv", path, finder, [read_list(path, spec)], spec, kept_file)
 
 
 def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureList:
     """Read a file with the names of its columns and a row for each picture.
 
-    Raises DataError where it cannot be read as such, AmbiguousDataError where several columns may be meant.
+    Raises DataError if it cannot be read as such, AmbiguousDataError if several columns may be meant.
     """
     table = read_table(path, columns.fits(spec.columns))
     places = columns.find(table, spec.columns)
@@ -61,7 +62,7 @@ def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureL
     rule = f"In {printable(path.name)} the column {image} names the pictures, {label} their classes"
     if split and any(cells["split"]):
         rule += f" and {split[0]} their splits"
-    elif split:  # an empty column is as good as none
+    elif split:  # a template for labelling has the column and nothing in it: as good as none
         rule += f"; {split[0]} is empty"
         del names["split"], cells["split"]
     split_of, words = split_rule(named_splits(spec.split_names)), cells.get("split", [])
@@ -70,22 +71,22 @@ def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureL
 
 
 def list_pictures(
-    kind: str, source: Path, root: Path, lists: Sequence[PictureList], spec: DataSpec, kept_file: Path | None
+    kind: str, source: Path, finder: Finder, lists: Sequence[PictureList], spec: DataSpec, kept_file: Path | None
 ) -> tuple[Listing, Understanding]:
-    """Find the pictures of all lists below `root`, and their splits where the lists do not name them.
+    """Find the pictures of all lists, and their splits where the lists do not give them.
 
-    Raises DataError for rows that cannot be used and where no picture is there at all; single missing pictures are
-    found when they are read.
+    Raises DataError for rows that cannot be used, and if no picture exists at all; single missing pictures are found
+    when they are read.
     """
-    finder, rows = Finder(root, follow_links=spec.follow_links), list[_Row]()
-    called = _called(source, lists, spec)
+    rows = list[_Row]()
+    name_of = _names_of_numbers(source, lists, spec)
     for each in lists:
-        rows += _rows(each, finder, called, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
-    left_out = {UNLISTED: finder.not_listed((row.file.name for row in rows), everywhere=source == root)}
+        rows += _rows(each, finder, name_of, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
+    left_out = {UNLISTED: finder.not_listed((row.file.name for row in rows), everywhere=source == finder.root)}
     rows, left_out[WITHOUT_LABELS] = _labelled(rows)
     _check(source, rows)
-    assigned, rule, is_drawn = _splits(source, root, rows, spec, kept_file)
-    listing = sorted_by_split(source, [row.file for row in rows], assigned, is_drawn, tuple(called.values()))
+    assigned, rule, is_drawn = _splits(source, finder.root, rows, spec, kept_file)
+    listing = sorted_by_split(source, [row.file for row in rows], assigned, is_drawn, tuple(name_of.values()))
     understanding = Understanding(
         kind,
         "; ".join(filter(None, [*(each.rule for each in lists), rule])) + ".",
@@ -103,25 +104,27 @@ def _are_numbers(lists: Sequence[PictureList]) -> bool:
     return all(label.isascii() and label.isdecimal() for each in lists for label in each.labels if label)
 
 
-def _called(source: Path, lists: Sequence[PictureList], spec: DataSpec) -> dict[str, str]:
-    """What classes that are numbers are called, as `DataSpec.class_names` says; {} where they name themselves."""
-    called = {str(number): name for number, name in enumerate(listed_names(spec.class_names)) if _are_numbers(lists)}
+def _names_of_numbers(source: Path, lists: Sequence[PictureList], spec: DataSpec) -> dict[str, str]:
+    """The names of classes that are numbers, as `DataSpec.class_names` gives them; {} for labels that are names."""
+    name_of = {str(number): name for number, name in enumerate(listed_names(spec.class_names)) if _are_numbers(lists)}
     labels = {_number(label) for each in lists for label in each.labels if label}
-    if called and (unknown := labels - called.keys()):
+    # a class without a name would stay a number among names; names without a picture do no harm
+    if name_of and (unknown := labels - name_of.keys()):
         raise DataError(
-            f"data.class_names has {len(called)} names, but {printable(str(source))} has the label "
+            f"data.class_names has {len(name_of)} names, but {printable(str(source))} has the label "
+            # as numbers: the longest text without leading zeros is the largest
             f"{shown(max(unknown, key=lambda label: (len(label), label)))}: it needs one for each number from 0."
         )
-    return called
+    return name_of
 
 
 def _number(label: str) -> str:
-    return label.lstrip("0") or "0"
+    return label.lstrip("0") or "0"  # 007 is the number 7
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A picture in a list: where it stands there, its file, its split ("" where none is named), and what is wrong."""
+    """A picture in a list: its line, its file, its split ("" if none is given), and why it cannot be used, if so."""
 
     place: str
     file: ImageFile
@@ -130,58 +133,63 @@ class _Row:
     problem: str
 
 
-def _rows(each: PictureList, finder: Finder, called: Mapping[str, str], of_file: str) -> Iterator[_Row]:
+def _rows(each: PictureList, finder: Finder, name_of: Mapping[str, str], of_file: str) -> Iterator[_Row]:
+    """Find the picture of every row of a list, and say what is wrong with the row."""
     folder = each.folder
     if folder is None:
         folder = finder.folder_of(each.images, split_of_list(each.path))
     for number, (line, image, label) in enumerate(zip(each.lines, each.images, each.labels, strict=True)):
         found, split = finder.find(image, folder), each.splits[number] if each.splits else ""
         problem = found.problem or ("" if label else "has no label")
-        if each.splits and not split:
-            problem = problem or _split_problem(each.words[number])
-        class_name = printable(called.get(_number(label), label) if label else "")
+        if each.splits and not split and not problem:
+            word = each.words[number]
+            problem = "has no split, but others have"
+            if word:
+                problem = f"has the split '{shown(word)}', which is none of {', '.join(SPLIT_NAMES)}"
+        # a class name goes into tables, terminals and pages: what could break them becomes an escape here, once
+        class_name = printable(name_of.get(_number(label), label) if label else "")
         file = ImageFile.at(f"{finder.root}/{found.name}", found.name, class_name, found.status)
         yield _Row(f"line {line}{of_file}", file, split, found.status is not None, problem)
 
 
 def _labelled(rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
-    """The pictures without those of a test whose classes are kept secret, and the names of these.
+    """The rows without those of a test split whose labels are kept secret, and the names of the pictures left out.
 
-    A split of which only some pictures have no label is kept, to be refused; so is train.
+    A split in which only some pictures lack a label is kept, to be refused; so is train.
     """
+    # competitions list the pictures of their test with empty labels
     labelled = {row.split for row in rows if row.file.class_name}
     secret = {row.split for row in rows} - labelled - {"", "train"} if labelled else set()
     return [row for row in rows if row.split not in secret], [row.file.name for row in rows if row.split in secret]
 
 
 def split_of_list(path: Path) -> str | None:
-    """The split that a list is named after, such as train in trainLabels.csv."""
+    """The split that a list is named after, such as train in trainLabels.csv (Kaggle's CIFAR-10)."""
     return split_of(re.sub("labels?|annotations?|list", "", path.stem, flags=re.IGNORECASE))
 
 
-def _split_problem(word: str) -> str:
-    if not word:
-        return "has no split, but others have"
-    return f"has the split '{shown(word)}', which is none of {', '.join(SPLIT_NAMES)}"
-
-
 def _check(source: Path, rows: Sequence[_Row]) -> None:
-    """Raise DataError for rows that cannot be used, and where not a single picture is there."""
+    """Raise DataError for rows that cannot be used, and if not a single picture exists."""
     problems, first = [], dict[str, _Row]()
     for row in rows:
-        earlier = first.setdefault(row.file.name, row)
+        earlier = first.setdefault(row.file.name, row)  # by the file that was found: 1 and 1.png may be one picture
         problem = row.problem
-        if earlier is not row and not problem:
+        if earlier is not row and not problem:  # drawn twice per epoch, or trained on and tested
             problem = f"names the picture of {earlier.place} again"
             if row.file.class_name != earlier.file.class_name:
                 problem += f", as {shown(row.file.class_name)} instead of {shown(earlier.file.class_name)}"
         if problem:
             problems.append(f"{row.place} ({shown(row.file.name)}) {problem}")
     if problems:
-        raise DataError(f"{printable(str(source))} cannot be used: {some(problems)}.\n{_advice(problems)}")
+        advice = "Correct these rows."
+        if any("the split" in problem for problem in problems):
+            advice += " If that column is not the split: --columns split=NAME, or split= to have the pictures split."
+        if any("leads out" in problem for problem in problems):
+            advice += " Links are followed with --follow-links."
+        raise DataError(f"{printable(str(source))} cannot be used: {some(problems)}.\n{advice}")
     if not rows:
         raise DataError(f"{printable(str(source))} lists no picture: there is nothing below its head.")
-    if not any(row.is_there for row in rows):
+    if not any(row.is_there for row in rows):  # one error instead of one per picture: the list is in the wrong folder
         raise DataError(
             f"None of the {len(rows):,} pictures that {printable(str(source))} lists is there: "
             f"{some([shown(row.file.path, 200) for row in rows], 2)}.\n"
@@ -189,46 +197,41 @@ def _check(source: Path, rows: Sequence[_Row]) -> None:
         )
 
 
-def _advice(problems: Sequence[str]) -> str:
-    advice = "Correct these rows."
-    if any("the split" in problem for problem in problems):
-        advice += " If that column is not the split: --columns split=NAME, or split= to have the pictures split."
-    if any("leads out" in problem for problem in problems):
-        advice += " Links are followed with --follow-links."
-    return advice
-
-
 def _splits(
     source: Path, root: Path, rows: Sequence[_Row], spec: DataSpec, kept_file: Path | None
 ) -> tuple[dict[str, str], str, bool]:
-    """The split of each picture by its name, where the splits come from, as a phrase, and whether they were drawn."""
+    """The split of each picture by its name, a phrase that says where the splits come from, and whether we drew them.
+
+    In this order: the list, the folders of its pictures, the user's own file, a draw.
+    """
     bare = [row for row in rows if not row.split]
     if not bare:
         return {row.file.name: row.split for row in rows}, "", False
     if len(bare) < len(rows):
         raise DataError(f"{printable(str(source))} names the split of some pictures, but not of {bare[0].place}.")
+    # a list of train/cat/1.png, test/cat/1.png, ... without a column of splits still says them
     if named_columns(spec.columns).get("split") != "" and (by_folder := _splits_of_folders(source, rows, spec)):
         return by_folder, "the folders of the pictures are named after their splits", False
     own_file = root / own_split.FILE_NAME
     files = [row.file for row in rows]
-    if own_file.is_file() and own_file != source:
+    if own_file.is_file() and own_file != source:  # splits.csv may be the list itself, with a third column
         return own_split.assign(files, own_file, None), f"{own_file.name} names their splits", False
     rule = "no splits are named, so a part of each class is drawn for test"
     return own_split.assign(files, None, kept_file), rule, True
 
 
 def _splits_of_folders(source: Path, rows: Sequence[_Row], spec: DataSpec) -> dict[str, str]:
-    """The split of each picture, where the first folders that tell pictures apart are called like splits; else {}."""
+    """The split of each picture, if the first folders in which their paths differ are named after splits; else {}."""
     split_of = split_rule(named_splits(spec.split_names))
     folders = {row.file.name: row.file.name.split("/")[:-1] for row in rows}
     levels = zip(*folders.values(), strict=False)  # ends with the shortest
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
     above = {split for split in map(split_of, shared) if split}
-    if len(above) == 1:
+    if len(above) == 1:  # all pictures of the list are in test/
         return dict.fromkeys(folders, above.pop())
     tops = {name: "".join(folder[len(shared) : len(shared) + 1]) for name, folder in folders.items()}
     if all(tops[row.file.name] == row.file.class_name for row in rows):
-        return {}  # class folders; "train" and "test" can be classes, too
+        return {}  # class folders; "train" can be a class, beside "bus" and "car"
     splits = {top: split_of(top) for top in set(tops.values())}
     if not any(splits.values()) and not above:
         return {}
@@ -242,11 +245,12 @@ def _splits_of_folders(source: Path, rows: Sequence[_Row], spec: DataSpec) -> di
 
 
 def _settled(lists: Sequence[PictureList], is_drawn: bool) -> dict[str, str]:
-    """What `DataSpec.columns` has to be for the same reading later; nothing where the lists differ in it."""
+    """The `DataSpec.columns` with which a later reading decides the same; none if the lists differ in their columns."""
     first = lists[0].columns
     if not first or any(each.columns != first for each in lists):
         return {}
+    # a column of splits that appears later must not move pictures that were drawn into train to test
     named = {**first, "split": ""} if is_drawn else first
-    text = io.StringIO()
+    text = io.StringIO()  # as CSV, because the name of a column may hold a comma
     csv.writer(text, lineterminator="").writerow(f"{role}={name}" for role, name in named.items())
     return {"columns": text.getvalue()}

@@ -1,4 +1,4 @@
-"""Which pictures a data set has, in which classes and splits, before any of them is decoded."""
+"""The pictures of a data set with their classes and splits, before any of them is decoded."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pathlib import Path
 
 from cifarlab.console import some
 from cifarlab.errors import AmbiguousDataError, DataError
-from cifarlab.images.words import SPLITS, SUFFIXES, look_alikes
+from cifarlab.images.words import SUFFIXES, look_alikes
+from cifarlab.recipe.section import SPLITS
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # slots: a data set may have millions of these
 class ImageFile:
-    """A picture on disk: its place, its name relative to the data set, its class, and what `stat` says."""
+    """A picture on disk: its path, its name relative to the data set, its class, and what `stat` says."""
 
     path: str
     name: str
@@ -32,7 +33,7 @@ class ImageFile:
     @classmethod
     def at(cls, path: str, name: str, class_name: str, status: os.stat_result | None) -> ImageFile:
         """Describe one file; without a status it is known to be missing."""
-        if status is None:
+        if status is None:  # a list may name it all the same; the error comes, with its name, when it is read
             return cls(path, name, class_name, 0, 0, stat.S_IFREG)
         return cls(path, name, class_name, status.st_size, status.st_mtime_ns, status.st_mode)
 
@@ -41,7 +42,7 @@ class ImageFile:
 class Listing:
     """A data set before decoding: its classes, and its pictures by split, sorted by class and name.
 
-    own_split: whether the splits were drawn by us.
+    own_split: whether cifarlab drew the splits.
     """
 
     source: Path
@@ -72,8 +73,10 @@ def sorted_by_split(
             "in train/<class>/ and test/<class>/, or in <class>/."
         )
     used = {split: {file.class_name for file in members} for split, members in splits.items()}
+    # a folder with a test split alone can still be evaluated: then its own classes count
     learnt = used.get("train", set().union(*used.values()))
     class_names = tuple(class_names) or class_order(learnt)
+    # before the next check, which would only say that train lacks "cat" where it has "Cat"
     refuse_look_alikes(source, set(class_names).union(*used.values()))
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
@@ -82,6 +85,7 @@ def sorted_by_split(
         )
     rank = {name: number for number, name in enumerate(class_names)}
     for members in splits.values():
+        # never the order of the file system: batches are drawn by index, and the fingerprint covers the order
         members.sort(key=lambda file: (rank[file.class_name], file.name))
     return Listing(source, class_names, splits, is_drawn)
 
@@ -89,17 +93,23 @@ def sorted_by_split(
 def refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:
     """Raise AmbiguousDataError where a class may be written in two ways."""
     if groups := look_alikes(class_names):
-        # ascii() shows the difference between an accent that is a part of its letter and one that follows it
-        shown = [" and ".join(map(ascii, group)) for group in groups]
-        raise AmbiguousDataError(
-            f"{source} has classes whose names look alike: {some(shown)}.\n"
-            "Give one class one name, or classes that differ names that do, too."
-        )
+        raise look_alike_error(source, groups)
+
+
+def look_alike_error(source: Path, groups: Iterable[Iterable[str]]) -> AmbiguousDataError:
+    """The error for a class that may be written in two ways; groups: names that look alike."""
+    # ascii() shows the difference between an accent that is a part of its letter and one that follows it
+    shown = [" and ".join(map(ascii, group)) for group in groups]
+    return AmbiguousDataError(
+        f"{source} has classes whose names look alike: {some(shown)}.\n"
+        "Give one class one name, or classes that differ names that do, too."
+    )
 
 
 def counts(listing: Listing) -> dict[str, dict[str, int]]:
     """Pictures by split and class, for each class of the data set."""
     found = {split: Counter(file.class_name for file in files) for split, files in listing.splits.items()}
+    # a Counter gives 0 for a class that the split lacks: classes keep their numbers in every split
     return {split: {name: number[name] for name in listing.class_names} for split, number in found.items()}
 
 

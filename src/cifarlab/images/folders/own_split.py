@@ -1,7 +1,7 @@
-"""Train and test for pictures that come without: drawn once, stratified by class, and kept.
+"""Train and test for pictures that come without splits: drawn once, stratified by class, and kept.
 
-Pictures added later are dealt out among themselves, so that none that was in train ever moves to test. Files with the
-same bytes are on one side; the same picture in two formats or sizes is not recognised here.
+Pictures that are added later are divided among themselves, so that none that was in train ever moves to test. Files
+with the same bytes are on one side; the same picture in two formats or sizes is not recognised here.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ from cifarlab.images.words import SPLIT_NAMES, split_of
 from cifarlab.recipe.duration import part_of
 
 FILE_NAME = "splits.csv"
-"""Columns image and split. In the cache folder it is ours; in the data set's folder the user's, and wins."""
+"""A list with the columns image and split. In the cache folder it is ours; in the data set's folder it is the user's,
+which wins."""
 
 _COLUMNS = ("image", "split")
 
 TEST_FRACTION = 0.2
 SEED = 0
-"""Fixed: everybody who loads the same pictures gets the same test split."""
+"""Fixed, so that everybody who loads the same pictures gets the same test split; `training.seed` does not change it."""
 
 
 def assign(files: Sequence[ImageFile], own_file: Path | None, kept_file: Path | None) -> dict[str, str]:
     """Name the split of each picture: as the user's file says, else as kept, else drawn and kept.
 
-    Without a place to keep it the split is only drawn. Raises DataError for a user's file that does not fit.
+    Without a file to keep it in, the split is only drawn. Raises DataError for a user's file that does not fit.
     """
     classes = {file.name: file.class_name for file in files}
     if own_file is not None and own_file.is_file():
-        return _as_written(own_file, classes)
+        return _users_splits(own_file, classes)
     kept = _read(kept_file) if kept_file is not None and kept_file.is_file() else {}
     splits = draw(classes, kept, _contents(files, classes.keys() - kept.keys()))
     if kept_file is not None and splits.keys() - kept.keys():
-        _keep(kept_file, kept | splits)
+        _keep(kept_file, kept | splits)  # a picture that has vanished stays in the list, in case it comes back
     return splits
 
 
@@ -58,21 +59,28 @@ def draw(
 ) -> dict[str, str]:
     """Give each picture (name -> class) a split, leaving those in `kept` where they are.
 
-    In every class TEST_FRACTION of the pictures are for testing, at least one where there are two: the ones with the
-    smallest hash of seed and name. contents: name -> what its copies share; copies get one split, that of a kept one
-    where there is one, and every class keeps a picture in train.
+    In every class TEST_FRACTION of the pictures are for testing, at least one if there are two: those with the smallest
+    hash of seed and name. contents: name -> a key that its copies share; copies get one split, that of a kept one if
+    there is one, and every class keeps a picture in train.
     """
     content_of = {name: (contents or {}).get(name, name) for name in classes}
     splits = {name: kept[name] for name in classes if name in kept}
     # of copies that an earlier split has torn apart, train decides: a picture that was trained on tests nothing
     known = {content_of[name]: split for name, split in sorted(splits.items(), key=lambda item: item[1] == "train")}
     splits |= {name: known[content_of[name]] for name in classes if name not in kept and content_of[name] in known}
+    # what is in test already is out of the draw; what is kept in train stays in, as the picture that a class keeps
     names = [name for name in classes if splits.get(name) != "test"]
     new = [index for index, name in enumerate(names) if name not in splits]
-    order = np.array(sorted(new, key=lambda index: _rank(names[index])), np.int64)
+    # by a hash of the name, not by a generator: a picture more or less elsewhere does not shuffle all others, and the
+    # draw depends on no version of NumPy and on no order of files
+    rank = {
+        index: hashlib.sha256(f"{SEED}/{names[index]}".encode("utf-8", "surrogateescape")).digest() for index in new
+    }
+    order = np.array(sorted(new, key=lambda index: rank[index]), np.int64)
     label_of = {class_name: label for label, class_name in enumerate(sorted(set(classes.values())))}
     labels = np.array([label_of[classes[name]] for name in names], np.int64)
     totals, there = Counter(classes.values()), Counter(classes[name] for name in splits if splits[name] == "test")
+    # of the whole class: a class that has grown gets as many more into test as bring it back to a fifth
     wanted = {each: max(part_of(TEST_FRACTION, total), int(total > 1)) for each, total in totals.items()}
     quotas = np.array([max(wanted[each] - there[each], 0) for each in label_of], np.int64)
     is_test = stratified.draw(labels, order, quotas, first_of_equals(content_of[name] for name in names))
@@ -80,28 +88,26 @@ def draw(
 
 
 def _contents(files: Sequence[ImageFile], new: Set[str]) -> dict[str, bytes]:
-    """Name -> hash of the bytes of every file that may be a copy of a new one, or have one: of those of equal size."""
+    """Name -> hash of the bytes of every file that may be a copy of a new one, or have one."""
+    # a copy has the same size: most photographs need not be read, and this runs before anything is decoded
     sizes, sizes_of_new = Counter(file.size_bytes for file in files), {f.size_bytes for f in files if f.name in new}
     found = {}
     for file in files:
         if sizes[file.size_bytes] > 1 and file.size_bytes in sizes_of_new and stat.S_ISREG(file.mode_bits):
             try:
                 found[file.name] = hashlib.blake2b(Path(file.path).read_bytes(), digest_size=16).digest()
-            except OSError as error:  # said when it is to be decoded
+            except OSError as error:  # reported when it is decoded
                 log.debug("Not compared with others: %s: %s", printable(file.name), error)
     return found
 
 
-def _rank(name: str) -> bytes:
-    return hashlib.sha256(f"{SEED}/{name}".encode("utf-8", "surrogateescape")).digest()
-
-
-def _as_written(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
+def _users_splits(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
+    """The splits in the user's own file, which has to name every picture once and nothing else."""
     table = read_table(path, columns.fits(needed=_COLUMNS))
     places = columns.find(table, needed=_COLUMNS)
     splits, problems = dict[str, str](), list[str]()
     for line, name, word in zip(table.lines, *(table.column(places[each]) for each in _COLUMNS), strict=True):
-        known = name if name in classes else os.path.normpath(name.replace("\\", "/"))
+        known = name if name in classes else os.path.normpath(name.replace("\\", "/"))  # ./cat/1.png, cat\1.png
         split = split_of(word)
         if split is None or known in splits:
             problem = f"has the split '{shown(word)}'" if split is None else "names a picture again"
@@ -123,10 +129,18 @@ def _as_written(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, str]:
+    """The splits that were kept."""
+    splits = dict[str, str]()
     try:
+        # surrogateescape: names of files may be any bytes on Linux, and come back as they were written
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = list(csv.DictReader(file, strict=True))
-        splits = {row["image"]: _split(row["split"]) for row in rows}
+        for row in rows:
+            split = split_of(row["split"] or "")  # None in a row that is too short
+            if split is None:
+                raise ValueError(f"{row['split']!r} is not a split")
+            splits[row["image"]] = split
+    # never drawn anew: what was tested on before would be trained on
     except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(
             f"{path} cannot be used: {error!r}.\nIt needs the columns image and split; "
@@ -137,14 +151,8 @@ def _read(path: Path) -> dict[str, str]:
     return splits
 
 
-def _split(text: str) -> str:
-    split = split_of(text)
-    if split is None:
-        raise ValueError(f"{text!r} is not a split")
-    return split
-
-
 def _keep(path: Path, splits: Mapping[str, str]) -> None:
+    """Write the splits down; a cache that cannot be written is a warning, since the draw can be repeated."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "split"))

@@ -11,24 +11,27 @@ from pathlib import Path
 from cifarlab.console import printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.source import HIDDEN, NOT_PICTURES, OURS, SYSTEM
-from cifarlab.images.words import SUFFIXES, SYSTEM_NAMES, UNREAD, suffix_of
+from cifarlab.images.words import SYSTEM_NAMES, UNREAD, is_picture, suffix_of
 from cifarlab.runs.files import RECIPE_FILE
 
 MOST_LINKED_FOLDERS = 100_000
-"""Links to folders that hold links to folders multiply; nobody's data set has so many."""
+"""Links to folders that hold links to folders multiply; no real data set has so many."""
 
 CIRCLE = "leads in a circle"
 """Why a link to a folder around it is not followed: nothing new is there."""
 
 MARKS = frozenset({RECIPE_FILE, "explanations.html"})
-"""A folder below the data that holds one of these was written by cifarlab: a run, a group of runs, explanations."""
+"""A folder below the data that holds one of these was written by cifarlab: a run, a group of runs, explanations.
+
+`cd photos && cifarlab train quick --data .` puts runs/ among the classes; their figures are pictures, too.
+"""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False)  # compared and hashed by identity: folders are keys, and their contents change during the walk
 class Folder:
     """A folder that was looked into, by its path relative to the root ("" for the root itself).
 
-    pictures: the files right inside it, with what `stat` says of them; unread: those in formats that are not read.
+    pictures: the files right inside it, with their `stat`. unread: those in formats that are not read.
     """
 
     name: str
@@ -39,24 +42,24 @@ class Folder:
     """In it and in all folders below."""
 
     @property
-    def last(self) -> str:
+    def basename(self) -> str:
         """The folder's own name."""
         return self.name.rpartition("/")[2]
 
     @property
-    def bearing(self) -> list[Folder]:
-        """The folders right inside it that hold pictures, themselves or below."""
+    def filled(self) -> list[Folder]:
+        """The folders right inside it that hold pictures, directly or further down."""
         return [folder for folder in self.folders if folder.num_pictures]
 
-    def below(self, top: Folder) -> str:
+    def relative_to(self, top: Folder) -> str:
         """The folder's path relative to a folder above it; empty for that folder itself."""
         return self.name.removeprefix(top.name).lstrip("/")
 
     def find(self, name: str) -> Folder | None:
-        """The folder below this one with a relative path; None where there is none."""
+        """The folder below this one with a relative path; None if there is none."""
         folder: Folder | None = self
         for part in filter(None, name.strip("/").split("/")):
-            folder = next((each for each in folder.folders if each.last == part), None) if folder else None
+            folder = next((each for each in folder.folders if each.basename == part), None) if folder else None
         return folder
 
     def names(self) -> list[str]:
@@ -65,7 +68,7 @@ class Folder:
 
     def walk(self) -> Iterator[Folder]:
         """This folder and all below it, each before what is inside it."""
-        waiting = [self]
+        waiting = [self]  # a stack of our own: a hostile archive may nest deeper than Python's recursion
         while waiting:
             folder = waiting.pop()
             yield folder
@@ -93,43 +96,45 @@ class Tree:
 
 
 def scan(root: Path, *, follow_links: bool = False) -> Tree:
-    """Walk through a folder once, in the order of names, looking at the status of each picture and at nothing else.
+    """Walk through a folder once, in the order of names; only pictures are looked at with `stat`.
 
     Raises DataError when a folder cannot be listed.
     """
     tree = Tree(root, Folder(""), defaultdict(list), [])
     links = _Links(os.path.realpath(root), follow_links)
-    # with each folder: its path, its real path, and the real paths of the folders in which links led on to it
+    # with each folder: its path, its real path, and the real paths of the folders whose links led to it; the real path
+    # grows by a name per folder, because realpath() would look at every folder above it each time
     waiting: list[tuple[Folder, str, str, tuple[str, ...]]] = [(tree.top, os.fspath(root), links.root, ())]
     found = []
     try:
         while waiting:
             folder, path, real, crossed = waiting.pop()
             found.append(folder)
+            # scandir knows what is a folder without a stat, a round trip on network drives; its order is arbitrary
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            # the root itself was named by the user, and may be a folder of figures in a run
             if folder.name and any(entry.name in MARKS for entry in entries):
                 tree.left_out[OURS].append(folder.name)
                 continue
             for entry in entries:
                 name = f"{folder.name}/{entry.name}" if folder.name else entry.name
-                suffix = suffix_of(entry.name)
                 if reason := litter(entry.name):
                     tree.left_out[reason].append(name)
                     continue
                 target = links.follow(entry, real, crossed) if entry.is_symlink() else None
                 if isinstance(target, _Refused):
-                    if target.may_be_data or suffix in SUFFIXES:
+                    if target.may_be_data or is_picture(entry.name):
                         tree.refused.append((name, target.reason))
-                    else:
+                    else:  # a broken link called README.txt is no reason to refuse the data
                         tree.left_out[NOT_PICTURES].append(name)
                 elif entry.is_dir():
                     inner = Folder(name)
                     folder.folders.append(inner)
                     way = crossed if target is None else (*crossed, real)
                     waiting.append((inner, entry.path, target or f"{real}{os.sep}{entry.name}", way))
-                elif suffix in SUFFIXES and entry.is_file():
+                elif is_picture(entry.name) and entry.is_file():  # not a pipe or a socket, which could block a reader
                     folder.pictures.append((entry.name, entry.stat()))
-                elif suffix in UNREAD and entry.is_file():
+                elif (suffix := suffix_of(entry.name)) in UNREAD and entry.is_file():
                     folder.unread.append(name)
                     tree.left_out[UNREAD[suffix]].append(name)
                 else:
@@ -149,7 +154,8 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
 
 
 def litter(name: str) -> str:
-    """Why a file or folder of this name is left out, whatever it holds; empty when it is not."""
+    """The reason to leave out any file or folder of this name; empty if there is none."""
+    # macOS leaves ._1.jpg beside 1.jpg on other file systems and in archives: a picture by its suffix alone
     if name.startswith("."):
         return HIDDEN
     return SYSTEM if name.casefold() in SYSTEM_NAMES else ""
@@ -173,8 +179,10 @@ class _Links:
         """Where a link in the folder `real` leads, or why it is not followed."""
         target = os.path.realpath(entry.path)
         if problem := link_problem(entry.path, self.root, follow_links=self.follow_all):
+            # a broken link without a suffix may have been a class folder
             return _Refused(problem, Path(target).is_dir() or not suffix_of(entry.name))
         if entry.is_dir():
+            # a circle is a link to a folder that contains it; two links to one folder are merely two copies
             if any(_is_inside(folder, target) for folder in (*crossed, real)):
                 return _Refused(CIRCLE, may_be_data=True)
             self.num_folders += 1
@@ -191,10 +199,12 @@ def link_problem(path: str, real_root: str, *, follow_links: bool = False) -> st
         target = os.path.realpath(path, strict=True)
     except OSError:
         return "leads nowhere or in a circle"
+    # a link out of a downloaded data set could make anything on the machine a training image
     if not follow_links and not _is_inside(target, real_root):
         return f"leads out of the folder, to {printable(target)}"
     return ""
 
 
 def _is_inside(path: str, folder: str) -> bool:
+    # with the separator, so that /data/set-2 is not inside /data/set
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

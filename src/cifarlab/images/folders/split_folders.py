@@ -1,7 +1,7 @@
-"""What the folders of a data set mean: which are its splits, which its classes, and which only lie around them.
+"""Decide what the folders of a data set mean: which are splits, which are classes, and which only wrap it.
 
-What can be read in two ways is refused, with the option that settles it; nothing is guessed, and nothing that is left
-out goes unsaid.
+What can be read in two ways is refused, with the option that settles it; nothing is guessed, and everything that is
+left out is reported.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from cifarlab.images.folders.class_folders import (
 )
 from cifarlab.images.folders.scan import Folder, Tree
 from cifarlab.images.source import BESIDE, EMPTY, LOOSE, OURS, UNLABELLED
-from cifarlab.images.words import SPLITS, SUFFIXES, Split, split_of, split_rule
+from cifarlab.images.words import SUFFIXES, split_of, split_rule
 from cifarlab.recipe.schema import DataSpec
-from cifarlab.recipe.section import named_splits
+from cifarlab.recipe.section import SPLITS, Split, named_splits
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,11 @@ class ClassFolder:
 
 @dataclass
 class Meaning:
-    """What a tree of folders means.
+    """The meaning of a tree of folders.
 
-    root: the folder that holds the splits or classes, inside the folders that only wrap it. rule: the sentence that
-    says what decided. layout: the value of data.layout that says the same. split_folders: what the folders of each
-    split are called, or their paths below the root. left_out: what holds pictures and is not used, or is expected to
-    hold some, by reason.
+    root: the folder that holds the splits or classes, inside the folders that only wrap it. rule: one sentence that
+    says what decided. layout: the value of data.layout that says the same. split_folders: split -> the name of its
+    folder, or its path below the root. left_out: reason -> folders and pictures that are not used for that reason.
     """
 
     root: Folder
@@ -58,11 +57,12 @@ class Meaning:
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def split_names(self) -> str:
-        """The value of data.split_names that says the same; a test split that comes later may be used then."""
+        """The value of data.split_names that says the same; a test split that is added later may be used then."""
         if not self.split_folders:
             return ""
+        # "val=" where there is none: a folder called dev that is added later must not replace the held-out images
         splits = [split for split in SPLITS if split in self.split_folders or split == "val"]
-        text = io.StringIO()
+        text = io.StringIO()  # as CSV, because a folder's name may hold a comma
         csv.writer(text, lineterminator="").writerow(f"{split}={self.split_folders.get(split, '')}" for split in splits)
         return text.getvalue()
 
@@ -88,14 +88,15 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
             "--split-names names splits, and --layout classes says that there are none: leave one of them out."
         )
     if layout != "class-first" and not all(top.find(name) for name in named.values()):
-        top = tree.top
+        top = tree.top  # the user gave paths from the top: --split-names train=archive/learn
     by_split = {} if layout == "class-first" else _folders_of_splits(where, top, named)
     if layout == "auto":
-        layout = "splits" if named else _told_layout(where, top, by_split)
+        layout = "splits" if named else _recognised_layout(where, top, by_split)
     meaning = Meaning(top, layout)
     if layout == "class-first":
         _read_class_first(where, meaning, named)
-    elif layout == "splits" or (layout == "leaves" and (named or _are_all_splits(top, by_split))):
+    # "leaves" says which folders are classes, not whether there are splits: they count if nothing lies beside them
+    elif layout == "splits" or (layout == "leaves" and (named or sum(map(len, by_split.values())) == len(top.filled))):
         _read_splits(where, meaning, by_split, spec)
     else:
         classes = class_folders(where, top, spec, "classes")
@@ -110,25 +111,27 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
 
 
 def _unwrapped(folder: Folder) -> Folder:
-    """The folder that holds the splits or classes: archives often unpack to it inside another, or inside two."""
-    while len(folder.bearing) == 1 and _wraps(folder.bearing[0]):
-        folder = folder.bearing[0]
+    """The folder that holds the splits or classes: archives often unpack to it inside another, or inside two.
+
+    A folder wraps a data set if it is the only one with pictures and holds folders; with pictures alone it is a class.
+    """
+    while len(folder.filled) == 1:
+        only = folder.filled[0]  # "Garbage classification/Garbage classification/", "fruits-360/"
+        if split_of(only.basename):  # one called test wraps a data set only if that has splits
+            wraps = bool(only.filled) and all(split_of(inner.basename) and inner.filled for inner in only.filled)
+        else:
+            wraps = len(only.filled) > 1 or any(not only.pictures or inner.filled for inner in only.filled)
+        if not wraps:
+            break
+        folder = only
     return folder
 
 
-def _wraps(folder: Folder) -> bool:
-    """Whether the only folder with pictures holds a data set; one with pictures right inside is a class."""
-    inner = folder.bearing
-    if split_of(folder.last):  # one called test wraps a data set only if that has splits
-        return bool(inner) and all(split_of(each.last) and each.bearing for each in inner)
-    return len(inner) > 1 or any(not folder.pictures or each.bearing for each in inner)
-
-
 def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dict[Split, list[Folder]]:
-    """The folders that are called like a split, or that the user calls so."""
-    usual = _usual_splits([folder.last for folder in top.bearing])
+    """Split -> the folders whose names mean it, or the one that the user named, in the order of SPLITS."""
+    usual = _usual_splits([folder.basename for folder in top.filled])
     found: dict[Split, list[Folder]] = defaultdict(list)
-    for folder, split in zip(top.bearing, usual, strict=True):
+    for folder, split in zip(top.filled, usual, strict=True):
         if split and split not in named:
             found[split].append(folder)
     for split in SPLITS:
@@ -137,9 +140,10 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
             if chosen is None or not chosen.num_pictures:
                 raise DataError(
                     f"{where} has no folder {printable(name)} with pictures, which is to be its {split} split.\n"
-                    f"It has: {listed(top.bearing, 20)}."
+                    f"It has: {listed(top.filled, 20)}."
                 )
             found[split] = [chosen]
+    # "train=archive,test=archive/test" would test on training pictures
     for split, other in itertools.combinations(found, 2):
         for a, b in itertools.product(found[split], found[other]):
             if f"{a.name}/".startswith(f"{b.name}/") or f"{b.name}/".startswith(f"{a.name}/"):
@@ -152,6 +156,7 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
 def _usual_splits(names: Sequence[str]) -> list[Split | None]:
     """The split that each name stands for; words that all names have in common change nothing (flowers_train, ...)."""
     alone = [split_of(name) for name in names]
+    # one name means nothing in common: a lone folder flowers_train may be a class
     if any(alone) or len(names) < 2:
         return alone
     words = [re.findall(r"[^\W_]+", name) for name in names]
@@ -159,21 +164,22 @@ def _usual_splits(names: Sequence[str]) -> list[Split | None]:
     return [split_of(" ".join(word for word in each if word not in common)) for each in words]
 
 
-def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> str:
+def _recognised_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> str:
     """Whether the folders at the top are splits, classes, or classes that hold splits: by names and contents."""
-    called = [folder for folders in by_split.values() for folder in folders]
-    others = [folder for folder in top.bearing if folder not in called]
-    holding = [folder for folder in called if not holds_no_classes(folder)]
+    called = [folder for folders in by_split.values() for folder in folders]  # like a split
+    others = [folder for folder in top.filled if folder not in called]
+    holding = [folder for folder in called if not holds_no_classes(folder)]  # as a split has to
     if not called:
         return _classes_or_class_first(where, top)
-    is_train_alone = [folder.last.casefold() for folder in called] == ["train"]
+    is_train_alone = [folder.basename.casefold() for folder in called] == ["train"]
     if is_train_alone and others and not holding and len({chain(folder) for folder in (*called, *others)}) == 1:
         return "classes"  # buses, cars and trains: a split called train would hold class folders
-    if not holding and not others:
+    if not holding and not others:  # YOLO's train/images and valid/images, Dogs vs. Cats' train/cat.0.jpg
         raise AmbiguousDataError(
             f"{without_classes(where, top)}\n"
             f"If {listed(called)} are classes, say so with --layout classes (data.layout)."
         )
+    # a test without class folders may be one whose labels are kept secret; a train without them cannot be learnt from
     is_train_flat = any(folder not in holding for folder in by_split.get("train", ()))
     if not holding or is_train_flat or (others and len(by_split) == 1):
         beside = f", like {listed(others)}" if others else ""
@@ -182,59 +188,61 @@ def _told_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Fold
             "Say which: --layout splits or --layout classes (data.layout). Splits under other names are named with "
             '--split-names "train=learn,test=check" (data.split_names).'
         )
+    # train/, test/ and TEST_SIMPLE/ (a blood cell data set): a third split by another name, or a second version of one
     missing = [split for split in SPLITS if split not in by_split]
     same = [folder for folder in others if missing and folder in sharing_names([folder, *holding])]
     if same:
         wanted = "train" if "train" in missing else missing[-1]
         raise AmbiguousDataError(
             f"{where} can be read in two ways: {listed(same)} holds folders of the same names as {listed(holding)}.\n"
-            f'If it is a split, say --split-names "{wanted}={same[0].last}" (data.split_names); '
+            f'If it is a split, say --split-names "{wanted}={same[0].basename}" (data.split_names); '
             "to leave it out, --layout splits (data.layout)."
         )
     return "splits"
 
 
 def _classes_or_class_first(where: str, top: Folder) -> str:
+    """Whether the folders at the top are classes, or classes that hold a train/ and a test/ each."""
     split_in_two = [
         folder
-        for folder in top.bearing
-        if folder.bearing and all(split_of(inner.last) and not inner.bearing for inner in folder.bearing)
+        for folder in top.filled
+        if folder.filled and all(split_of(inner.basename) and not inner.filled for inner in folder.filled)
     ]
     if not split_in_two:
         return "classes"
-    if len(split_in_two) < len(top.bearing) or any(folder.pictures for folder in top.bearing):
+    if len(split_in_two) < len(top.filled) or any(folder.pictures for folder in top.filled):
         raise AmbiguousDataError(
             f"{where} can be read in two ways: {listed(split_in_two)} may be classes that hold splits "
-            f"({listed(split_in_two[0].bearing)}), but not all folders beside it do.\n"
+            f"({listed(split_in_two[0].filled)}), but not all folders beside it do.\n"
             "Say --layout class-first (only what lies in splits is used) or --layout classes (data.layout)."
         )
     return "class-first"
 
 
 def _are_all_splits(top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> bool:
-    return sum(map(len, by_split.values())) == len(top.bearing)
+    return sum(map(len, by_split.values())) == len(top.filled)
 
 
 def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence[Folder]], spec: DataSpec) -> None:
-    """The folders at the top are splits; in each of them, perhaps inside a wrapping folder, lie the classes."""
+    """Read the folders at the top as splits; the classes are in each of them, perhaps inside a wrapping folder."""
     if not by_split:
         raise DataError(
-            f"{where} has no folder that is called like a split. It has: {listed(meaning.root.bearing, 20)}.\n"
+            f"{where} has no folder that is called like a split. It has: {listed(meaning.root.filled, 20)}.\n"
             'Name them with --split-names "train=learn,test=check" (data.split_names).'
         )
     for split, folders in by_split.items():
         if len(folders) > 1:
             raise AmbiguousDataError(
                 f"{where} has several folders for {split}: {listed(folders)}.\n"
-                f'Say which with --split-names "{split}={folders[0].last}" (data.split_names), or keep one of them.'
+                f'Say which with --split-names "{split}={folders[0].basename}" (data.split_names), or keep one of them.'
             )
         top = _unwrapped_split(folders[0], [other[0] for key, other in by_split.items() if key != split])
-        if holds_no_classes(top) and split != "train":
+        if holds_no_classes(top) and split != "train":  # ImageNet's val and test, ASL Alphabet's test
             meaning.left_out[UNLABELLED] += [name for folder in folders[0].walk() for name in folder.names()]
             continue
         found = class_folders(where, top, spec, "splits")
         meaning.classes += [ClassFolder(split, name, inner) for name, inner in found]
-        meaning.split_folders[split] = top.below(meaning.root)
+        meaning.split_folders[split] = top.relative_to(meaning.root)
     if not meaning.split_folders:
         raise DataError(without_classes(where, meaning.root))
     *first, last = [f"{printable(name)}/" for name in meaning.split_folders.values()]
@@ -247,27 +255,27 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
 
 
 def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
-    """Where the classes of a split lie: seg_train/seg_train/<class>; a class of another split is not gone into."""
-    known = {inner.last for other in others for inner in other.bearing if len(other.bearing) > 1 or not inner.bearing}
-    while len(folder.bearing) == 1 and folder.bearing[0].last not in known:
-        inner = folder.bearing[0]
-        if not inner.bearing or inner.pictures:
+    """The folder in which the classes of a split lie: seg_train/seg_train/<class>."""
+    # test/cat/, alone because test has no dogs, does not wrap a split: another split has cat/ as a class
+    known = {inner.basename for other in others for inner in other.filled if len(other.filled) > 1 or not inner.filled}
+    while len(folder.filled) == 1 and folder.filled[0].basename not in known:
+        inner = folder.filled[0]
+        if not inner.filled or inner.pictures:
             break
         folder = inner
     return folder
 
 
 def _read_class_first(where: str, meaning: Meaning, named: Mapping[str, str]) -> None:
+    """Read the folders at the top as classes that hold splits: <class>/train/*."""
     split_called, names = split_rule(named), defaultdict[str, set[str]](set)
-    for folder in meaning.root.bearing:
-        for inner in folder.bearing:
-            if split := split_called(inner.last):
-                meaning.classes.append(ClassFolder(split, folder.last, tuple(inner.walk())))
-                names[split].add(inner.last)
+    for folder in meaning.root.filled:
+        for inner in folder.filled:
+            if split := split_called(inner.basename):
+                meaning.classes.append(ClassFolder(split, folder.basename, tuple(inner.walk())))
+                names[split].add(inner.basename)
     if not meaning.classes:
-        raise DataError(
-            f"{where} has no class folders with splits in them. It has: {listed(meaning.root.bearing, 20)}."
-        )
+        raise DataError(f"{where} has no class folders with splits in them. It has: {listed(meaning.root.filled, 20)}.")
     if all(len(each) == 1 for each in names.values()):  # "train" in one class and "Train" in another have no one name
         meaning.split_folders = {split: each.pop() for split, each in names.items()}
     meaning.rule = f"The folders{_inside(meaning.root)} are the classes, the folders in them the splits"
@@ -276,6 +284,7 @@ def _read_class_first(where: str, meaning: Meaning, named: Mapping[str, str]) ->
 def _leave_out(tree: Tree, meaning: Meaning) -> None:
     """Sort everything that is in no class by the reason why."""
     used = {folder.name for each in meaning.classes for folder in each.folders}
+    # every folder around a class: pictures right in one of these belong to no class
     above = {name[:place] for name in used for place in range(len(name)) if name[place] == "/"} | {""}
     unlabelled = set(meaning.left_out[UNLABELLED])
     waiting = [tree.top]
@@ -284,15 +293,16 @@ def _leave_out(tree: Tree, meaning: Meaning) -> None:
         if folder.name in used or folder.name in above:
             if folder.name not in used:
                 meaning.left_out[LOOSE] += folder.names()
-            waiting += reversed(folder.folders)
+            waiting += reversed(folder.folders)  # reversed, because the last one is taken first
         elif not folder.num_pictures:
             # a folder of runs has been named already
             if not any(name.startswith(f"{folder.name}/") for name in tree.left_out.get(OURS, ())):
                 meaning.left_out[EMPTY].append(folder.name)
+        # pictures without labels have been named one by one; the folder would count them again
         elif not unlabelled.intersection(name for each in folder.walk() for name in each.names()):
             meaning.left_out[BESIDE].append(folder.name)
 
 
 def _inside(folder: Folder) -> str:
-    """Where the data set lies, for the rule: nothing to say when no folder wraps it."""
+    """The phrase for the rule that names the folder around the data set; empty if nothing wraps it."""
     return f" in {printable(folder.name)}/" if folder.name else ""

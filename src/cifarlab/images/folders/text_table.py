@@ -1,4 +1,4 @@
-"""Tables in text files: separated values in the usual dialects, and JSON lines. Rows know their line in the file.
+"""Tables in text files: separated values in the usual dialects, and JSON lines; every row keeps its line number.
 
 Nothing is guessed: text that is not Unicode, rows of another length than the head and quotes that do not close are
 refused with the line where they stand.
@@ -21,11 +21,16 @@ from cifarlab.console import printable, some
 from cifarlab.errors import DataError, cause
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-"""What separates the cells of a row."""
+"""What may separate the cells of a row. Excel writes semicolons where the decimal point is a comma."""
+
+JSON_LINES = (".jsonl", ".ndjson")
+"""Suffixes of files that hold an object per line."""
 
 MAX_BYTES = 256 * 2**20
 """A larger file is not a list of pictures: ImageNet's has 60 MB."""
 
+# Excel's "Unicode text" is UTF-16 with its mark, and its "CSV UTF-8" begins with one, which would become a part of the
+# first column's name. UTF-16 without a mark is not guessed: its bytes are valid UTF-8 with NULs, or mean other letters.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "UTF-8"),
     (codecs.BOM_UTF32_LE, "UTF-32-LE"),  # before UTF-16's, which it begins with
@@ -34,12 +39,12 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "UTF-16-BE"),
 )
 _SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
-"""How Excel is told of the separator, in a line before the head."""
+"""The line before the head that tells Excel the separator."""
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """The rows of a file below its head, all as long as the head, each with the line that it begins in.
+    """The rows of a file below its head, all as long as the head, and the line in which each begins, from 1.
 
     Blanks around cells are stripped; rows in which every cell is empty are left out.
     """
@@ -49,19 +54,24 @@ class TextTable:
     rows: list[list[str]]
     lines: list[int]
 
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return printable(str(self.path))
+
     def column(self, index: int) -> list[str]:
         """The cells of one column, from top to bottom."""
         return [row[index] for row in self.rows]
 
 
 def read_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> TextTable:
-    """Read separated values, or JSON lines where the file's name ends so.
+    """Read separated values, or JSON lines where the file's suffix says so.
 
-    fits: whether names of columns are those of the table; it tells which separator is meant. Where none gives such a
-    head, the one that gives the most columns is taken. Raises DataError for a file that cannot be read as such.
+    fits: whether the names of columns are those of the table; it decides which separator is meant. Where none gives
+    such a head, the one that gives the most columns is taken. Raises DataError for a file that cannot be read as such.
     """
     text = read_text(path)
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
+    if path.suffix.lower() in JSON_LINES:
         return _from_json_lines(path, text)
     separator, skipped = _separator(text, fits)
     rows = _parse(path, text, separator, skipped)
@@ -69,6 +79,7 @@ def read_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> TextTable:
     table = TextTable(path, tuple(head), [], [])
     problems = []
     for line, row in rows:
+        # an unquoted comma in a label ("cup, blue") makes a row too long; cut to size, it would merge classes
         if len(row) == len(head):
             table.rows.append(row)
             table.lines.append(line)
@@ -83,16 +94,17 @@ def read_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> TextTable:
 
 
 def read_head(path: Path, fits: Callable[[Sequence[str]], bool], num_bytes: int = 2**16) -> tuple[str, ...]:
-    """The names of the columns, from the beginning of a file; () where that is not a head that fits.
+    """The names of the columns, from the beginning of a file; () if that is not a head that fits.
 
-    For a look at a file that may be something else than a table of pictures; its errors are left to `read_table`.
+    For a first look at a file that may be anything; its errors are left to `read_table`.
     """
     try:
         if not path.is_file():
             return ()
         with path.open("rb") as file:
+            # replace: the block may end within a character, and a label in Latin-1 further down is not the head's fault
             text = _decode(path, file.read(num_bytes), errors="replace")
-        if path.suffix.lower() in (".jsonl", ".ndjson"):
+        if path.suffix.lower() in JSON_LINES:
             head = _from_json_lines(path, text.lstrip().split("\n")[0]).columns
         else:
             separator, skipped = _separator(text, fits)
@@ -109,7 +121,7 @@ def read_text(path: Path) -> str:
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever for somebody to write
             raise DataError(f"{printable(str(path))} is not a regular file, so it is not read.")
         if status.st_size > MAX_BYTES:
             raise DataError(
@@ -120,6 +132,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"Cannot read {printable(str(path))}: {cause(error)}.") from error
     text = _decode(path, content)
+    # Latin letters of UTF-16 decode as UTF-8 without an error, each with a NUL beside it
     if (place := text.find("\0")) >= 0:
         raise DataError(
             f"{printable(str(path))} is not text: line {_line(text[:place])} has a NUL character.\n"
@@ -143,9 +156,10 @@ def _decode(path: Path, content: bytes, errors: str = "strict") -> str:
         return content.decode(encoding, errors)
     except UnicodeDecodeError as error:
         before = content[: error.start].decode(encoding)
+        last_line = re.split(r"[\r\n]", before)[-1]
         raise DataError(
             f"{printable(str(path))} is not {encoding}: line {_line(before)} has the byte 0x{content[error.start]:02x} "
-            f"after '{printable(_last_line(before)[-40:])}'.\nSave it as UTF-8; "
+            f"after '{printable(last_line[-40:])}'.\nSave it as UTF-8; "
             f"if it comes from Windows or Excel: {_iconv(path, 'CP1252')}"
         ) from error
 
@@ -159,31 +173,27 @@ def _line(before: str) -> int:
     return len(re.findall(r"\r\n|\r|\n", before)) + 1
 
 
-def _last_line(text: str) -> str:
-    return re.split(r"[\r\n]", text)[-1]
-
-
 def _separator(text: str, fits: Callable[[Sequence[str]], bool]) -> tuple[str, int]:
-    """What separates the cells, and how many characters before the head say so."""
+    """The separator of the cells, and the length of the line before the head that declares it (0: none does)."""
     if declared := _SEPARATOR_LINE.match(text):
         return declared[1], declared.end()
-    beginning = text[: 2**20]
-    heads = {separator: _first_row(beginning, separator) for separator in SEPARATORS}
+    beginning, heads = text[: 2**20], dict[str, list[str]]()
+    for separator in SEPARATORS:
+        try:
+            heads[separator] = next((row for _, row in _parse(Path(), beginning, separator)), [])
+        except DataError:
+            # another separator may do; if none does, the file is parsed again and the error shown
+            heads[separator] = []
+    # not csv.Sniffer, which counts characters: a head has known names, so it shows which separator yields them
     return max(heads, key=lambda separator: (fits(heads[separator]), len(heads[separator]))), 0
-
-
-def _first_row(text: str, separator: str) -> list[str]:
-    try:
-        return next((row for _, row in _parse(Path(), text, separator)), [])
-    except DataError:
-        return []  # another separator may do; if none does, the file is parsed again and the error shown
 
 
 def _parse(path: Path, text: str, separator: str, skipped: int = 0) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the line that it begins in."""
-    file = io.StringIO(text, newline="")
+    file = io.StringIO(text, newline="")  # a quoted cell may hold line breaks, which have to stay as they are
     file.seek(skipped)
     first = 2 if skipped else 1
+    # skipinitialspace: 'a, "b, c"' is two cells; strict: else a quote that never closes takes the rest of the file
     reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
     line = first
     try:
@@ -191,7 +201,7 @@ def _parse(path: Path, text: str, separator: str, skipped: int = 0) -> Iterator[
             cells = [cell.strip() for cell in row]
             if any(cells):
                 yield line, cells
-            line = first + reader.line_num
+            line = first + reader.line_num  # rows and lines differ: a row may have line breaks in quotes
     except csv.Error as error:
         problem = "a quote is not closed" if "end of data" in str(error) else str(error)
         raise DataError(f"{printable(str(path))} cannot be read: the row in line {line}: {problem}.") from error
@@ -209,6 +219,7 @@ def _from_json_lines(path: Path, text: str) -> TextTable:
                 raise ValueError("it is not an object")
         except (ValueError, RecursionError) as error:
             raise DataError(f"{printable(str(path))} cannot be read: line {line} ({shown(row)}): {error}.") from error
+        # Hugging Face's metadata.jsonl has boxes and captions in such keys
         nested |= {key for key, value in values.items() if isinstance(value, list | dict)}
         objects.append({key: _cell(value) for key, value in values.items() if key not in nested})
         lines.append(line)
@@ -219,7 +230,7 @@ def _from_json_lines(path: Path, text: str) -> TextTable:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
-    if len(values) < len(pairs):
+    if len(values) < len(pairs):  # json.loads would keep the last of two labels
         raise ValueError("a key stands in it twice")
     return values
 

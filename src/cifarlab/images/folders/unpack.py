@@ -1,6 +1,6 @@
 """Archives of folders, zip or tar: unpacked once into the cache, pictures and lists alone, trusting no header.
 
-Names stay inside, links and devices are not made, sizes and numbers have limits; all of it is checked before a file is
+Names stay inside, links and devices are not made, sizes and numbers have limits; each member is checked before it is
 written. From there on the data set is a folder.
 """
 
@@ -37,16 +37,16 @@ from cifarlab.images.source import NOT_PICTURES
 from cifarlab.images.words import SUFFIXES, UNREAD, suffix_of
 
 LISTS = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl"})
-"""Files beside pictures that may say what these are."""
-MOST_FILES = 5_000_000
+"""Suffixes of files beside pictures that may say what these are."""
+MOST_FILES = 5_000_000  # ImageNet has 1.3 million
 MOST_BYTES = 128_000_000
-"""In one picture or list."""
+"""Bytes of one picture or list."""
 MOST_GROWTH, ALWAYS_ALLOWED = 200, 100_000_000
-"""What an archive may unpack to: so many times its size, and so many bytes. Only blank pictures become smaller."""
+"""An archive may unpack to this many times its size, plus this many bytes. Only blank pictures compress further."""
 
 _CARD, _FILES = "card.json", "files"
 _COMPRESSIONS: Mapping[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-"""How a tar archive is opened, by the end of its name."""
+"""Suffix of a tar archive -> what opens it. Not tarfile's own "r:*", whose stream cannot be bounded."""
 _DAMAGE = (
     *(EOFError, ValueError, LookupError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, struct.error),
     *(tarfile.TarError, zipfile.BadZipFile),
@@ -55,9 +55,9 @@ _DAMAGE = (
 
 
 def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
-    """Unpack an archive below `cache_dir`, unless that was done before: the folder, and what is left out by reason.
+    """Unpack an archive below `cache_dir`, once; returns the folder, and the names that are left out by reason.
 
-    Raises DataError for an archive that is damaged, encrypted or hostile, MachineError where it cannot be kept.
+    Raises DataError for an archive that is damaged, encrypted or hostile, MachineError if the disk refuses it.
     """
     try:
         status = path.stat()
@@ -65,13 +65,14 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
         raise DataError(f"Cannot read {printable(str(path))}: {error.strerror}.") from error
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", path.name.partition(".")[0]).strip("-")[:40]
     known_by = f"{readable}-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:12]}"
+    # path, size and date: an archive that was downloaded again under its old name is unpacked again
     place = cache_dir / "unpacked" / f"{known_by}-{status.st_size:x}-{status.st_mtime_ns:x}"
     left_out = _stored(place)
     if left_out is None:
         with lock(place.parent / ".lock", wait=True):
             left_out = _stored(place)  # another process may have been first
             if left_out is None:
-                remove_leftovers(place.parent)
+                remove_leftovers(place.parent)  # a killed process may have left gigabytes
                 for outdated in place.parent.glob(f"{known_by}-*"):
                     shutil.rmtree(outdated, ignore_errors=True)
                 left_out = _unpack_to(place, path, status.st_size)
@@ -80,7 +81,7 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """An archive that lies unpacked in the cache."""
+    """An unpacked archive in the cache."""
 
     place: Path
     source: str
@@ -91,7 +92,7 @@ class Unpacked:
 
 
 def list_unpacked(cache_dir: Path) -> list[Unpacked]:
-    """Every archive that lies unpacked in the cache, by its path."""
+    """All unpacked archives in the cache, sorted by the archives' paths."""
     found = []
     for file in (cache_dir / "unpacked").glob(f"*/{_CARD}"):
         try:
@@ -105,13 +106,13 @@ def list_unpacked(cache_dir: Path) -> list[Unpacked]:
 
 
 def remove_unpacked(chosen: Iterable[Unpacked]) -> None:
-    """Delete what was unpacked; it is unpacked again when it is needed."""
+    """Delete unpacked archives; they are unpacked again when they are needed."""
     for unpacked in chosen:
         shutil.rmtree(unpacked.place, ignore_errors=True)
 
 
 def _stored(place: Path) -> dict[str, list[str]] | None:
-    """What was left out when this folder was made; None where it has to be made. Its card is written last."""
+    """The names left out when this folder was made; None if it has to be made. Its card is written last."""
     try:
         left_out: dict[str, list[str]] = json.loads((place / _CARD).read_text("utf-8"))["left_out"]
     except FileNotFoundError:
@@ -120,13 +121,13 @@ def _stored(place: Path) -> dict[str, list[str]] | None:
         log.warning("%s is damaged (%s); unpacking again.", place, error)
         return None
     with suppress(OSError):  # a cache that can only be read
-        os.utime(place / _CARD)
+        os.utime(place / _CARD)  # the date of last use, by which `cifarlab data cache --older-than` chooses
     return left_out
 
 
 def first_names(path: Path, number: int = 20) -> list[str]:
-    """The first names in an archive, to tell what it is; none of one that is damaged."""
-    try:
+    """The first names in an archive, to tell what it is; none if it is damaged."""
+    try:  # 2**40 bytes: no bound is needed to read some names
         with _members(path, printable(str(path)), 2**40) as members:
             return [member.name.removeprefix("./") for member in itertools.islice(members, number)]
     except (DataError, OSError):
@@ -146,7 +147,7 @@ def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str
             sizes = [file.stat().st_size for file in (temporary / _FILES).rglob("*") if file.is_file()]
             facts = {"source": os.path.realpath(path), "num_files": len(sizes), "size_bytes": sum(sizes)}
             (temporary / _CARD).write_text(json.dumps({**facts, "left_out": left_out}), "utf-8")
-            temporary.rename(place)
+            temporary.rename(place)  # atomic, on one file system: nobody ever reads half of a data set
             return left_out
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -154,7 +155,7 @@ def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in an archive: the path and size that it claims, why it is not a plain file, and how it is opened."""
+    """A file in an archive: the path and size that it claims, why it is not a plain file, and what opens it."""
 
     name: str
     size_bytes: int
@@ -163,6 +164,7 @@ class _Member:
 
 
 def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, list[str]]:
+    """Write pictures and lists into `folder`; returns the names of everything else by the reason to leave it out."""
     left_out, written = defaultdict[str, list[str]](list), set[str]()
     for member in members:
         name = _checked_name(member.name, where)
@@ -174,12 +176,23 @@ def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, li
             raise DataError(f"{where} cannot be used: {printable(name)} {member.problem}.\nPack the files themselves.")
         elif not is_wanted:
             left_out[NOT_PICTURES].append(name)
-        elif problem := _excess(name, member, written):
-            raise DataError(f"{where} cannot be used: {problem}.")
+        elif name in written:  # a reader that checks the first and unpacks the second could be deceived
+            raise DataError(f"{where} cannot be used: it holds {printable(name)} twice.")
+        elif len(written) >= MOST_FILES:
+            raise DataError(f"{where} cannot be used: it holds more than {MOST_FILES:,} files.")
+        elif member.size_bytes > MOST_BYTES:
+            raise DataError(
+                f"{where} cannot be used: {printable(name)} has {member.size_bytes / 1e6:,.0f} MB, "
+                f"more than the {MOST_BYTES / 1e6:.0f} allowed."
+            )
         else:
             written.add(name)
-            _make_folder((folder / name).parent, where)
-            # a format that is not read is known by its name
+            try:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                same = (folder / name).parent.name
+                raise DataError(f"{where} cannot be used: it holds a file and a folder of one name, {same}.") from error
+            # a format that is not read is reported by its name: an empty file of that name will do
             (folder / name).write_bytes(b"" if suffix in UNREAD else _content(member, where))
     return left_out
 
@@ -187,6 +200,7 @@ def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, li
 def _checked_name(name: str, where: str) -> str:
     """The path of a member, which is below the folder that it is unpacked to and nowhere else."""
     path = PurePosixPath(name)
+    # file systems allow names of 255 bytes, and Linux paths of 4,096, of which the cache folder takes some
     too_long = len(os.fsencode(name)) > 3000 or any(len(os.fsencode(part)) > 255 for part in path.parts)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
         shown = printable(name if len(name) <= 100 else f"{name[:100]}...")
@@ -194,26 +208,10 @@ def _checked_name(name: str, where: str) -> str:
     return str(path)
 
 
-def _excess(name: str, member: _Member, written: set[str]) -> str:
-    if name in written:
-        return f"it holds {printable(name)} twice"
-    if len(written) >= MOST_FILES:
-        return f"it holds more than {MOST_FILES:,} files"
-    if member.size_bytes > MOST_BYTES:
-        return f"{printable(name)} has {member.size_bytes / 1e6:,.0f} MB, more than the {MOST_BYTES / 1e6:.0f} allowed"
-    return ""
-
-
-def _make_folder(folder: Path, where: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise DataError(f"{where} cannot be used: it holds a file and a folder of one name, {folder.name}.") from error
-
-
 def _content(member: _Member, where: str) -> bytes:
     try:
         file = member.open()
+        # one byte more than claimed shows a bomb; a read without a bound would fill the memory first
         content = file.read(member.size_bytes + 1) if file else b""
     except OSError as error:
         raise DataError(f"Cannot read {where}: {error}.") from error
@@ -224,7 +222,7 @@ def _content(member: _Member, where: str) -> bytes:
 
 @contextmanager
 def _members(path: Path, where: str, most_bytes: int) -> Iterator[Iterator[_Member]]:
-    """The files of an archive, one after the other; raises DataError for a damaged one."""
+    """The files of an archive, one after the other; raises DataError where it is damaged."""
     name = path.name.lower()
     opened = _COMPRESSIONS.get(suffix_of(name), open)
     try:
@@ -242,10 +240,12 @@ def _members(path: Path, where: str, most_bytes: int) -> Iterator[Iterator[_Memb
 
 def _zip_members(archive: zipfile.ZipFile, where: str, most_bytes: int) -> Iterator[_Member]:
     members = [member for member in archive.infolist() if not member.is_dir()]
+    # a zip states all sizes in its directory at the end, so that a bomb is refused before anything is written
     if sum(member.file_size for member in members) > most_bytes:
         raise DataError(_too_much(where, most_bytes))
     for member in members:
-        is_link = stat.S_ISLNK(member.external_attr >> 16)
+        is_link = stat.S_ISLNK(member.external_attr >> 16)  # a zip from Unix keeps st_mode in the upper 16 bits
+        # some programs on Windows write backslashes, against the specification; on Unix they may belong to a name
         name = member.filename.replace("\\", "/") if member.create_system == 0 else member.filename  # 0: Windows
         yield _Member(name, member.file_size, "is a link" if is_link else "", partial(archive.open, member))
 
@@ -258,9 +258,8 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
         archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(
-        tarfile.BLOCKSIZE
-    ):  # tarfile takes a cut-off file for a whole one
+    # tarfile takes a file that was cut off between two members for a whole one; a whole one ends in zeros
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("its end is missing")
     while archive.fileobj.read(2**16):  # the checksum that proves the file whole comes last
         pass
@@ -277,25 +276,26 @@ Result = TypeVar("Result")
 
 
 class _Bounded:
-    """An unpacked stream for tarfile that ends with an error where it becomes longer than pictures can make it."""
+    """A decompressed stream for tarfile that raises DataError when it becomes longer than pictures can make it."""
 
     def __init__(self, file: IO[bytes], where: str, most_bytes: int) -> None:
         self.file, self.where, self.most_bytes = file, where, most_bytes
 
     def read(self, size: int) -> bytes:
         """Read at most `size` bytes; a header that wants more than a picture may have is hostile."""
+        # tarfile reads a pax header or a long name of any size into memory before anybody can look at it
         if size > MOST_BYTES + 1:
             raise DataError(f"{self.where} is damaged: it has a header of {size:,} bytes.")
         return self._bounded(lambda: self.file.read(size))
 
     def seek(self, place: int) -> int:
-        """Go to a place."""
+        """Go to a position; in a compressed stream everything before it is decompressed on the way."""
         if place > self.most_bytes:
             raise DataError(_too_much(self.where, self.most_bytes))
         return self._bounded(lambda: self.file.seek(place))
 
     def tell(self) -> int:
-        """Where it stands."""
+        """The position in the decompressed stream."""
         return self.file.tell()
 
     def _bounded(self, act: Callable[[], Result]) -> Result:

@@ -21,9 +21,8 @@ from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
 from cifarlab.images.tables.labels import Labels, count, match, usable_splits
-from cifarlab.images.words import SPLITS
 from cifarlab.recipe.schema import DataSpec
-from cifarlab.recipe.section import listed_names
+from cifarlab.recipe.section import SPLITS, listed_names
 
 CHANNELS = (1, 3)
 """Numbers of channels that images have: grey or RGB."""

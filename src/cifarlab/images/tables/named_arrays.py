@@ -14,7 +14,7 @@ from cifarlab.images.source import NO_IMAGES, NO_SPLIT, Source
 from cifarlab.images.tables.arrays import Part, Stored, array_source, to_labels
 from cifarlab.images.tables.labels import none
 from cifarlab.images.tables.npy import npy_array, npz_arrays
-from cifarlab.images.words import SUFFIXES, SplitRule, split_rule, suffix_of, words_in
+from cifarlab.images.words import SplitRule, is_picture, split_rule, suffix_of, words_in
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import named_splits
 
@@ -35,7 +35,7 @@ def recognise_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
     """Open a folder that holds an .npz file, and no folders or pictures, as a source; return None for any other."""
     entries = [entry for entry in sorted(path.iterdir()) if not litter(entry.name)]
     files = [entry for entry in entries if suffix_of(entry.name) == ".npz"]
-    if not files or any(entry.is_dir() or suffix_of(entry.name) in SUFFIXES for entry in entries):
+    if not files or any(entry.is_dir() or is_picture(entry.name) for entry in entries):
         return None
     if len(files) > 1:
         raise AmbiguousDataError(

@@ -22,9 +22,9 @@ from cifarlab.images.tables.columns import Columns, choose, has_images, read_lab
 from cifarlab.images.tables.encoded import Column, contents, first_image, names
 from cifarlab.images.tables.labels import Labels, count, match, usable_splits
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
-from cifarlab.images.words import SPLITS, SplitRule, split_rule
+from cifarlab.images.words import SplitRule, split_rule
 from cifarlab.recipe.schema import DataSpec
-from cifarlab.recipe.section import listed_names, named_splits
+from cifarlab.recipe.section import SPLITS, listed_names, named_splits
 
 RE_ENCODED = "pixels were re-encoded as JPEG; they are not the original ones"
 JPEG_START = b"\xff\xd8"

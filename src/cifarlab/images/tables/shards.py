@@ -20,7 +20,7 @@ from cifarlab.console import some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.scan import MARKS
 from cifarlab.images.source import NO_IMAGES, NO_SPLIT
-from cifarlab.images.words import SUFFIXES, SYSTEM_NAMES, SplitRule, suffix_of
+from cifarlab.images.words import SYSTEM_NAMES, SplitRule, is_picture
 
 SUFFIX = ".parquet"
 MAX_DEPTH = 4
@@ -141,7 +141,7 @@ def _walk(root: Path) -> tuple[list[Path], int]:
         subfolders[:] = sorted(filter(_is_visible, subfolders)) if depth < MAX_DEPTH else []
         visible = list(filter(_is_visible, names))
         files += [Path(folder, name) for name in visible if name.lower().endswith(SUFFIX)]
-        num_picture_folders += any(suffix_of(name) in SUFFIXES for name in visible)
+        num_picture_folders += any(is_picture(name) for name in visible)
     return files, num_picture_folders
 
 
