@@ -67,6 +67,18 @@ def make_splits(root: Path) -> None:
     draw(root / "test" / "dog" / "t.png", 50)
 
 
+def test_n26_all_splits_follow_when_other_training_pictures_mean_another_size(root, cache):
+    """What the cache holds of a split is of a size that the training pictures decided."""
+    for split in ("train", "test"):
+        for number in range(3):
+            draw(root / split / "cat" / f"{number}.png", 10 * number, size=40 + number)
+            draw(root / split / "dog" / f"{number}.png", 10 * number + 5, size=40 + number)
+    assert {read_folder(root, split, cache_dir=cache).size for split in ("train", "test")} == {(32, 32)}
+    for number, file in enumerate((root / "train").rglob("*.png")):
+        draw(file, 100, size=200 + number)
+    assert {read_folder(root, split, cache_dir=cache).size for split in ("train", "test")} == {(64, 64)}
+
+
 def test_split_folders(root, cache):
     make_splits(root)
     assert folder_splits(root) == ("train", "val", "test")

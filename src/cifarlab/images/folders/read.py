@@ -96,6 +96,8 @@ def open_csv(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
 def _open(listing: Listing, understanding: Understanding, spec: DataSpec, cache_dir: Path) -> Source:
     label = {name: number for number, name in enumerate(listing.class_names)}
     train = next(iter(listing.splits.values()))  # or test, where that is all
+    # of train for every split: one network needs one size, and test must not decide it
+    sample = train[:: sample_step(len(train))]
 
     def read(split: str) -> Images:
         files = listing.splits[split]
@@ -106,11 +108,10 @@ def _open(listing: Listing, understanding: Understanding, spec: DataSpec, cache_
             labels=np.array([label[file.class_name] for file in files], np.int64),
             class_names=listing.class_names,
             contents=lambda: _contents(files),
-            # of train for every split: one network needs one size, and test must not decide it
-            sample=lambda: _contents(train[:: sample_step(len(train))]),
+            sample=lambda: _contents(sample),
             # size and date instead of a hash of the bytes, for which every start would read all files; permissions
-            # count too, because they can hide a file
-            state=digest(f"{file.size_bytes} {file.modified_ns} {file.mode_bits}" for file in files),
+            # count too, because they can hide a file; the sample, because other pictures there mean another size here
+            state=digest(f"{file.size_bytes} {file.modified_ns} {file.mode_bits}" for file in (*files, *sample)),
         )
         return load(pictures, spec, cache_dir)
 

@@ -152,7 +152,8 @@ def read_table(table: Table, split: str, spec: DataSpec, cache_dir: Path | None 
         class_names=table.class_names,
         contents=lambda: contents(columns),
         sample=lambda: islice(contents(table.images[sampled]), 0, None, step),
-        state=files_state(column.path for column in columns),
+        # the sampled split counts, too: other pictures there mean another size here
+        state=files_state(column.path for column in (*columns, *table.images[sampled])),
     )
     images = load(pictures, spec, cache_dir)
     # A copy of CIFAR saved as JPEG looks right, but its pixels are not the published ones.
