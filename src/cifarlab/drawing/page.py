@@ -16,6 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from cifarlab.console import printable
+from cifarlab.drawing.charts.description import Figure
 from cifarlab.errors import CheckpointError, cause
 
 TILE_SIDE = 64
@@ -26,11 +27,12 @@ Cell = str | int | float | Markup | None
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; the note stands under its title."""
+    """A part of a page; the note stands under its title, and its figures are also written as PNG beside the page."""
 
     title: str
     body: Markup
     note: str = ""
+    figures: Sequence[Figure] = ()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""Numbers as a reader wants them."""
+"""Numbers and names as a reader wants them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cifarlab.console import printable
 from cifarlab.evaluation.statistics import Interval
+
+NAME_LIMIT = 18
+"""Characters of a name that fit beside an axis."""
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -41,3 +45,9 @@ def moment(time: str) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 image", "2,000 images"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def short(name: str, limit: int = NAME_LIMIT) -> str:
+    """A name from the data, printable and cut with an ellipsis to the room beside an axis."""
+    text = printable(name)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -8,7 +8,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cifarlab.drawing.figure import short
+from cifarlab.drawing.charts.description import Bar, BarChart, LineChart, Series
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import (
     Section,
     Tile,
@@ -21,7 +22,7 @@ from cifarlab.drawing.page import (
     side_by_side,
     table,
 )
-from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
+from cifarlab.drawing.wording import short
 from cifarlab.explain.image import Evidence, Explanation
 from cifarlab.explain.render import (
     deletion_text,
@@ -67,7 +68,7 @@ def _section(explanation: Explanation, num_channels: int) -> Section:
         gallery(_tiles(explanation), columns=4),
         side_by_side(
             table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
-            bar_chart(bars, title="Most probable classes", x_label="probability", limits=(0, 1)),
+            to_svg(BarChart("Most probable classes", "probability", bars, limits=(0, 1))),
         ),
         details("Deletion curves", curves),
         _features(explanation, num_channels),
@@ -112,17 +113,18 @@ def _row(evidence: Evidence, class_name: str) -> tuple[str, str, str, str]:
 
 def _deletion_chart(evidence: Evidence, class_name: str) -> Markup:
     found = evidence.deletion
-    return line_chart(
+    chart = LineChart(
+        f"Deletion by {evidence.heat_map.method}",
+        "share of the image deleted",
+        f"probability of {short(class_name)}",
         [
             Series("by this map", _points(found.curve)),
             Series("by random maps", _points(found.random_curve), colour=1, dashed=True),
         ],
-        title=f"Deletion by {evidence.heat_map.method}",
-        x_label="share of the image deleted",
-        y_label=f"probability of {short(class_name)}",
         percent=True,
         from_zero=True,
     )
+    return to_svg(chart)
 
 
 def _points(curve: Sequence[float]) -> list[tuple[float, float]]:
