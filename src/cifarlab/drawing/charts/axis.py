@@ -67,9 +67,9 @@ class Axis:
             powers = [10.0**exponent for exponent in range(first, last + 1, stride)]
             return powers if len(powers) > 1 else [self.low, self.high]  # less than a decade
         rough = (self.high - self.low) / NUM_TICKS
-        power = 10.0 ** math.floor(math.log10(rough))
+        power = 10.0 ** math.floor(math.log10(rough))  # rough is 1 to 10 times this
         step = power * min((factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999), default=10)
-        step = max(step, 1.0) if self.whole else step
+        step = max(step, 1.0) if self.whole else step  # there is no epoch 1.5
         first, last = math.ceil(self.low / step - SLACK), math.floor(self.high / step + SLACK)
         return [index * step for index in range(first, last + 1)]  # by multiples: sums would drift
 

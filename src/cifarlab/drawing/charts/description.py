@@ -78,6 +78,7 @@ class LineChart:
     @property
     def x_axis(self) -> Axis:
         """The axis from the first point to the last."""
+        # Marks do not widen it: they name places that the lines have.
         return Axis.along([x for line in self.lines for x, _ in line.points], log=self.x_log)
 
     @property
@@ -86,6 +87,7 @@ class LineChart:
         if self.y_limits is not None:
             return Axis(*self.y_limits, percent=self.percent)
         values = [y for line in self.lines for _, y in line.points]
+        # With 0 among the values, heights are in proportion, as those of learning rates should be.
         return Axis.around([*values, 0.0] if self.from_zero else values, percent=self.percent)
 
     @property
@@ -135,7 +137,7 @@ class BarChart:
     def axis(self) -> Axis:
         """The x axis, which always includes 0."""
         values = [value for bar in self.bars for value in (bar.value or 0.0, *(bar.interval or ()), *bar.dots)]
-        return Axis.around([0.0, *(self.limits or values)], percent=self.percent)
+        return Axis.around([0.0, *(self.limits or values)], percent=self.percent)  # a bar's length is its value
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ DOTS_UP_TO = 20
 BAR_NAME_LIMIT = 32
 """Characters of a name beside a bar, so that those of a recipe's values fit: "augmentation.mix_probability"."""
 DPI = 200
+"""A chart of 3.6 inches is printed 9 cm wide with 200 dots per inch."""
 
 
 def write_png(charts: Sequence[Chart], path: Path) -> None:
@@ -180,7 +181,7 @@ def _draw_bars(axes: Axes, chart: BarChart) -> None:
             color=COLOURS[(number + 1) % NUM_COLOURS],
             marker=SHAPES[(number + 1) % len(SHAPES)],
             s=16,
-            zorder=3,
+            zorder=3,  # above the bars and their intervals
             clip_on=False,  # precision and recall are often 100 %, at the edge
             label=_plain(name),
         )
@@ -203,14 +204,14 @@ def _draw_bars(axes: Axes, chart: BarChart) -> None:
 
 def _draw_matrix(axes: Axes, chart: Matrix) -> None:
     num_classes, shares = len(chart.names), chart.shares
-    image = axes.imshow(shares, cmap=MAP, norm=PowerNorm(GAMMA, 0, 1))
+    image = axes.imshow(shares, cmap=MAP, norm=PowerNorm(GAMMA, 0, 1))  # 0 to 1 always: matrices can be compared
     axes.set_xlabel("prediction")
     axes.set_ylabel("label")
     shown = range(0, num_classes, math.ceil(num_classes / 100))  # a hundred lines of small type fill the height
     names, size = [_plain(short(chart.names[index])) for index in shown], _name_size(num_classes)
     axes.set_xticks(list(shown), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(list(shown), names, fontsize=size)
-    axes.tick_params(length=2)
+    axes.tick_params(length=2)  # short, since every class has one
     if num_classes <= NUMBERED_UP_TO:
         size = 9 if chart.counts.max(initial=0) < 10_000 else 7  # five digits are wider than a cell in 9 pt
         for (row, column), count in np.ndenumerate(chart.counts):
@@ -219,11 +220,12 @@ def _draw_matrix(axes: Axes, chart: Matrix) -> None:
                 axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=size)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    bar.ax.minorticks_off()
+    bar.ax.minorticks_off()  # a PowerNorm's scale would put them at places that mean nothing
     bar.set_label("share of the label's images")
 
 
 def _draw_reliability(axes: Axes, chart: Reliability) -> None:
+    # Bins have equal widths; 6 % of them is left as a gap between bars.
     middles, width = [(each.low + each.high) / 2 for each, _ in chart.filled], 0.94 / len(chart.bins)
     axes.bar(middles, [each.accuracy for each, _ in chart.filled], width, color=BAR, label="accuracy")
     axes.bar(middles, [share for _, share in chart.filled], 0.35 * width, color=GREY, label="share of images")

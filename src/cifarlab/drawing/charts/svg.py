@@ -31,6 +31,7 @@ from cifarlab.drawing.wording import short
 from cifarlab.evaluation.calibration import Bin
 
 WIDTH, HEIGHT = 460.0, 280.0
+"""Units, about pixels: two charts fit side by side on the page, which scales them to its columns."""
 DOTS_UP_TO = 40
 """Points of a series that each get a dot; more would run into each other."""
 BANDS_UP_TO = 400
@@ -101,29 +102,33 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterator[Mar
     """An invisible strip around each x; its tooltip lists the value of every line there."""
     values = [dict(each.points) for each in series]
     xs = sorted({x for each in values for x in each})
-    xs = xs[:: math.ceil(len(xs) / BANDS_UP_TO)]
+    xs = xs[:: math.ceil(len(xs) / BANDS_UP_TO)]  # every nth, so that bands stay wide enough to hit
     places = [frame.at_x(x) for x in xs]
     left, right = frame.left, frame.width - frame.right
-    edges = [left, *((a + b) / 2 for a, b in pairwise(places)), right]
+    edges = [
+        left,
+        *((a + b) / 2 for a, b in pairwise(places)),
+        right,
+    ]  # half-way, so that the nearest x shows its values
     for x, place, (start, end) in zip(xs, places, pairwise(edges), strict=True):
         found = [
             f"{printable(each.name)}: {frame.y_text(points[x])}"
             for each, points in zip(series, values, strict=True)
-            if x in points
+            if x in points  # validation may skip epochs
         ]
         yield Markup(
             '<g class="band"><title>{}</title><rect x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>'
             '<line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/></g>'
         ).format(
             "\n".join([f"{x_label} {number(x)}", *found]),
-            start, frame.top, max(end - start, 0.1), frame.inner_height,
+            start, frame.top, max(end - start, 0.1), frame.inner_height,  # a width of 0 would switch the strip off
             place, place, frame.top, frame.top + frame.inner_height,
         )  # fmt: skip
 
 
 def _mark(frame: Frame, mark: Mark, row: int) -> Markup:
     """A vertical line that rises to its name above the drawing; each name has a row of its own, so none overlap."""
-    x, y = frame.at_x(mark.x), MARK_ROW * (row + 1)
+    x, y = frame.at_x(mark.x), MARK_ROW * (row + 1)  # y of the name's baseline
     fits = x + 5 + CHARACTER * len(mark.text) < frame.width
     anchor, offset = ("start", 5) if fits else ("end", -5)  # near the right edge the name stands left of its line
     return Markup(
@@ -156,15 +161,16 @@ def _bar(frame: Frame, chart: BarChart, bar: Bar, y: float) -> Markup:
             frame.left - 8, y + 16, short(bar.name)
         ),
     ]
-    start, end = sorted((frame.at_x(0.0), frame.at_x(bar.value or 0.0)))
+    start, end = sorted((frame.at_x(0.0), frame.at_x(bar.value or 0.0)))  # a negative bar ends at zero
     if bar.value is None:
+        # A bar of length 0 would look like a score of 0.
         parts.append(Markup('<text class="name" x="{:.1f}" y="{}">–</text>').format(start + 4, y + 16))
     if chart.points and bar.value is not None:
         parts.append(dot(frame.at_x(bar.value), y + 12, 0 if bar.is_certain else NUM_COLOURS - 1))
     else:
         size = Markup('x="{:.1f}" y="{}" width="{:.1f}" height="14"').format(start, y + 5, end - start)
         parts.append(Markup('<rect class="bar" {}/>').format(size))
-    parts += [dot(frame.at_x(value), y + 12, index + 1) for index, value in enumerate(bar.dots)]
+    parts += [dot(frame.at_x(value), y + 12, index + 1) for index, value in enumerate(bar.dots)]  # 0 is blue, like bars
     if bar.interval:
         low, high = (frame.at_x(value) for value in bar.interval)
         whisker = '<path class="whisker" d="M{:.1f},{}v8m0,-4H{:.1f}m0,-4v8"/>'
@@ -208,6 +214,7 @@ def _draw_reliability(chart: Reliability) -> Markup:
 
 def _bin(frame: Frame, each: Bin, share: float) -> Markup:
     (left, top), (right, bottom) = frame.at(each.low, each.accuracy), frame.at(each.high, 0)
+    # The share of images is a narrow bar in the middle of the wide one, on the same axis: both are fractions.
     title = (
         f"confidence {each.low:.0%} to {each.high:.0%}\n{each.num_images:,} images, {share:.1%}\n"
         f"mean confidence {each.confidence:.1%}\naccuracy {each.accuracy:.1%}"
@@ -218,6 +225,6 @@ def _bin(frame: Frame, each: Bin, share: float) -> Markup:
         '<rect class="share" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>'
     ).format(
         title, left, frame.top, right - left, frame.inner_height,
-        left + 1, top, right - left - 2, bottom - top,
+        left + 1, top, right - left - 2, bottom - top,  # two units between bars
         left + (right - left) * 0.35, frame.at(0, share)[1], (right - left) * 0.3, bottom - frame.at(0, share)[1],
     )  # fmt: skip

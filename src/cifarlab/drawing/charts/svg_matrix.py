@@ -88,22 +88,23 @@ def _names(board: _Board) -> Iterator[Markup]:
     for index in range(0, len(names), math.ceil(NAME_ROOM / board.side)):  # where rows are lower than text, every nth
         middle = (index + 0.5) * board.side
         name = Markup("<title>{}</title>{}").format(printable(names[index]), short(names[index]))
-        x = board.room + middle + (0 if board.numbered else 3)
+        x = board.room + middle + (0 if board.numbered else 3)  # upright text has its baseline at the right
         yield write(kind, f"translate({x:.1f},{board.top - 6:.1f}) rotate({lean})", "start", name)
         yield write(kind, f"translate({board.room - 8:.1f},{board.top + middle + 4:.1f})", "end", name)
 
 
 def _cell(board: _Board, row: int, column: int, count: int, share: float) -> Markup:
     x, y, side = board.room + column * board.side, board.top + row * board.side, board.side
+    # Opacity and numbers are both fractions of the row: the diagonal is recall.
     label, prediction = printable(board.chart.names[row]), printable(board.chart.names[column])
     words = f"{label} recognised" if row == column else f"{label} taken for {prediction}"
     title = f"{words}\n{count:,} images, {100 * share:.1f} % of {label}"
-    opacity = share**GAMMA
+    opacity = share**GAMMA  # of one colour over the page's own, so that the dark page needs no other scale
     square = Markup(
         '<rect class="cell" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.3f}"/>'
     ).format(x, y, side - (side > 10), side - (side > 10), opacity)  # a gap of one unit, where cells have room for it
     if board.numbered:
-        ink = "dark" if opacity >= DARK else "light"
+        ink = "dark" if opacity >= DARK else "light"  # names of the cell's colour; page.html sets that of the ink
         write = Markup('<text class="{} {}" x="{:.1f}" y="{:.1f}">{}</text>').format
         square += write("count", ink, x + side / 2, y + side / 2, count)
         square += write("percent", ink, x + side / 2, y + side / 2 + 14, f"{100 * share:.1f} %")

@@ -41,7 +41,7 @@ class Frame:
         return self.height - self.top - self.bottom
 
     def at_x(self, x: float) -> float:
-        """Place a value on the x axis."""
+        """Place a value on the x axis, in units of the drawing."""
         return self.left + self.inner_width * self.x_axis.share(x)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -66,6 +66,7 @@ class Frame:
             )
         )
         if y_label:
+            # Turned around its own middle, which lies 13 units from the edge.
             place = f"translate(13,{self.top + self.inner_height / 2:.1f}) rotate(-90)"
             parts.append(
                 Markup('<text class="axis" transform="{}" text-anchor="middle">{}</text>').format(place, y_label)
@@ -80,13 +81,13 @@ class Frame:
         )
 
     def _x_tick(self, value: float, bottom: float) -> Markup:
-        kind = "zero" if value == 0 and self.x_axis.low < 0 else "grid"
+        kind = "zero" if value == 0 and self.x_axis.low < 0 else "grid"  # the line that bars of both signs begin at
         return Markup(
             '<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
             '<text class="tick" x="{x:.1f}" y="{below}" text-anchor="middle">{text}</text>'
         ).format(
             kind=kind, x=self.at_x(value), top=self.top, bottom=bottom, below=bottom + 17, text=self.x_axis.text(value)
-        )
+        )  # 17: a line of 12 px and a gap
 
     def _y_tick(self, value: float) -> Markup:
         assert self.y_axis is not None
@@ -111,6 +112,7 @@ def left_margin(axis: Axis) -> float:
 
 def drawing(width: float, height: float, words: str, parts: Iterable[Markup]) -> Markup:
     """Put parts into an SVG of that many units; `words` describe it to screen readers."""
+    # A viewBox without a width: style sheets decide how wide it is on a screen, a phone or paper.
     return Markup('<svg viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
         width, height, printable(words), join(parts)
     )
@@ -126,7 +128,7 @@ def figure(title: str, drawing: Markup, legend: Markup = NO_LEGEND, *, wide: boo
 
 
 def join(parts: Iterable[Markup]) -> Markup:
-    """Concatenate pieces of markup."""
+    """Concatenate pieces of markup; unlike "".join, this escapes a piece that is plain text."""
     return Markup().join(parts)
 
 
