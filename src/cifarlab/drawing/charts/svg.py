@@ -105,11 +105,8 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterator[Mar
     xs = xs[:: math.ceil(len(xs) / BANDS_UP_TO)]  # every nth, so that bands stay wide enough to hit
     places = [frame.at_x(x) for x in xs]
     left, right = frame.left, frame.width - frame.right
-    edges = [
-        left,
-        *((a + b) / 2 for a, b in pairwise(places)),
-        right,
-    ]  # half-way, so that the nearest x shows its values
+    # Strips end half-way between places, so that the nearest x shows its values.
+    edges = [left, *((a + b) / 2 for a, b in pairwise(places)), right]
     for x, place, (start, end) in zip(xs, places, pairwise(edges), strict=True):
         found = [
             f"{printable(each.name)}: {frame.y_text(points[x])}"
