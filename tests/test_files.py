@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import signal
@@ -317,16 +318,17 @@ def test_t23_d27_a_lock_is_exclusive_and_dies_with_its_holder(tmp_path: Path, by
         pass
 
 
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_d30_a_file_system_without_locks_is_said_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    monkeypatch.setattr(files.fcntl, "flock", failing(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", failing(code))
     with files.lock(tmp_path / ".lock", wait=False):
         assert "no locks" in caplog.text
 
 
 def test_n65_a_lock_that_fails_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.fcntl, "flock", failing(errno.EIO))
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     with pytest.raises(MachineError, match="Input/output"), files.lock(tmp_path / ".lock", wait=False):
         pass
 

@@ -1,7 +1,7 @@
-"""What a person sees while a command works: notes and progress, on stderr only.
+"""Notes and progress bars that a person sees while a command works, on stderr only.
 
 Text goes through the logger `cifarlab`, so a program that uses the library decides for itself what it shows;
-the command line installs a handler in `cli`. Bars are drawn on a terminal only.
+the command line installs a handler in `cli`. Progress bars are drawn on a terminal only.
 """
 
 from __future__ import annotations
@@ -19,40 +19,44 @@ log = logging.getLogger("cifarlab")
 
 
 class Advance(Protocol):
-    """Move a bar on."""
+    """The function that `progress` yields."""
 
     def __call__(self, amount: float, text: str = "") -> None:
-        """Add `amount` to the bar and show `text` beside it."""
+        """Add `amount` to the progress bar and show `text` beside it."""
 
 
 @contextmanager
 def progress(description: str, total: float, unit: str = "") -> Iterator[Advance]:
-    """Show a bar for work of `total` units; without a terminal, or when quiet, show nothing."""
+    """Show a progress bar for `total` units of work; without a terminal, or when quiet, show nothing."""
     if not is_interactive():
         yield lambda amount, text="": None
         return
+    # Imported here, because every command imports this module and rich.progress adds about 25 ms to its start.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False),  # a folder named "[red]" is not a colour
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
         TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
+    # transient: a finished progress bar disappears, so a terminal keeps the same notes as a pipe.
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(printable(description), total=total, text="")
         yield lambda amount, text="": bar.update(task, advance=amount, text=text)
 
 
 def printable(text: str) -> str:
-    """Show text from a file as one line of visible characters; everything else appears as an escape like `\\u202e`.
+    """Show text from a file as one line of visible characters; all others become escapes such as `\\u202e`.
 
     Escaped are control characters, line breaks, marks that reverse the direction of text, invisible characters, and
-    bytes of file names that are not UTF-8.
+    bytes of file names that are not UTF-8 (which Python keeps as lone surrogates).
     """
-    if text.isprintable():  # nearly always, and a hundred times as fast
+    # File and class names come from strangers' archives: an escape sequence among them could rewrite the terminal,
+    # and a right-to-left mark can make "gpj.exe" look like "exe.jpg".
+    if text.isprintable():  # nearly always true, and a hundred times as fast as the loop
         return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
@@ -60,22 +64,23 @@ def printable(text: str) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """Apply `printable` to each line of a text whose line breaks are ours."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def some(items: Sequence[str], limit: int = 5) -> str:
-    """The first few of many, and how many more there are."""
+    """Join the first `limit` items with commas and say how many more there are: "a, b and 12 more"."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more
 
 
 def ends(items: Sequence[T], limit: int = 20) -> tuple[Sequence[T], Sequence[T]]:
-    """The first and the last `limit` of a long list; of a list that is short enough, everything and nothing."""
+    """Return the first and the last `limit` items of a long list; a list of up to twice as many whole, and ()."""
     return (items[:limit], items[-limit:]) if len(items) > 2 * limit else (items, ())
 
 
-def printable_lines(text: str) -> str:
-    """The same for text of several lines, whose line breaks are ours."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
 def is_interactive() -> bool:
-    """Whether bars may be drawn: stderr is a capable terminal and notes are shown at all."""
+    """Whether progress bars may be drawn: stderr is a capable terminal, and --quiet has not silenced notes."""
+    # TERM=dumb: Emacs shells and some CI systems are terminals that cannot move the cursor back.
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and log.isEnabledFor(logging.INFO)

@@ -1,14 +1,14 @@
-"""Every error that a user can cause, with the exit code of the command that meets it.
+"""Every error that a user can cause, with the exit code of the command that raises it.
 
-CifarlabError                 1   a fault of ours
+CifarlabError                 1   the base class; raised by itself, a fault in cifarlab
 ├── UsageError                2   a wrong option or argument
-│   └── RecipeError           2   a recipe that cannot be trained
+│   └── RecipeError           2   an unknown, malformed or contradictory recipe
 ├── DataError                 3   data missing, damaged or not what it claims to be
-│   └── AmbiguousDataError    3   data that can be understood in more than one way
+│   └── AmbiguousDataError    3   data that can be read in more than one way
 ├── CheckpointError           4   a checkpoint, model file or run folder that cannot be read
 ├── MachineError              5   disk, memory, device
 │   ├── MissingExtraError     5   an optional package that is not installed
-│   └── NoKernelsError        5   CPU kernels that this machine cannot have
+│   └── NoKernelsError        5   CPU kernels that cannot be compiled here
 ├── DivergedError             6   the loss is no longer a finite number
 ├── RunInUseError             7   another process writes to the run folder
 ├── PartialError              8   finished, but the listed parts failed
@@ -26,13 +26,13 @@ from collections.abc import Iterable
 class CifarlabError(Exception):
     """An error whose message is written for the person at the keyboard."""
 
-    exit_code = 1
+    exit_code = 1  # as Python exits after an exception that nothing caught
 
 
 class UsageError(CifarlabError):
-    """A command was called with an option or argument it cannot use."""
+    """A command was called with an option or argument that it cannot use."""
 
-    exit_code = 2
+    exit_code = 2  # the code that typer, like most Unix tools, uses for wrong options
 
 
 class RecipeError(UsageError):
@@ -46,7 +46,7 @@ class DataError(CifarlabError):
 
 
 class AmbiguousDataError(DataError):
-    """Data can be understood in more than one way; the message names them and what settles it."""
+    """Data can be read in more than one way; the message names each and the option that decides between them."""
 
 
 class CheckpointError(CifarlabError):
@@ -56,24 +56,24 @@ class CheckpointError(CifarlabError):
 
 
 class MachineError(CifarlabError):
-    """The machine lacks what is needed: disk, memory, device."""
+    """The machine lacks something that is needed: disk space, memory, a device."""
 
     exit_code = 5
 
 
 class MissingExtraError(MachineError):
-    """An optional package is needed here and not installed."""
+    """An optional package is needed here but is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"This needs the package {package}.\nInstall it with: pip install 'cifarlab[{extra}]'")
 
 
 class NoKernelsError(MachineError):
-    """This machine cannot have the CPU kernels: no compiler, or one that refuses their source, today and tomorrow."""
+    """The CPU kernels cannot be compiled on this machine, now or later: no compiler, or one that rejects them."""
 
 
 class DivergedError(CifarlabError):
-    """Training met a loss that is not finite."""
+    """Training reached a loss that is not finite."""
 
     exit_code = 6
 
@@ -95,16 +95,16 @@ class InterruptedRunError(CifarlabError):
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = 128 + signal_number  # as shells report a process that a signal ended
 
 
 def cause(error: Exception) -> str:
-    """What went wrong, without the path that the message around it names anyway."""
+    """Say what went wrong, without the path, which the message around it already names."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def unknown(kind: str, found: str, known: Iterable[str]) -> str:
-    """Say that a name is not known, with the nearest names that are, or all of them if none is near."""
+    """Say that a name is unknown, and suggest the most similar known names, or list all if none is similar."""
     names = sorted(known)
     near = difflib.get_close_matches(found, names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -13,19 +12,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from cifarlab.errors import MachineError, RunInUseError
 
 log = logging.getLogger("cifarlab")
 
 TEMPORARY_PREFIX = ".tmp-"
-_ASIDE_PREFIX = f"{TEMPORARY_PREFIX}old-"
+_ASIDE_PREFIX = f"{TEMPORARY_PREFIX}old-"  # the rest of the name is the original's, so that it can be restored
+# Errors of the machine's state; all others, such as ENOENT or ENAMETOOLONG, come from a name that the user gave.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EFBIG}
+# What flock says on network file systems without a lock daemon, and on FUSE file systems that do not implement it.
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn whatever the system refuses while `path` is written into a MachineError that names it."""
+    """Turn an OSError raised while `path` is written into a MachineError that names it."""
     try:
         yield
     except OSError as error:
@@ -35,25 +38,26 @@ def machine_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def is_of_the_machine(error: OSError) -> bool:
-    """Whether an error speaks of the machine's state, such as a full disk, and not of a name that was wrong."""
+def is_machine_fault(error: OSError) -> bool:
+    """Whether an error is due to the machine's state, such as a full disk, and not to a wrong path."""
     return error.errno in _MACHINE
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
+    """Write a file so that a reader sees the old content or the new, never a part of it.
 
     Raises MachineError when the disk is full or read-only.
     """
     data = content.encode() if isinstance(content, str) else content
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Next to its target, because a rename is atomic only within a file system.
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
         try:
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # or a power cut after the rename can leave an empty file under the new name
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -62,19 +66,20 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, *, keep_old_as: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+    """Yield a temporary folder that becomes `path` when the block succeeds and is removed when it fails.
 
     An existing `path` becomes `keep_old_as`, or is deleted, once its replacement is complete and flushed, so that at
-    every moment one of the two is whole.
+    every moment one of the two is whole. Raises MachineError when the disk is full or read-only.
     """
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner may enter (0o700)
         try:
             yield temporary
-            for file in temporary.iterdir():
-                _flush(file)
+            for path_inside in temporary.iterdir():
+                with path_inside.open("rb") as file:
+                    os.fsync(file.fileno())
             flush_folder(temporary)
             _swap(temporary, path, keep_old_as)
             flush_folder(path.parent)
@@ -83,11 +88,14 @@ def atomic_folder(path: Path, *, keep_old_as: Path | None = None) -> Iterator[Pa
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Clear what a killed process left under temporary names, and put back what it had set aside."""
+    """Remove what a killed process left under temporary names, and restore a folder that it had set aside.
+
+    Call it only while the folder is locked: another writer's unfinished files look the same.
+    """
     with machine_errors(folder):
         for aside in folder.glob(f"{_ASIDE_PREFIX}*"):
             original = aside.with_name(aside.name.removeprefix(_ASIDE_PREFIX))
-            if not original.exists():
+            if not original.exists():  # killed between the two renames of _swap
                 aside.rename(original)
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             if path.is_dir():
@@ -98,35 +106,39 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`; it dies with the process that holds it.
+    """Hold an exclusive lock on the file `path`; the system releases it when the process ends, however it ends.
 
-    Raises RunInUseError when another process holds it and `wait` is false.
+    The file itself stays. On a file system without locks the block runs without one, after a warning.
+    Raises RunInUseError when the lock is held elsewhere and `wait` is false.
     """
+    # The library would fall back to a lock file that only its owner removes: a killed run would stay locked forever.
+    held = FileLock(path, blocking=wait, fallback_to_soft=False)
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
+            held.acquire()
+        except Timeout as error:  # before OSError, of which it is a subclass
             raise RunInUseError(
                 f"{path.parent} is in use by another process.\nWait for its end, or write to another folder."
             ) from error
         except OSError as error:
             if error.errno not in _WITHOUT_LOCKS:
-                raise MachineError(f"Cannot lock {path}: {error.strerror or error}.") from error
+                raise
             log.warning("%s: this file system has no locks, so let only one process write here.", path.parent)
+    try:
         yield
+    finally:
+        held.release()  # does nothing if the lock was never acquired
 
 
 def sha256(path: Path) -> str:
-    """Hash a file's content."""
+    """Hash a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
+    """Make renames and new names inside `folder` survive a power cut; fsync of a file does not cover its name."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -135,10 +147,10 @@ def flush_folder(folder: Path) -> None:
 
 
 def _swap(new: Path, path: Path, keep_old_as: Path | None) -> None:
-    """Put `new` in the place of `path`; killed or failing half-way, the old folder is kept and comes back."""
+    """Rename `new` to `path`. If it fails, the old folder is restored; if it is killed, by remove_leftovers."""
     aside = keep_old_as or path.with_name(f"{_ASIDE_PREFIX}{path.name}")
     replaces = path.exists()
-    if replaces:
+    if replaces:  # rename(2) replaces files and empty folders, but not a folder with content
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
     try:
@@ -151,12 +163,7 @@ def _swap(new: Path, path: Path, keep_old_as: Path | None) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _umask() -> int:
-    current = os.umask(0)
+    current = os.umask(0)  # POSIX can only read the mask by setting it
     os.umask(current)
     return current

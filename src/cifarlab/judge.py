@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import log
-from cifarlab.drawing import charts
+from cifarlab.drawing.charts.description import Matrix
+from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import CheckpointError, DataError, UsageError
 from cifarlab.evaluation import examples, predictions, report_text
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
@@ -113,8 +114,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     write_atomic(shares, report_text.confusion_csv(evaluation, normalised=True))
     predictions.write(parquet, images.labels, logits, images.names)
     examples.write(pictures, images, logits, evaluation.temperature)
-    matrix = np.array(evaluation.confusion_matrix)
-    charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), figure)
+    write_png([Matrix.of(evaluation)], figure)
     if images.skipped:
         lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
         left_out = run.skipped_file(name)

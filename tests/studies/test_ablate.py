@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cifarlab.cli import main
-from cifarlab.drawing import charts
+from cifarlab.drawing.charts.description import BarChart
 from cifarlab.errors import DivergedError, RecipeError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.statistics import corrected_confidence, holm, mcnemar, paired_interval, welch
@@ -153,12 +152,11 @@ def test_n34_the_chart_is_coloured_by_what_the_table_says(
 ) -> None:
     """5 images to none, and 7 to none of two parts: p is 0.06 and 0.03."""
     lab.wrong |= {"without-averaging": 25, "without-augmentation.cutout": 27}
-    drawn: list[Sequence[Sequence[float]]] = []
-    draw = charts.effects
-    monkeypatch.setattr(charts, "effects", lambda *given: (drawn.append(given[2]), draw(*given))[1])
+    drawn: list[BarChart] = []
+    monkeypatch.setattr(module, "write_png", lambda charts, path: drawn.extend(charts))
     found = ablate(recipe(), ["averaging", "augmentation.cutout"], out=tmp_path)
     assert [each.p_value for each in found.worths] == [0.0625, 0.03125]
-    assert [low <= 0 <= high for low, high in drawn[-1]] == [True, False]
+    assert [bar.is_certain for bar in drawn[-1].bars] == [False, True]
 
 
 def test_n36_a_variant_of_which_a_seed_diverges_is_listed(

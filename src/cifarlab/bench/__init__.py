@@ -1,1 +1,1 @@
-"""How fast this machine trains, loads, predicts and starts, and how soon a recipe is good enough."""
+"""Measure how fast this machine trains, loads, predicts and starts, and how soon a recipe is good enough."""

@@ -1,4 +1,4 @@
-"""How fast a finished model answers: many images, a stack of pixels, one image at a time, and until it is loaded."""
+"""Measure how fast a trained model predicts: many images, a stack of pixels, single images; and how fast it loads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cifarlab.drawing.wording import count
 from cifarlab.inference.classifier import BATCH_SIZE, Classifier, inference_runtime
 
 SINGLE_WARMUP = 10
-"""Images, since one alone is too short to warm anything up."""
+"""Images predicted before single ones are timed; one is too short to bring caches and clock rates up."""
 
 
 def prediction(
@@ -28,35 +28,36 @@ def prediction(
     warmup: int = 1,
     device: str = "auto",
 ) -> Benchmark:
-    """Images per second of `Classifier.predict` and `.logits` on noise, and ms for single images and for loading.
+    """Measure images/s of `Classifier.predict` and `.logits` on noise, and ms for single images and for loading.
 
-    model is a run folder, a model file, or the name of a network, which then gets random weights and images of
-    `image_size`. `load` reads, verifies and builds the file; `predict` takes arrays, one by one as pictures come;
-    `logits` takes them as one stack; `single` predicts one image per call, num_single times after SINGLE_WARMUP.
+    model: a run folder, a model file, or the name of a network, which then gets random weights and images of
+    `image_size`. `load` reads and verifies the file and builds the network; `predict` takes a list of arrays, as it
+    does pictures; `logits` takes one stack; `single` predicts one image per call, num_single times.
     Raises UsageError for an unknown name and CheckpointError for a file that cannot be used.
     """
     runtime = inference_runtime(device)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # for the file of a network that is only named
         path = model_file(model, Path(folder), image_size)
         log.info(f"{model}: loading, {count(rounds, 'round')} after {warmup} to warm up")
         loading = measure(lambda: Classifier.load(path, runtime=runtime), rounds=rounds, warmup=warmup, runtime=runtime)
         classifier = Classifier.load(path, runtime=runtime, batch_size=batch_size)
+        # Both before the folder goes: it may hold the model file.
         size_bytes = path.stat().st_size
     timings = {"load": loading.times(1000, "ms")}
     pixels = random_images(num_images, classifier.card.image_size).pixels
     many: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("predict", lambda: classifier.predict(list(pixels))),
+        ("predict", lambda: classifier.predict(list(pixels))),  # also checks each image's size and sorts the classes
         ("logits", lambda: classifier.logits(pixels)),
     )
     for name, action in many:
         log.info(f"{model}: {name}, {count(rounds, 'round')} of {count(num_images, 'image')} after {warmup} to warm up")
         timings[name] = measure(action, rounds=rounds, warmup=warmup, runtime=runtime).rate(num_images, "images/s")
     log.info(f"{model}: single images, {num_single} after {SINGLE_WARMUP} to warm up")
-    images = cycle(pixels)
+    images = cycle(pixels)  # different images, so that one does not stay in the cache
     single = measure(
         lambda: classifier.predict([next(images)]), rounds=num_single, warmup=SINGLE_WARMUP, runtime=runtime
     )
-    timings["single"] = single.times(1000, "ms")
+    timings["single"] = single.times(1000, "ms")  # a latency: its 99th percentile says more than a rate
     settings = {
         "model": classifier.card.architecture.name,
         "num_images": num_images,

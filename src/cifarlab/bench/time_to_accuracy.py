@@ -1,4 +1,4 @@
-"""How long a recipe trains until it is good enough, over several seeds."""
+"""Measure how long a recipe trains until it reaches a target accuracy, over several seeds."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Split = Literal["val", "test"]
 
 @dataclass(frozen=True)
 class Trained:
-    """One seed; accuracies are fractions, None where the split was not judged or without test-time augmentation.
+    """The result of one seed; an accuracy is None if its split was not evaluated, or not with augmentation (tta).
 
-    seconds are those of the training loop, validation included; reading the data, building the network and the final
-    judging are not. seconds_to_target is the end of the first epoch whose validation reached the target, or None.
+    seconds: of the training loop with its validations, without reading data, building the network and the final
+    evaluation. seconds_to_target: until the end of the first epoch whose validation reached the target, or None.
     """
 
     run: str
     seed: int
     seconds: float
-    seconds_to_target: float | None
+    seconds_to_target: float | None  # of the plain accuracy, since validations are without augmentation
     val_accuracy: float | None
     val_tta_accuracy: float | None
     test_accuracy: float | None
@@ -44,7 +44,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class TimeToAccuracy:
-    """What the seeds of one recipe reached, and in which time."""
+    """What the seeds of one recipe reached, and in what time."""
 
     run: Run
     target: float
@@ -53,20 +53,20 @@ class TimeToAccuracy:
     """The test-time augmentation that counts, or None when the plain accuracy does."""
     seeds: tuple[Trained, ...]
     num_images: int
-    """That the accuracy was measured on."""
+    """Images that the accuracy was measured on."""
     total_seconds: float
-    """Of everything, from reading the data to judging the last seed."""
+    """Time of everything, from reading the data to evaluating the last seed."""
     machine: dict[str, Any]
 
     @property
     def accuracies(self) -> list[float]:
-        """Those that count, one per seed."""
+        """The accuracies that count, one per seed."""
         name = f"{self.split}_{'tta_' if self.tta else ''}accuracy"
         return [getattr(each, name) for each in self.seeds]
 
     @property
     def mean(self) -> float:
-        """Accuracy that counts, over the seeds."""
+        """Mean over the seeds of the accuracy that counts."""
         return fmean(self.accuracies)
 
     @property
@@ -76,7 +76,8 @@ class TimeToAccuracy:
 
     @property
     def interval(self) -> Interval | None:
-        """Of the accuracy of one seed, for which the images stand; None for several, for which their deviation does."""
+        """95 % interval of the accuracy of a single seed; None for several, whose doubt is their deviation."""
+        # Wilson's interval covers the choice of test images alone; how much seeds differ has to be measured.
         return None if len(self.seeds) > 1 else wilson(round(self.mean * self.num_images), self.num_images)
 
     @property
@@ -86,17 +87,17 @@ class TimeToAccuracy:
 
     @property
     def seconds(self) -> Timing:
-        """Of training, one value per seed; nothing is warmed up, as a person's training is not."""
+        """Seconds of training, one value per seed, without a warm-up: nobody who trains has one either."""
         return Timing(tuple(each.seconds for each in self.seeds), "s")
 
     @property
     def seconds_to_target(self) -> Timing | None:
-        """Of the seeds whose validation reached the target; None when none did."""
+        """Seconds of the seeds whose validation reached the target; None when none did."""
         found = tuple(each.seconds_to_target for each in self.seeds if each.seconds_to_target is not None)
         return Timing(found, "s") if found else None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The same, ready for JSON."""
         soonest = self.seconds_to_target
         return {
             "run": str(self.run.path),
@@ -129,24 +130,24 @@ def time_to_accuracy(
     out: str | Path = "runs",
     data_dir: Path | None = None,
 ) -> TimeToAccuracy:
-    """Train a recipe from several seeds and say whether their mean accuracy on `split` reaches `target`, and how soon.
+    """Train a recipe from several seeds and measure whether their mean accuracy on `split` reaches `target`, and when.
 
     With tta_counts the accuracy with the recipe's test-time augmentation counts, else the plain one. The test split is
     opened once per seed where the recipe says so. Leaves the runs in a group's folder with time-to-accuracy.json.
-    Raises UsageError for a target that is no fraction, RecipeError for a recipe that cannot show what counts, both
-    before anything is trained, and what training raises: DivergedError as soon as one seed diverges.
+    Raises UsageError for a target that is not a fraction and RecipeError for a recipe without the accuracy that counts,
+    both before anything is trained, and the errors of training: DivergedError as soon as one seed diverges.
     """
     check_target(target)
     _check_recipe(recipe, split, tta_counts)
     start = time.perf_counter()
     group = train_seeds(recipe, num_seeds, out=out, data_dir=data_dir)
-    require_all_seeds(group)
-    for run in group.seeds:
-        _judge_val(run, recipe, data_dir)
+    require_all_seeds(group)  # a mean over the seeds that did not diverge would be too good
+    for run in group.seeds if recipe.validation.size else ():
+        judge(run, "val", tta=recipe.evaluation.tta, data_dir=data_dir)  # training ends with the test split alone
     total_seconds = time.perf_counter() - start
     trained = tuple(trained_from(run, target) for run in group.seeds)
     tta = recipe.evaluation.tta if tta_counts else None
-    first = group.seeds[0]
+    first = group.seeds[0]  # seeds share their data, so every one was evaluated on as many images
     evaluation = read_evaluation(first, split)
     num_images = evaluation.num_images if evaluation else 0
     found = TimeToAccuracy(group, target, split, tta, trained, num_images, total_seconds, machine_of(first.facts))
@@ -155,14 +156,14 @@ def time_to_accuracy(
 
 
 def check_target(target: float) -> None:
-    """Raise UsageError for what is no fraction in 0..1, 0 excluded."""
-    if not 0 < target <= 1:
+    """Raise UsageError for a target that is not a fraction above 0 and at most 1."""
+    if not 0 < target <= 1:  # 0 is reached by an untrained network
         hint = f"Did you mean {target / 100:g}?" if 1 < target <= 100 else "0.9 stands for 90 %."
         raise UsageError(f"The target is a fraction above 0 and at most 1, not {target:g}. {hint}")
 
 
 def trained_from(run: Run, target: float) -> Trained:
-    """Read one seed's result out of its folder."""
+    """Read one seed's result from its folder."""
     facts = run.facts
     val, test = read_evaluation(run, "val"), read_evaluation(run, "test")
     return Trained(
@@ -178,11 +179,13 @@ def trained_from(run: Run, target: float) -> Trained:
 
 
 def seconds_to(target: float, rows: Sequence[dict[str, float | None]]) -> float | None:
-    """When the validation accuracy was first at least the target, by the rows of metrics.csv; None if never."""
+    """Find when the validation accuracy first reached the target, from the rows of metrics.csv; None if never."""
+    # An epoch without validation has None.
     return next((row["elapsed_seconds"] for row in rows if (row["val/accuracy"] or 0) >= target), None)
 
 
 def _check_recipe(recipe: Recipe, split: Split, tta_counts: bool) -> None:
+    # Before hours of training, which would end without the number that was asked for.
     if split == "val" and recipe.validation.size == 0:
         raise RecipeError(
             f"{recipe.name} holds out no validation images (validation.size = 0), so val has no accuracy.\n"
@@ -198,8 +201,3 @@ def _check_recipe(recipe: Recipe, split: Split, tta_counts: bool) -> None:
             f"{recipe.name} has no test-time augmentation that could count (evaluation.tta = none).\n"
             "Leave --tta-counts out, or add --set evaluation.tta=mirror."
         )
-
-
-def _judge_val(run: Run, recipe: Recipe, data_dir: Path | None) -> None:
-    if recipe.validation.size:
-        judge(run, "val", tta=recipe.evaluation.tta, data_dir=data_dir)

@@ -1,4 +1,4 @@
-"""Times that can be trusted: the device has finished before the clock is read, and the first rounds do not count."""
+"""Take times correctly: wait for the device before the clock is read, and leave the first rounds out."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cifarlab.runs.manifest import Manifest
 from cifarlab.version import VERSION
 
 Clock = Callable[[], float]
-"""Seconds that never go back, from any beginning."""
+"""Returns seconds that never go backwards, counted from anywhere."""
 
 FEWEST_FOR_P99 = 100
-"""With fewer values the 99th percentile is only the slowest of them."""
+"""With fewer values the 99th percentile would just be the slowest of them."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One value per round, in order, and how many rounds before them were not counted."""
+    """One value per round, in order, and the number of warm-up rounds before them."""
 
     values: tuple[float, ...]
     unit: str
@@ -33,48 +33,48 @@ class Timing:
 
     @property
     def n(self) -> int:
-        """How many rounds count."""
+        """The number of rounds that count."""
         return len(self.values)
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
+        """The median of the rounds, which a round that something else disturbed does not move."""
         return statistics.median(self.values)
 
     @property
     def min(self) -> float:
-        """Of the rounds."""
+        """The smallest value of a round."""
         return min(self.values)
 
     @property
     def max(self) -> float:
-        """Of the rounds."""
+        """The largest value of a round."""
         return max(self.values)
 
     @property
     def p99(self) -> float | None:
-        """The smallest value that 99 % do not exceed (nearest rank); None for fewer than FEWEST_FOR_P99 values."""
+        """The 99th percentile by nearest rank; None for fewer than FEWEST_FOR_P99 values."""
         if self.n < FEWEST_FOR_P99:
             return None
-        return sorted(self.values)[math.ceil(0.99 * self.n) - 1]
+        return sorted(self.values)[math.ceil(0.99 * self.n) - 1]  # a measured value, not one between two
 
     def times(self, factor: float, unit: str) -> Timing:
-        """The same in another unit: seconds.times(1000, "ms")."""
+        """Convert to another unit: seconds.times(1000, "ms")."""
         return Timing(tuple(factor * value for value in self.values), unit, self.warmup)
 
     def rate(self, amount: float, unit: str) -> Timing:
-        """How much of `amount` each round did per unit of time: seconds.rate(640, "images/s")."""
+        """Convert times to rates, for rounds that each did `amount`: seconds.rate(640, "images/s")."""
         return Timing(tuple(amount / value for value in self.values), unit, self.warmup)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: the summary, then the values themselves."""
+        """The summary and the values themselves, ready for JSON."""
         summary = {name: getattr(self, name) for name in ("n", "median", "min", "max", "p99", "unit", "warmup")}
         return {**summary, "values": list(self.values)}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured, with which settings, and on what."""
+    """What was measured, with which settings, and on which machine."""
 
     subject: str
     settings: dict[str, Any]
@@ -82,7 +82,7 @@ class Benchmark:
     machine: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The same, ready for JSON."""
         timings = {name: timing.to_dict() for name, timing in self.timings.items()}
         return {"subject": self.subject, "settings": self.settings, "timings": timings, "machine": self.machine}
 
@@ -95,20 +95,20 @@ def measure(
     runtime: Runtime | None = None,
     clock: Clock = time.perf_counter,
 ) -> Timing:
-    """Seconds of each of `rounds` calls, after `warmup` calls that do not count.
+    """Measure the seconds of each of `rounds` calls, after `warmup` calls that do not count.
 
-    The device of the runtime is waited for before each reading of the clock; without a runtime there is none.
+    Given a runtime, its device is waited for before each reading of the clock.
     Raises ValueError for fewer than one round or a negative warm-up.
     """
     if rounds < 1 or warmup < 0:
         raise ValueError(f"need at least 1 round and no negative warm-up, not {rounds} and {warmup}")
-    for _ in range(warmup):
+    for _ in range(warmup):  # compiles kernels, allocates memory, fills caches
         action()
     return Timing(tuple(_seconds(action, runtime, clock) for _ in range(rounds)), "s", warmup)
 
 
 def repeated(action: Callable[[], object], times: int) -> Callable[[], object]:
-    """One action that is `times` of them, for those too short to be timed alone."""
+    """Make one action of `times` calls, for those that are too short to be timed alone."""
 
     def actions() -> None:
         for _ in range(times):
@@ -118,19 +118,21 @@ def repeated(action: Callable[[], object], times: int) -> Callable[[], object]:
 
 
 def machine(runtime: Runtime) -> dict[str, Any]:
-    """What the times depend on: device, precision, threads, system and versions."""
+    """Describe what times depend on: device, precision, threads, system and versions."""
+    # The package's version comes from its metadata: torch need not be imported for it.
     versions = {"cifarlab": VERSION, "python": platform.python_version(), "torch": version("torch")}
     return {**runtime.describe(), "system": platform.platform(), "cores": num_cores(), **versions}
 
 
 def machine_of(facts: Manifest) -> dict[str, Any]:
-    """The same facts of the machine that a run was trained on, out of its manifest."""
+    """Read the same facts about the machine that a run was trained on from its manifest."""
     system = {"system": facts.machine.system, "cores": facts.machine.cores}
     versions = {name: facts.versions[name] for name in ("python", "torch")}
     return {**facts.runtime.model_dump(), **system, "cifarlab": facts.cifarlab, **versions}
 
 
 def _seconds(action: Callable[[], object], runtime: Runtime | None, clock: Clock) -> float:
+    # A GPU works through a queue: a call returns before its work is done, and the work of the warm-up may still run.
     _wait(runtime)
     start = clock()
     action()

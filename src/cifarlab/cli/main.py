@@ -28,7 +28,7 @@ from cifarlab.cli import (
 )
 from cifarlab.cli.output import NoteFormatter, Once, echo
 from cifarlab.errors import CifarlabError
-from cifarlab.files import is_of_the_machine
+from cifarlab.files import is_machine_fault
 from cifarlab.version import VERSION
 
 app = typer.Typer(
@@ -70,7 +70,7 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and is_of_the_machine(error):
+        if isinstance(error, OSError) and is_machine_fault(error):
             return _report(f"{error.filename or 'A file'} cannot be written or read: {error.strerror}.", 5, debug)
         if _is_out_of_memory(error):
             return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
@@ -105,7 +105,7 @@ def options(
 
 def _note_failed_thread(failed: threading.ExceptHookArgs) -> None:
     """TensorBoard's thread hands a full disk on to whoever writes next, who says so; any other failure is shown."""
-    if isinstance(failed.exc_value, OSError) and is_of_the_machine(failed.exc_value):
+    if isinstance(failed.exc_value, OSError) and is_machine_fault(failed.exc_value):
         logging.getLogger("cifarlab").debug("A thread has ended: %s", failed.exc_value)
     else:
         threading.__excepthook__(failed)

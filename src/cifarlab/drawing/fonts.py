@@ -1,4 +1,4 @@
-"""Letters of any script in PNG figures, as far as this computer's fonts have them."""
+"""Fonts for names in any script in PNG files, as far as this computer has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ft2font import FT2Font
 
 FIRST = "DejaVu Sans"
-"""Comes with matplotlib, and therefore looks the same everywhere."""
+"""Comes with matplotlib, so figures look the same on every computer."""
 FALLBACKS = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -25,12 +25,12 @@ FALLBACKS = (
     "Noto Sans Thai",
     "Noto Emoji",
 )
-"""Common fonts with what DejaVu Sans lacks; those that are installed are used."""
+"""Common fonts for scripts that DejaVu Sans lacks; those that are installed are used, in this order."""
 MISSING = "□"
-"""Stands for a letter that no font has."""
+"""Drawn for a letter that no font has."""
 
 
-@cache
+@cache  # matplotlib's list of installed fonts is long, and every name that is drawn asks
 def fonts() -> dict[str, Path]:
     """The fonts to look for a letter in, first to last, and their files."""
     first = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
@@ -39,12 +39,14 @@ def fonts() -> dict[str, Path]:
 
 
 def legible(text: str) -> str:
-    """The text, with letters that no font has replaced."""
+    """Replace letters that no font has by MISSING."""
+    # Letter by letter, since matplotlib takes each from the first font that has it, and warns when none has.
     return "".join(letter if any(_has(file, letter) for file in fonts().values()) else MISSING for letter in text)
 
 
 def font_file(text: str) -> Path:
-    """The first font that has every letter of a text, else the first of all."""
+    """Find the first font that has every letter of a text, or the first of all if none has."""
+    # Pillow draws a whole text from one font file.
     complete = (file for file in fonts().values() if all(_has(file, letter) for letter in text))
     return next(complete, fonts()[FIRST])
 

@@ -1,4 +1,4 @@
-"""Pictures of pictures: the one place that lays images out in a grid."""
+"""Grids of images with captions, marks and labels, as one picture."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from cifarlab.images.images import Images
 
 INK, PAPER = (38, 38, 38), (255, 255, 255)
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
-"""Blue and vermilion (Okabe and Ito, 2008), which colour-blind people tell apart; wrong also gets a cross."""
+"""Blue and vermilion (Okabe and Ito, 2008), which colour-blind readers can tell apart; wrong also gets a cross."""
 
 MARGIN, GAP, WIDE_GAP, FRAME = 20, 6, 14, 3
-"""In pixels: around everything, between bare images, between framed or captioned ones, width of a frame."""
+"""Pixels: around everything, between bare images, between framed or captioned ones, width of a frame."""
 
 MAX_LABEL_WIDTH = 240
+"""Pixels; longer labels are cut, so that one long class name does not push all images aside."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where everything goes, in pixels of the drawing."""
+    """Sizes and places, in pixels of the drawing."""
 
     columns: int
     rows: int
@@ -39,7 +40,7 @@ class _Layout:
 
     @property
     def line_height(self) -> int:
-        return round(self.font_size * 1.35)
+        return round(self.font_size * 1.35)  # room for letters with accents above and tails below
 
     @property
     def row_pitch(self) -> int:
@@ -51,7 +52,7 @@ class _Layout:
         return 2 * MARGIN + width, 2 * MARGIN + self.rows * self.row_pitch - self.gap
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Upper left corner of a cell."""
+        """Upper left corner of a cell, by its index in reading order."""
         row, column = divmod(index, self.columns)
         left = MARGIN + self.label_width + column * (self.cell_width + self.gap)
         return left, MARGIN + row * self.row_pitch
@@ -68,23 +69,24 @@ def render_grid(
 ) -> Image.Image:
     """Draw images, uint8 (N, 3, H, W), row by row, each magnified `scale` times with hard pixel edges.
 
-    captions: below each image, of one or several lines, shortened to the width there is; empty for none.
+    captions: below each image, of one or more lines, each cut to the width of its cell; empty for none.
     marks: right (blue frame) or wrong (vermilion frame and a cross). row_labels: one per row, at its left.
-    Raises ValueError when the lengths do not fit each other.
+    Raises ValueError when the lengths do not match.
     """
-    rows = -(-len(pixels) // columns)
+    rows = -(-len(pixels) // columns)  # rounded up
     if len(pixels) == 0 or scale < 1 or (captions and len(captions) != len(pixels)):
         raise ValueError(f"{len(pixels)} images, {len(captions)} captions, scale {scale} cannot be laid out")
     if (marks is not None and len(marks) != len(pixels)) or (row_labels is not None and len(row_labels) != rows):
         raise ValueError(f"marks must be one per image ({len(pixels)}), row_labels one per row ({rows})")
     gap = WIDE_GAP if captions or marks is not None else GAP
-    layout = _lay_out(pixels, captions, columns, scale, gap, row_labels or ())
+    layout = _lay_out(pixels, captions, columns, scale, gap, row_labels or ())  # first, since the size depends on it
     drawing = Image.new("RGB", layout.size, PAPER)
     draw = ImageDraw.Draw(drawing)
     for index, image in enumerate(pixels):
         left, top = layout.corner(index)
-        enlarged = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        enlarged = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))  # Pillow wants (H, W, 3)
         cell = (layout.cell_width, layout.cell_height)
+        # Nearest: a smooth enlargement would show detail that the network does not see.
         drawing.paste(enlarged.resize(cell, Image.Resampling.NEAREST), (left, top))
         if marks is not None:
             _draw_mark(draw, (left, top), cell, right=marks[index])
@@ -97,7 +99,7 @@ def render_grid(
 
 
 def class_grid(images: Images, per_class: int = 10) -> Image.Image:
-    """Draw examples of every class, one class in a row, taken evenly from the whole data set.
+    """Draw examples of every class, one class per row, taken at equal distances from the whole data set.
 
     Classes without an image are left out. Raises ValueError for a data set without images.
     """
@@ -105,13 +107,14 @@ def class_grid(images: Images, per_class: int = 10) -> Image.Image:
     cells, labels = [], []
     for label in np.flatnonzero(images.counts):
         members = np.flatnonzero(images.labels == label)
+        # Evenly spaced: neighbours in a data set may be pictures of one series.
         chosen = members[np.linspace(0, len(members) - 1, min(per_class, len(members))).round().astype(np.int64)]
-        row = np.full((per_class, 3, height, width), 255, np.uint8)  # as white as the paper where there are too few
+        row = np.full((per_class, 3, height, width), 255, np.uint8)  # white paper where there are too few
         row[: len(chosen)] = images.pixels[chosen]
         cells.append(row)
         labels.append(images.class_names[label])
     pixels = np.concatenate(cells) if cells else np.empty((0, 3, height, width), np.uint8)
-    side = 96 if len(labels) <= 20 else 64
+    side = 96 if len(labels) <= 20 else 64  # a hundred rows of 96 px would be 10,000 px high
     return render_grid(pixels, (), per_class, scale=max(1, round(side / width)), row_labels=labels)
 
 
@@ -124,7 +127,7 @@ def _lay_out(
     row_labels: Sequence[str],
 ) -> _Layout:
     height, width = pixels.shape[2] * scale, pixels.shape[3] * scale
-    font_size = min(max(width // 8, 11), 15)
+    font_size = min(max(width // 8, 11), 15)  # grows with the images; below 11 px letters cannot be read
     longest = max((_width(label, font_size + 2) for label in row_labels), default=0)
     return _Layout(
         columns=min(columns, len(pixels)),
@@ -140,11 +143,11 @@ def _lay_out(
 
 def _draw_mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], cell: tuple[int, int], *, right: bool) -> None:
     (left, top), (width, height) = corner, cell
-    box = (left - FRAME, top - FRAME, left + width + FRAME - 1, top + height + FRAME - 1)
+    box = (left - FRAME, top - FRAME, left + width + FRAME - 1, top + height + FRAME - 1)  # outside of the image
     draw.rectangle(box, outline=RIGHT if right else WRONG, width=FRAME)
     if right:
         return
-    size = max(min(width // 6, 16), 8)  # of the cross, in the upper right corner
+    size = max(min(width // 6, 16), 8)  # of the cross, in the upper right corner; it must not cover the image
     x, y = left + width - size, top
     draw.rectangle((x, y, x + size, y + size), fill=WRONG)
     inset = size // 4
@@ -155,23 +158,23 @@ def _draw_mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], cell: tuple[i
 def _draw_caption(
     draw: ImageDraw.ImageDraw, layout: _Layout, caption: str, left: int, top: int, ink: tuple[int, int, int]
 ) -> None:
-    middle, y = left + layout.cell_width / 2, top + layout.cell_height + FRAME + 1
+    middle, y = left + layout.cell_width / 2, top + layout.cell_height + FRAME + 1  # below the frame
     for number, line in enumerate(caption.split("\n")):
-        text = _shorten(line, layout.cell_width + layout.gap - 4, layout.font_size)
+        text = _shorten(line, layout.cell_width + layout.gap - 4, layout.font_size)  # 4 px to the next caption
         place = (middle, y + (number + 0.5) * layout.line_height)
         draw.text(place, text, fill=ink, font=_font(text, layout.font_size), anchor="mm")
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, layout: _Layout, row: int, label: str) -> None:
-    size = layout.font_size + 2
+    size = layout.font_size + 2  # labels are read first
     text = _shorten(label, MAX_LABEL_WIDTH, size)
     _, top = layout.corner(row * layout.columns)
     place = (MARGIN + layout.label_width - WIDE_GAP, top + layout.cell_height / 2)
-    draw.text(place, text, fill=INK, font=_font(text, size), anchor="rm")
+    draw.text(place, text, fill=INK, font=_font(text, size), anchor="rm")  # right, middle
 
 
 def _shorten(text: str, width: int, font_size: int) -> str:
-    """Cut a text to a width in pixels, marking the cut by an ellipsis."""
+    """Cut a text to a width in pixels and mark the cut with an ellipsis."""
     if _width(text, font_size) <= width:
         return text
     while text and _width(f"{text}…", font_size) > width:
@@ -187,6 +190,6 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
     return _load_font(font_file(text), size)
 
 
-@cache
+@cache  # a font file is parsed anew at each load, and every caption needs one
 def _load_font(file: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size)

@@ -1,4 +1,4 @@
-"""Web pages of one file: nothing is loaded from outside, and every name is text, whatever is in it."""
+"""Web pages in one file: nothing is loaded from outside, and names are shown as text whatever they contain."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from markupsafe import Markup
 from PIL import Image
 
 from cifarlab.console import printable
+from cifarlab.drawing.charts.description import Figure
 from cifarlab.errors import CheckpointError, cause
 
 TILE_SIDE = 64
-"""Pixels of a gallery's picture, at most."""
+"""Pixels; larger pictures are shrunk for a gallery, or a page with hundreds of them would have many megabytes."""
 
 Cell = str | int | float | Markup | None
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; the note stands under its title."""
+    """A part of a page; the note stands under its title, and its figures are also written as PNG beside the page."""
 
     title: str
     body: Markup
     note: str = ""
+    figures: Sequence[Figure] = ()
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a gallery: PNG bytes, a caption, a smaller line below it, and whether it is right or wrong."""
+    """One picture of a gallery: PNG bytes, a caption, a smaller line below it, and whether it is right."""
 
     png: bytes
     caption: str
@@ -44,7 +46,7 @@ class Tile:
 
 
 def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
-    """One self-contained HTML page, for screen, phone, print, light and dark."""
+    """Make a self-contained HTML page, for screen, phone and print, in light and dark."""
     names = [f"section-{number}" for number in range(1, len(sections) + 1)]
     text = _template().render(
         title=printable(title),
@@ -53,13 +55,14 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
         script=Markup(_script()),
         script_hash=_script_hash(),
     )
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may hold what UTF-8 cannot
+    # File names that are not UTF-8 hold lone surrogates, which cannot be written.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def embed_png(picture: Path | bytes, alt: str, *, wide: bool = True) -> Markup:
-    """A PNG as part of the page; a wide one can be scrolled on a phone.
+    """Embed a PNG into the page; a wide one can be scrolled on a phone.
 
-    Raises CheckpointError when the file cannot be read or is no PNG.
+    Raises CheckpointError when the file cannot be read or is not a PNG.
     """
     kind = "picture wide" if wide else "picture"
     return Markup('<div class="{}" tabindex="0"><img src="{}" alt="{}"></div>').format(
@@ -68,12 +71,12 @@ def embed_png(picture: Path | bytes, alt: str, *, wide: bool = True) -> Markup:
 
 
 def gallery(tiles: Sequence[Tile], *, columns: int = 8) -> Markup:
-    """Small pictures with captions, 8 or 4 beside each other where there is room; wrong ones carry a cross."""
+    """Show small pictures with captions, 8 or 4 side by side where there is room; wrong ones get a cross."""
     return Markup('<ul class="gallery of-{}">{}</ul>').format(columns, Markup().join(_tile(tile) for tile in tiles))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
-    """A table; columns of numbers, or of texts that begin with a digit, stand at the right; None is a dash."""
+    """Make a table; columns of numbers, or of texts that begin with a digit, are aligned right; None is a dash."""
     numeric = [bool(rows) and all(_is_number(cell) for cell in column) for column in zip(*rows, strict=True)]
     kinds = [Markup(' class="number"') if right else Markup() for right in numeric or [False] * len(header)]
     head = Markup().join(
@@ -88,63 +91,64 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
         )
         for row in rows
     )
-    return Markup(
+    return Markup(  # a wide table scrolls by itself instead of the page, and by keyboard too (tabindex)
         '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     ).format(head, body)
 
 
 def facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
-    """Names and what they are, in two columns."""
+    """List names and their values, in two columns."""
     items = [Markup("<dt>{}</dt><dd>{}</dd>").format(printable(name), _text(value)) for name, value in pairs]
     return Markup("<dl>{}</dl>").format(Markup().join(items))
 
 
 def headline(number: str, text: str) -> Markup:
-    """The one number that a reader came for, and what it is."""
+    """Show the one number that a reader came for, in large type, and what it is."""
     return Markup('<p class="headline"><strong>{}</strong> <span>{}</span></p>').format(_text(number), _text(text))
 
 
 def link(url: str, text: str) -> Markup:
-    """A link to a web page; what is no address of one stays text."""
+    """Make a link to a web page; anything else stays text."""
+    # Addresses come from recipes, which may come from strangers: "javascript:..." would run in the reader's browser.
     if not url.startswith(("https://", "http://")):
         return Markup("{}").format(printable(text))
     return Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(printable(url), printable(text))
 
 
 def paragraph(text: str) -> Markup:
-    """A paragraph of plain text."""
+    """Make a paragraph of plain text."""
     return Markup("<p>{}</p>").format(_text(text))
 
 
 def warning(text: str) -> Markup:
-    """A paragraph that must not be overlooked."""
+    """Make a paragraph that stands out."""
     return Markup('<p class="warning" role="note">{}</p>').format(printable(text))
 
 
 def heading(text: str) -> Markup:
-    """A title within a section."""
+    """Make a title within a section."""
     return Markup("<h3>{}</h3>").format(printable(text))
 
 
 def code(text: str) -> Markup:
-    """Text to be read or copied letter by letter, line breaks included."""
+    """Show text to be copied letter by letter, with its line breaks."""
     lines = "\n".join(printable(line) for line in text.splitlines())
     return Markup('<pre tabindex="0"><code>{}</code></pre>').format(lines)
 
 
 def side_by_side(*parts: Markup) -> Markup:
-    """Beside each other where there is room, else below each other."""
+    """Put parts side by side where there is room, else below each other."""
     return Markup('<div class="side-by-side">{}</div>').format(Markup().join(parts))
 
 
 def details(summary: str, body: Markup) -> Markup:
-    """What is shown on request, and in print."""
+    """Hide a part until it is clicked; page.js opens it for print."""
     return Markup("<details><summary>{}</summary>{}</details>").format(printable(summary), body)
 
 
 def _tile(tile: Tile) -> Markup:
     kind = {None: "", True: "right", False: "wrong"}[tile.right]
-    verdict = {None: "", True: ", right", False: ", wrong"}[tile.right]
+    verdict = {None: "", True: ", right", False: ", wrong"}[tile.right]  # a screen reader sees no frame
     caption, detail = _text(tile.caption), _text(tile.detail)
     return Markup(
         '<li class="{kind}" title="{words}"><img src="{source}" alt="{words}{verdict}">'
@@ -156,8 +160,9 @@ def _tile(tile: Tile) -> Markup:
 
 
 def _is_number(value: Cell) -> bool:
-    """Whether a cell is read as a number, with its unit perhaps."""
+    """Whether a cell is read as a number, perhaps with a unit or an interval: "85.2 % (84.5 to 85.9)"."""
     if isinstance(value, str):
+        # A long text that begins with a digit is a sentence.
         return not isinstance(value, Markup) and value[:1] in "0123456789−-+" and len(value) < 40
     return True
 
@@ -169,7 +174,7 @@ def _cell(value: Cell) -> str | Markup:
 
 
 def _text(value: str | Markup) -> str | Markup:
-    """Prose, in which a percent sign stays with its number."""
+    """Prose, in which a no-break space keeps a percent sign on the line of its number."""
     return value if isinstance(value, Markup) else printable(value).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
@@ -177,14 +182,14 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError) as error:
+            image.load()  # decodes all of it: the header of half a file is whole
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
         raise CheckpointError(f"Cannot read the figure {path}: {cause(error)}.") from error
     return content
 
 
 def _small(png: bytes) -> bytes:
-    """Large pictures as thumbnails, so that a page with hundreds of them stays light."""
+    """Shrink a picture that is larger than a gallery shows."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         if max(image.size) <= TILE_SIDE:
             return png
@@ -200,7 +205,7 @@ def _data_uri(png: bytes) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
+    environment = Environment(  # autoescape: class and file names may contain "<script>"
         loader=PackageLoader("cifarlab", "drawing"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("page.html")
@@ -213,5 +218,5 @@ def _script() -> str:
 
 @cache
 def _script_hash() -> str:
-    """The page allows this one script and no other (Content Security Policy, level 2)."""
+    """Hash of the script, base64: the page allows this one and no other (Content Security Policy, level 2)."""
     return base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode("ascii")

@@ -1,31 +1,36 @@
-"""Numbers as a reader wants them."""
+"""Numbers and names as a reader wants them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cifarlab.console import printable
 from cifarlab.evaluation.statistics import Interval
+
+NAME_LIMIT = 18
+"""Characters of a name that fit beside an axis."""
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A fraction in 0..1 as "85.2 %"."""
+    """Write a fraction in 0..1 as "85.2 %"."""
     return f"{100 * share:.{digits}f} %"
 
 
 def with_interval(share: float, interval: Interval, digits: int = 1) -> str:
-    """An accuracy with its ends: "85.2 % (95 % interval 84.5 to 85.9)"."""
+    """Write an accuracy with its interval: "85.2 % (95 % interval 84.5 to 85.9)"."""
     low, high = (f"{100 * end:.{digits}f}" for end in interval)
     return f"{percent(share, digits)} (95 % interval {low} to {high})"
 
 
 def with_ends(share: float, interval: Interval | Sequence[float] | None, digits: int = 1) -> str:
-    """The same in short, where a heading says what stands in brackets: "85.2 % (84.5 to 85.9)"."""
+    """Write the same in short, where a heading explains the brackets: "85.2 % (84.5 to 85.9)"."""
     text = percent(share, digits)
     return text if interval is None else f"{text} ({100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f})"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "42.0 s", "3 min 20 s" or "2 h 5 min"."""
+    """Write seconds as "42.0 s", "3 min 20 s" or "2 h 5 min"."""
+    # Rounded first, or 59.96 s would become "60.0 s" and 119.7 s "1 min 60 s".
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     if hours:
@@ -34,10 +39,16 @@ def duration(seconds: float) -> str:
 
 
 def moment(time: str) -> str:
-    """A time as it is stored, 2026-01-31T12:30:00+00:00, without seconds: "2026-01-31 12:30 UTC"."""
+    """Write a stored time, 2026-01-31T12:30:00+00:00, without seconds: "2026-01-31 12:30 UTC"."""
     return f"{time[:10]} {time[11:16]} UTC" if time.endswith("+00:00") else time
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: "1 image", "2,000 images"."""
+    """Write a number with its noun: "1 image", "2,000 images"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def short(name: str, limit: int = NAME_LIMIT) -> str:
+    """A name from the data, printable and cut with an ellipsis to the room beside an axis."""
+    text = printable(name)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Explain picture files, and leave pictures and a page in a folder."""
+"""Explain image files, and write the explanations as pictures and a page into a folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier
 
 CHANNELS, CHANNELS_OF_CHOSEN = 16, 64
-"""Feature maps shown of each layer, and of a layer that was asked for."""
+"""Feature maps shown per layer: of the default layers, and of one that the user has chosen."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """Explanations in the order of the files, and "file: reason" of those that could not be read."""
+    """Explanations in the order of the files, and "file: reason" for those that could not be read."""
 
     explanations: list[Explanation]
     failures: list[str]
@@ -38,7 +38,7 @@ def explain_files(
         for file in files:
             try:
                 pixels = classifier.decode(file)
-            except DataError as error:
+            except DataError as error:  # one damaged picture does not stop the others
                 done.failures.append(str(error))
             else:
                 done.explanations.append(
@@ -51,18 +51,21 @@ def explain_files(
 def write_explanations(
     out: Path, model: str, classifier: Classifier, explanations: Sequence[Explanation], *, chosen_layer: bool
 ) -> list[Path]:
-    """Write the page, two pictures per image, and the first filters; returns the files, the page first.
+    """Write the page, two pictures per image, and the first filters; return the files, the page first.
 
     Raises MachineError when the disk is full or read-only.
     """
     channels = CHANNELS_OF_CHOSEN if chosen_layer else CHANNELS
     filters = first_filters(classifier)
-    contents: dict[Path, bytes | str] = {}
+    contents: dict[Path, bytes | str] = {}  # all drawn before the first is written
     contents[out / "explanations.html"] = explanation_page(model, explanations, filters, channels)
     for number, explanation in enumerate(explanations, start=1):
-        stem = f"{number:02d}-{_plain(explanation.prediction.name)}"
+        # The number keeps files of equal names in different folders apart. A file name has only letters that every
+        # file system takes, and stays short of their limit of 255 bytes.
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(explanation.prediction.name).stem)[:60]
+        stem = f"{number:02d}-{plain}"
         contents[out / f"{stem}-maps.png"] = png(map_figure(explanation))
-        if explanation.features:
+        if explanation.features:  # a network such as a transformer has none
             features = feature_figure([(explanation.pixels, explanation.features)], channels)
             contents[out / f"{stem}-features.png"] = png(features)
     if filters is not None:
@@ -73,7 +76,7 @@ def write_explanations(
 
 
 def as_dict(explanation: Explanation) -> dict[str, Any]:
-    """The numbers of an explanation, heat maps included, as JSON can hold them."""
+    """The numbers of an explanation, heat maps included, ready for JSON."""
     return {
         "path": explanation.prediction.name,
         "top": [{"label": label, "probability": share} for label, share in explanation.prediction.top],
@@ -87,7 +90,7 @@ def _map_as_dict(evidence: Evidence) -> dict[str, Any]:
     found = evidence.deletion
     return {
         "method": evidence.heat_map.method,
-        "layer": evidence.heat_map.layer or None,
+        "layer": evidence.heat_map.layer or None,  # null for occlusion
         "values": evidence.heat_map.values.tolist(),
         "deletion": found.area,
         "random_deletion": found.random_area,
@@ -95,8 +98,3 @@ def _map_as_dict(evidence: Evidence) -> dict[str, Any]:
         "num_beaten": found.num_beaten,
         "p_value": found.p_value,
     }
-
-
-def _plain(name: str) -> str:
-    """A file's name without its folder and ending, in letters that every file system takes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem)[:60]

@@ -1,4 +1,4 @@
-"""All there is to say about one image: what the network sees, where it looks, and whether that is more than chance."""
+"""The explanation of one image: what the network sees, where it looks, and whether that is more than chance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from cifarlab.inference.classifier import Classifier, Prediction
 from cifarlab.models.taps import evaluation_mode, stages
 
 TOP = 5
+"""Classes whose probabilities are shown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A heat map and what deleting by it does to the answer."""
+    """A heat map and its deletion test."""
 
     heat_map: HeatMap
     deletion: Deletion
@@ -29,9 +30,9 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Of one image, pixels uint8 (3, H, W): why class_name, which is the prediction unless another was asked for.
+    """Why an image, pixels uint8 (3, H, W), shows class_name: the predicted class unless another was asked for.
 
-    probability is that of class_name. features: the maps of some layers, float32 (C, h, w), by layer.
+    probability: of class_name. features: feature maps, float32 (C, h, w), by layer.
     """
 
     prediction: Prediction
@@ -50,14 +51,14 @@ def explain_image(
     layer: str | None = None,
     class_name: str | None = None,
 ) -> Explanation:
-    """Explain the answer for one image, uint8 (3, S, S), or what speaks for another class.
+    """Explain the prediction for one image, uint8 (3, S, S), or what speaks for another class.
 
-    layer: where to take feature maps and Grad-CAM, by default the first stages and the last one. The network's modes,
-    gradients and hooks stay as they are. A network without feature maps is explained by occlusion alone.
-    Raises UsageError for an unknown class and for a layer without feature maps.
+    layer: where to take feature maps and Grad-CAM; by default feature maps of the first stages and Grad-CAM of the
+    last. The network's modes, gradients and hooks stay as they are. A network without feature maps is explained by
+    occlusion alone. Raises UsageError for an unknown class and for a layer without feature maps.
     """
-    target = None if class_name is None else class_index(classifier, class_name)
-    with evaluation_mode(classifier.model):
+    target = None if class_name is None else class_index(classifier, class_name)  # a wrong name fails before any work
+    with evaluation_mode(classifier.model):  # dropout must not change between the maps
         [prediction] = classifier.label([name], pixels[None], TOP)
         if target is None:
             target = classifier.card.class_names.index(prediction.label)
@@ -81,13 +82,13 @@ def explain_image(
 def _class_activation(
     classifier: Classifier, pixels: NDArray[np.uint8], target: int, layer: str | None
 ) -> list[HeatMap]:
-    """Grad-CAM at a layer or at the last one, and HiResCAM at a finer one."""
-    there = stages(classifier.model, classifier.card.input_size)
-    if not there and layer is None:
+    """Grad-CAM at the chosen layer or the last one, and HiResCAM at a finer one."""
+    sizes = stages(classifier.model, classifier.card.input_size)
+    if not sizes and layer is None:  # a layer that was asked for gets its error message instead
         return []
-    fine = fine_layer(there, classifier.card.input_size)
+    fine = fine_layer(sizes, classifier.card.input_size)
     return [
-        *grad_cam(classifier, pixels, [target], layer or coarse_layer(there)),
+        *grad_cam(classifier, pixels, [target], layer or coarse_layer(sizes)),
         *hires_cam(classifier, pixels, [target], fine),
     ]
 
@@ -100,18 +101,18 @@ def weigh(
     *,
     num_random: int = RANDOM_MAPS,
 ) -> Evidence:
-    """A heat map with its deletion test: the probability of class `target` while the image goes."""
+    """Run the deletion test of a heat map: the probability of class `target` while pixels are deleted."""
     score = class_score(classifier, target)
     return Evidence(heat_map, deletion(score, pixels, heat_map, mean_colour(classifier), num_random=num_random))
 
 
 def class_score(classifier: Classifier, target: int) -> Score:
-    """Images to the probability of one class."""
+    """Make the function from images to the probability of one class."""
     return lambda pixels: classifier.probabilities(pixels)[:, target]
 
 
 def class_index(classifier: Classifier, name: str) -> int:
-    """The place of a class; raises UsageError with the nearest names for one that the model does not know."""
+    """Find the index of a class; raises UsageError with the most similar names for an unknown one."""
     names = classifier.card.class_names
     if name not in names:
         raise UsageError(unknown("class", name, names))
@@ -119,5 +120,6 @@ def class_index(classifier: Classifier, name: str) -> int:
 
 
 def mean_colour(classifier: Classifier) -> NDArray[np.uint8]:
-    """What stands for nothing: the mean of the training images, uint8 (3,), which the network sees as zeros."""
+    """The mean colour of the training images, uint8 (3,), which stands for nothing: it is normalised to zeros."""
+    # Black pixels would be far from zero after normalisation.
     return np.round(255 * np.array(classifier.card.mean)).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Explanations of images as one web page."""
+"""Explanations of images as a web page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cifarlab.drawing.figure import short
+from cifarlab.drawing.charts.description import Bar, BarChart, LineChart, Series
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import (
     Section,
     Tile,
@@ -21,7 +22,7 @@ from cifarlab.drawing.page import (
     side_by_side,
     table,
 )
-from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
+from cifarlab.drawing.wording import short
 from cifarlab.explain.image import Evidence, Explanation
 from cifarlab.explain.render import (
     deletion_text,
@@ -42,14 +43,17 @@ HOW_TO_READ = (
     "and the mean of the class's probability on the way is the score: the lower, the more the map has found. A map "
     "that knows nothing gets what the random maps get, which are the same map with its cells shuffled; to beat all of "
     "them by luck has a chance of 1 in 20.",
-    "A map that fails this test should not be shown to anybody as the reason for an answer.",
+    "A map that fails this test should not be shown to anybody as the reason for a prediction.",
 )
 
 
 def explanation_page(
     model: str, explanations: Sequence[Explanation], filters: NDArray[np.float32] | None, num_channels: int
 ) -> str:
-    """A self-contained page: each image with its maps, deletion tests and feature maps; then the first filters."""
+    """Make a self-contained page: each image with its heat maps, deletion tests and feature maps; then the filters.
+
+    filters: those of the first layer, float32 (C, 3, h, w). num_channels: feature maps shown per layer.
+    """
     sections = [_section(explanation, num_channels) for explanation in explanations]
     if filters is not None:
         note = "Grey is a weight of zero; each filter is as bright as its largest weight allows."
@@ -67,19 +71,20 @@ def _section(explanation: Explanation, num_channels: int) -> Section:
         gallery(_tiles(explanation), columns=4),
         side_by_side(
             table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
-            bar_chart(bars, title="Most probable classes", x_label="probability", limits=(0, 1)),
+            to_svg(BarChart("Most probable classes", "probability", bars, limits=(0, 1))),
         ),
-        details("Deletion curves", curves),
+        details("Deletion curves", curves),  # the table above has their areas; few readers want the curves
         _features(explanation, num_channels),
     ]
     return Section(explanation.prediction.name, Markup().join(body), _question(explanation))
 
 
 def _question(explanation: Explanation) -> str:
+    # Also a wrong prediction has a reason: the question is about the class, not about the truth.
     name, probability = explanation.class_name, f"{100 * explanation.probability:.1f} %"
     if name == explanation.prediction.label:
         return f"Why {name}? Its probability is {probability}."
-    return f"What speaks for {name}? Its probability is {probability}; the answer is {explanation.prediction.label}."
+    return f"What speaks for {name}? Its probability is {probability}; predicted is {explanation.prediction.label}."
 
 
 def _features(explanation: Explanation, num_channels: int) -> Markup:
@@ -98,7 +103,7 @@ def _tiles(explanation: Explanation) -> list[Tile]:
             Tile(
                 png_of_pixels(overlay(explanation.pixels, each.heat_map)),
                 map_name(each.heat_map),
-                deletion_text(each).replace("\n", ", "),
+                deletion_text(each).replace("\n", ", "),  # two lines in a picture, one on the page
             )
             for each in explanation.maps
         ),
@@ -112,18 +117,19 @@ def _row(evidence: Evidence, class_name: str) -> tuple[str, str, str, str]:
 
 def _deletion_chart(evidence: Evidence, class_name: str) -> Markup:
     found = evidence.deletion
-    return line_chart(
+    chart = LineChart(
+        f"Deletion by {evidence.heat_map.method}",
+        "share of the image deleted",
+        f"probability of {short(class_name)}",
         [
             Series("by this map", _points(found.curve)),
             Series("by random maps", _points(found.random_curve), colour=1, dashed=True),
         ],
-        title=f"Deletion by {evidence.heat_map.method}",
-        x_label="share of the image deleted",
-        y_label=f"probability of {short(class_name)}",
         percent=True,
-        from_zero=True,
+        from_zero=True,  # areas under the curves are what is compared
     )
+    return to_svg(chart)
 
 
 def _points(curve: Sequence[float]) -> list[tuple[float, float]]:
-    return [(step / (len(curve) - 1), value) for step, value in enumerate(curve)]
+    return [(step / (len(curve) - 1), value) for step, value in enumerate(curve)]  # 0, 1/8, ..., 1

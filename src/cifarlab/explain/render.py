@@ -1,4 +1,4 @@
-"""Explanations as pictures: maps in colour, over their image, in grids."""
+"""Explanations as pictures: heat maps in colour over their image, and feature maps in grids."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from cifarlab.explain.heat_map import HeatMap
 from cifarlab.explain.image import Evidence, Explanation
 
 SIDE = 128
-"""Pixels to which a picture is brought before it is drawn."""
+"""Side in pixels of a picture in a grid, whatever the size of the image."""
 HEAT, SHADES = "inferno", "viridis"
-"""Colours of even steps in lightness, for all readers and for grey print (Smith and van der Walt, SciPy 2015)."""
+"""Perceptually uniform, for colour-blind readers and for print in grey too (Smith and van der Walt, SciPy 2015)."""
 HEAT_SHARE = 0.6
+"""The rest is the image in grey, so that a reader sees what lies under the evidence."""
 COLUMNS = 8
 """Feature maps in a row."""
 _PAPER = np.full((3, SIDE, SIDE), 255, np.uint8)
@@ -32,31 +33,33 @@ Features = tuple[NDArray[np.uint8], Mapping[str, NDArray[np.float32]]]
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (3, H, W) at SIDE × SIDE pixels, with hard edges when it grows."""
+    """Resize uint8 (3, H, W) to SIDE × SIDE pixels, with hard edges when it grows."""
     return _square(pixels.transpose(1, 2, 0))
 
 
 def overlay(pixels: NDArray[np.uint8], heat_map: HeatMap) -> NDArray[np.uint8]:
-    """A heat map over the greyed image, uint8 (3, SIDE, SIDE): bright where the evidence is, black where none is.
+    """Draw a heat map over the image in grey, uint8 (3, SIDE, SIDE): bright where the evidence is, dark elsewhere.
 
-    The brightest colour is the map's own maximum; what speaks against the class is as dark as what says nothing.
+    The brightest colour is the map's own maximum; evidence against the class is as dark as none.
     """
     grey = enlarged(pixels).mean(axis=0, keepdims=True)
     evidence = np.maximum(heat_map.resized(SIDE, SIDE), np.float32(0))
     largest = float(evidence.max())
+    # An empty map is divided by 1 and stays dark.
     mixed = (1 - HEAT_SHARE) * grey + HEAT_SHARE * _coloured(evidence / (largest or 1.0), HEAT)
     return np.asarray(mixed.round(), np.uint8)
 
 
 def shaded(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """One feature map (h, w) from its smallest to its largest value, uint8 (3, SIDE, SIDE), with hard pixel edges."""
+    """Draw a feature map (h, w) from its smallest to its largest value, uint8 (3, SIDE, SIDE), with hard edges."""
     span = float(values.max() - values.min())
-    colours = _coloured((values - values.min()) / (span or 1.0), SHADES)
+    colours = _coloured((values - values.min()) / (span or 1.0), SHADES)  # a constant map is dark
     return _square(colours.transpose(1, 2, 0).astype(np.uint8))
 
 
 def feature_figure(pictures: Sequence[Features], count: int) -> Image.Image:
-    """Images with, layer by layer, the `count` of its channels that vary most; the captions are their numbers."""
+    """Draw images and, layer by layer, the `count` channels that vary most, with their numbers as captions."""
+    # A grid has no empty cells, so rows with fewer maps end in blank paper.
     rows = [row for pixels, layers in pictures for row in _feature_rows(pixels, layers, count)]
     cells = [cell for row in rows for cell in row.cells + [_PAPER] * (1 + COLUMNS - len(row.cells))]
     captions = [text for row in rows for text in row.captions + [""] * (1 + COLUMNS - len(row.cells))]
@@ -64,15 +67,15 @@ def feature_figure(pictures: Sequence[Features], count: int) -> Image.Image:
 
 
 def filter_figure(filters: NDArray[np.float32]) -> Image.Image:
-    """Filters (C, 3, h, w) as colours: grey is zero, each filter as bright as its largest weight allows."""
+    """Draw filters (C, 3, h, w) as colours: grey is zero, and each filter is scaled by its own largest weight."""
     largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
     colours = np.round(127.5 + 127.5 * filters / np.where(largest > 0, largest, 1)).astype(np.uint8)
-    scale = max(1, 48 // filters.shape[-1])
+    scale = max(1, 48 // filters.shape[-1])  # about 48 px: filters are 3 to 16 px wide
     return render_grid(colours, (), 2 * COLUMNS, scale=scale)
 
 
 def map_figure(explanation: Explanation) -> Image.Image:
-    """The image, and each heat map over it with its deletion score and that of random maps."""
+    """Draw the image, and each heat map over it with its deletion score and that of random maps."""
     cells = [enlarged(explanation.pixels), *(overlay(explanation.pixels, each.heat_map) for each in explanation.maps)]
     shown = f"{printable(explanation.class_name)} {100 * explanation.probability:.0f} %"
     captions = [f"{shown}\n\n", *(f"{map_name(each.heat_map)}\n{deletion_text(each)}" for each in explanation.maps)]
@@ -80,54 +83,56 @@ def map_figure(explanation: Explanation) -> Image.Image:
 
 
 def map_name(heat_map: HeatMap) -> str:
-    """A heat map's method, layer and resolution, in a few words."""
+    """Name a heat map by its method, layer and resolution: "Grad-CAM layer4 4×4"."""
     place = f" {printable(heat_map.layer)}" if heat_map.layer else ""
     return f"{heat_map.method}{place} {heat_map.size[0]}×{heat_map.size[1]}"
 
 
 def deletion_text(evidence: Evidence) -> str:
-    """The deletion score and the mean of the random maps, on two lines."""
+    """Write the deletion score and the mean of the random maps, on two lines."""
     return f"deletion {evidence.deletion.area:.2f}\nrandom {evidence.deletion.random_area:.2f}"
 
 
 def verdict(evidence: Evidence, class_name: str) -> str:
-    """One sentence on whether a heat map means anything."""
+    """Say in one sentence whether a heat map means anything."""
     found = evidence.deletion
     if evidence.heat_map.is_empty:
         return f"empty: nothing in it speaks for {printable(class_name)}"
     total = len(found.random_curves)
     beaten = f"all {total}" if found.num_beaten == total else f"{found.num_beaten} of {total}"
+    # All 19, or p is above 0.05.
     meaning = "what it marks matters" if found.num_beaten == total else "not told apart from chance"
     return f"beats {beaten} random maps (p = {found.p_value:.2f}): {meaning}"
 
 
 def png(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+    """Encode a picture as PNG."""
     content = io.BytesIO()
     picture.save(content, "PNG", optimize=True)
     return content.getvalue()
 
 
 def png_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
-    """uint8 (3, H, W) as the bytes of a PNG file."""
+    """Encode pixels, uint8 (3, H, W), as PNG."""
     return png(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
 
 
 def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     shrinks = max(image.size) > SIDE
+    # Hard edges show the pixels that the network sees; shrinking takes means.
     resized = image.resize((SIDE, SIDE), Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST)
     return np.asarray(resized).transpose(2, 0, 1)
 
 
 def _coloured(values: NDArray[np.floating[Any]], colours: str) -> NDArray[np.float64]:
-    """Fractions (h, w) to 0..255, (3, h, w)."""
-    return 255.0 * np.asarray(matplotlib.colormaps[colours](values))[..., :3].transpose(2, 0, 1)
+    """Colour fractions (h, w): float (3, h, w) in 0..255."""
+    return 255.0 * np.asarray(matplotlib.colormaps[colours](values))[..., :3].transpose(2, 0, 1)  # without alpha
 
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """The label, the image or blank paper, and up to COLUMNS feature maps."""
+    """A row of a grid: its label, the image or blank paper, and up to COLUMNS feature maps."""
 
     label: str
     cells: list[NDArray[np.uint8]]
@@ -142,4 +147,4 @@ def _feature_rows(pixels: NDArray[np.uint8], layers: Mapping[str, NDArray[np.flo
         for start in range(0, len(channels), COLUMNS):
             part = channels[start : start + COLUMNS]
             yield _Row(label, [first, *(shaded(maps[i]) for i in part)], ["", *(f"channel {i}" for i in part)])
-            first, label = _PAPER, ""
+            first, label = _PAPER, ""  # the image stands once, in its first row, and a layer's name in the layer's

@@ -8,16 +8,14 @@ from statistics import fmean
 from markupsafe import Markup
 
 from cifarlab.drawing import page as pages
+from cifarlab.drawing.charts.description import NUM_COLOURS, Bar, BarChart, LineChart, Series
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, Tile
-from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
 from cifarlab.evaluation import examples
 from cifarlab.studies.compare.comparison import SHOWN_EXAMPLES, Comparison
 from cifarlab.studies.compare.conclusions import COLUMNS, headings, p_text, points
 from cifarlab.studies.compare.entry import Entry, Member
 from cifarlab.studies.compare.pairs import Pair
-
-NUM_COLOURS = 7
-"""Further lines repeat the colours, dashed."""
 
 Row = dict[str, float | None]
 
@@ -74,17 +72,12 @@ def _curves(entries: Sequence[Entry]) -> Markup:
 
 
 def _chart(entries: Sequence[Entry], title: str, column: str, x_column: str, *, percent: bool) -> Markup:
-    series = [
+    series = [  # beyond the colours, lines repeat them, dashed
         Series(entry.label, _mean_curve(entry.members, x_column, column), number % NUM_COLOURS, number >= NUM_COLOURS)
         for number, entry in enumerate(entries)
     ]
-    return line_chart(
-        series,
-        title=title,
-        x_label="seconds" if x_column == "elapsed_seconds" else x_column,
-        y_label=column.rpartition("/")[2],
-        percent=percent,
-    )
+    x_label = "seconds" if x_column == "elapsed_seconds" else x_column
+    return to_svg(LineChart(title, x_label, column.rpartition("/")[2], series, percent=percent))
 
 
 def _mean_curve(members: Sequence[Member], x_column: str, column: str) -> list[tuple[float, float]]:
@@ -148,12 +141,8 @@ def _class_chart(pair: Pair) -> Markup:
         )
         for each in ordered
     ]
-    return bar_chart(
-        bars,
-        title=f"Difference by class: {pair.first} minus {pair.second} (* more than chance, after Holm)",
-        x_label="difference of the share of images that are right",
-        value_name="difference",
-    )
+    title = f"Difference by class: {pair.first} minus {pair.second} (* more than chance, after Holm)"
+    return to_svg(BarChart(title, "difference of the share of images that are right", bars, value_name="difference"))
 
 
 def _examples(pair: Pair, entries: tuple[Entry, Entry], pictures: dict[int, bytes]) -> Markup:

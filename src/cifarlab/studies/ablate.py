@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import log
-from cifarlab.drawing import charts
+from cifarlab.drawing.charts.description import Bar, BarChart
+from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import DivergedError, InterruptedRunError, RecipeError, UsageError, unknown
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.statistics import Interval, corrected_confidence, holm, mcnemar, paired_interval, welch
@@ -260,9 +261,15 @@ def _only(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, i
 
 def _write(ablation: Ablation) -> None:
     ablation.run.write_study(ABLATION, ablation.to_dict())
-    worths = ablation.worths
-    if worths:
-        figure = charts.effects(
-            [each.part for each in worths], [each.difference for each in worths], [each.interval for each in worths]
-        )
-        charts.save_png(figure, ablation.run.figure("ablation"))
+    if ablation.worths:
+        write_png([worth_chart(ablation.worths)], ablation.run.figure("ablation"))
+
+
+def worth_chart(worths: Sequence[Worth]) -> BarChart:
+    """Describe what parts are worth, in points of accuracy, each with its interval."""
+    bars = []
+    for each in worths:
+        low, high = each.interval
+        bars.append(Bar(each.part, 100 * each.difference, (100 * low, 100 * high)))
+    x_label = "points of accuracy that the part is worth, with 95 % interval"
+    return BarChart("What the parts are worth", x_label, bars, "worth", "95 % interval", percent=False, points=True)

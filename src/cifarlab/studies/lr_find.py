@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab.console import progress
-from cifarlab.drawing import charts
+from cifarlab.drawing.charts.description import LineChart, Mark, Series
+from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import UsageError
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
@@ -127,12 +128,26 @@ def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["lr", "loss", "smoothed"])
     writer.writerows(zip(found.lrs, found.losses, found.smoothed, strict=True))
-    marks = [] if found.suggestion is None else [(found.suggestion, "suggested"), (found.lowest, "lowest loss")]
-    figure = charts.lr_range(found.lrs, found.losses, found.smoothed, marks)
     with Run.new(out, f"{recipe.name[:56]}-lr-find", recipe, study=RANGE_TEST, plan=found.to_dict()) as run:
         write_atomic(run.path / "lr-find.csv", table.getvalue())
-        charts.save_png(figure, run.figure("lr-find"))
+        write_png([range_chart(found)], run.figure("lr-find"))
     return run
+
+
+def range_chart(found: RangeTest) -> LineChart:
+    """Describe the loss over the rising learning rate: single batches, their smoothed mean, and the rates found."""
+    named = [] if found.suggestion is None else [("suggested", found.suggestion), ("lowest loss", found.lowest)]
+    low, high = min(found.smoothed), max(found.smoothed[0], min(found.smoothed))
+    fall = high - low or 1  # from where the loss begins; when it diverges, it rises far above that
+    return LineChart(
+        "Loss over a rising learning rate", "learning rate", "loss",
+        [
+            Series("batches", list(zip(found.lrs, found.losses, strict=True)), 6, scattered=True),
+            Series("smoothed", list(zip(found.lrs, found.smoothed, strict=True))),
+        ],
+        [Mark(lr, f"{name}: {lr:.2g}") for name, lr in named],
+        x_log=True, y_limits=(low - 0.15 * fall, high + 0.6 * fall),
+    )  # fmt: skip
 
 
 def _has_diverged(losses: Sequence[float]) -> bool:

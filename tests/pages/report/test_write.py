@@ -240,7 +240,7 @@ LOST = {
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time, and other tests look at it."""
-    monkeypatch.setattr(module, "write_figures", lambda material: None)
+    monkeypatch.setattr(module, "write_figures", lambda *_: None)
 
 
 def cut(path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
-from cifarlab.drawing.matrix import matrix
+from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
-from cifarlab.drawing.svg import Bar, bar_chart
 from cifarlab.drawing.wording import count, percent
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.examples import Examples
@@ -23,11 +23,11 @@ SHOWN_PAIRS = 6
 def confusion(result: Result) -> Section:
     """The confusion matrix and the most confused pairs, with example images where there are any."""
     evaluation = result.evaluation
-    drawn = matrix(np.array(evaluation.confusion_matrix), evaluation.class_names, title="Confusion matrix")
+    matrix = Matrix.of(evaluation)
     pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
-    body = drawn + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
+    body = to_svg(matrix) + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
     note = "Each cell: how many images of the row's class were taken for the column's, and the percentage of the row."
-    return Section("Confusion", body, note)
+    return Section("Confusion", body, note, figures=[Figure("confusion_matrix", [matrix])])
 
 
 def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
@@ -39,8 +39,8 @@ def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
 def per_class(evaluation: Evaluation) -> Section:
     """Precision, recall and F1 of every class as a sorted chart, and as a table on request."""
     scores, which = by_f1(evaluation)
-    chart = bar_chart(
-        [_bar(each) for each in scores], title="F1, precision and recall", x_label="score", value_name="F1",
+    chart = BarChart(
+        "F1, precision and recall", "score", [_bar(each) for each in scores], value_name="F1",
         interval_name="95 % interval of recall", dot_names=("precision", "recall"), limits=(0, 1),
     )  # fmt: skip
     numbers = table(
@@ -52,7 +52,7 @@ def per_class(evaluation: Evaluation) -> Section:
     )
     if which:
         note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
-    return Section("Classes", side_by_side(chart, numbers), note)
+    return Section("Classes", side_by_side(to_svg(chart), numbers), note, figures=[Figure("per_class", [chart])])
 
 
 def _bar(each: ClassMetrics) -> Bar:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.drawing import charts
+from cifarlab.drawing.charts.png import write_png
 from cifarlab.drawing.grid import render_grid
+from cifarlab.drawing.page import Section
 from cifarlab.evaluation.examples import Examples
 from cifarlab.files import write_atomic
-from cifarlab.pages.report.classes import by_f1
-from cifarlab.pages.report.learning import marked_epochs
-from cifarlab.pages.report.material import Material, Result
+from cifarlab.pages.report.material import Result
 from cifarlab.pages.report.pictures import SHOWN, grid_captions
-from cifarlab.pages.report.reliability import diagrams
 from cifarlab.runs.folder import Run
 
 COLUMNS = 8
@@ -24,23 +23,12 @@ PICTURE_SIDE = 96
 """Pixels of one picture in a grid, about."""
 
 
-def write_figures(material: Material) -> None:
-    """Write every figure that can be drawn into figures/; raises MachineError when the disk is full or read-only."""
-    run = material.run
-    if material.rows:
-        charts.save_png(charts.curves(material.rows, marked_epochs(material)), run.figure("curves"))
-    if material.result is not None:
-        _write_result(material.result, run)
-
-
-def _write_result(result: Result, run: Run) -> None:
-    evaluation = result.evaluation
-    matrix = np.array(evaluation.confusion_matrix)
-    charts.save_png(charts.confusion_matrix(matrix, evaluation.class_names), run.figure("confusion_matrix"))
-    charts.save_png(charts.per_class(by_f1(evaluation)[0]), run.figure("per_class"))
-    charts.save_png(charts.reliability(diagrams(result)), run.figure("reliability"))
-    if result.examples is not None:
-        shown, names = result.examples, evaluation.class_names
+def write_figures(sections: Sequence[Section | None], result: Result | None, run: Run) -> None:
+    """Write the figures of a report's sections and grids of images; raises MachineError when the disk is full."""
+    for figure in (figure for section in sections if section is not None for figure in section.figures):
+        write_png(figure.charts, run.figure(figure.name))
+    if result is not None and result.examples is not None:
+        shown, names = result.examples, result.evaluation.class_names
         _write_grid(shown, shown.sample(), names, run.figure("predictions"))
         _write_grid(shown, shown.mistakes(SHOWN), names, run.figure("mistakes"))
 

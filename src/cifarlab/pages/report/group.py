@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from cifarlab.drawing.charts.description import Bar, BarChart, LineChart, Series
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, facts, headline, paragraph, side_by_side, table, warning
-from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
 from cifarlab.drawing.wording import count, duration, percent, with_ends
 from cifarlab.evaluation.statistics import mean_and_sd, wilson
 from cifarlab.pages.report.learning import points
@@ -41,7 +42,7 @@ def _runs(materials: Sequence[Material]) -> Section:
     judged = [(each, each.result.evaluation) for each in materials if each.result is not None]
     bars = [Bar(each.run.name, evaluation.accuracy, evaluation.accuracy_interval) for each, evaluation in judged]
     low = min((evaluation.accuracy_interval.low for _, evaluation in judged), default=0.0)
-    chart = bar_chart(bars, title="Accuracy", x_label="accuracy, 95 % interval", value_name="accuracy")
+    chart = to_svg(BarChart("Accuracy", "accuracy, 95 % interval", bars, value_name="accuracy"))
     rows = [_row(material) for material in materials]
     body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
     note = (
@@ -76,5 +77,5 @@ def _curves(materials: Sequence[Material]) -> Section:
         ("val/loss", "Validation loss", False),
     ):
         series = [Series(each.run.name, points(each, column), index) for index, each in enumerate(materials)]
-        charts.append(line_chart(series, title=title, x_label="epoch", y_label=title.lower(), percent=is_share))
+        charts.append(to_svg(LineChart(title, "epoch", title.lower(), series, percent=is_share)))
     return Section("Learning curves", side_by_side(*charts), f"All {count(len(materials), 'seed')} on one chart.")

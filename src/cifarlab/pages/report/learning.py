@@ -6,8 +6,9 @@ import math
 
 from markupsafe import Markup
 
+from cifarlab.drawing.charts.description import Figure, LineChart, Mark, Series
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
-from cifarlab.drawing.svg import Mark, Series, line_chart
 from cifarlab.drawing.wording import percent, with_interval
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.pages.report.material import Material
@@ -21,31 +22,31 @@ def learning(material: Material) -> Section | None:
     """Loss, accuracy and learning rate over epochs; nothing without an epoch."""
     if not material.rows:
         return None
-    marks = [Mark(epoch, text) for epoch, text in marked_epochs(material)]
-    loss = line_chart(_pair(material, "loss"), title="Loss", x_label="epoch", y_label="cross-entropy", marks=marks)
-    accuracy = line_chart(
-        _pair(material, "accuracy"), title="Accuracy", x_label="epoch", y_label="accuracy", percent=True, marks=marks
-    )
-    rate = line_chart(
-        [Series("learning rate", points(material, "lr"), 6)],
-        title="Learning rate", x_label="epoch", y_label="learning rate", from_zero=True,
-    )  # fmt: skip
+    marks = marked_epochs(material)
+    rate = [Series("learning rate", points(material, "lr"), 6)]
+    curves = [
+        LineChart("Loss", "epoch", "cross-entropy", _pair(material, "loss"), marks),
+        LineChart("Accuracy", "epoch", "accuracy", _pair(material, "accuracy"), marks, percent=True),
+        LineChart("Learning rate", "epoch", "learning rate", rate, marks, from_zero=True),
+    ]
     sentences = [over_fitting(material), *(phase.sentence for phase in phases(material))]
     finding = Markup("<div>{}{}</div>").format(
         heading("What they say"), Markup("").join(paragraph(sentence) for sentence in sentences)
     )
     note = "Train values are means over the epoch, on augmented images and while the weights still changed."
-    return Section("Learning curves", side_by_side(loss, accuracy, rate, finding), note)
+    return Section(
+        "Learning curves", side_by_side(*map(to_svg, curves), finding), note, figures=[Figure("curves", curves)]
+    )
 
 
-def marked_epochs(material: Material) -> list[tuple[float, str]]:
+def marked_epochs(material: Material) -> list[Mark]:
     """Epochs to point out: where the training changed, which was kept, where early stopping or the clock ended it."""
-    marks = [(float(phase.epoch), phase.name) for phase in phases(material)]
+    marks = [Mark(float(phase.epoch), phase.name) for phase in phases(material)]
     best = material.facts.best_epoch
     if best is not None and 0 <= best <= _last_epoch(material):
-        marks.append((float(best), f"best, epoch {best}"))
+        marks.append(Mark(float(best), f"best, epoch {best}"))
     if material.facts.ending not in ("", "all epochs done"):
-        marks.append((_last_epoch(material), material.facts.ending[:40]))
+        marks.append(Mark(_last_epoch(material), material.facts.ending[:40]))
     return marks
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from cifarlab.drawing.charts.description import Figure, Reliability
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, paragraph, side_by_side
-from cifarlab.drawing.svg import reliability
 from cifarlab.drawing.wording import percent
 from cifarlab.evaluation import calibration
 from cifarlab.evaluation.calibration import Bin, expected_calibration_error
@@ -14,7 +13,7 @@ from cifarlab.pages.report.material import Result
 
 def trust(result: Result) -> Section:
     """Reliability diagrams with their calibration error."""
-    charts = [reliability(bins, title=title) for title, bins in diagrams(result)]
+    charts = diagrams(result)
     temperature = result.evaluation.temperature
     text = (
         f"Logits are divided by a temperature of {temperature:.3f}, chosen on the validation split: above 1 the "
@@ -27,11 +26,12 @@ def trust(result: Result) -> Section:
         "Images are sorted by confidence, the highest probability. Where bars reach the diagonal, 70 % confidence "
         "means 70 % right. Calibration error: the mean distance from it, weighted by images."
     )
-    return Section("Confidence", paragraph(text) + side_by_side(*charts), note)
+    body = paragraph(text) + side_by_side(*map(to_svg, charts))
+    return Section("Confidence", body, note, figures=[Figure("reliability", charts)])
 
 
-def diagrams(result: Result) -> list[tuple[str, Sequence[Bin]]]:
-    """The bins before temperature, where they can be known, and after it, each under its title."""
+def diagrams(result: Result) -> list[Reliability]:
+    """The diagram before temperature, where the logits are known, and the one after it."""
     evaluation, said = result.evaluation, result.predictions
     if evaluation.temperature == 1:
         return [_titled("Reliability", evaluation.reliability)]
@@ -41,6 +41,6 @@ def diagrams(result: Result) -> list[tuple[str, Sequence[Bin]]]:
     return [_titled("Before temperature", calibration.reliability(said.logits, said.labels)), after]
 
 
-def _titled(title: str, bins: tuple[Bin, ...]) -> tuple[str, Sequence[Bin]]:
+def _titled(title: str, bins: tuple[Bin, ...]) -> Reliability:
     error = expected_calibration_error(bins) if any(each.num_images for each in bins) else 0.0
-    return f"{title}: calibration error {percent(error, 2)}", bins
+    return Reliability(f"{title}: calibration error {percent(error, 2)}", bins)

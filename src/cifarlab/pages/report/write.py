@@ -40,7 +40,6 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
     beside = [people(material.result, humans)] if humans is not None else []
     explained, damages = explanations(material)
     material = replace(material, damages=(*material.damages, *damages))
-    write_figures(material)
     recipe = [recipe_section(material, material.recipe)] if material.recipe is not None else []
     sections = [
         summary(material),
@@ -51,6 +50,7 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
         *beside,
         *recipe,
     ]
+    write_figures(sections, material.result, material.run)
     return _write(material.run, [*sections, environment(material)], _subtitle(material)), material.damages
 
 

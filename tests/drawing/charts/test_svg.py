@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from cifarlab.drawing.svg import Bar, Mark, Series, bar_chart, line_chart, reliability
+from cifarlab.drawing.charts.description import Bar, BarChart, LineChart, Mark, Reliability, Series
+from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.evaluation.calibration import Bin
 
 HOSTILE = "<script>\"'&</script>🐱" + "x" * 300
@@ -34,7 +35,11 @@ def drawn_line(chart: Markup, number: int = 0) -> np.ndarray:
 
 
 def lines(*series: Series, **options) -> Markup:
-    return line_chart(series, title="Loss", x_label="epoch", y_label="loss", **options)
+    return to_svg(LineChart("Loss", "epoch", "loss", series, **options))
+
+
+def bars(*bars: Bar, title: str = "t", **options) -> Markup:
+    return to_svg(BarChart(title, "x", bars, **options))
 
 
 def test_points_lie_in_proportion() -> None:
@@ -76,7 +81,7 @@ def test_what_is_no_number_is_left_out() -> None:
 
 
 def test_nothing_to_draw_is_said() -> None:
-    for chart in (lines(), lines(Series("a", [])), bar_chart([], title="t", x_label="x")):
+    for chart in (lines(), lines(Series("a", [])), bars()):
         assert "nothing to draw" in "".join(parse(chart).itertext())
 
 
@@ -95,12 +100,31 @@ def test_a_chart_is_described_in_words() -> None:
     assert parse(chart).findtext("figcaption") == "Loss"
 
 
+def test_a_legend_names_lines_unless_the_axis_does() -> None:
+    assert "legend" not in lines(Series("loss", [(1, 1)])) and "legend" in lines(Series("train", [(1, 1)]))
+
+
+def test_what_lies_beyond_the_limits_is_clipped_and_single_measurements_have_no_line() -> None:
+    series = Series("batches", [(1, 1), (2, 100)], scattered=True), Series("smoothed", [(1, 1), (2, 2)])
+    chart = lines(*series, y_limits=(0, 3))
+    (clipped,) = [svg for svg in parse(chart).iter("svg") if svg.get("x")]
+    assert len(with_class(chart, "path", "line")) == 1 and len(with_class(chart, "g", "faint")) == 1
+    assert float(clipped.get("y")) + float(clipped.get("height")) > drawn_line(chart)[0, 1] > float(clipped.get("y"))
+
+
+def test_values_as_points_show_which_differ_from_zero() -> None:
+    chart = bars(Bar("a", 2, (1, 3)), Bar("b", 1, (-1, 3)), percent=False, points=True)
+    (certain, unclear) = with_class(chart, "circle", "dot")
+    assert "c0" in certain.get("class") and "c6" in unclear.get("class")
+    assert not widths(chart) and len(with_class(chart, "path", "whisker")) == 2
+
+
 def widths(chart: Markup) -> list[tuple[float, float]]:
     return [(float(e.get("x")), float(e.get("width"))) for e in with_class(chart, "rect", "bar")]
 
 
 def test_bars_begin_at_zero_and_are_in_proportion() -> None:
-    chart = bar_chart([Bar("a", 0.4), Bar("b", -0.2)], title="Worth", x_label="difference")
+    chart = bars(Bar("a", 0.4), Bar("b", -0.2))
     (left, width), (other_left, other_width) = widths(chart)
     assert width == pytest.approx(2 * other_width, abs=0.2)
     assert other_left + other_width == pytest.approx(left, abs=0.2)
@@ -109,7 +133,7 @@ def test_bars_begin_at_zero_and_are_in_proportion() -> None:
 
 def test_whiskers_and_dots_stand_where_their_values_are() -> None:
     bar = Bar("cat", 0.5, (0.25, 0.75), (1.0,), "9 images")
-    chart = bar_chart([bar], title="t", x_label="x", value_name="F1", dot_names=["recall"], limits=(0, 1))
+    chart = bars(bar, value_name="F1", dot_names=["recall"], limits=(0, 1))
     (left, width) = widths(chart)[0]
     path = with_class(chart, "path", "whisker")[0].get("d")
     low, high = float(path[1:].split(",")[0]), float(path.split("H")[1].split("m")[0])
@@ -119,21 +143,19 @@ def test_whiskers_and_dots_stand_where_their_values_are() -> None:
 
 
 def test_n17_a_bar_without_a_value_is_a_dash() -> None:
-    bars = [Bar("cat", 0.5, (0.25, 0.75), (1.0,)), Bar("owl", None, note="0 images")]
-    chart = bar_chart(
-        bars, title="t", x_label="x", value_name="F1", interval_name="interval of recall", dot_names=["recall"]
-    )
+    cat, owl = Bar("cat", 0.5, (0.25, 0.75), (1.0,)), Bar("owl", None, note="0 images")
+    chart = bars(cat, owl, value_name="F1", interval_name="interval of recall", dot_names=["recall"])
     assert titles(chart) == ["cat\nF1: 50 %\ninterval of recall: 25 % to 75 %\nrecall: 100 %", "owl\nF1: –\n0 images"]
     assert [width for _, width in widths(chart)][1] == 0 and ">–</text>" in chart
 
 
 def test_bars_that_are_all_zero_can_be_drawn() -> None:
-    assert [width for _, width in widths(bar_chart([Bar("a", 0), Bar("b", 0)], title="t", x_label="x"))] == [0, 0]
+    assert [width for _, width in widths(bars(Bar("a", 0), Bar("b", 0)))] == [0, 0]
 
 
 def test_reliability_bars_reach_the_diagonal_where_confidence_is_accuracy() -> None:
     bins = [Bin(0.0, 0.5, 0, 0, 0), Bin(0.5, 1.0, 10, 0.75, 0.75)]
-    chart = reliability(bins, title="Reliability")
+    chart = to_svg(Reliability("Reliability", bins))
     (bar,) = with_class(chart, "rect", "bar")
     (diagonal,) = with_class(chart, "line", "diagonal")
     y1, y2 = float(diagonal.get("y1")), float(diagonal.get("y2"))
@@ -148,8 +170,8 @@ def test_reliability_bars_reach_the_diagonal_where_confidence_is_accuracy() -> N
     "chart",
     [
         lines(Series(HOSTILE, [(1, 1), (2, 2)]), Series("b", [(1, 1)]), marks=[Mark(1, HOSTILE)]),
-        line_chart([Series("a", [(1, 1)])], title=HOSTILE, x_label=HOSTILE, y_label=HOSTILE),
-        bar_chart([Bar(HOSTILE, 1, note=HOSTILE)], title=HOSTILE, x_label="x"),
+        to_svg(LineChart(HOSTILE, HOSTILE, HOSTILE, [Series("a", [(1, 1)])])),
+        bars(Bar(HOSTILE, 1, note=HOSTILE), title=HOSTILE),
     ],
 )
 def test_names_are_text(chart: Markup) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.drawing.axes import Axis, Frame, number
+from cifarlab.drawing.charts.axis import Axis, number
+from cifarlab.drawing.charts.svg_parts import Frame
 
 values = st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=5)
 
