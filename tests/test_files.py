@@ -350,3 +350,13 @@ def test_n65_clearing_leftovers_on_a_failing_disk_is_the_machines_fault(
     monkeypatch.setattr(Path, "rename", failing(number))
     with pytest.raises(MachineError, match=os.strerror(number)):
         files.remove_leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE])
+def test_a_full_or_failing_disk_is_the_machine_s_fault(number: int) -> None:
+    assert files.is_machine_fault(OSError(number, "x"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL])
+def test_a_wrong_name_is_not_the_machine_s_fault(number: int) -> None:
+    assert not files.is_machine_fault(OSError(number, "x"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, t, ttest_ind
+from scipy.stats import binom, binomtest, norm, t, ttest_ind
 
 from cifarlab.evaluation.statistics import (
     Welch,
@@ -177,6 +177,14 @@ def test_mcnemar_shows_the_smallest_difference_in_four_of_five_cases(share: floa
     draws = np.random.default_rng(0).multinomial(num_images, shares, 2000)
     shown = np.mean([mcnemar(int(first), int(second)) <= 0.05 for first, second, _ in draws])
     assert 0.75 < shown < 0.85
+
+
+@pytest.mark.parametrize("num_images", [8, 100, 10_000])
+def test_smallest_difference_counts_on_the_fewest_images_that_could_show_anything(num_images: int) -> None:
+    share = (norm.ppf(0.975) + norm.ppf(0.8)) ** 2 / num_images
+    difference = smallest_difference(share, num_images)
+    assert smallest_difference(0.0, num_images) == pytest.approx(difference, rel=1e-9)
+    assert smallest_difference(1.01 * share, num_images) > difference
 
 
 def test_smallest_difference_at_the_ends() -> None:

@@ -215,6 +215,12 @@ def test_d28_too_little_space_is_said_before_work_begins(tmp_path: Path, monkeyp
         load(pictures(MANY), spec(image_size=16), tmp_path)
 
 
+def test_d28_as_much_space_as_the_pixels_take_is_enough(tmp_path: Path, monkeypatch) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(len(MANY) * 3 * 16**2))
+    assert len(load(pictures(MANY), spec(image_size=16), tmp_path)) == len(MANY)
+
+
 def test_d28_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
     def full(rows):
         next(iter(rows))

@@ -317,3 +317,11 @@ def test_a_header_that_could_not_be_read_again_is_not_written(tmp_path, monkeypa
     monkeypatch.setattr(model_file_module, "HEADER_LIMIT", size)
     save_model(path, weights, CARD)
     assert load_model(path)[1] == CARD
+
+
+def test_a_header_larger_than_any_of_ours_is_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_model(path, {"w": torch.ones(10_000)}, CARD)
+    monkeypatch.setattr(model_file_module, "HEADER_LIMIT", int.from_bytes(path.read_bytes()[:8], "little") - 1)
+    with pytest.raises(CheckpointError, match="is not a model file of cifarlab"):
+        load_model(path)

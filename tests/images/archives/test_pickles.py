@@ -209,3 +209,15 @@ def test_the_undamaged_file_is_read() -> None:
     result = read(VALID)
     assert result[b"labels"] == [1, 2]
     assert result[b"data"].tolist() == [[97, 98]]
+
+
+def test_a_value_from_before_a_mark_is_not_taken() -> None:
+    """K 1 puts 1 on the stack, ( a mark; \\x85 makes a tuple of one value, of which there is none since the mark."""
+    with pytest.raises(DataError, match="the stack is empty"):
+        read(b"\x80\x02K\x01(\x85.")
+
+
+def test_only_arrays_of_whole_numbers_are_called() -> None:
+    """numpy.dtype, called for floats: c is a global, ( a mark, t the tuple since it, R the call."""
+    with pytest.raises(DataError, match="a call of something other than"):
+        read(b"\x80\x02cnumpy\ndtype\n(X\x02\x00\x00\x00f8K\x00K\x01tR.")

@@ -520,3 +520,10 @@ def test_n10_lists_are_known_by_the_ends_of_their_names(root, name):
     rows = '{"image": "1.png", "label": "a"}' if name.endswith("l") else "image\tlabel\n1.png\ta"
     (root / name).write_text(rows)
     assert levels(load_images(root / name, "train")) == [3]
+
+
+def test_n10_one_of_two_folders_with_all_pictures_is_not_guessed(root):
+    for name in ("one/1.png", "two/1.png"):
+        draw(root / name, 1)
+    with pytest.raises(AmbiguousDataError, match=r"Several folders in .* have all 1 pictures of the list: one, two"):
+        splits_of(write_csv(root, "1,a", columns="id,label"))

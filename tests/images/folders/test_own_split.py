@@ -192,3 +192,13 @@ def test_a_kept_split_that_is_cut_short_is_refused(tmp_path):
     kept.write_text("image,split\na/1.png,train\na/2.png\n")
     with pytest.raises(DataError, match="None is not a split"):
         own_split.assign(named("a/1.png", "a/2.png"), None, kept)
+
+
+@pytest.mark.parametrize("row", ["a/1.png,tset", 'a/1.png,"tes"t', "a/1.png"])
+def test_a_kept_split_that_was_damaged_is_not_drawn_anew(tmp_path, row):
+    kept = tmp_path / "splits.csv"
+    kept.write_text(f"image,split\na/2.png,train\n{row}\n")
+    before = kept.read_bytes()
+    with pytest.raises(DataError, match=r"splits\.csv cannot be used: .*\nIt needs the columns image and split"):
+        own_split.assign(named("a/1.png", "a/2.png"), None, kept)
+    assert kept.read_bytes() == before
