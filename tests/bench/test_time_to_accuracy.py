@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluations import evaluation_of
 
 from cifarlab.bench import time_to_accuracy as module
 from cifarlab.bench.time_to_accuracy import check_target, seconds_to, time_to_accuracy, trained_from
@@ -39,8 +40,9 @@ def finished(folder: Path, seed: int, seconds: float, val: list[float | None], t
         versions={"python": "3", "torch": "2"},
     )
     best = max(value or 0 for value in val)
-    run.write_evaluation("val", {"accuracy": best, "tta_accuracy": 0.99, "num_images": 100})
-    run.write_evaluation("test", {"accuracy": test, "tta_accuracy": None, "num_images": 400})
+    mirrored = {"tta": "mirror", "tta_accuracy": 0.99, "tta_interval": [0.9, 1.0]}
+    run.write_evaluation("val", {**evaluation_of(round(100 * best), 100, "val").to_dict(), **mirrored})
+    run.write_evaluation("test", evaluation_of(round(400 * test), 400).to_dict())
     return run
 
 

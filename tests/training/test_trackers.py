@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evaluations import evaluation_of
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -62,14 +63,16 @@ def test_a_resumed_run_loses_no_row_and_shows_none_twice(run: Run, num_kept: int
 def test_the_recipe_stands_beside_final_metrics(run: Run) -> None:
     recipe = recipe_from({"name": "r", "model": {"name": "simple-cnn"}, "optimizer": {"lr": 0.25}})
     run.update_manifest(best_val_accuracy=0.75)
-    run.write_evaluation("test", {"accuracy": 0.5, "loss": 1.5, "calibration_error": 0.125})
+    evaluation = evaluation_of(8, 16)
+    run.write_evaluation("test", evaluation.to_dict())
     tracker = Tracker(run, [], recipe.runtime)
     tracker.write([row(1, 2.0)])
     tracker.write_results(recipe, 10)
     tracker.close()
     found = events(run)
-    wanted = {"best/val/accuracy": 0.75, "test/accuracy": 0.5, "test/loss": 1.5, "test/calibration_error": 0.125}
-    assert {name: found.Scalars(name)[0].value for name in wanted} == wanted
+    measured = {"test/loss": evaluation.loss, "test/calibration_error": evaluation.calibration_error}
+    wanted = {"best/val/accuracy": 0.75, "test/accuracy": 0.5, **measured}
+    assert {name: found.Scalars(name)[0].value for name in wanted} == pytest.approx(wanted)
     assert losses(run) == [(10, 2.0)]  # still there: the results are no new start
     settings = found.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"optimizer.lr" in settings and b"simple-cnn" in settings
