@@ -48,7 +48,7 @@ class SpeedNet(nn.Module):
     `plus` is the larger network of airbench96: 128, 384 and 512 channels, and in each group a third convolution, with a
     shortcut around the last two. `width` multiplies the channels of the groups, rounded to a multiple of 8.
     GELU is used instead of ReLU. The whitening filters are a buffer: saved with the weights, never trained, and not
-    counted as parameters. Sources: see the module's docstring.
+    counted as parameters. Source: see the module's docstring.
     """
 
     def __init__(self, num_classes: int, width: float = 1.0, *, plus: bool = False) -> None:
