@@ -59,6 +59,7 @@ MODELS: dict[str, Model] = {
         source="He et al., 2015",
         min_size=12,
     ),
+    # No min_size for this and the ResNets: the mean over the last maps takes a single pixel.
     "googlenet": Model(
         lambda spec, num_classes, size: GoogLeNet(
             num_classes, default_stem(size) if spec.stem == "default" else spec.stem
