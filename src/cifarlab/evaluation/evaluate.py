@@ -54,7 +54,7 @@ class Evaluation:
     """Counts; row = label, column = prediction."""
     most_confused: tuple[metrics.Confusion, ...]
     temperature: Finite
-    """By which the logits were divided for calibration_error and reliability."""
+    """The temperature by which the logits were divided for calibration_error and reliability."""
     calibration_error: Fraction
     reliability: tuple[calibration.Bin, ...]
     tta: str | None

@@ -71,7 +71,7 @@ class Classifier:
         if file.is_dir():
             file = file / "model.safetensors"
         weights, card = load_model(file)
-        model = _build(card, weights, file)
+        model = _network_of(card, weights, file)
         model.load_state_dict(weights)
         runtime = runtime or inference_runtime()
         # Folded on the CPU: not every device has float64, in which folding rounds only once.
@@ -186,7 +186,7 @@ def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
     return choose_runtime(spec, build=False)
 
 
-def _build(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:
+def _network_of(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:
     """Build the network that a card names, which has to be a known one, if the weights fit it."""
     arguments = card.architecture, len(card.class_names), card.input_size
     try:
@@ -195,7 +195,9 @@ def _build(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module
         with torch.device("cpu" if ":" in card.architecture.name else "meta"):
             sketch = build_untrained(*arguments)
         if problems := _misfits(sketch.state_dict(), weights, len(card.class_names)):
-            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
+            more = f"; and {len(problems) - LISTED} more." if len(problems) > LISTED else "."
+            listed = "; ".join(problems[:LISTED]) + more
+            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{listed}")
         return sketch if ":" in card.architecture.name else build_untrained(*arguments)
     except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
@@ -217,11 +219,6 @@ def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: i
         if size != num_classes
     ]
     return others[:1] if others and len(others) == len(problems) else problems
-
-
-def _listed(problems: list[str]) -> str:
-    rest = len(problems) - LISTED
-    return "; ".join(problems[:LISTED]) + (f"; and {rest} more." if rest > 0 else ".")
 
 
 def _name(image: Picture, number: int) -> str:

@@ -82,7 +82,7 @@ def parameter_groups(
 
     Raises RecipeError if there is no head.
     """
-    # By identity: Tensor's == compares values.
+    # By identity, since == compares the values of tensors.
     backbone = {id(parameter) for parameter in _backbone(model)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -57,30 +57,19 @@ def _named(text: str, roles: Sequence[str], optional: Sequence[str]) -> dict[str
     return named
 
 
-# The validators check the text and keep it: a section holds what was typed, so that it can be written back as TOML.
+def _readable_by(read: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that accepts text which `read` can read."""
+
+    def check(text: str) -> str:
+        read(text)
+        return text  # what was typed, so that it can be written back as TOML
+
+    return AfterValidator(check)
 
 
-def _check_columns(text: str) -> str:
-    named_columns(text)
-    return text
-
-
-def _check_splits(text: str) -> str:
-    named_splits(text)
-    return text
-
-
-def _check_names(text: str) -> str:
-    listed_names(text)
-    return text
-
-
-Columns = Annotated[str, AfterValidator(_check_columns)]
-"""Text that `named_columns` reads."""
-SplitNames = Annotated[str, AfterValidator(_check_splits)]
-"""Text that `named_splits` reads."""
-ClassNames = Annotated[str, AfterValidator(_check_names)]
-"""Text that `listed_names` reads."""
+Columns = Annotated[str, _readable_by(named_columns)]
+SplitNames = Annotated[str, _readable_by(named_splits)]
+ClassNames = Annotated[str, _readable_by(listed_names)]
 
 
 class Section(BaseModel):

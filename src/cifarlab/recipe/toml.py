@@ -88,13 +88,15 @@ def override(recipe: Recipe, path: str, text: str) -> Recipe:
     Raises RecipeError for an unknown path or a value that the field does not allow.
     """
     # Checked anew as a whole, because fields depend on each other.
-    field = _field(path)
+    if path not in recipe_fields():
+        raise RecipeError(_unknown_key(path))
+    annotation, _ = recipe_fields()[path]
     values = recipe.model_dump()
     section, _, key = path.rpartition(".")
     target = values[section] if section else values
     if target is None:
         raise RecipeError(f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file.")
-    target[key] = _value(text, field)
+    target[key] = _value(text, annotation)
     return recipe_from(values, f"{recipe.name} with {path}={' '.join(text.split())[:80]}")
 
 
@@ -137,12 +139,6 @@ def recipe_fields() -> dict[str, tuple[Any, str]]:
         for key, inner in section.model_fields.items():
             found[f"{name}.{key}"] = (inner.annotation, inner.description or "")
     return found
-
-
-def _field(path: str) -> Any:
-    if path not in recipe_fields():
-        raise RecipeError(_unknown_key(path))
-    return recipe_fields()[path][0]
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
