@@ -172,9 +172,8 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
 
 def _decode(png: bytes) -> NDArray[np.uint8]:
     try:
-        with Image.open(
-            io.BytesIO(png), formats=["PNG"]
-        ) as image:  # no other decoder for a file that was tampered with
+        # PNG only, so that a file that was tampered with reaches no other decoder.
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError) as error:
         raise CheckpointError(f"An example image cannot be decoded: {error}.") from error

@@ -19,7 +19,7 @@ PLUS_WIDTHS = (128, 384, 512)  # those of airbench96
 
 PATCH = 2  # side in pixels of the patches that are whitened; 3×3 was worse (89.9 % instead of 90.1 to 90.4 %)
 PATCH_VALUES = 3 * PATCH**2  # 12 values per patch, hence 12 eigenvectors
-WHITENING_EPS = 5e-4  # added to the variances, so that directions of almost none, which are noise, are not blown up
+WHITENING_EPS = 5e-4  # added to the variances, so that directions with almost none, which are noise, stay small
 
 # Variance below which images count as constant in a direction. Of normalised values JPEG leaves 1e-4, rounding 1e-15.
 FLAT = 1e-6

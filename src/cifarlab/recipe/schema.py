@@ -182,9 +182,9 @@ class ScheduleSpec(Section):
     """step: multiply by gamma after every such period."""
     # strict=False: a TOML array is a list, which strict mode refuses for a tuple.
     milestones: Annotated[tuple[Duration, ...], Field(strict=False)] = ()
-    """multistep: multiply by gamma at each of these times."""
+    """multistep: multiply by gamma at each of these points."""
     gamma: Positive = 0.1
-    """step, multistep: the factor at each step."""
+    """step, multistep: the factor of each reduction."""
     final: Fraction = 0.0
     """cosine, one-cycle, linear: the factor at the end."""
     start: Fraction = 0.04
