@@ -16,7 +16,7 @@ from cifarlab.runs.folder import Run
 from cifarlab.training.optim import build
 from cifarlab.training.train import make_card, make_step, prepare
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parent / "shipped"
 
 
 @pytest.fixture(params=recipe_names())
