@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 LogitsOf = Callable[[Pixels], NDArray[np.float32]]
 
-HALF = np.float32(0.5)  # a NumPy scalar keeps float32 logits float32
+HALF = np.float32(0.5)  # of the logits' dtype, so that their average has it too
 
 
 def mirror(logits_of: LogitsOf) -> LogitsOf:

@@ -2,7 +2,7 @@
 
 A convolution adds up what the norm behind it needs. A gradient for the output of a norm with ReLU passes through the
 ReLU while it is written, and is added up for the norm at the same time. So the maps between the layers of a block are
-read and written as rarely as possible: a step of resnet18 (128 images) takes 249 ms instead of 263.
+read and written as rarely as possible.
 """
 
 from __future__ import annotations

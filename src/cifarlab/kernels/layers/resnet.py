@@ -1,7 +1,7 @@
 """A ResNet of basic blocks in training as one operation in bf16, from its images or first maps to its features.
 
-As one operation for autograd, gradients pass from block to block with their sums, and Python and torch between the
-kernels take 13 ms of a step (128 images of resnet18) instead of 30.
+As one operation for autograd, gradients pass from block to block together with their sums. Python and torch between the
+kernels then took 24.5 ms of a step (128 images of resnet18) instead of 29.9.
 """
 
 from __future__ import annotations
