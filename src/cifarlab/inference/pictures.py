@@ -19,7 +19,7 @@ from cifarlab.inference.classifier import Classifier, Prediction
 
 
 @dataclass(frozen=True)
-class Found:
+class PictureFiles:
     """Picture files, a "file: reason" for each that cannot be read, and one line per reason for what is left out."""
 
     files: list[Path]
@@ -35,13 +35,13 @@ class FilePredictions:
     failures: list[str]
 
 
-def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Found:
+def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> PictureFiles:
     """List the given files, whatever they are called, and for each given folder the pictures below it.
 
     Names in a folder are in natural order ("2.png" before "10.png"), and what is not a picture is left out, as in
     training. Raises UsageError for a folder without pictures.
     """
-    found = Found([], [], [])
+    found = PictureFiles([], [], [])
     for path in paths:
         if not _is_folder(path):
             found.files.append(path)
