@@ -70,11 +70,11 @@ def compare_convolution(num: int, channels: int, channels_out: int, side: int, o
 
     def forward() -> Tensor:
         patch_side = winograd.patch_side((out, out), images.dtype)
-        return winograd.convolve_by(images, weight, (out, out), side=patch_side)
+        return winograd.convolve_fused(images, weight, (out, out), side=patch_side)
 
     def for_images() -> Tensor:
         patch_side = winograd.patch_side((side, side), images.dtype)
-        return winograd.convolve_by(gradient, weight, (side, side), side=patch_side, turned=True)
+        return winograd.convolve_fused(gradient, weight, (side, side), side=patch_side, flipped=True)
 
     compare(f"forward {shape}", forward, lambda: F.conv2d(F.pad(images, (1, margin, 1, margin)), rounded), rounds)
     if channels % 32 == 0:

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from cifarlab.kernels.layers.small_maps import Products
+from cifarlab.kernels.layers.small_maps import Im2colConv
 from cifarlab.machine import process
 
 SHAPES = ((128, 128, 16, 1), (128, 256, 16, 2), (256, 256, 8, 1), (256, 512, 8, 2), (512, 512, 4, 1), (512, 512, 2, 1))
@@ -45,7 +45,7 @@ def compare(batch: int, shape: tuple[int, int, int, int], rounds: int) -> tuple[
         torch.autograd.backward(torch.conv2d(images, weight.bfloat16(), None, stride, 1), gradient)
 
     def products() -> None:
-        torch.autograd.backward(Products.apply(images, weight.bfloat16(), stride, size), gradient)
+        torch.autograd.backward(Im2colConv.apply(images, weight.bfloat16(), stride, size), gradient)
 
     return milliseconds(library, rounds), milliseconds(products, rounds)
 

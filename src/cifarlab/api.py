@@ -22,7 +22,7 @@ from cifarlab.runs.folder import Run
 if TYPE_CHECKING:
     from cifarlab.evaluation.evaluate import Evaluation
     from cifarlab.explain.files import Explained
-    from cifarlab.inference.pictures import Answers
+    from cifarlab.inference.pictures import FilePredictions
     from cifarlab.studies.ablate import Ablation
     from cifarlab.studies.compare.comparison import Comparison
     from cifarlab.studies.lr_find import RangeTest
@@ -100,7 +100,7 @@ def evaluate(
 
 def predict(
     model: str | Path, images: Sequence[Path], *, top: int = 1, device: str = "auto", follow_links: bool = False
-) -> Answers:
+) -> FilePredictions:
     """Name what pictures of any size show, by a run folder or model file; those that cannot be read are listed.
 
     images: files, and folders of them, from which the same files are taken as in training, in natural order.

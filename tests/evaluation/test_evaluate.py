@@ -48,7 +48,7 @@ def test_numbers_of_a_function_that_is_known() -> None:
     assert found.fingerprint == data.fingerprint and found.class_names == data.class_names
 
 
-def test_the_seconds_are_those_of_the_answers_without_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seconds_are_those_of_the_predictions_without_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
 
@@ -71,7 +71,7 @@ def test_test_time_augmentation_is_a_number_beside() -> None:
     assert both.tta_accuracy != both.accuracy
 
 
-def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_change_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     data = images()
     sizes: list[int] = []
 

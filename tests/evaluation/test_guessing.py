@@ -33,5 +33,5 @@ def test_n38_it_is_said_exactly_where_the_interval_reaches_down_to_chance(counts
 
 
 @pytest.mark.parametrize("num_images", [1, 100])
-def test_n38_with_one_class_every_answer_is_a_guess(num_images: int) -> None:
+def test_n38_with_one_class_every_prediction_is_a_guess(num_images: int) -> None:
     assert guessing(1.0, {"cat": num_images}, "test") is not None

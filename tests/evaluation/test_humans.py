@@ -50,7 +50,7 @@ def test_temperature_changes_probabilities_only() -> None:
     assert found.mistakes.num_images == 3
 
 
-def test_a_classifier_that_answers_as_people_do_diverges_from_them_nowhere() -> None:
+def test_a_classifier_that_predicts_as_people_do_diverges_from_them_nowhere() -> None:
     shares = np.array([[0.7, 0.3], [0.2, 0.8]])
     found = compare_with_humans(shares * 50, np.log(shares), np.array([0, 1]))
     np.testing.assert_allclose(found.divergences, 0, atol=1e-12)

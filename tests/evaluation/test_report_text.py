@@ -46,7 +46,7 @@ def test_n17_a_class_without_images_has_dashes_and_counts_in_no_average() -> Non
     assert [*lines[:5], *lines[6:]] == with_all.splitlines()
 
 
-def test_n17_every_answer_right_gives_averages_of_one_although_a_class_has_no_images() -> None:
+def test_n17_every_prediction_right_gives_averages_of_one_although_a_class_has_no_images() -> None:
     data = Images(np.zeros((4, 3, 4, 4), np.uint8), np.array([0, 0, 2, 2]), ("a", "b", "c"))
     found, _ = evaluate(lambda pixels: np.eye(3, dtype=np.float32)[data.labels], data, split="test")
     macro = [line for line in classification_text(found).splitlines() if "macro" in line]

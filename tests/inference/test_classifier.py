@@ -24,7 +24,7 @@ NAMES = ("cat", "dog", "owl")
 
 
 class Tiny(nn.Module):
-    """A network whose answer would depend on the batch, if it were not in eval mode."""
+    """A network whose prediction would depend on the batch, if it were not in evaluation mode."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ def test_logits_are_those_of_the_normalised_network(cpu: Runtime) -> None:
     np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
 
 
-def test_alone_or_among_500_the_answer_is_the_same(cpu: Runtime) -> None:
+def test_alone_or_among_500_the_prediction_is_the_same(cpu: Runtime) -> None:
     classifier, images = Classifier(Tiny(3), card(), cpu), pixels(500)
     together = classifier.logits(images)
     for number in (0, 17, 499):
         np.testing.assert_allclose(classifier.logits(images[number : number + 1])[0], together[number], atol=1e-5)
 
 
-def test_the_answer_does_not_depend_on_order_or_batch_size(cpu: Runtime) -> None:
+def test_the_prediction_does_not_depend_on_order_or_batch_size(cpu: Runtime) -> None:
     model, images = Tiny(3), pixels(64)
     order = np.random.default_rng(1).permutation(64)
     wanted = Classifier(model, card(), cpu).logits(images)
@@ -203,7 +203,7 @@ def test_k08_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
         Classifier.load(saved(tmp_path, weights))
 
 
-def test_k08_output_that_is_not_finite_is_not_taken_for_an_answer(cpu: Runtime) -> None:
+def test_k08_output_that_is_not_finite_is_not_taken_for_a_prediction(cpu: Runtime) -> None:
     model = Tiny(3)
     model.fc.bias.data.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="not finite"):
@@ -248,7 +248,7 @@ def folding_network(folder: Path) -> Path:
     return path
 
 
-def test_a_loaded_network_answers_as_it_was_trained_and_shows_its_own_layers(tmp_path: Path, cpu: Runtime) -> None:
+def test_a_loaded_network_predicts_as_it_was_trained_and_shows_its_own_layers(tmp_path: Path, cpu: Runtime) -> None:
     loaded = Classifier.load(folding_network(tmp_path), runtime=cpu)
     as_trained = Classifier(loaded.model, loaded.card, cpu)
     images = pixels(60, 16)
@@ -274,7 +274,7 @@ def test_cores_that_divide_the_images_give_the_same_in_the_same_order(
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_n58_loading_and_answering_leave_the_process_as_it_was(tmp_path: Path, two_threads: Runtime) -> None:
+def test_n58_loading_and_predicting_leave_the_process_as_it_was(tmp_path: Path, two_threads: Runtime) -> None:
     path, images = folding_network(tmp_path), pixels(170, 16)
     before = torch.get_num_threads()
     try:

@@ -38,17 +38,17 @@ def test_kernels_are_compiled_once_and_called_by_name(monkeypatch: pytest.Monkey
     assert library.has("sums_float")
     assert not library.has("sums_of_nothing")
     assert len(library.fingerprint()) == 16
-    assert [file.name for file in library.place().parent.iterdir()] == [library.place().name]
+    assert [file.name for file in library.cached_path().parent.iterdir()] == [library.cached_path().name]
     total = torch.zeros(2, 16, dtype=torch.float64)
     library.call("sums_float", torch.full((3, 16), 2.0), 3, 1, 16, total)
     assert total.tolist() == [[6.0] * 16, [12.0] * 16]
     monkeypatch.setattr(library, "_library", None)
-    monkeypatch.setattr(library, "compile_to", lambda file: pytest.fail("compiled twice"))
+    monkeypatch.setattr(library, "compile_library", lambda file: pytest.fail("compiled twice"))
     library.load(build=True)
     assert library.has("sums_float")
 
 
-def test_answers_do_not_compile() -> None:
+def test_predictions_do_not_compile() -> None:
     with pytest.raises(MachineError, match="not compiled yet, which a training does"):
         library.load(build=False)
     assert not library.has("sums_float")
@@ -64,12 +64,12 @@ def test_what_a_compiler_complains_of_is_passed_on(tmp_path: Path, monkeypatch: 
     only_compiler(tmp_path / "bin", monkeypatch, "printf '\\264\\355 error: no -march=native here' >&2; exit 1")  # GBK
     with pytest.raises(NoKernelsError, match="no -march=native here"):
         library.load(build=True)
-    assert list(library.place().parent.iterdir()) == []
+    assert list(library.cached_path().parent.iterdir()) == []
 
 
 def test_a_compiler_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only_compiler(tmp_path / "bin", monkeypatch, "exec /bin/sleep 60")
-    monkeypatch.setattr(library, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(library, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(MachineError, match=r"took longer than 0.2 seconds") as caught:
         library.load(build=True)
     assert not isinstance(caught.value, NoKernelsError)
@@ -108,9 +108,9 @@ def test_n30_a_full_disk_is_not_taken_for_a_machine_without_kernels(
 
 
 def test_a_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    library.place().parent.mkdir(parents=True)
-    library.place().write_bytes(b"not a library")
-    with pytest.raises(MachineError, match=library.place().name):
+    library.cached_path().parent.mkdir(parents=True)
+    library.cached_path().write_bytes(b"not a library")
+    with pytest.raises(MachineError, match=library.cached_path().name):
         library.load(build=True)
 
 
@@ -124,10 +124,10 @@ def test_a_cache_that_is_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_other_sources_and_other_cpus_have_other_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "one.cpp"
     source.write_text("int one() { return 1; }", "utf-8")
-    places = [library.place()]
+    places = [library.cached_path()]
     monkeypatch.setattr(library, "_cpu", lambda: "another CPU")
-    places.append(library.place())
+    places.append(library.cached_path())
     monkeypatch.setattr(library, "SOURCES", (source,))
-    places.append(library.place())
+    places.append(library.cached_path())
     assert len(set(places)) == 3
-    assert library.place() == places[-1]
+    assert library.cached_path() == places[-1]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm
-from cifarlab.kernels.norm_relu import means_gradient, norm_relu, passed_like, rectified
+from cifarlab.kernels.norm_relu import affine_relu, empty_mask, means_gradient, norm_relu
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -39,8 +39,8 @@ def a_norm(channels: int) -> nn.BatchNorm2d:
     return norm
 
 
-def plain(x: Tensor, norm: nn.Module, added: Tensor | None) -> Tensor:
-    return F.relu(norm(x) if added is None else norm(x) + added)
+def plain(x: Tensor, norm: nn.Module, shortcut: Tensor | None) -> Tensor:
+    return F.relu(norm(x) if shortcut is None else norm(x) + shortcut)
 
 
 def assert_close(ours: Tensor, exact: Tensor, dtype: torch.dtype) -> None:
@@ -74,28 +74,28 @@ def test_output_gradients_and_statistics_are_those_of_the_three(
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("with_shortcut", [True, False])
 def test_what_passes_relu_is_kept_as_one_bit_each(dtype: torch.dtype, with_shortcut: bool) -> None:
-    x, added = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype)
+    x, shortcut = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype)
     norm = a_norm(48)
-    of_batch = batch_norm.statistics(norm, batch_norm.sums_of(x), batch_norm.num_pixels(x))
-    passed = passed_like(x)
-    output = rectified(x, of_batch.affine, added if with_shortcut else None, passed=passed)
-    bits = passed[..., None] >> torch.arange(16, dtype=torch.int16) & 1
+    stats = batch_norm.batch_statistics(norm, batch_norm.channel_sums(x), batch_norm.num_pixels(x))
+    mask = empty_mask(x)
+    output = affine_relu(x, stats.affine, shortcut if with_shortcut else None, mask=mask)
+    bits = mask[..., None] >> torch.arange(16, dtype=torch.int16) & 1
     assert torch.equal(bits.flatten(3).permute(0, 3, 1, 2) == 1, output > 0)
     assert 0.2 < bits.double().mean() < 0.8
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("relu_added", [False, True])
-def test_what_is_added_may_be_normed_as_well(dtype: torch.dtype, relu_added: bool) -> None:
-    x, added, norms = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype), [a_norm(48) for _ in range(2)]
+@pytest.mark.parametrize("shortcut_relu", [False, True])
+def test_what_is_added_may_be_normed_as_well(dtype: torch.dtype, shortcut_relu: bool) -> None:
+    x, shortcut, norms = draw(3, 48, 5, 4, dtype=dtype), draw(3, 48, 5, 4, dtype=dtype), [a_norm(48) for _ in range(2)]
     theirs = copy.deepcopy(norms)
-    of_batch, of_added = (
-        batch_norm.statistics(norm, batch_norm.sums_of(values), batch_norm.num_pixels(values))
-        for norm, values in zip(norms, (x, added), strict=True)
+    stats, shortcut_stats = (
+        batch_norm.batch_statistics(norm, batch_norm.channel_sums(values), batch_norm.num_pixels(values))
+        for norm, values in zip(norms, (x, shortcut), strict=True)
     )
-    of_x, other = (norm.double()(values.double()) for norm, values in zip(theirs, (x, added), strict=True))
-    exact = F.relu(of_x + (F.relu(other) if relu_added else other))
-    found = rectified(x, of_batch.affine, added, of_added=of_added.affine, relu_added=relu_added)
+    of_x, other = (norm.double()(values.double()) for norm, values in zip(theirs, (x, shortcut), strict=True))
+    exact = F.relu(of_x + (F.relu(other) if shortcut_relu else other))
+    found = affine_relu(x, stats.affine, shortcut, shortcut_affine=shortcut_stats.affine, shortcut_relu=shortcut_relu)
     assert_close(found, exact, dtype)
 
 
@@ -118,15 +118,15 @@ def test_sums_that_are_known_are_taken() -> None:
 
 
 def test_in_bf16_it_rounds_once() -> None:
-    ours, x, added = a_norm(32), draw(6, 32, 5, 5, dtype=torch.bfloat16), draw(6, 32, 5, 5, dtype=torch.bfloat16)
-    exact = plain(x.double(), copy.deepcopy(ours).double(), added.double())
-    found = norm_relu(x, ours, added)
+    ours, x, shortcut = a_norm(32), draw(6, 32, 5, 5, dtype=torch.bfloat16), draw(6, 32, 5, 5, dtype=torch.bfloat16)
+    exact = plain(x.double(), copy.deepcopy(ours).double(), shortcut.double())
+    found = norm_relu(x, ours, shortcut)
     assert found.dtype == torch.bfloat16
     assert ((found - exact).abs() <= 2**-8 * exact.abs() + 1e-5).all()
 
 
 @pytest.mark.parametrize(
-    ("x", "added"),
+    ("x", "shortcut"),
     [
         (draw(2, 24, 4, 4), None),
         (draw(2, 16, 4, 4).contiguous(), None),
@@ -135,9 +135,9 @@ def test_in_bf16_it_rounds_once() -> None:
         (draw(2, 16, 4, 4), draw(1, 16, 1, 1)),
     ],
 )
-def test_what_the_kernels_do_not_take_is_torchs(x: Tensor, added: Tensor | None) -> None:
+def test_what_the_kernels_do_not_take_is_torchs(x: Tensor, shortcut: Tensor | None) -> None:
     norm = a_norm(x.shape[1]).to(x.dtype)
-    assert torch.equal(norm_relu(x, copy.deepcopy(norm), added), plain(x, norm, added))
+    assert torch.equal(norm_relu(x, copy.deepcopy(norm), shortcut), plain(x, norm, shortcut))
 
 
 def test_evaluation_and_other_norms_are_torchs() -> None:
@@ -150,8 +150,8 @@ def test_evaluation_and_other_norms_are_torchs() -> None:
 
 def test_what_is_no_number_stays_none() -> None:
     x, norm = draw(4, 16, 2, 2), a_norm(16)
-    added = torch.zeros_like(x)
-    added[1, 2, 0, 0] = torch.nan
-    found = norm_relu(x, norm, added)
+    shortcut = torch.zeros_like(x)
+    shortcut[1, 2, 0, 0] = torch.nan
+    found = norm_relu(x, norm, shortcut)
     assert found.isnan().sum() == 1
     assert found[1, 2, 0, 0].isnan()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import library
-from cifarlab.kernels.pixels import convolve, fits, images_gradient, weight_gradient
+from cifarlab.kernels.pixels import convolve, images_gradient, supports, weight_gradient
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
 
@@ -83,7 +83,7 @@ def test_what_is_no_number_stays_none() -> None:
 
 
 def test_it_fits_1x1_convolutions_with_even_strides_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fits(nn.Conv2d(32, 64, 1, stride=2, bias=False))
+    assert supports(nn.Conv2d(32, 64, 1, stride=2, bias=False))
     for other in (
         nn.Conv2d(32, 64, 1),
         nn.Conv2d(32, 64, 3, padding=1, bias=False),
@@ -94,6 +94,6 @@ def test_it_fits_1x1_convolutions_with_even_strides_in_both_directions(monkeypat
         nn.Conv2d(32, 48, 1, bias=False),
         nn.Identity(),
     ):
-        assert not fits(other)
+        assert not supports(other)
     monkeypatch.setattr(library, "_library", None)
-    assert not fits(nn.Conv2d(32, 64, 1, bias=False))
+    assert not supports(nn.Conv2d(32, 64, 1, bias=False))

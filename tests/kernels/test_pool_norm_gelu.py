@@ -216,7 +216,7 @@ def test_sums_that_are_known_are_taken() -> None:
     x, added, norm = draw(4, 16, 5, 3), draw(4, 16, 5, 3), Norm(16)
     values = x.double()
     sums = torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
-    for operation in (partial(pool_norm_gelu, pool=False), partial(norm_add_gelu, added=added)):
+    for operation in (partial(pool_norm_gelu, pool=False), partial(norm_add_gelu, shortcut=added)):
         expected = operation(x, norm)
         assert torch.allclose(operation(x, norm, sums=sums), expected, atol=1e-5)
         assert (operation(x, norm, sums=2 * sums) - expected).abs().max() > 0.01

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm, library
-from cifarlab.kernels.stem import convolve, fits, gradients
+from cifarlab.kernels.stem import convolve, gradients, supports
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
 
@@ -64,9 +64,9 @@ def test_gradients_are_those_of_the_convolution_and_the_norm(size: tuple[int, in
     exact_conv, exact_norm = copy.deepcopy(conv).double(), copy.deepcopy(norm).double()
     sums, of_gradient = batch_norm.zero_sums(64), batch_norm.zero_sums(64)
     x = convolve(images, conv.weight, sums=sums)
-    of_batch = batch_norm.statistics(norm, sums, batch_norm.num_pixels(x))
+    stats = batch_norm.batch_statistics(norm, sums, batch_norm.num_pixels(x))
     of_gradient += torch.stack([upstream.double(), upstream.double() * x]).sum((1, 3, 4))
-    found = gradients(images, upstream.bfloat16(), x, of_batch, of_gradient)
+    found = gradients(images, upstream.bfloat16(), x, stats, of_gradient)
     assert found[0].is_contiguous(memory_format=torch.channels_last)
     leaves = (exact_conv.weight, exact_norm.weight, exact_norm.bias)
     exact = torch.autograd.grad(exact_norm(exact_conv(images.double())), leaves, upstream.double())
@@ -90,18 +90,18 @@ def test_what_is_no_number_stays_none() -> None:
 
 def test_it_fits_the_stem_for_small_images_that_need_no_gradient() -> None:
     images, conv = draw(2, 3, 8, 8), a_layer(32)[0]
-    assert fits(images, conv)
-    assert not fits(images.clone().requires_grad_(), conv)
-    assert not fits(images.double(), conv)
+    assert supports(images, conv)
+    assert not supports(images.clone().requires_grad_(), conv)
+    assert not supports(images.double(), conv)
     for other in (
         nn.Conv2d(3, 32, 3, padding=1),
         nn.Conv2d(3, 32, 7, 2, 3, bias=False),
         nn.Conv2d(3, 24, 3, padding=1, bias=False),
         nn.Conv2d(4, 32, 3, padding=1, bias=False),
     ):
-        assert not fits(images, other)
+        assert not supports(images, other)
 
 
 def test_it_fits_only_where_the_kernel_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_library", None)
-    assert not fits(draw(2, 3, 8, 8), a_layer(32)[0])
+    assert not supports(draw(2, 3, 8, 8), a_layer(32)[0])

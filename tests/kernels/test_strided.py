@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cifarlab.kernels.strided import convolve, fits, images_gradient
+from cifarlab.kernels.strided import convolve, images_gradient, supports
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
 
@@ -83,13 +83,13 @@ def test_what_is_no_number_stays_within_its_patch() -> None:
 
 
 def test_it_fits_channels_that_fill_its_registers() -> None:
-    assert fits(16, 32, (4, 4))
-    assert fits(34, 96, (4, 4))
-    assert not fits(8, 32, (4, 4))
-    assert not fits(17, 32, (4, 4))
-    assert not fits(16, 48, (4, 4))
+    assert supports(16, 32, (4, 4))
+    assert supports(34, 96, (4, 4))
+    assert not supports(8, 32, (4, 4))
+    assert not supports(17, 32, (4, 4))
+    assert not supports(16, 48, (4, 4))
 
 
 @pytest.mark.parametrize(("size", "saves"), [((4, 4), True), ((7, 7), True), ((3, 4), True), ((3, 3), False)])
 def test_it_fits_maps_that_need_fewer_products(size: tuple[int, int], saves: bool) -> None:
-    assert fits(16, 32, size) == saves
+    assert supports(16, 32, size) == saves

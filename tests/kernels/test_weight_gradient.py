@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels.weight_gradient import _is_quicker_by_patches, fits, weight_gradient
+from cifarlab.kernels.weight_gradient import _patches_are_faster, supports, weight_gradient
 from cifarlab.kernels.winograd import patch_side
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")
@@ -125,11 +125,11 @@ def test_the_same_bits_come_out_twice_and_nearly_the_same_with_another_number_of
 def test_patches_of_2x2_are_never_asked_for() -> None:
     sizes = [(height, width) for height in range(1, 65) for width in range(1, 65)]
     sides = {size: patch_side(size, torch.bfloat16) for size in sizes}
-    assert {sides[size] for size in sizes if _is_quicker_by_patches(size, sides[size])} == {3, 4}
+    assert {sides[size] for size in sizes if _patches_are_faster(size, sides[size])} == {3, 4}
 
 
 def test_it_fits_channels_that_fill_its_registers() -> None:
-    assert fits(nn.Conv2d(8, 32, 3))
-    assert not fits(nn.Conv2d(3, 64, 3))
-    assert not fits(nn.Conv2d(64, 48, 3))
-    assert not fits(nn.Linear(8, 32))
+    assert supports(nn.Conv2d(8, 32, 3))
+    assert not supports(nn.Conv2d(3, 64, 3))
+    assert not supports(nn.Conv2d(64, 48, 3))
+    assert not supports(nn.Linear(8, 32))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifarlab.kernels.whiten import fits, whiten
+from cifarlab.kernels.whiten import supports, whiten
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -34,7 +34,7 @@ def test_it_is_the_convolution_and_gelu(size: tuple[int, int], num: int) -> None
     images, weight = draw(num, 3, *size), filters()
     exact = F.gelu(torch.conv2d(images.double(), weight.double()))
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 2**-8)):
-        assert fits(images, weight, dtype)
+        assert supports(images, weight, dtype)
         found = whiten(images, weight, dtype)
         assert found.dtype == dtype and found.shape == exact.shape
         assert found.is_contiguous(memory_format=torch.channels_last)
@@ -53,10 +53,10 @@ def test_it_fits_filters_of_both_signs_and_images_in_order() -> None:
     images, weight = draw(2, 3, 6, 6), filters()
     other = weight.clone()
     other[13, 0, 0, 0] += 1
-    assert not fits(images, other, torch.float32)
-    assert not fits(images, weight[:, :, :1], torch.float32)
-    assert not fits(images.contiguous(), weight, torch.float32)
-    assert not fits(images.double(), weight, torch.float32)
-    assert not fits(images, weight, torch.float64)
-    assert not fits(draw(2, 3, 1, 6), weight, torch.float32)
-    assert not fits(images.clone().requires_grad_(), weight, torch.float32)
+    assert not supports(images, other, torch.float32)
+    assert not supports(images, weight[:, :, :1], torch.float32)
+    assert not supports(images.contiguous(), weight, torch.float32)
+    assert not supports(images.double(), weight, torch.float32)
+    assert not supports(images, weight, torch.float64)
+    assert not supports(draw(2, 3, 1, 6), weight, torch.float32)
+    assert not supports(images.clone().requires_grad_(), weight, torch.float32)

@@ -14,12 +14,12 @@ from cifarlab.kernels.winograd import (
     Gate,
     convolve,
     convolve_and_pool,
-    convolve_by,
-    fits,
+    convolve_fused,
     num_patches,
     num_products,
     patch_side,
-    transformed,
+    supports,
+    transform_filters,
 )
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -75,7 +75,7 @@ def test_it_is_the_convolution(
     needs(dtype)
     images, bias = maps(num, channels[0], *size, dtype=dtype), draw(channels[1])
     weight = draw(channels[1], channels[0], 3, 3).to(memory_format=torch.channels_last)
-    found = convolve(images, transformed(weight, dtype, side=side), out, side=side, bias=bias)
+    found = convolve(images, transform_filters(weight, dtype, side=side), out, side=side, bias=bias)
     assert found.dtype == dtype
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert distance(found, plain(images, weight, bias, out)) < TOLERANCE[dtype, side]
@@ -88,7 +88,7 @@ def test_turned_filters_give_the_gradient_for_the_images(side: int) -> None:
     upstream = maps(4, 64, 6, 6, dtype=torch.bfloat16)
     output = torch.conv2d(images, weight.double(), padding=1)[:, :, :6, :6]
     (exact,) = torch.autograd.grad(output, images, upstream.double())
-    found = convolve_by(upstream, weight, (7, 7), side=side, turned=True)
+    found = convolve_fused(upstream, weight, (7, 7), side=side, flipped=True)
     assert distance(found, exact) < TOLERANCE[torch.bfloat16, side]
 
 
@@ -100,7 +100,7 @@ def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
     needs(dtype)
     images, weight = maps(9, 24, *size, dtype=dtype), draw(32, 24, 3, 3)
     even = (size[0] // 2 * 2, size[1] // 2 * 2)
-    filters = transformed(weight, dtype, side=side)
+    filters = transform_filters(weight, dtype, side=side)
     output = convolve(images, filters, even, side=side)
     expected, where = F.max_pool2d(output.float(), 2, return_indices=True)
     pooled, places = torch.empty_like(expected, dtype=dtype), torch.empty_like(expected, dtype=torch.uint8)
@@ -118,36 +118,36 @@ def test_pooled_it_gives_the_largest_of_each_window_its_place_and_the_sums(
         assert torch.equal(places.long(), 2 * row + column)
 
 
-@pytest.mark.parametrize(("side", "turned"), [(2, False), (3, False), (4, False), (4, True), (HALVING, False)])
+@pytest.mark.parametrize(("side", "flipped"), [(2, False), (3, False), (4, False), (4, True), (HALVING, False)])
 @pytest.mark.parametrize(("size", "apart"), [((8, 6), 1), ((8, 6), 2), ((5, 7), 2)])
-def test_what_is_added_and_the_sums(side: int, turned: bool, size: tuple[int, int], apart: int) -> None:
+def test_what_is_added_and_the_sums(side: int, flipped: bool, size: tuple[int, int], apart: int) -> None:
     needs(torch.bfloat16)
     images, weight = maps(5, 32, 5, 7, dtype=torch.bfloat16), draw(32, 32, 3, 3)
     added = maps(5, 32, *(-(-length // apart) for length in size), dtype=torch.bfloat16)
     sums = torch.full((2, 32), 5.0, dtype=torch.float64)
-    found = convolve_by(images, weight, size, side=side, turned=turned, added=added, sums=sums).double()
-    plain = convolve_by(images, weight, size, side=side, turned=turned).double()
+    found = convolve_fused(images, weight, size, side=side, flipped=flipped, added=added, sums=sums).double()
+    plain = convolve_fused(images, weight, size, side=side, flipped=flipped).double()
     plain[:, :, ::apart, ::apart] += added
     assert distance(found, plain) < 4e-3  # of which each rounds once
     expected = torch.stack([found.sum((0, 2, 3)), found.square().sum((0, 2, 3))])
     assert torch.allclose(sums - 5, expected, rtol=5e-3, atol=2)  # of values before they are rounded
 
 
-@pytest.mark.parametrize(("side", "turned"), [(2, False), (3, False), (4, False), (4, True), (HALVING, False)])
+@pytest.mark.parametrize(("side", "flipped"), [(2, False), (3, False), (4, False), (4, True), (HALVING, False)])
 @pytest.mark.parametrize(("num", "channels_out"), [(5, 32), (1, 64)])
 @pytest.mark.parametrize("adds", [False, True])
-def test_through_a_gate_and_the_sums(side: int, turned: bool, num: int, channels_out: int, adds: bool) -> None:
+def test_through_a_gate_and_the_sums(side: int, flipped: bool, num: int, channels_out: int, adds: bool) -> None:
     needs(torch.bfloat16)
     size = (3, 2) if num == 1 else (8, 6)  # a single image goes by columns
-    shape = (32, channels_out, 3, 3) if turned else (channels_out, 32, 3, 3)
+    shape = (32, channels_out, 3, 3) if flipped else (channels_out, 32, 3, 3)
     images, weight = maps(num, 32, 5, 7, dtype=torch.bfloat16), draw(*shape)
     x, added = (maps(num, channels_out, *size, dtype=torch.bfloat16) for _ in range(2))
     bits = torch.randint(2, (num, *size, channels_out // 16, 16), generator=GENERATOR)
     passed = (bits << torch.arange(16)).sum(-1).to(torch.int16)
     sums = torch.full((2, channels_out), 5.0, dtype=torch.float64)
-    more = {"side": side, "turned": turned, "added": added if adds else None}
-    found = convolve_by(images, weight, size, gate=Gate(x, passed), sums=sums, **more)
-    plain = convolve_by(images, weight, size, **more)
+    more = {"side": side, "flipped": flipped, "added": added if adds else None}
+    found = convolve_fused(images, weight, size, gate=Gate(x, passed), sums=sums, **more)
+    plain = convolve_fused(images, weight, size, **more)
     assert torch.equal(found, torch.where(bits.flatten(3).permute(0, 3, 1, 2) == 1, plain, 0))
     values = found.double()
     expected = torch.stack([values.sum((0, 2, 3)), (values * x).sum((0, 2, 3))])
@@ -167,14 +167,14 @@ def rectified(x: Tensor, affine: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("side", [2, 3, 4])
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("flipped", [False, True])
 @pytest.mark.parametrize(("num", "size"), [(9, (8, 6)), (9, (5, 7)), (1, (3, 2))])  # the last one goes by columns
-def test_of_images_in_front_of_a_norm_and_relu(side: int, turned: bool, num: int, size: tuple[int, int]) -> None:
+def test_of_images_in_front_of_a_norm_and_relu(side: int, flipped: bool, num: int, size: tuple[int, int]) -> None:
     needs(torch.bfloat16)
     x, weight, affine = maps(num, 48, *size, dtype=torch.bfloat16), draw(64, 48, 3, 3), scale_and_shift(48)
     exact = torch.conv2d(rectified(x.double(), affine.double()), weight.double(), padding=1)
-    given = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last) if turned else weight
-    found = convolve_by(x, given, size, side=side, affine=affine, turned=turned)
+    given = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last) if flipped else weight
+    found = convolve_fused(x, given, size, side=side, affine=affine, flipped=flipped)
     assert distance(found, exact) < TOLERANCE[torch.bfloat16, side]
 
 
@@ -182,7 +182,7 @@ def test_of_such_images_what_is_no_number_stays_none() -> None:
     needs(torch.bfloat16)
     x = maps(2, 32, 8, 8, dtype=torch.bfloat16)
     x[1, 5, 0, 0] = torch.nan
-    found = convolve_by(x, draw(32, 32, 3, 3), (8, 8), side=4, affine=scale_and_shift(32))
+    found = convolve_fused(x, draw(32, 32, 3, 3), (8, 8), side=4, affine=scale_and_shift(32))
     assert found[0].isfinite().all() and found[1, :, :2, :2].isnan().all()
 
 
@@ -195,8 +195,8 @@ def test_a_gate_may_be_the_scale_and_shift_of_a_norm(side: int) -> None:
     passes = (rectified(x.double(), affine.double()) > 0).permute(0, 2, 3, 1).unflatten(3, (4, 16))
     passed = (passes.long() << torch.arange(16)).sum(-1).to(torch.int16)
     found, expected = (torch.zeros(2, 64, dtype=torch.float64) for _ in range(2))
-    one = convolve_by(images, weight, size, side=side, gate=Gate(x, None, affine), sums=found)
-    other = convolve_by(images, weight, size, side=side, gate=Gate(x, passed), sums=expected)
+    one = convolve_fused(images, weight, size, side=side, gate=Gate(x, None, affine), sums=found)
+    other = convolve_fused(images, weight, size, side=side, gate=Gate(x, passed), sums=expected)
     assert torch.equal(one, other) and torch.equal(found, expected)
 
 
@@ -208,15 +208,15 @@ def test_by_patches_or_columns_it_is_the_same_as_by_transformed_filters(
     needs(torch.bfloat16)
     images, weight = maps(num, 64, *size, dtype=torch.bfloat16), draw(320, 64, 3, 3)
     assert (num * num_patches(size, side) < 320) == (size != (8, 9))
-    found = convolve_by(images, weight, size, side=side)
-    assert torch.equal(found, convolve(images, transformed(weight, torch.bfloat16, side=side), size, side=side))
+    found = convolve_fused(images, weight, size, side=side)
+    assert torch.equal(found, convolve(images, transform_filters(weight, torch.bfloat16, side=side), size, side=side))
     other = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(found, convolve_by(images, other, size, side=side, turned=True))
+    assert torch.equal(found, convolve_fused(images, other, size, side=side, flipped=True))
 
 
 def test_no_images_give_none() -> None:
     needs(torch.float32)
-    images, filters = maps(0, 16, 4, 4, dtype=torch.float32), transformed(draw(32, 16, 3, 3), torch.float32)
+    images, filters = maps(0, 16, 4, 4, dtype=torch.float32), transform_filters(draw(32, 16, 3, 3), torch.float32)
     assert convolve(images, filters, (4, 4)).shape == (0, 32, 4, 4)
 
 
@@ -224,7 +224,7 @@ def test_what_is_no_number_stays_none() -> None:
     needs(torch.float32)
     images = maps(2, 16, 4, 4, dtype=torch.float32)
     images[1, 0, 0, 0] = torch.nan
-    found = convolve(images, transformed(draw(32, 16, 3, 3), torch.float32), (4, 4))
+    found = convolve(images, transform_filters(draw(32, 16, 3, 3), torch.float32), (4, 4))
     assert found[0].isfinite().all()
     assert found[1, :, :2, :2].isnan().all()
 
@@ -266,4 +266,4 @@ def test_patches_are_as_large_as_needs_the_fewest_products(
 )
 def test_it_fits_plain_convolutions_with_channels_that_fill_registers(conv: nn.Module, expected: bool) -> None:
     needs(torch.float32)
-    assert fits(conv, torch.float32) == expected
+    assert supports(conv, torch.float32) == expected

@@ -16,7 +16,7 @@ from cifarlab.errors import DataError, PartialError
 
 if TYPE_CHECKING:
     from cifarlab.inference.classifier import Prediction
-    from cifarlab.inference.pictures import Answers
+    from cifarlab.inference.pictures import FilePredictions
 
 LISTED = 20
 """Bad files that the message names; --json lists all."""
@@ -54,7 +54,7 @@ def _print(predictions: list[Prediction]) -> None:
             echo(f"{start:<{width}}{100 * probability:>7.2f} %  {printable(label)}")
 
 
-def _as_dict(model: Path, answers: Answers) -> dict[str, object]:
+def _as_dict(model: Path, answers: FilePredictions) -> dict[str, object]:
     predictions = [
         {
             "path": each.name,
@@ -67,7 +67,7 @@ def _as_dict(model: Path, answers: Answers) -> dict[str, object]:
     return {"model": str(model), "predictions": predictions, "failed": answers.failures}
 
 
-def _complain(answers: Answers) -> None:
+def _complain(answers: FilePredictions) -> None:
     """List what could not be read: a part that failed, or everything."""
     shown = [f"  {printable(text)}" for text in answers.failures[:LISTED]]
     rest = len(answers.failures) - len(shown)

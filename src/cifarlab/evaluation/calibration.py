@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration: whether the images predicted with probability p are right in a share p of the cases."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from scipy.special import softmax
 
 from cifarlab.evaluation.metrics import Floats, Ints, check, cross_entropy, num_correct
 
-NUM_BINS = 15
-"""As in Guo et al. (2017)."""
-TEMPERATURES = (0.05, 20.0)
-"""Where the temperature is sought."""
+NUM_BINS = 15  # as in Guo et al. (2017)
+TEMPERATURES = (0.05, 20.0)  # bounds of the search
+
+# Standard deviation of the prior on the logarithm of a temperature, whose mean is 0: 95 % of temperatures then lie
+# between 0.38 and 2.7, as those of Guo et al. (2017) do. A thousand images outweigh it by far.
 SPREAD = 0.5
-"""What is known of temperatures before any image is seen: their logarithm is about 0, with this standard deviation.
-95 % of them then lie between 0.38 and 2.7, as those of Guo et al. (2017) do; a thousand images outweigh it by far.
-"""
+
+# With fewer mistakes the probabilities are not sharpened. A coefficient of a logistic regression, which the temperature
+# is, needs ten events (Peduzzi et al., 1996, J. Clin. Epidemiol. 49, 1373-1379); without any mistake, sharper would
+# always fit better.
 FEWEST_MISTAKES = 10
-"""With fewer the probabilities are not made surer. A coefficient of a logistic regression, which a temperature is,
-needs ten events (Peduzzi et al., 1996, J. Clin. Epidemiol. 49, 1373-1379); without any, surer would always seem better.
-"""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose highest probability lies in (low, high]: their number, mean probability and accuracy.
+    """The images whose highest probability is in (low, high]: their number, mean highest probability and accuracy.
 
     An empty bin has confidence and accuracy 0.
     """
@@ -41,16 +40,17 @@ class Bin:
 
 
 def probabilities(logits: Floats, temperature: float = 1.0) -> NDArray[np.float64]:
-    """The softmax of logits divided by a temperature, (N, C)."""
+    """Return the softmax of logits (N, C) divided by a temperature, float64 (N, C)."""
     return np.asarray(softmax(logits.astype(np.float64) / temperature, axis=1), dtype=np.float64)
 
 
 def reliability(logits: Floats, labels: Ints, temperature: float = 1.0, num_bins: int = NUM_BINS) -> tuple[Bin, ...]:
-    """Sort images by highest probability into bins of equal width: the bars of a reliability diagram."""
+    """Sort images by highest probability into bins of equal width, the bars of a reliability diagram."""
     check(logits, labels)
     confidence = probabilities(logits, temperature).max(axis=1)
     right = logits.argmax(axis=1) == labels
     edges = np.linspace(0, 1, num_bins + 1)
+    # side="left" closes bins on the right, (low, high]; a probability of exactly 0 would get bin -1, hence the clip.
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
     count = np.bincount(place, minlength=num_bins)
     mean_confidence = np.bincount(place, confidence, num_bins) / np.maximum(count, 1)
@@ -60,7 +60,7 @@ def reliability(logits: Floats, labels: Ints, temperature: float = 1.0, num_bins
 
 
 def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
-    """The mean distance between probability and accuracy, bins weighted by their images; 0 is perfect.
+    """Return the mean distance between probability and accuracy, bins weighted by their images; 0 is perfect.
 
     Guo et al. (2017), https://arxiv.org/abs/1706.04599, equation 3.
     """
@@ -69,19 +69,21 @@ def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """The most probable temperature after these images, which are those of val, never those of test.
+    """Return the temperature with the highest posterior probability given these images, from val, never from test.
 
-    Many images give the one with the lowest cross-entropy, as in Guo et al. (2017), section 4.2; few ones, which would
-    fit chance, stay near 1 (SPREAD), and above it where there are hardly any mistakes to learn from (FEWEST_MISTAKES).
+    With many images that is the one with the lowest cross-entropy, as in Guo et al. (2017), section 4.2. With few,
+    which would be fitted to chance, it stays near 1 (SPREAD), and at or above 1 if there are hardly any mistakes to
+    learn from (FEWEST_MISTAKES).
     """
     check(logits, labels)
 
     def loss(log_temperature: float) -> float:
-        """The negative logarithm of the probability of temperature and labels, but for a constant."""
-        surprise = len(labels) * cross_entropy(logits / math.exp(log_temperature), labels)
-        return surprise + (log_temperature / SPREAD) ** 2 / 2
+        """The negative logarithm of the posterior, up to a constant."""
+        likelihood = len(labels) * cross_entropy(logits / math.exp(log_temperature), labels)
+        return likelihood + (log_temperature / SPREAD) ** 2 / 2
 
     bounds = (math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    # Accuracy does not depend on the temperature, so the mistakes can be counted on the raw logits.
     num_mistakes = len(labels) - num_correct(logits, labels)
     return max(float(math.exp(found.x)), 1.0 if num_mistakes < FEWEST_MISTAKES else 0.0)

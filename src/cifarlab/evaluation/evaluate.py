@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from cifarlab.console import Advance, progress
+from cifarlab.console import progress
 from cifarlab.errors import CheckpointError, DivergedError
 from cifarlab.evaluation import calibration, metrics
 from cifarlab.evaluation.statistics import Interval, wilson
@@ -18,8 +18,7 @@ from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
 from cifarlab.images.images import Images
 from cifarlab.images.quality import IMBALANCE
 
-BLOCK = 1000
-"""Images handed to the judged function at once: a memory-mapped data set is never read into memory whole."""
+BLOCK = 1000  # images per call of the evaluated function: a memory-mapped data set is never read into memory whole
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -27,24 +26,24 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well one classifier does on one split; accuracies are fractions, intervals Wilson's at 95 %."""
+    """The results of one classifier on one split; accuracies are fractions, intervals Wilson's at 95 %."""
 
     split: str
     num_images: int
     num_skipped: int
-    """Images of the split that could not be read; they count nowhere."""
+    """Images of the split that could not be read; no other number counts them."""
     class_names: tuple[str, ...]
     fingerprint: str
-    """Of the images."""
+    """Fingerprint of the images."""
     original: bool | None
-    """Whether their pixels are the published ones; None when there is nothing to compare with."""
+    """Whether their pixels are the published ones; None if there is nothing to compare with."""
     accuracy: Fraction
     accuracy_interval: Interval
     balanced_accuracy: Fraction
-    """The mean of the accuracies on the classes that have images: chance gives each class the same."""
+    """The mean of the accuracies on the classes that have images, each class with the same weight."""
     balanced_interval: Interval
     majority_share: Fraction
-    """Of the images, those of the largest class: what always answering it would get right."""
+    """Share of the images in the largest class: the accuracy of always predicting it."""
     top5_accuracy: Fraction
     """1.0 when there are at most five classes."""
     top5_interval: Interval
@@ -52,18 +51,18 @@ class Evaluation:
     """Mean cross-entropy in nats of the logits as they are: no temperature, label smoothing or weights."""
     per_class: tuple[metrics.ClassMetrics, ...]
     confusion_matrix: tuple[tuple[int, ...], ...]
-    """Counts: row = label, column = prediction."""
+    """Counts; row = label, column = prediction."""
     most_confused: tuple[metrics.Confusion, ...]
     temperature: Finite
-    """Divided the logits before the probabilities that calibration_error and reliability speak of."""
+    """The temperature by which the logits were divided for calibration_error and reliability."""
     calibration_error: Fraction
     reliability: tuple[calibration.Bin, ...]
     tta: str | None
-    """Which test-time augmentation the two numbers below were made with."""
+    """The test-time augmentation of the two numbers below."""
     tta_accuracy: Fraction | None
     tta_interval: Interval | None
     seconds: Finite
-    """For all logits without test-time augmentation, reading the images included."""
+    """Seconds for all logits without test-time augmentation, reading the images included."""
 
     @property
     def largest_class(self) -> str:
@@ -72,34 +71,34 @@ class Evaluation:
 
     @property
     def is_unbalanced(self) -> bool:
-        """Whether some classes have so many more images than others that the accuracy is mostly theirs."""
+        """Whether some classes have so many more images than others that they decide the accuracy."""
         sizes = [each.support for each in self.per_class if each.support]
         return max(sizes) >= IMBALANCE * min(sizes)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: from_dict gives an equal Evaluation."""
+        """Return the values as JSON types, from which from_dict makes an equal Evaluation."""
         values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Evaluation:
-        """Read back what to_dict gave, in this version or before; raises CheckpointError for anything else."""
+        """Read what to_dict returned, in this version or an earlier one; raises CheckpointError for anything else."""
         try:
             return _ADAPTER.validate_python(_completed(values))
-        except (ValueError, TypeError, OverflowError) as error:  # pydantic's among them
+        except (ValueError, TypeError, OverflowError) as error:  # pydantic's ValidationError is a ValueError
             raise CheckpointError(f"This is no evaluation: {error}") from error
 
 
-_ADAPTER = TypeAdapter(Evaluation)
+_ADAPTER = TypeAdapter(Evaluation)  # built once, since it compiles the validators of all nested dataclasses
 
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:
-    """Add what was not stored by the first versions; all of it follows from the confusion matrix."""
+    """Add what the first versions did not store; all of it follows from the confusion matrix."""
     if "balanced_accuracy" in values or not {"confusion_matrix", "class_names"} <= values.keys():
         return values
     matrix, names = np.array(values["confusion_matrix"], np.int64), tuple(values["class_names"])
     if matrix.shape != (len(names), len(names)) or matrix.sum() <= 0:
-        return values  # which is refused for what is missing
+        return values  # and validation then refuses it for what is missing
     accuracy, interval = metrics.balanced_accuracy(matrix)
     return {
         **values,
@@ -113,14 +112,16 @@ def _completed(values: dict[str, Any]) -> dict[str, Any]:
 def evaluate(
     logits_of: LogitsOf, images: Images, *, split: str, tta: str = "none", temperature: float = 1.0
 ) -> tuple[Evaluation, NDArray[np.float32]]:
-    """Judge a function from uint8 images (N, 3, H, W) to logits (N, C) on labelled images.
+    """Evaluate a function from uint8 images (N, 3, H, W) to logits (N, C) on labelled images.
 
-    Returns the numbers and the logits without test-time augmentation.
+    Returns the results, and the logits without test-time augmentation, float32 (N, C).
     Raises ValueError without images, DivergedError for logits that are not finite.
     """
+    # Timed without test-time augmentation, so that images/s compare between recipes.
     start = time.perf_counter()
     logits = _all_logits(logits_of, images, split)
     seconds = time.perf_counter() - start
+    # The plain accuracy is always computed, and test-time augmentation is reported beside it, never instead of it.
     tta_accuracy, tta_interval = None, None
     if tta != "none":
         views = _all_logits(WRAPPERS[tta](logits_of), images, f"{split}, {tta}")
@@ -167,20 +168,18 @@ def _accuracy(logits: NDArray[np.float32], images: Images, k: int = 1) -> tuple[
 def _all_logits(logits_of: LogitsOf, images: Images, description: str) -> NDArray[np.float32]:
     if len(images) == 0:
         raise ValueError("there are no images to judge")
+    blocks = []
     with progress(f"Judging {description}", len(images), "images") as advance:
-        blocks = [_block(logits_of, images, start, advance) for start in range(0, len(images), BLOCK)]
+        for start in range(0, len(images), BLOCK):
+            pixels = images.pixels[start : start + BLOCK]
+            blocks.append(logits_of(pixels))
+            advance(len(pixels))
     logits = np.concatenate(blocks)
     wanted = (len(images), images.num_classes)
     if logits.shape != wanted:
         raise ValueError(f"got logits {logits.shape} instead of {wanted}")
+    # argmax of a NaN would count as an ordinary prediction.
     broken = len(images) - int(np.isfinite(logits).all(axis=1).sum())
     if broken:
         raise DivergedError(f"The network's output is not finite for {broken} of {len(images)} images ({description}).")
-    return logits
-
-
-def _block(logits_of: LogitsOf, images: Images, start: int, advance: Advance) -> NDArray[np.float32]:
-    pixels = images.pixels[start : start + BLOCK]
-    logits = logits_of(pixels)
-    advance(len(pixels))
     return logits

@@ -1,4 +1,4 @@
-"""The images of a split that are worth showing, kept beside its predictions so that no data set is needed."""
+"""The images of a split that are worth showing, stored with its predictions so that showing them needs no data set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from cifarlab.evaluation.metrics import confusion_matrix
 from cifarlab.files import write_atomic
 from cifarlab.images.images import Images
 
+# How many to keep: drawn from all classes, confident mistakes, unsure hits; most confused pairs, and images of each.
 DRAWN, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
-"""How many: drawn from all classes, confident mistakes, unsure hits; most confused pairs, and of each of these."""
-ROOM_BYTES = 32 * 2**20
-"""Of raw pixels; of larger images than CIFAR's correspondingly fewer are kept."""
-FEWEST = 8
-"""Of each kind, however large the images."""
+ROOM_BYTES = 32 * 2**20  # of raw pixels; of larger images than CIFAR's correspondingly fewer are kept
+FEWEST = 8  # of each kind, however large the images are
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -38,10 +36,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Some images of a split, by rising index.
+    """Some images of a split, in ascending order of their indices.
 
     indices, labels, predictions: int64 (n,); confidences: float64 (n,), the highest probability of each; drawn: bool
-    (n,), whether an image was taken for its class alone, whatever was said about it; png: the files of the images.
+    (n,), whether an image was chosen by its class alone, whatever was predicted; png: the images as PNG files.
     """
 
     indices: NDArray[np.int64]
@@ -60,14 +58,14 @@ class Examples:
         return np.asarray(self.labels == self.predictions)
 
     def pixels(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images at these places of the table, uint8 (len(places), 3, H, W).
+        """Return the images at these places of the table, uint8 (len(places), 3, H, W).
 
-        Raises CheckpointError when one cannot be decoded.
+        Raises CheckpointError if one cannot be decoded.
         """
         return np.stack([_decode(self.png[place]) for place in places])
 
     def sample(self, limit: int = DRAWN) -> NDArray[np.int64]:
-        """Places of the images that were drawn, whose classes take turns."""
+        """Places of the drawn images, with the classes taking turns."""
         places = np.flatnonzero(self.drawn)
         return places[in_turns(self.labels[places])][:limit]
 
@@ -76,19 +74,19 @@ class Examples:
         return _by(-self.confidences, np.flatnonzero(~self.right))[:limit]
 
     def unsure_hits(self, limit: int = UNSURE) -> NDArray[np.int64]:
-        """Places of the hits, least confident first."""
+        """Places of the right predictions, least confident first."""
         return _by(self.confidences, np.flatnonzero(self.right))[:limit]
 
     def confused(self, label: int, prediction: int, limit: int = PER_PAIR) -> NDArray[np.int64]:
-        """Places of images of one class that were taken for another, most confident first."""
+        """Places of images of one class that were predicted as another, most confident first."""
         places = np.flatnonzero((self.labels == label) & (self.predictions == prediction))
         return _by(-self.confidences, places)[:limit]
 
 
 def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: float) -> None:
-    """Keep the images worth showing: index, label, prediction, confidence and PNG.
+    """Store the images worth showing: index, label, prediction, confidence and PNG.
 
-    Raises MachineError when the disk is full or read-only.
+    Raises MachineError if the disk is full or read-only.
     """
     confidences = probabilities(logits, temperature).max(axis=1)
     chosen = choose(logits, images.labels, confidences, images.pixels[:1].nbytes)
@@ -96,12 +94,12 @@ def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: 
     drawn = np.isin(chosen, in_turns(images.labels)[:DRAWN])
     columns = [chosen, images.labels[chosen], logits.argmax(axis=1)[chosen], confidences[chosen], drawn, png]
     file = io.BytesIO()
-    pq.write_table(pa.table(columns, SCHEMA), file, compression="none")
+    pq.write_table(pa.table(columns, SCHEMA), file, compression="none")  # PNGs are compressed already
     write_atomic(path, file.getvalue())
 
 
 def read(path: Path) -> Examples:
-    """Read what `write` stored; raises CheckpointError when the file is missing or is something else."""
+    """Read what `write` stored; raises CheckpointError if the file is missing or something else."""
     try:
         table = _completed(pq.read_table(io.BytesIO(path.read_bytes())))
         if table.schema.remove_metadata() != SCHEMA or any(column.null_count for column in table.columns):
@@ -116,7 +114,7 @@ def read(path: Path) -> Examples:
 
 
 def _completed(table: pa.Table) -> pa.Table:
-    """Add what the first versions did not store: their images without regard to the answer were the first ones."""
+    """Add what the first versions did not store: the images that they drew were the first of the split."""
     if "drawn" in table.column_names or "index" not in table.column_names:
         return table
     drawn = table["index"].to_numpy() == np.arange(len(table))
@@ -124,12 +122,11 @@ def _completed(table: pa.Table) -> pa.Table:
 
 
 def in_turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order in which classes take turns: the first image of each, then the second of each, and so on, (N,).
-
-    Data sets made of folders come class by class, so that their first images would show one class alone.
-    """
+    """Return the order (N,) in which classes take turns: the first image of each, then the second, and so on."""
+    # Data sets made of folders come class by class, so their first images would all be of one class.
     by_class = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[by_class], labels[by_class])
+    # The turn of an image is its place among those of its class.
     turns = np.empty(len(labels), np.int64)
     turns[by_class] = np.arange(len(labels)) - starts
     return np.argsort(turns, kind="stable")
@@ -138,7 +135,7 @@ def in_turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def choose(
     logits: NDArray[np.float32], labels: NDArray[np.int64], confidences: NDArray[np.float64], image_bytes: int
 ) -> NDArray[np.int64]:
-    """The indices of the images worth showing, rising; `image_bytes` is the size of one."""
+    """Return the indices of the images worth showing, ascending; `image_bytes` is the size of one."""
     predictions = logits.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     right = np.flatnonzero(predictions == labels)
@@ -153,7 +150,7 @@ def choose(
     cells = np.argsort(-errors, axis=None, kind="stable")[: max(1, limit(PAIRS * PER_PAIR) // PER_PAIR)]
     pairs = [divmod(int(cell), len(matrix)) for cell in cells]
     confused = [wrong[(labels[wrong] == row) & (predictions[wrong] == column)] for row, column in pairs]
-    groups = [
+    groups = [  # they overlap, and np.unique keeps each image once, in ascending order
         in_turns(labels)[: limit(DRAWN)],
         _by(-confidences, wrong)[: limit(MISTAKES)],
         _by(confidences, right)[: limit(UNSURE)],
@@ -163,7 +160,7 @@ def choose(
 
 
 def _by(values: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places in the order of their values, of equals the earlier first."""
+    """Return the places in the order of their values, among equals the earlier first."""
     return places[np.argsort(values[places], kind="stable")]
 
 
@@ -175,6 +172,7 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
 
 def _decode(png: bytes) -> NDArray[np.uint8]:
     try:
+        # PNG only, so that a file that was tampered with reaches no other decoder.
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError) as error:

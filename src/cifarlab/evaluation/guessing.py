@@ -1,4 +1,4 @@
-"""Whether an accuracy says anything: always naming the most frequent class gets its share of the images right, too."""
+"""Whether an accuracy is better than always predicting the most frequent class."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from cifarlab.evaluation.statistics import wilson
 
 
 def guessing(accuracy: float, counts: Mapping[str, int], split: str) -> str | None:
-    """Say, in a sentence, that an accuracy is no better than guessing; None where its 95 % interval lies above that.
+    """Return a sentence that says that an accuracy is no better than guessing, or None if its interval is above that.
 
-    counts: images of each class in the split, by the class's name.
+    counts: images of each class in the split, by the name of the class.
     """
     num_images = sum(counts.values())
     most_frequent = max(counts, key=counts.__getitem__)
     guessed = counts[most_frequent] / num_images
+    # The accuracy is a fraction of the images; rounded back to how many were right.
     low, high = wilson(round(accuracy * num_images), num_images)
     if low > guessed:
         return None

@@ -1,7 +1,7 @@
-"""A classifier beside people who named the same images: are its mistakes theirs too?
+"""A classifier compared with people who labelled the same images: do they make the same mistakes?
 
-Peterson et al. (2019), Human uncertainty makes classification more robust, https://arxiv.org/abs/1908.07086, asked some
-fifty people about each test image of CIFAR-10.
+For CIFAR-10H, Peterson et al. (2019), Human uncertainty makes classification more robust,
+https://arxiv.org/abs/1908.07086, had each test image of CIFAR-10 labelled by about fifty people.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from cifarlab.errors import DataError, cause
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import Floats, Ints
 
-UNSURE = 0.1
-"""Share of answers other than the label from which on people count as disagreeing about an image."""
+UNSURE = 0.1  # share of people who give another label, from which on an image counts as disputed
+
+# Share of the images whose label most people give. With less, the counts belong to other images, or to another order.
 SAME_IMAGES = 0.5
-"""With less of the labels found by most people, these are answers to other images."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Some images: their number, the mean share of answers that are the label, and about how many people disagree."""
+    """Some images: their number, the mean share of people who give the label, and how many images are disputed."""
 
     num_images: int
     human_accuracy: float
@@ -33,35 +33,37 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class HumanComparison:
-    """Cross-entropies are in nats; `uncertainty` is the lowest that any classifier could reach.
+    """Predictions against the labels that people gave; cross-entropies are in nats.
 
-    divergences: float64 (N,), of each image the Kullback-Leibler divergence of the probabilities from the answers.
-    shares: float64 (N, C), of each image the share of answers for each class.
+    uncertainty: the mean entropy of people's labels, which is the lowest cross-entropy that any classifier can reach.
+    divergences: float64 (N,), the Kullback-Leibler divergence of an image's probabilities from people's labels.
+    shares: float64 (N, C), the share of people who gave each class.
     """
 
     everything: Group
     hits: Group
     mistakes: Group
     num_shared_mistakes: int
-    """Mistakes that at least one person made on the same image in the same way."""
+    """Mistakes for which at least one person gave the same wrong class."""
     cross_entropy: float
     raw_cross_entropy: float
-    """Without temperature."""
+    """The cross-entropy without temperature."""
     uncertainty: float
     divergences: NDArray[np.float64]
     shares: NDArray[np.float64]
 
 
 def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float64]:
-    """Read answers per image and class, an .npy array (N, C), and check that they belong to these labels.
+    """Read how many people gave each class to each image, an .npy array (N, C), and check it against the labels.
 
     Raises DataError for a file that is missing, damaged, or about other images.
     """
     try:
-        counts = np.load(path, allow_pickle=False)
+        counts = np.load(path, allow_pickle=False)  # a pickle could run code
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"Cannot read the human answers {path}: {cause(error)}.") from error
     wanted = (len(labels), num_classes)
+    # np.load returns an archive for .npz, which has no shape.
     if not isinstance(counts, np.ndarray) or counts.shape != wanted or counts.dtype.kind not in "iuf":
         found = f"{counts.dtype} {counts.shape}" if isinstance(counts, np.ndarray) else "an archive"
         raise DataError(f"{path} holds {found}, but this run's test split needs numbers {wanted}.")
@@ -80,12 +82,14 @@ def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float6
 def compare_with_humans(
     counts: NDArray[np.float64], logits: Floats, labels: Ints, temperature: float = 1.0
 ) -> HumanComparison:
-    """Compare logits (N, C) with answers (N, C) to the same images, the probabilities being those after temperature."""
+    """Compare logits (N, C) with people's counts (N, C) for the same images, after dividing by the temperature."""
     shares = counts / counts.sum(axis=1, keepdims=True)
     own, predictions = shares[np.arange(len(labels)), labels], logits.argmax(axis=1)
     right = predictions == labels
     same = counts[np.arange(len(labels)), predictions] > 0
+    # 0 · log 0 is 0: where nobody gave a class, log 1 is taken.
     entropies = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
+    # Cross-entropy against all of people's labels, not against the one that the data set has.
     losses = _cross_entropies(shares, logits, temperature)
     return HumanComparison(
         everything=_group(own, np.ones_like(right)),
@@ -101,12 +105,12 @@ def compare_with_humans(
 
 
 def _cross_entropies(shares: NDArray[np.float64], logits: Floats, temperature: float) -> NDArray[np.float64]:
-    tiny = np.finfo(np.float64).tiny  # of a probability too small to be told from 0
+    tiny = np.finfo(np.float64).tiny  # keeps the logarithm of a probability that underflowed to 0 finite
     return np.asarray(-(shares * np.log(np.maximum(probabilities(logits, temperature), tiny))).sum(axis=1))
 
 
 def _group(own: NDArray[np.float64], members: NDArray[np.bool_]) -> Group:
     found = own[members]
-    # answers are counts of some fifty people: 5 of 50 is 1 - 0.9 but for rounding
+    # The shares are those of about fifty people: 5 of 50 is 1 - 0.9 only up to rounding.
     disputed = int((1 - found >= UNSURE - 1e-9).sum())
     return Group(len(found), float(found.mean()) if len(found) else 0.0, disputed)

@@ -1,6 +1,6 @@
-"""Plain functions from logits and labels to numbers; every accuracy is a fraction in 0..1.
+"""Plain functions from logits and labels to metrics; every accuracy is a fraction in 0..1.
 
-Everywhere: logits float (N, C), labels int (N,) in 0..C-1, N at least 1; anything else is a ValueError.
+Logits are float (N, C) and labels int (N,) in 0..C-1, with N at least 1; anything else raises ValueError.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How one class fared; support is its number of images.
+    """The scores of one class; support is its number of images.
 
-    A class without images has no scores, and no average counts it. Precision is 0 for a class that was never predicted.
+    A class without images has no scores and is in no average. Precision is 0 for a class that was never predicted.
     """
 
     class_name: str
@@ -36,7 +36,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Confusion:
-    """`count` images of class `label` were taken for `prediction`: the fraction `share` of that class."""
+    """`count` images of class `label` were predicted as `prediction`: the fraction `share` of that class."""
 
     label: str
     prediction: str
@@ -45,21 +45,22 @@ class Confusion:
 
 
 def accuracy(logits: Floats, labels: Ints) -> float:
-    """The fraction of images whose largest logit is the right one; of equal logits the first counts."""
+    """Return the fraction of images whose largest logit is that of the label; among equal logits the first counts."""
     return top_k_accuracy(logits, labels, 1)
 
 
 def top_k_accuracy(logits: Floats, labels: Ints, k: int) -> float:
-    """The fraction of images whose label is among the k largest logits; 1.0 when there are at most k classes.
+    """Return the fraction of images whose label is among the k largest logits; 1.0 if there are at most k classes.
 
-    Of equal logits the one of the lower class counts as larger, as in argmax.
+    Among equal logits that of the lower class counts as larger, as in argmax.
     """
     return num_correct(logits, labels, k) / len(labels)
 
 
 def num_correct(logits: Floats, labels: Ints, k: int = 1) -> int:
-    """How many images have their label among the k largest logits."""
+    """Count the images whose label is among the k largest logits."""
     check(logits, labels)
+    # The rank of the label is the number of logits before it, which needs no sorting and settles ties as argmax does.
     own = logits[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
@@ -67,22 +68,25 @@ def num_correct(logits: Floats, labels: Ints, k: int = 1) -> int:
 
 
 def cross_entropy(logits: Floats, labels: Ints) -> float:
-    """The mean negative log-probability of the right class, in nats."""
+    """Return the mean negative log-probability of the labels, in nats."""
     check(logits, labels)
+    # logsumexp subtracts the largest logit, so that nothing overflows.
     exact = logits.astype(np.float64)
     return float(np.mean(logsumexp(exact, axis=1) - exact[np.arange(len(labels)), labels]))
 
 
 def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
-    """Counts (C, C): row = label, column = prediction."""
+    """Return the counts (C, C): row = label, column = prediction."""
     check(logits, labels)
     num_classes = logits.shape[1]
+    # One number per cell, row · C + column, so that one bincount fills the matrix.
     cells = labels * num_classes + logits.argmax(axis=1)
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
 
 
 def per_class(matrix: Ints, class_names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
-    """Precision, recall with its interval, and F1 of every class, from a confusion matrix."""
+    """Return precision, recall with its interval, and F1 of every class, from a confusion matrix."""
+    # Right predictions, all predictions of the class, and images of the class.
     columns = (np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1))
     rows = zip(class_names, *(column.tolist() for column in columns), strict=True)
     return tuple(
@@ -90,6 +94,7 @@ def per_class(matrix: Ints, class_names: tuple[str, ...]) -> tuple[ClassMetrics,
             name,
             precision=right / max(predicted, 1),
             recall=right / support,
+            # The harmonic mean of the two, in a form that is defined where the class was never predicted.
             f1=2 * right / (predicted + support),
             support=support,
             recall_interval=wilson(right, support),
@@ -101,15 +106,16 @@ def per_class(matrix: Ints, class_names: tuple[str, ...]) -> tuple[ClassMetrics,
 
 
 def balanced_accuracy(matrix: Ints) -> tuple[float, Interval]:
-    """The mean recall of the classes that have images, from a confusion matrix, and its interval."""
+    """Return the mean recall of the classes that have images, from a confusion matrix, and its interval."""
     support = matrix.sum(axis=1)
     right, support = np.diag(matrix)[support > 0], support[support > 0]
     return float(np.mean(right / support)), balanced_interval(right.tolist(), support.tolist())
 
 
 def most_confused(matrix: Ints, class_names: tuple[str, ...], limit: int = 10) -> tuple[Confusion, ...]:
-    """The off-diagonal cells with the most images, largest first; empty cells are left out."""
+    """Return the off-diagonal cells with the most images, largest first; empty cells are left out."""
     errors = matrix - np.diag(np.diag(matrix))
+    # Stable, so that equal cells come in the order of the classes on every machine.
     order = np.argsort(-errors, axis=None, kind="stable")[:limit]
     pairs = [divmod(int(cell), len(matrix)) for cell in order]
     return tuple(

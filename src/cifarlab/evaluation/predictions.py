@@ -1,4 +1,4 @@
-"""What a classifier said about every image of a split, as a parquet file that any table program reads."""
+"""The predictions for every image of a split, in a parquet file that any data frame library reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cifarlab.files import write_atomic
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """In the order of the split: labels and predictions int64 (N,), logits float32 (N, C)."""
+    """The predictions for a split, in its order: labels and predictions int64 (N,), logits float32 (N, C)."""
 
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
@@ -28,9 +28,9 @@ class Predictions:
 def write(
     path: Path, labels: NDArray[np.int64], logits: NDArray[np.float32], names: Sequence[str] | None = None
 ) -> None:
-    """Store index, name (where images have names), label, prediction and logits (a list of float32) of every image.
+    """Store index, name (if images have names), label, prediction and logits (a list of float32) of every image.
 
-    Raises MachineError when the disk is full or read-only.
+    Raises MachineError if the disk is full or read-only.
     """
     columns = {
         "index": pa.array(np.arange(len(labels))),
@@ -39,18 +39,18 @@ def write(
         "prediction": pa.array(logits.argmax(axis=1).astype(np.int64)),
         "logits": pa.array(list(logits.astype(np.float32)), pa.list_(pa.float32())),
     }
-    file = io.BytesIO()
+    file = io.BytesIO()  # written in memory first, so that the file on disk is whole or absent
     pq.write_table(pa.table(columns), file)
     write_atomic(path, file.getvalue())
 
 
 def _as_utf8(name: str) -> str:
-    """A file's name, with bytes that are not UTF-8 as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """Return a file's name with bytes that are not UTF-8 as escapes, since parquet stores UTF-8 only."""
+    return name.encode("utf-8", "backslashreplace").decode()  # Linux file names may hold any bytes
 
 
 def read(path: Path) -> Predictions:
-    """Read what `write` stored; raises CheckpointError when the file is missing or is something else."""
+    """Read what `write` stored; raises CheckpointError if the file is missing or something else."""
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
         labels, predictions = (table[name].to_numpy().astype(np.int64) for name in ("label", "prediction"))

@@ -13,12 +13,12 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.evaluation.statistics import Interval
 
+# A spreadsheet takes a cell that begins with one of these for a formula, and class names come from anybody's data.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so would be computed by a spreadsheet."""
 
 
 def summary(evaluation: Evaluation) -> str:
-    """What `cifarlab evaluate` prints: accuracy with its interval, per-class table, most confused pairs."""
+    """Return what `cifarlab evaluate` prints: accuracy with its interval, per-class table, most confused pairs."""
     lines = [f"{label:<20}{value}" for label, value in _facts(evaluation)]
     if evaluation.original is False:
         lines += ["", "The pixels are not the original ones: published numbers are no comparison."]
@@ -26,7 +26,7 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def classification_text(evaluation: Evaluation) -> str:
-    """The scores in the layout of scikit-learn's classification report; a class without images has dashes."""
+    """Return the scores in the layout of scikit-learn's classification report; a class without images has dashes."""
 
     def line(name: str, *cells: object) -> str:
         return f"{name:>{width}} " + "".join(f"{cell!s:>10}" for cell in cells)
@@ -46,7 +46,7 @@ def classification_text(evaluation: Evaluation) -> str:
 
 
 def classification_csv(evaluation: Evaluation) -> str:
-    """The same table with all digits and the 95 % interval of every recall; a class without images has empty cells."""
+    """Return the table with all digits and the 95 % interval of each recall; a class without images has empty cells."""
     overall, balanced = evaluation.accuracy_interval, evaluation.balanced_interval
     averages, total = _averages(evaluation), evaluation.num_images
     return _csv(
@@ -65,13 +65,14 @@ def classification_csv(evaluation: Evaluation) -> str:
             ),
             ["accuracy", "", "", evaluation.accuracy, total, *overall],
             ["macro avg", *averages["macro avg"], total, *balanced],
+            # The recall weighted by images is the accuracy, so it has that interval.
             ["weighted avg", *averages["weighted avg"], total, *overall],
         ]
     )
 
 
 def _averages(evaluation: Evaluation) -> dict[str, list[float]]:
-    """Precision, recall and F1 over the classes that have images: each class alike, and by its images."""
+    """Average precision, recall and F1 over the classes that have images: unweighted, and weighted by their images."""
     scored = [each for each in evaluation.per_class if each.support]
     scores = np.array([(each.precision, each.recall, each.f1) for each in scored], np.float64)
     weights = np.array([each.support for each in scored]) / evaluation.num_images
@@ -79,7 +80,7 @@ def _averages(evaluation: Evaluation) -> dict[str, list[float]]:
 
 
 def confusion_csv(evaluation: Evaluation, *, normalised: bool) -> str:
-    """The confusion matrix, row = label, column = prediction: counts, or fractions of a row that has images."""
+    """Return the confusion matrix, row = label, column = prediction: counts, or fractions of each row with images."""
     names = [_cell(name) for name in evaluation.class_names]
     rows: list[Any] = [["label / prediction", *names]]
     for name, counts in zip(names, evaluation.confusion_matrix, strict=True):
@@ -94,14 +95,15 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("split", f"{evaluation.split}, {evaluation.num_images:,} images"),
         ("accuracy", _percent(evaluation.accuracy, evaluation.accuracy_interval)),
     ]
-    if evaluation.is_unbalanced:
+    if evaluation.is_unbalanced:  # otherwise balanced accuracy says the same as accuracy
         balanced = _percent(evaluation.balanced_accuracy, evaluation.balanced_interval)
         share = f"{100 * evaluation.majority_share:.2f} % of the images are {printable(evaluation.largest_class)}"
         facts += [("balanced accuracy", balanced), ("largest class", share)]
-    if len(evaluation.class_names) > 5:
+    if len(evaluation.class_names) > 5:  # with fewer, top-5 accuracy is always 1
         facts.append(("top-5 accuracy", _percent(evaluation.top5_accuracy, evaluation.top5_interval)))
     if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:
         facts.append((f"with {evaluation.tta}", _percent(evaluation.tta_accuracy, evaluation.tta_interval)))
+    # A stored evaluation may say 0 seconds.
     speed = evaluation.num_images / max(evaluation.seconds, 1e-9)
     return [
         *facts,
@@ -112,9 +114,9 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def shown_classes(evaluation: Evaluation, *, by_f1: bool = False) -> tuple[list[ClassMetrics], str]:
-    """The classes that a summary has room for, and which they are where it is not all of them: the best and the worst.
+    """Return the classes that a summary has room for, and a text that says which, empty if they are all of them.
 
-    They come in their own order where that is all of them, else best recall (or F1) first.
+    All classes keep their own order; otherwise the best and the worst by recall (or F1) are chosen, best first.
     """
 
     def score(each: ClassMetrics) -> float:
@@ -172,6 +174,7 @@ def _percent(share: float, interval: Interval) -> str:
 
 
 def _cell(text: str) -> str:
+    # An apostrophe in front makes a spreadsheet show the cell as text.
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 

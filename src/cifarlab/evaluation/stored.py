@@ -1,4 +1,4 @@
-"""The numbers of a run's splits, read back and checked: a file that was cut off or edited is never believed."""
+"""Read back and check the results of a run's splits: a file that was truncated or edited is never believed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cifarlab.runs.folder import Run
 
 
 def read_evaluation(run: Run, name: str) -> Evaluation | None:
-    """The stored evaluation of a split, or None when it was not judged.
+    """Return the stored evaluation of a split, or None if it was not evaluated.
 
-    Raises CheckpointError, which names the file, when it cannot be read or contradicts itself.
+    Raises CheckpointError, which names the file, if it cannot be read or contradicts itself.
     """
     values = run.evaluation(name)
     if values is None:
@@ -23,6 +23,7 @@ def read_evaluation(run: Run, name: str) -> Evaluation | None:
     try:
         evaluation = Evaluation.from_dict(values)
     except CheckpointError as error:
+        # pydantic's message has several lines and may quote the whole file.
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from error
     if problem := _contradiction(evaluation):
         raise CheckpointError(f"{path} contradicts itself: {problem}.")
@@ -30,7 +31,7 @@ def read_evaluation(run: Run, name: str) -> Evaluation | None:
 
 
 def read_predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions:
-    """What was said about every image of a split; raises CheckpointError when it does not fit the evaluation."""
+    """Return the predictions for a split; raises CheckpointError if they do not fit its evaluation."""
     path = run.predictions_file(name)
     found = predictions.read(path)
     if (
@@ -44,13 +45,14 @@ def read_predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions
 
 
 def _contradiction(evaluation: Evaluation) -> str:
-    """What cannot be true of these numbers, or nothing."""
+    """Return what cannot be true of these numbers, or an empty string."""
+    # Types and ranges were checked by from_dict; these are relations between fields.
     num_classes = len(evaluation.class_names)
     if {num_classes} != {len(evaluation.per_class), len(evaluation.confusion_matrix)}:
         return f"{num_classes} classes, but not as many rows"
     if {len(row) for row in evaluation.confusion_matrix} != {num_classes}:
         return "its confusion matrix is not square"
-    matrix = np.array(evaluation.confusion_matrix)
+    matrix = np.array(evaluation.confusion_matrix)  # square from here on
     if matrix.min() < 0 or matrix.sum() != evaluation.num_images or evaluation.num_images == 0:
         return f"its confusion matrix does not count {evaluation.num_images} images"
     if abs(np.trace(matrix) / evaluation.num_images - evaluation.accuracy) > 1e-6:

@@ -1,4 +1,4 @@
-"""A trained model with its normalisation and class names: images in, probabilities out; the one way to apply it."""
+"""A trained model with its normalisation and class names, the one way to apply it: images in, probabilities out."""
 
 from __future__ import annotations
 
@@ -25,10 +25,8 @@ from cifarlab.models.registry import build_untrained
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.files import MODEL_FILE
 
-BATCH_SIZE = 500
-"""Images per forward pass."""
-LISTED = 10
-"""Tensors that an error names before it only counts them."""
+BATCH_SIZE = 500  # images per forward pass
+LISTED = 10  # tensors that an error names before it only counts the rest
 
 Picture = Path | str | Image.Image | NDArray[np.uint8]
 """A file, a Pillow image of any mode, or pixels uint8 (3, H, W)."""
@@ -38,7 +36,7 @@ Picture = Path | str | Image.Image | NDArray[np.uint8]
 class Prediction:
     """The most probable classes of one image, most probable first; `label` and `probability` are those of the first.
 
-    name is the file as it was given; images without a file are called by their number.
+    name is the file as it was given, or "image N" for the Nth image without a file, counted from 0.
     """
 
     name: str
@@ -48,15 +46,15 @@ class Prediction:
 
 
 class Classifier:
-    """Applies a network as its card says. The network is moved to the runtime's device, and judged in eval mode.
+    """Applies a network as its card says, in evaluation mode on the runtime's device.
 
-    One that was loaded answers in fp32 through a private copy with its norms folded away, on a CPU with a part of the
-    images for each core; `model` stays as it was trained, for whoever asks its layers.
+    One that was loaded predicts in fp32 through a private copy with its batch norms folded into the convolutions, and
+    on a CPU with a share of the images for each core. `model` stays as it was trained, for reading its layers.
     """
 
     def __init__(self, model: nn.Module, card: ModelCard, runtime: Runtime, batch_size: int = BATCH_SIZE) -> None:
         self.model = model.to(runtime.device).to(memory_format=runtime.memory_format)
-        self._answering = self.model
+        self._folded = self.model  # `load` replaces it by a folded copy; a network in training has to stay as it is
         self._divides_images = False
         self.card = card
         self.runtime = runtime
@@ -66,9 +64,9 @@ class Classifier:
 
     @classmethod
     def load(cls, path: str | Path, *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
-        """Load a model file, or the one in a run folder; without a runtime: the best device, in fp32.
+        """Load a model file, or the one in a run folder; without a runtime on the best device, in fp32.
 
-        Raises CheckpointError when the file is missing, damaged, or its weights do not fit its card.
+        Raises CheckpointError if the file is missing or damaged, or if its weights do not fit its card.
         """
         file = Path(path)
         if file.is_dir():
@@ -87,37 +85,41 @@ class Classifier:
         batch_size: int = BATCH_SIZE,
     ) -> Self:
         """Apply weights as their card says; `origin` names them in errors. Raises what `load` raises."""
-        model = _build(card, weights, origin)
+        model = _network_of(card, weights, origin)
         model.load_state_dict(weights)
         runtime = runtime or inference_runtime()
-        # folded where the weights were read: not every device has the float64 that rounds them once
+        # Folded on the CPU: not every device has float64, in which folding rounds only once.
         folded = fold(model) if runtime.precision == "fp32" else model
         classifier = cls(model, card, runtime, batch_size)
-        classifier._answering = folded.to(runtime.device).to(memory_format=runtime.memory_format)
-        if folded is not model:  # the model itself stays, for those who look inside
+        classifier._folded = folded.to(runtime.device).to(memory_format=runtime.memory_format)
+        if folded is not model:  # fold returns the model itself where it has nothing to fold, and that stays plain
             accelerate(folded, runtime, trains=False)
         classifier._divides_images = parallel.possible(runtime.device, runtime.threads)
         return classifier
 
     @torch.inference_mode()
     def logits(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
-        """uint8 (N, 3, H, W) to float32 (N, C), without temperature; each image's answer is its own, batch or not."""
+        """Map uint8 (N, 3, H, W) to logits, float32 (N, C), not divided by the temperature.
+
+        In evaluation mode an image's logits do not depend on the others in its batch.
+        """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype not in (np.uint8, torch.uint8):
             raise ValueError(f"need uint8 (N, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
-        self._answering.eval()
+        self._folded.eval()  # a caller may have set `model` to training mode
         with self.runtime.in_use():
             batches = self._batches(pixels)
         if not batches:
-            return np.zeros((0, len(self.card.class_names)), np.float32)
+            return np.zeros((0, len(self.card.class_names)), np.float32)  # torch.cat takes no empty list
         return torch.cat(batches).cpu().numpy()
 
     def probabilities(self, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
-        """uint8 (N, 3, H, W) to float32 (N, C): the softmax of the logits divided by the card's temperature."""
+        """Map uint8 (N, 3, H, W) to float32 (N, C): the softmax of the logits divided by the card's temperature."""
         logits = torch.from_numpy(self.logits(pixels)) / self.card.temperature
         return torch.softmax(logits, dim=1).numpy()
 
     def predict(self, images: Sequence[Picture], *, top: int = 5) -> list[Prediction]:
         """Name the `top` most probable classes of each image, in order; raises DataError for one that is unreadable."""
+        # Decoded one batch at a time, so that the memory does not grow with the number of files.
         found: list[Prediction] = []
         for start in range(0, len(images), self.batch_size):
             block = images[start : start + self.batch_size]
@@ -126,7 +128,10 @@ class Classifier:
         return found
 
     def decode(self, image: Picture) -> NDArray[np.uint8]:
-        """Bring one image to the size of the training images, uint8 (3, S, S); raises DataError with its name."""
+        """Bring one image to the stored size of the training images, uint8 (3, S, S).
+
+        Raises DataError, with the image's name, for one that is unreadable, ValueError for pixels of another form.
+        """
         card = self.card
         size = card.image_size, card.image_size
         if isinstance(image, np.ndarray):
@@ -141,7 +146,7 @@ class Classifier:
             raise DataError(f"{_name(image, 0)}: {error}") from error
 
     def label(self, names: Sequence[str], pixels: NDArray[np.uint8], top: int) -> list[Prediction]:
-        """Name the `top` most probable classes of uint8 (N, 3, H, W); of equals the earlier class comes first.
+        """Name the `top` most probable classes of uint8 (N, 3, H, W); among equals the earlier class comes first.
 
         Raises CheckpointError for a network whose output is not finite.
         """
@@ -150,15 +155,17 @@ class Classifier:
             raise CheckpointError(
                 "The network's output is not finite. Its training had diverged, or the file is damaged."
             )
+        # Stable, so that equal probabilities keep the order of the classes.
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-        return [
-            _prediction(name, [(self.card.class_names[i], float(row[i])) for i in best])
-            for name, row, best in zip(names, probabilities, order, strict=True)
-        ]
+        found = []
+        for name, row, best in zip(names, probabilities, order, strict=True):
+            ranked = tuple((self.card.class_names[i], float(row[i])) for i in best)
+            found.append(Prediction(name, *ranked[0], ranked))
+        return found
 
     def network_input(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
-        """What the network sees of uint8 (N, 3, H, W): normalised float32 of the card's input size, on the device."""
-        # a copy, since pixels may be a read-only map of a file or a mirrored view, which torch does not take
+        """Turn uint8 (N, 3, H, W) into the network's input: normalised float32 of the input size, on the device."""
+        # A copy, since pixels may be a read-only memory map or a mirrored view, which torch does not take.
         block = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.array(pixels, order="C"))
         return to_network_input(
             block.to(self.runtime.device),
@@ -169,6 +176,7 @@ class Classifier:
         )
 
     def _batches(self, pixels: NDArray[np.uint8] | Tensor) -> list[Tensor]:
+        # On several cores each takes small parts of its own, instead of a share of every layer; see parallel.py.
         size = min(self.batch_size, parallel.PART) if self._divides_images else self.batch_size
         parts = [pixels[start : start + size] for start in range(0, len(pixels), size)]
         if self._divides_images and len(parts) > 1:
@@ -178,30 +186,32 @@ class Classifier:
     def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         images = self.network_input(pixels)
         with self.runtime.autocast():
-            logits: Tensor = self._answering(images)
-        return logits.float()
+            logits: Tensor = self._folded(images)
+        return logits.float()  # under autocast they come in bf16 or fp16
 
 
 def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
-    """How a finished model is applied: in fp32, so that it answers alike on every device, by torch's number of threads.
+    """The runtime for a finished model: in fp32, so that predictions agree between devices, with torch's threads.
 
-    CPU kernels that a training has compiled are used; an answer waits for no compiler.
+    CPU kernels are used if a training has compiled them; predicting never starts a compiler.
     """
     threads = torch.get_num_threads()
     spec = RuntimeSpec(device=device, precision="fp32", threads=threads, kernels="auto" if kernels else "off")
     return choose_runtime(spec, build=False)
 
 
-def _build(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:
-    """The network that a card names, out of the list of known ones and nowhere else, if the weights fit it."""
+def _network_of(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:
+    """Build the network that a card names, which has to be a known one, if the weights fit it."""
     arguments = card.architecture, len(card.class_names), card.input_size
     try:
-        # Ours are built without memory first: a card may ask for a width that no machine holds. Those of other
-        # packages have the sizes that their names say, and may need real tensors while they are built.
+        # Ours are built on the meta device first, without memory: a card may ask for a width that fits no machine.
+        # Those of other packages have fixed sizes, and may need real tensors while they are built.
         with torch.device("cpu" if ":" in card.architecture.name else "meta"):
             sketch = build_untrained(*arguments)
         if problems := _misfits(sketch.state_dict(), weights, len(card.class_names)):
-            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{_listed(problems)}")
+            more = f"; and {len(problems) - LISTED} more." if len(problems) > LISTED else "."
+            listed = "; ".join(problems[:LISTED]) + more
+            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{listed}")
         return sketch if ":" in card.architecture.name else build_untrained(*arguments)
     except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
@@ -209,7 +219,8 @@ def _build(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module
 
 
 def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: int) -> list[str]:
-    """What does not fit, a sentence each; where nothing but the number of classes differs, that alone."""
+    """Return a sentence for each tensor that does not fit; only one if it is just the number of classes."""
+    # The head's tensors are those whose first dimension is the number of classes.
     problems = misfits(wanted, found)
     sizes = [
         (name, len(found[name]))
@@ -222,16 +233,6 @@ def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: i
         if size != num_classes
     ]
     return others[:1] if others and len(others) == len(problems) else problems
-
-
-def _listed(problems: list[str]) -> str:
-    rest = len(problems) - LISTED
-    return "; ".join(problems[:LISTED]) + (f"; and {rest} more." if rest > 0 else ".")
-
-
-def _prediction(name: str, top: list[tuple[str, float]]) -> Prediction:
-    label, probability = top[0]
-    return Prediction(name, label, probability, tuple(top))
 
 
 def _name(image: Picture, number: int) -> str:

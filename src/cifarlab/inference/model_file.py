@@ -1,6 +1,6 @@
-"""Model files that can be trusted: weights and everything needed to apply them, hashed, verified, without pickle.
+"""Model files that can be trusted: weights and everything needed to apply them, hashed and verified, without pickle.
 
-A model file is one safetensors file whose metadata holds a ModelCard and the hash of card and tensors.
+A model file is one safetensors file whose metadata hold a ModelCard and a SHA-256 hash over card and tensors.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from cifarlab.recipe.schema import NAME, WHITE_LEVEL, Fit, ModelSpec, Side, Whit
 from cifarlab.recipe.section import Fraction, Section, first_problem
 from cifarlab.version import VERSION
 
-MODEL_FORMAT = 1
-HEADER_LIMIT = 2**20
-"""Bytes of a safetensors header; ours have a few tens of thousands."""
+MODEL_FORMAT = 1  # a file with another number is refused
+HEADER_LIMIT = 2**20  # bytes of a safetensors header; ours have a few tens of thousands
 
 Means = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]
 Deviation = Annotated[float, Field(gt=0, le=1)]
@@ -38,31 +37,31 @@ def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ModelCard(Section):
-    """What must be known to apply a network's weights. A file that leaves out what has no default here is refused."""
+    """What must be known to apply a network's weights. A file that lacks a field without a default here is refused."""
 
     architecture: ModelSpec
     class_names: Annotated[tuple[ClassName, ...], Field(strict=False, min_length=1), AfterValidator(_check_unique)]
     mean: Means
-    """Per channel, of pixels as fractions of 255."""
+    """Mean per channel, of pixels divided by 255; `std` likewise."""
     std: Deviations
     image_size: Side
-    """Side in pixels to which a picture is brought first: the stored size of the training images."""
+    """Side in pixels to which a picture is resized first: the stored size of the training images."""
     fit: Fit = "crop"
-    """How a picture that is not square is brought to it; files from before there was a choice crop."""
+    """How a picture that is not square becomes square; files written before there was a choice were cropped."""
     white_level: WhiteLevel = WHITE_LEVEL
-    """The value that is white in greys of 16 bits; files from before there was a choice have the highest."""
+    """The value of white in 16-bit greyscale; files written before there was a choice have the highest."""
     input_size: Side
-    """Side in pixels of what the network sees."""
+    """Side in pixels of the network's input."""
     temperature: Annotated[float, Field(ge=0.01, le=100)]
     """Divides the logits before the softmax."""
     recipe: Annotated[str, Field(pattern=NAME)]
     """Name of the recipe that was trained."""
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Of the training images."""
+    """Fingerprint of the training images."""
     original: bool | None
-    """Whether it was trained on the published pixels; None when nothing is known."""
+    """Whether it was trained on the published pixels; None if that is unknown."""
     version: Annotated[str, Field(max_length=40)]
-    """Of the cifarlab that wrote it."""
+    """The version of cifarlab that wrote the file."""
 
 
 def untrained_card(
@@ -72,7 +71,7 @@ def untrained_card(
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
     std: tuple[float, float, float] = (0.25, 0.25, 0.25),
 ) -> ModelCard:
-    """The card of a network with first weights: it has seen no images, so their fingerprint is all zeros."""
+    """Return a card for a network with initial weights: it has seen no images, so their fingerprint is all zeros."""
     return ModelCard(
         architecture=architecture,
         class_names=class_names,
@@ -93,7 +92,7 @@ def untrained_card(
 def save_model(path: Path, weights: dict[str, Tensor], card: ModelCard) -> None:
     """Write a network's weights with everything needed to apply them, as one safetensors file.
 
-    Equal weights and cards give equal files.
+    Equal weights and cards give equal files, byte for byte. Raises CheckpointError if card and names are too long.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     content, text = safetensors.torch.save(tensors), card.model_dump_json()
@@ -105,10 +104,10 @@ def save_model(path: Path, weights: dict[str, Tensor], card: ModelCard) -> None:
 def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
     """Read a model file: weights by name, and their card.
 
-    Raises CheckpointError when it is missing, truncated, altered, from a newer cifarlab or no model file at all.
+    Raises CheckpointError if it is missing, truncated, altered, from a newer cifarlab or not a model file at all.
     """
     try:
-        content = path.read_bytes()  # hashed and parsed from the same bytes, whatever happens to the file meanwhile
+        content = path.read_bytes()  # read once, so that the bytes that are parsed are those that were hashed
     except OSError as error:
         raise CheckpointError(f"Cannot read the model file {path}: {error.strerror}.") from error
     metadata = _metadata(content, path)
@@ -116,6 +115,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
     if _digest(metadata["card"], _tensor_bytes(content, path)) != metadata["sha256"]:
         raise CheckpointError(f"{path} was altered or damaged: the hash of its weights and card does not match.")
     weights = tensors_of(content, path)
+    # The hash may be right for weights that were broken when they were saved.
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise CheckpointError(f"{path} holds NaN or infinity in {', '.join(broken[:5])}.")
@@ -123,7 +123,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
 
 
 def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """Every tensor that is missing, unknown, or of another shape or type than `wanted` has, a sentence each."""
+    """Return a sentence for each tensor that is missing, unknown, or of another shape or dtype than in `wanted`."""
     return [
         *(
             f"{name} is {_form(found[name])} instead of {_form(tensor)}"
@@ -140,17 +140,19 @@ def _form(tensor: Tensor) -> str:
 
 
 def _with_metadata(content: bytes, metadata: dict[str, str], path: Path) -> bytes:
-    """Add metadata to a safetensors file; its library keeps them in a hash table, in another order in each process."""
+    """Add metadata to the bytes of a safetensors file."""
+    # Not by the library, which keeps metadata in a hash table: their order, and the file, would differ in each process.
+    # The format is an 8-byte little-endian size, a JSON header of that size, then the tensors.
     start = 8 + _header_size(content, path)
     header = json.dumps({"__metadata__": metadata, **json.loads(content[8:start])}, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # so that the tensors stay aligned
+    header += b" " * (-len(header) % 8)  # the tensors have to begin at a multiple of 8
     if len(header) > HEADER_LIMIT:
         raise CheckpointError(f"{path} is not written: its class names and layers take {len(header):,} bytes.")
     return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def _header_size(content: bytes, path: Path) -> int:
-    size = int.from_bytes(content[:8], "little")
+    size = int.from_bytes(content[:8], "little")  # up to 2**64 - 1 in a hostile file, hence the limit
     if len(content) < 8 or size > min(HEADER_LIMIT, len(content) - 8):
         raise CheckpointError(f"{path} is not a model file of cifarlab, or only a part of one ({len(content)} bytes).")
     return size
@@ -170,7 +172,7 @@ def _metadata(content: bytes, path: Path) -> dict[str, str]:
 
 
 def _digest(card: str, tensors: memoryview) -> str:
-    """Over the card and the weights, so that neither can change unnoticed."""
+    """Hash the card and the tensors together, so that neither can be changed or exchanged unnoticed."""
     digest = hashlib.sha256(card.encode())
     digest.update(tensors)
     return digest.hexdigest()
@@ -187,8 +189,10 @@ def _parse_card(metadata: dict[str, str], path: Path) -> ModelCard:
 
 
 def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; raises CheckpointError for bytes that are not one."""
+    """Return the tensors of a safetensors file by name; raises CheckpointError for bytes that are not one."""
     try:
-        return dict(sorted(safetensors.torch.load(content).items()))  # the parser's own order differs each time
-    except Exception as error:  # the parser meets hostile bytes: whatever it raises, the file is what is wrong
+        return dict(
+            sorted(safetensors.torch.load(content).items())
+        )  # sorted, since the parser's own order differs each time
+    except Exception as error:  # hostile bytes make the parser raise anything; the file is at fault in every case
         raise CheckpointError(f"{path} cannot be parsed: {error}.") from error

@@ -1,4 +1,4 @@
-"""Name what many picture files show; those that cannot be read are listed, the others still answered."""
+"""Predict the classes of many picture files; files that cannot be read are listed, and the others still predicted."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cifarlab.inference.classifier import Classifier, Prediction
 
 
 @dataclass(frozen=True)
-class Found:
-    """Picture files, "file: reason" of those that cannot be read, and what else is left out: a line for each reason."""
+class PictureFiles:
+    """Picture files, a "file: reason" for each that cannot be read, and one line per reason for what is left out."""
 
     files: list[Path]
     failures: list[str]
@@ -28,19 +28,20 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Predictions in the order of the files, and "file: reason" of those that could not be read."""
+class FilePredictions:
+    """Predictions in the order of the files, and a "file: reason" for each that could not be read."""
 
     predictions: list[Prediction]
     failures: list[str]
 
 
-def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Found:
-    """Files as given, which may be called anything; for each folder the pictures below it, in the order of numbers.
+def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> PictureFiles:
+    """List the given files, whatever they are called, and for each given folder the pictures below it.
 
-    What is not a picture is left out, as in training. Raises UsageError for a folder without pictures.
+    Names in a folder are in natural order ("2.png" before "10.png"), and what is not a picture is left out, as in
+    training. Raises UsageError for a folder without pictures.
     """
-    found = Found([], [], [])
+    found = PictureFiles([], [], [])
     for path in paths:
         if not _is_folder(path):
             found.files.append(path)
@@ -50,7 +51,7 @@ def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Found:
         unread = [
             (name, reason) for reason, names in tree.left_out.items() if reason in UNREAD.values() for name in names
         ]
-        # a circle leads to pictures that were found already
+        # A link that leads in a circle hides nothing: its pictures were found on the way.
         failures = [f"{path / name}: {reason}" for name, reason in (*unread, *tree.refused) if reason != CIRCLE]
         if not names and not failures:
             raise UsageError(f"There are no pictures in {path}.\nLooked for {', '.join(sorted(SUFFIXES))}.")
@@ -60,21 +61,21 @@ def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Found:
     return found
 
 
-def predict_files(classifier: Classifier, files: Sequence[Path], *, top: int) -> Answers:
+def predict_files(classifier: Classifier, files: Sequence[Path], *, top: int) -> FilePredictions:
     """Predict every file that can be read, `top` classes each."""
-    answers = Answers([], [])
+    found = FilePredictions([], [])
     with progress("Predicting", len(files), "images") as advance:
         for block in _read_ahead(classifier, files):
-            answers.failures.extend(block.failures)
-            if block.names:
-                answers.predictions.extend(classifier.label(block.names, np.stack(block.pixels), top))
+            found.failures.extend(block.failures)
+            if block.names:  # all files of a block may be unreadable
+                found.predictions.extend(classifier.label(block.names, np.stack(block.pixels), top))
             advance(len(block.names) + len(block.failures))
-    return answers
+    return found
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Some files, read: names and pixels of the pictures, and "file: reason" of the others."""
+    """Some files after reading: names and pixels of the pictures, and a "file: reason" for each of the others."""
 
     names: list[str] = field(default_factory=list)
     pixels: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -82,7 +83,7 @@ class _Block:
 
 
 def _read_ahead(classifier: Classifier, files: Sequence[Path]) -> Iterator[_Block]:
-    """Read in blocks; a thread reads the next one while its receiver works, and no more, to bound the memory."""
+    """Read files in blocks; while one is predicted, a thread reads the next, and only that, to bound the memory."""
     size = classifier.batch_size
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = reader.submit(_read, classifier, files[:size])
@@ -106,5 +107,5 @@ def _read(classifier: Classifier, files: Sequence[Path]) -> _Block:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # a name that no file system can hold; reading it says so
+    except (OSError, ValueError):  # a name that no file system can hold; reading it will say so
         return False

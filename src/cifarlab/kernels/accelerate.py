@@ -1,7 +1,7 @@
 """The one way to the kernels: whether this machine has them, and a network that uses what is fast here.
 
-The rest of the package works without: `machine.runtime.resolve` starts no compiler, and a network that was not
-accelerated computes the same by torch's own operations, with the same weights and names.
+The rest of the package works without them: `machine.runtime.resolve` starts no compiler, and a network that was not
+accelerated computes the same with torch's own operations, under the same weight names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import nn
 
 from cifarlab.errors import NoKernelsError
 from cifarlab.kernels import library
-from cifarlab.kernels.layers.networks import use_answering_kernels, use_kernels
+from cifarlab.kernels.layers.networks import use_kernels, use_predicting_kernels
 from cifarlab.kernels.layers.small_maps import use_matrix_products
 from cifarlab.machine.runtime import Runtime, resolve
 from cifarlab.recipe.schema import RuntimeSpec
@@ -21,32 +21,37 @@ from cifarlab.recipe.schema import RuntimeSpec
 def choose_runtime(spec: RuntimeSpec, *, build: bool = True) -> Runtime:
     """Choose what is fast on this machine wherever the recipe says auto, CPU kernels included.
 
-    build: compile the kernels where that has not been done. Raises MachineError for what `machine.runtime.resolve`
-    refuses, for kernels that are asked for and cannot be had, and for those whose compilation failed only this time.
+    build: compile the kernels if they are not in the cache yet. Raises MachineError for whatever
+    `machine.runtime.resolve` refuses, for kernels that are asked for ("on") but unavailable, and for kernels whose
+    compilation failed for a passing reason.
     """
-    runtime = resolve(spec)
-    kernels = _kernels(spec, runtime, build=build)
+    runtime = resolve(spec)  # device, precision and threads, which starts no compiler
+    kernels = _kernels_status(spec, runtime, build=build)
+    # The fingerprint goes into the manifest: kernels from another compiler round differently, and resuming says so.
     return replace(runtime, kernels=kernels, kernels_fingerprint=library.fingerprint() if kernels == "on" else "")
 
 
 def accelerate(model: nn.Module, runtime: Runtime, *, trains: bool) -> None:
-    """Let a network that lies on the runtime's device use what is fast there; weights and their names stay.
+    """Replace the layers of a network, in place, by forms that are fast on the runtime; weights keep their names.
 
-    trains: for a network that learns, else for one whose weights stay as they are and that predicts in float32.
+    The network lies on the runtime's device. trains: for a network in training; otherwise for one that only predicts,
+    in float32, with weights that no longer change.
     """
     if runtime.kernels == "on":
-        (use_kernels if trains else use_answering_kernels)(model)
+        (use_kernels if trains else use_predicting_kernels)(model)
+    # Only what still has torch's own class is replaced, so this reaches the layers for which there was no kernel.
     if trains and runtime.device.type == "cpu" and runtime.precision == "bf16":
         use_matrix_products(model)
 
 
-def _kernels(spec: RuntimeSpec, runtime: Runtime, *, build: bool) -> str:
-    """Either "on" or, in one line, why not."""
+def _kernels_status(spec: RuntimeSpec, runtime: Runtime, *, build: bool) -> str:
+    """Return "on", or one line that says why the kernels are not used."""
+    # Kernels are called by address, which torch.compile cannot trace.
     if spec.kernels == "off" or runtime.device.type != "cpu" or spec.compile == "on":
         return "off"
     try:
         library.load(build=build)
-    except NoKernelsError as error:
+    except NoKernelsError as error:  # a passing failure is a plain MachineError, which ends the training
         if spec.kernels == "on":
             raise
         return str(error).splitlines()[0]

@@ -1,4 +1,8 @@
-"""Max pool, batch norm and GELU as one operation, which reads and writes memory a third as often as three."""
+"""Max pool, batch norm and GELU as one operation, which reads and writes memory a third as often as three.
+
+Values pass through memory once forward and twice backward. Forward and backward take 0.41 to 0.59 of torch's time
+(the table in docs/speed.md).
+"""
 
 from __future__ import annotations
 
@@ -13,175 +17,192 @@ from cifarlab.kernels import batch_norm
 from cifarlab.kernels.batch_norm import (
     LANES,
     Statistics,
+    batch_statistics,
     call,
+    channel_sums,
+    empty_gradients,
+    nhwc_shape,
     num_pixels,
-    sizes,
-    statistics,
-    sums_of,
-    weights_like,
     zero_sums,
 )
 
 
 def pool_norm_gelu(x: Tensor, norm: nn.Module, *, pool: bool, sums: Tensor | None = None) -> Tensor:
-    """GELU(norm(x)) for x (N, C, H, W), pooled 2×2 before that or not.
+    """Return GELU(norm(x)) for x (N, C, H, W), with a 2×2 max pool before the norm if `pool`.
 
-    sums: without a pool, those of x per channel and of its squares, float64 (2, C), where known. norm: a batch norm
-    whose scale stays 1, or the identity where one was folded. By the kernels where they can; else, and for gradients in
-    evaluation mode, by torch's own operations, with the same result up to rounding.
+    norm: a batch norm whose scale stays 1, or the identity that folding leaves. sums: of x and x² per channel, float64
+    (2, C), if the convolution before has added them up; without a pool only. Runs on the kernels where they support x;
+    otherwise, and for gradients in evaluation mode, on torch's own operations, with the same result up to rounding.
     """
-    if _fits(x, pool=pool) and batch_norm.trains(norm):
+    if _supports(x, pool=pool) and batch_norm.is_training(norm):
         output: Tensor = PoolNormGelu.apply(x, norm.bias, norm, pool, sums)
         return output
-    has_gradient = x.requires_grad and torch.is_grad_enabled()
-    if not _fits(x, pool=pool) or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
+    needs_gradient = x.requires_grad and torch.is_grad_enabled()
+    # A norm that trains here is one that the kernels do not take, such as one with a cumulative average.
+    if not _supports(x, pool=pool) or needs_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
         return F.gelu(norm(F.max_pool2d(x, 2) if pool else x))
-    return gelu_of_affine(x, _running_affine(norm, x.shape[1]), pool=pool)
+    # Predicting: the running statistics are constants, so norm and GELU are one function of each value.
+    return affine_gelu(x, _running_affine(norm, x.shape[1]), pool=pool)
 
 
-def norm_add_gelu(x: Tensor, norm: nn.Module, added: Tensor, *, sums: Tensor | None = None) -> Tensor:
-    """GELU(norm(x) + added) for x and added (N, C, H, W): the end of a shortcut.
+def norm_add_gelu(x: Tensor, norm: nn.Module, shortcut: Tensor, *, sums: Tensor | None = None) -> Tensor:
+    """Return GELU(norm(x) + shortcut) for x and shortcut (N, C, H, W), the end of a residual group.
 
-    sums, and when the kernels do it: as above.
+    norm, sums, and when it runs on the kernels: see `pool_norm_gelu`.
     """
-    alike = batch_norm.fits(x) and added.dtype == x.dtype and added.shape == x.shape
-    has_gradient = torch.is_grad_enabled() and (x.requires_grad or added.requires_grad)
-    if alike and batch_norm.trains(norm):
-        output: Tensor = NormAddGelu.apply(x, _in_order(added), norm.bias, norm, sums)
+    # The kernel reads both maps at the same addresses, so nothing may be broadcast or converted.
+    alike = batch_norm.supports(x) and shortcut.dtype == x.dtype and shortcut.shape == x.shape
+    needs_gradient = torch.is_grad_enabled() and (x.requires_grad or shortcut.requires_grad)
+    if alike and batch_norm.is_training(norm):
+        output: Tensor = NormAddGelu.apply(x, _channels_last(shortcut), norm.bias, norm, sums)
         return output
-    if not alike or has_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
-        return F.gelu(norm(x) + added)
-    return gelu_of_affine(x, _running_affine(norm, x.shape[1]), added=_in_order(added))
+    if not alike or needs_gradient or (isinstance(norm, nn.BatchNorm2d) and norm.training):
+        return F.gelu(norm(x) + shortcut)
+    return affine_gelu(x, _running_affine(norm, x.shape[1]), shortcut=_channels_last(shortcut))
 
 
 def gelu(x: Tensor) -> Tensor:
-    """GELU alone, by the kernel where no gradient is asked for."""
-    if x.requires_grad or not batch_norm.known(x) or x.numel() % LANES:
+    """Return GELU(x), by the kernel where no gradient is needed."""
+    if x.requires_grad or not batch_norm.supports_layout(x) or x.numel() % LANES:
         return F.gelu(x)
     output = torch.empty_like(x)
-    call("gelu_of_affine", x, 0, x.numel() // LANES, LANES, _identity(LANES), output)
+    # Elementwise, so the channels do not matter: any values in whole registers pass as pixels of 16 channels.
+    call("gelu_of_affine", x, 0, x.numel() // LANES, LANES, _identity_affine(LANES), output)
     return output
 
 
 class PoolNormGelu(torch.autograd.Function):
-    """The operation in training: it takes the statistics of the batch and notes them in the norm's running ones."""
+    """Pool, batch norm in training mode and GELU; forward also updates the norm's running statistics."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor, norm: nn.BatchNorm2d, pool: bool, sums: Tensor | None) -> Tensor:
-        """x (N, C, H, W), bias (C), sums float64 (2, C)."""
-        pooled, places = (pooled_like(x), places_like(x)) if pool else (x, x.new_empty(0, dtype=torch.uint8))
+        """x: (N, C, H, W); bias: (C), the norm's own, passed for autograd to see; sums: float64 (2, C)."""
+        # Without a pool x itself stands for `pooled`, and the indices are empty.
+        pooled, indices = (empty_pooled(x), empty_indices(x)) if pool else (x, x.new_empty(0, dtype=torch.uint8))
         if pool:
             sums = zero_sums(x.shape[1])
-            pool_and_sums(x, pooled, places, sums)
+            # The sums of the pooled values cost nothing while the pool has them in registers.
+            call("pool_and_sums", x, *nhwc_shape(x), pooled, indices, sums)
         elif sums is None:
-            sums = sums_of(x)
-        of_batch = statistics(norm, sums, num_pixels(pooled))
-        ctx.save_for_backward(pooled, places, *of_batch)
+            sums = channel_sums(x)
+        stats = batch_statistics(norm, sums, num_pixels(pooled))
+        ctx.save_for_backward(pooled, indices, *stats)  # a quarter of x, and one byte per pooled value
         ctx.pool = pool
-        return gelu_of_affine(pooled, of_batch.affine)
+        return affine_gelu(pooled, stats.affine)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        """The gradients for x and bias."""
-        pooled, places, *of_batch = ctx.saved_tensors
-        inner, sums = gelu_gradient(gradient, pooled, Statistics(*of_batch))
-        how = Statistics(*of_batch), sums
-        for_x, weights = (
-            pool_gradient(inner, pooled, places, *how) if ctx.pool else batch_norm.norm_gradient(inner, pooled, *how)
+        """Return the gradients for x and bias."""
+        pooled, indices, *saved = ctx.saved_tensors
+        stats = Statistics(*saved)
+        gradient, sums = gelu_gradient(gradient, pooled, stats)
+        # The sums of all pixels have to be known before dx of the first one: hence two passes.
+        x_gradient, parameter_gradients = (
+            pool_gradient(gradient, pooled, indices, stats, sums)
+            if ctx.pool
+            else batch_norm.norm_gradient(gradient, pooled, stats, sums)
         )
-        return for_x, weights[1], None, None, None
+        return x_gradient, parameter_gradients[1], None, None, None  # the scale, row 0, is not learned
 
 
 class NormAddGelu(torch.autograd.Function):
-    """The same without a pool and with something to add in front of GELU."""
+    """Batch norm in training mode, the sum with a shortcut, and GELU."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, added: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None) -> Tensor:
-        """x and added (N, C, H, W), bias (C), sums float64 (2, C)."""
-        of_batch = statistics(norm, sums_of(x) if sums is None else sums, num_pixels(x))
-        ctx.save_for_backward(x, added, *of_batch)
-        return gelu_of_affine(x, of_batch.affine, added=added)
+    def forward(
+        ctx: Any, x: Tensor, shortcut: Tensor, bias: Tensor, norm: nn.BatchNorm2d, sums: Tensor | None
+    ) -> Tensor:
+        """x, shortcut: (N, C, H, W); bias: (C); sums: float64 (2, C)."""
+        stats = batch_statistics(norm, channel_sums(x) if sums is None else sums, num_pixels(x))
+        # Unlike ReLU's, GELU's gradient needs the value before it, so the shortcut is kept instead of the output.
+        ctx.save_for_backward(x, shortcut, *stats)
+        return affine_gelu(x, stats.affine, shortcut=shortcut)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """The gradients for x, added and bias."""
-        x, added, *of_batch = ctx.saved_tensors
-        inner, sums = gelu_gradient(gradient, x, Statistics(*of_batch), added=added)
-        for_x, weights = batch_norm.norm_gradient(inner, x, Statistics(*of_batch), sums)
-        return for_x, inner, weights[1], None, None
-
-
-def pool_and_sums(x: Tensor, pooled: Tensor, places: Tensor, sums: Tensor) -> None:
-    """Fill `pooled` and where in its window each value was found, and add to the channels' sums and sums of squares."""
-    call("pool_and_sums", x, *sizes(x), pooled, places, sums)
+        """Return the gradients for x, shortcut and bias."""
+        x, shortcut, *saved = ctx.saved_tensors
+        stats = Statistics(*saved)
+        gradient, sums = gelu_gradient(gradient, x, stats, shortcut=shortcut)  # before GELU: also the shortcut's
+        x_gradient, parameter_gradients = batch_norm.norm_gradient(gradient, x, stats, sums)
+        return x_gradient, gradient, parameter_gradients[1], None, None
 
 
 def gelu_gradient(
-    gradient: Tensor, pooled: Tensor, of_batch: Statistics, *, added: Tensor | None = None
+    gradient: Tensor, x: Tensor, stats: Statistics, *, shortcut: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Back through GELU: the inner gradient g, and the sums that the norm's gradient needs."""
-    inner, sums = torch.empty_like(pooled), zero_sums(pooled.shape[1])
-    gradient = _in_order(gradient.to(pooled.dtype))
-    num, height, width, channels = sizes(pooled)
-    maps = gradient, pooled, added
-    call("gelu_gradient_and_sums", *maps, num, height * width, channels, of_batch.affine, inner, sums)
-    return inner, sums
+    """Go back through GELU: return g, the gradient for its input, and the sums of g and g · x, float64 (2, C).
+
+    x: the norm's input; shortcut: what was added to the norm's output.
+    """
+    result, sums = torch.empty_like(x), zero_sums(x.shape[1])
+    gradient = _channels_last(gradient.to(x.dtype))  # autograd may deliver it in any order
+    num, height, width, channels = nhwc_shape(x)
+    maps = gradient, x, shortcut  # all (N, C, H, W), stored as (N, H, W, C)
+    call("gelu_gradient_and_sums", *maps, num, height * width, channels, stats.affine, result, sums)
+    return result, sums
 
 
 def pool_gradient(
-    inner: Tensor, pooled: Tensor, places: Tensor, of_batch: Statistics, sums: Tensor
+    gradient: Tensor, pooled: Tensor, indices: Tensor, stats: Statistics, sums: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Back through the norm and the pool: zero wherever the pool did not find its value; and as norm_gradient."""
-    num, height, width, channels = sizes(pooled)
+    """Go back through norm and pool, and return what `batch_norm.norm_gradient` returns, with twice the sides.
+
+    Each window's gradient goes to the pixel that held its maximum; the others get zero.
+    """
+    num, height, width, channels = nhwc_shape(pooled)
     shape = (num, channels, 2 * height, 2 * width)
+    # Uninitialised, since the kernel writes the zeros of the other three pixels as well.
     result = torch.empty(shape, dtype=pooled.dtype, memory_format=torch.channels_last)
-    weights = weights_like(sums)
-    call("norm_and_pool_gradient", inner, pooled, places, *sizes(result), sums, *of_batch, weights, result)
-    return result, weights
+    parameter_gradients = empty_gradients(sums)
+    sizes = nhwc_shape(result)
+    call("norm_and_pool_gradient", gradient, pooled, indices, *sizes, sums, *stats, parameter_gradients, result)
+    return result, parameter_gradients
 
 
-def gelu_of_affine(x: Tensor, affine: Tensor, *, pool: bool = False, added: Tensor | None = None) -> Tensor:
-    """GELU(scale · x + shift), of x pooled before, or with something added; affine: scale and shift, float32 (2, C)."""
-    output = pooled_like(x) if pool else torch.empty_like(x)
-    num, height, width, channels = sizes(x)
-    if pool:
+def affine_gelu(x: Tensor, affine: Tensor, *, pool: bool = False, shortcut: Tensor | None = None) -> Tensor:
+    """Return GELU(scale · x + shift), of x pooled 2×2 first or with a shortcut added; affine: float32 (2, C)."""
+    output = empty_pooled(x) if pool else torch.empty_like(x)
+    num, height, width, channels = nhwc_shape(x)
+    if pool:  # when predicting only: in training the pool comes first, for the statistics
         call("pool_and_gelu_of_affine", x, num, height, width, channels, affine, output)
     else:
-        call("gelu_of_affine", x, added, num * height * width, channels, affine, output)
+        call("gelu_of_affine", x, shortcut, num * height * width, channels, affine, output)
     return output
 
 
-def pooled_like(x: Tensor, channels: int = 0) -> Tensor:
-    """An empty map of half the sides, with as many channels or others."""
+def empty_pooled(x: Tensor, channels: int = 0) -> Tensor:
+    """An uninitialised map of half the sides, with x's number of channels or another."""
     shape = (len(x), channels or x.shape[1], x.shape[2] // 2, x.shape[3] // 2)
     return torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
 
 
-def places_like(x: Tensor, channels: int = 0) -> Tensor:
-    """Empty, for the places (0 to 3) of its values."""
+def empty_indices(x: Tensor, channels: int = 0) -> Tensor:
+    """Uninitialised pool indices, uint8: which of a window's four pixels, 0 to 3, holds the maximum."""
     shape = (len(x), channels or x.shape[1], x.shape[2] // 2, x.shape[3] // 2)
     return torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
 
 
-def _in_order(x: Tensor) -> Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _fits(x: Tensor, *, pool: bool) -> bool:
+def _supports(x: Tensor, *, pool: bool) -> bool:
     even = x.shape[2] % 2 == x.shape[3] % 2 == 0
-    return batch_norm.fits(x) and (not pool or (even and num_pixels(x) > 4))
+    return batch_norm.supports(x) and (not pool or (even and num_pixels(x) > 4))  # more than one value after pooling
 
 
 def _running_affine(norm: nn.Module, channels: int) -> Tensor:
-    """The scale and shift of a norm in evaluation mode."""
-    if not isinstance(norm, nn.BatchNorm2d):
-        return _identity(channels)
+    """The scale and shift of a norm in evaluation mode, float32 (2, C)."""
+    if not isinstance(norm, nn.BatchNorm2d):  # the identity where a norm was folded into its convolution
+        return _identity_affine(channels)
     assert norm.running_mean is not None and norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    scale = (norm.running_var.double() + norm.eps).rsqrt()  # float64, so that the result is rounded once
+    # norm.weight is left out: it stays 1 in speednet's norms.
     return torch.stack([scale, norm.bias - norm.running_mean * scale]).float()
 
 
-def _identity(channels: int) -> Tensor:
+def _identity_affine(channels: int) -> Tensor:
     return torch.stack([torch.ones(channels), torch.zeros(channels)])

@@ -14,16 +14,16 @@ from cifarlab.errors import MachineError
 from cifarlab.machine.process import num_threads
 from cifarlab.recipe.schema import RuntimeSpec
 
+# Instructions, as torch.cpu.get_capabilities names them, with which products in bf16 are faster than in fp32: about 6
+# times with AMX, twice with AVX-512; the last one is ARM's. A CPU without them emulates bf16 and is slower.
 MULTIPLIES_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
-"""Instructions, as torch.cpu.get_capabilities names them, with which products in bf16 are faster than in fp32: about 6
-times with AMX, twice with AVX-512; the last is ARM's. A CPU without them only imitates bf16 and would lose."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What `RuntimeSpec` became on this machine."""
+    """The settings that a `RuntimeSpec` was resolved to on this machine."""
 
     device: torch.device
     precision: str
@@ -31,28 +31,29 @@ class Runtime:
     compile: bool
     threads: int
     kernels: str = "off"
-    """Either "on" or why not; `kernels.accelerate` decides that."""
+    """Either "on" or the reason why not, as `kernels.accelerate` decides."""
     kernels_fingerprint: str = ""
-    """Of the compiled library that is used."""
+    """A hash of the compiled library that is used; empty without one."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the network's arithmetic; weights stay in torch's default type, float32."""
+        """The dtype of the network's arithmetic; weights stay in torch's default dtype, float32."""
         return DTYPES[self.precision]
 
     @property
     def product_dtype(self) -> torch.dtype:
-        """Of matrix products outside the network that need range, not digits: bf16 where it is fast, never fp16."""
+        """The dtype of matrix products outside the network that need range rather than digits, such as Muon's."""
+        # Never fp16, which would overflow: its largest number is 65,504.
         return torch.bfloat16 if self.precision == "bf16" else torch.get_default_dtype()
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Layout of images and filters."""
+        """The layout of images and filters in memory."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Let torch use as many threads as this runtime has; afterwards the process has its own number again."""
+        """Let torch use this runtime's number of threads in the `with` block, and the process's own number after it."""
         before = torch.get_num_threads()
         if before == self.threads:
             yield
@@ -64,20 +65,21 @@ class Runtime:
             torch.set_num_threads(before)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Run the network's arithmetic in the chosen precision."""
+        """Return a context in which the network's arithmetic has the chosen precision."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
     def synchronise(self) -> None:
-        """Wait for the device, so that a clock read afterwards tells the truth."""
+        """Wait until the device has finished, so that a clock that is read afterwards is right."""
+        # A CPU computes at once; the other devices queue what they are given.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
     def describe(self) -> dict[str, str | int | bool]:
-        """For the manifest."""
+        """Return the settings as the manifest stores them; `as_begun` reads them back."""
         return {
             "device": str(self.device),
             "device_name": _device_name(self.device),
@@ -91,15 +93,16 @@ class Runtime:
 
 
 def resolve(spec: RuntimeSpec) -> Runtime:
-    """Choose what is fast on this machine wherever the recipe says auto; nothing is set before `Runtime.in_use`.
+    """Choose what is fast on this machine wherever the recipe says auto; nothing takes effect before `Runtime.in_use`.
 
-    The choice follows from what the machine is and never from a clock: equal machines choose alike, however busy.
-    CPU kernels are not looked for here. Raises MachineError for a device that is not there.
+    CPU kernels are left to `kernels.accelerate`. Raises MachineError for a device that is not present.
     """
+    # By what the machine is, never by timing it: equal machines choose alike, however busy, and runs can be repeated.
     device = _device(spec.device)
     return Runtime(
         device=device,
         precision=spec.precision if spec.precision != "auto" else _precision(device),
+        # auto is channels-last everywhere: the convolutions then need no reordering.
         channels_last=spec.memory_format != "contiguous",
         compile=spec.compile == "on",
         threads=spec.threads or num_threads(),
@@ -107,11 +110,11 @@ def resolve(spec: RuntimeSpec) -> Runtime:
 
 
 def as_begun(spec: RuntimeSpec, begun: Mapping[str, Any]) -> RuntimeSpec:
-    """The spec that leaves nothing to choose, from what `Runtime.describe` said when a run began.
+    """Return a spec that leaves nothing to choose, from what `Runtime.describe` stored when a run began.
 
-    A run that did without kernels goes on without them, whatever the reason was. Raises KeyError, TypeError or
-    ValueError for what `describe` does not say.
+    Raises KeyError, TypeError or ValueError for anything that `describe` cannot have stored.
     """
+    # A run that began without kernels goes on without them, whatever the reason was: the weights would differ.
     settled = {name: begun[name] for name in ("device", "precision", "memory_format", "threads")}
     switches = {"compile": "on" if begun["compile"] else "off", "kernels": "on" if begun["kernels"] == "on" else "off"}
     return RuntimeSpec.model_validate({**spec.model_dump(), **settled, **switches})
@@ -122,6 +125,7 @@ def _device(name: str) -> torch.device:
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         )
+    # torch.device accepts many names, among them those of devices that this machine lacks.
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -139,29 +143,21 @@ def _device(name: str) -> torch.device:
 
 
 def _precision(device: torch.device) -> str:
-    if device.type == "cuda":
+    if device.type == "cuda":  # GPUs before Ampere only emulate bf16
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type != "cpu" or not _has_onednn():
+    # oneDNN is what makes torch use the instructions; a build without it would emulate bf16.
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "fp32"
     found = torch.cpu.get_capabilities()
     return "bf16" if any(found.get(name) for name in MULTIPLIES_BF16) else "fp32"
 
 
-def _has_onednn() -> bool:
-    """Whether torch has the library that makes use of the instructions."""
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-
-
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    if device.type == "cpu":
-        return _cpu_name()
-    return device.type
-
-
-def _cpu_name() -> str:
-    try:
+    if device.type != "cpu":
+        return device.type
+    try:  # Linux; platform.processor() is empty there or names the instruction set only
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
         return names[0]

@@ -1,4 +1,4 @@
-"""The small plain network of introductory courses."""
+"""A small plain network, as introductory courses build it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class BasicCNN(nn.Module):
     def __init__(self, num_classes: int, image_size: int = 32) -> None:
         super().__init__()
         self.features = nn.Sequential(
+            # Unpadded, so every convolution takes kernel - 1 pixels off each side.
             nn.Conv2d(3, 10, 3),
             nn.ReLU(inplace=True),
             nn.Conv2d(10, 15, 3),
@@ -35,7 +36,8 @@ class BasicCNN(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
         )
-        side = ((image_size - 8) // 2 - 4) // 2
+        side = ((image_size - 8) // 2 - 4) // 2  # 8 = 2 + 2 + 4 before the first pool, 4 before the second
+        # Flattened, not averaged over the pixels: this fixes the image size that the network takes.
         self.fc = nn.Linear(25 * side**2, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm, with a head for our classes: torchvision:<name> and timm:<name>."""
+"""Networks of torchvision and timm with a head for our classes, named torchvision:<name> and timm:<name>."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from cifarlab.recipe.schema import ModelSpec
 
 
 def build(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
-    """Build a network that another package defines, with its published weights when spec.pretrained.
+    """Build a network that another package defines, with its published weights if spec.pretrained.
 
-    Stem "cifar" puts a 3×3 convolution with stride 1 in the place of the first convolution and max pool of a
-    ResNet; that layer then starts from random weights. Raises RecipeError for an unknown name or an option
-    the network does not have, MissingExtraError without the package, MachineError when weights cannot be
-    fetched.
+    The stem "cifar" replaces the first convolution and max pool of a ResNet by a 3×3 convolution with stride 1, which
+    starts from random weights. Raises RecipeError for an unknown name or an option that the network does not have,
+    MissingExtraError if the package is not installed, MachineError if weights cannot be downloaded.
     """
     package, _, name = spec.name.partition(":")
     if package not in PACKAGES:
@@ -30,7 +29,11 @@ def build(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
     model = PACKAGES[package](name, num_classes, image_size, spec.pretrained)
     if spec.stem == "cifar":
         _use_cifar_stem(model, spec.name)
-    _check_output(model, spec.name, num_classes, image_size)
+    # One forward pass finds what no name says: a size the network cannot take, a detector, a tuple of outputs.
+    with _impossible_options(spec.name, image_size):
+        output = probe(model, image_size)
+    if not isinstance(output, Tensor) or output.shape != (1, num_classes):
+        raise RecipeError(f"{spec.name} does not put out one logit per class, so it is no classifier of images.")
     return model
 
 
@@ -44,10 +47,12 @@ def _torchvision(name: str, num_classes: int, image_size: int, pretrained: bool)
     # The auxiliary classifiers of these two would make training return a tuple.
     options: dict[str, object] = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     if not pretrained:
+        # For these two: their own initialisation is slow, and torchvision warns where the choice is left open.
         options |= {"init_weights": False} if options else {}
         options |= {"image_size": image_size} if name.startswith("vit_") else {}
         with _impossible_options(f"torchvision:{name}", image_size):
             return models.get_model(name, num_classes=num_classes, **options)  # type: ignore[no-any-return]
+    # The published weights come with the head for ImageNet, so the network is built with it and gets ours afterwards.
     with _fetching(f"torchvision:{name}"):
         model: nn.Module = models.get_model(name, weights="DEFAULT", **options)
     _replace_head(model, num_classes)
@@ -79,17 +84,18 @@ PACKAGES = {"torchvision": _torchvision, "timm": _timm}
 def _check_name(package: str, name: str, known: Collection[str]) -> None:
     if name in known:
         return
+    # The packages list a hundred names and more, too many to print.
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"{package} lists its {len(known)} networks."
     raise RecipeError(f"Unknown {package} network {name!r}. {hint}")
 
 
 def _replace_head(model: nn.Module, num_classes: int) -> None:
-    """Put a new last layer in the place of the one for other classes."""
+    """Replace the last layer by a new one for `num_classes`."""
     old = head(model)
     path = next(name for name, module in model.named_modules() if module is old)
     new: nn.Module
-    if isinstance(old, nn.Conv2d):
+    if isinstance(old, nn.Conv2d):  # SqueezeNet's head is a 1×1 convolution
         new = nn.Conv2d(old.in_channels, num_classes, 1)
     else:
         assert isinstance(old, nn.Linear)
@@ -101,25 +107,21 @@ def _use_cifar_stem(model: nn.Module, name: str) -> None:
     first, pool = getattr(model, "conv1", None), getattr(model, "maxpool", None)
     if not isinstance(first, nn.Conv2d) or not isinstance(pool, nn.Module):
         raise RecipeError(f"model.stem = 'cifar' needs a ResNet, which begins with conv1 and maxpool; {name} does not.")
+    # Pretrained 7×7 filters do not fit, so this layer starts from He's normal distribution, as in resnet.py.
     conv = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     model.set_submodule("conv1", conv)
     model.set_submodule("maxpool", nn.Identity())
 
 
-def _check_output(model: nn.Module, name: str, num_classes: int, image_size: int) -> None:
-    with _impossible_options(name, image_size):
-        output = probe(model, image_size)
-    if not isinstance(output, Tensor) or output.shape != (1, num_classes):
-        raise RecipeError(f"{name} does not put out one logit per class, so it is no classifier of images.")
-
-
 @contextmanager
 def _impossible_options(name: str, image_size: int) -> Iterator[None]:
-    """The packages have no error of their own for a size that a network cannot take."""
+    """Turn whatever a network raises for a size that it cannot take into a RecipeError."""
     try:
         yield
-    except Exception as error:
+    except (
+        Exception
+    ) as error:  # the packages have no error of their own for this: assertions, ValueErrors, RuntimeErrors
         raise RecipeError(
             f"{name} cannot take images of {image_size} px: {_first_line(error)}.\nTry another data.image_size."
         ) from error
@@ -127,10 +129,10 @@ def _impossible_options(name: str, image_size: int) -> Iterator[None]:
 
 @contextmanager
 def _fetching(name: str) -> Iterator[None]:
-    """Whatever the network, the hub or a damaged file raises, the way out is the same."""
+    """Turn whatever a download raises into a MachineError."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # from the network, the hub or a damaged file; the way out is the same
         raise MachineError(
             f"Cannot fetch the pretrained weights of {name}: {type(error).__name__}: {_first_line(error)}.\n"
             "Without a network, set model.pretrained = false and model.weights = a local safetensors file."

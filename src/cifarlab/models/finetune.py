@@ -1,4 +1,4 @@
-"""Start from weights learnt elsewhere: load them, hold the backbone still, or let it learn more slowly."""
+"""Start from weights that were learned elsewhere: load them, freeze the backbone, or train it more slowly."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cifarlab.console import log
 from cifarlab.errors import CheckpointError, RecipeError
 
+# Attribute that marks the parameters which `unfreeze` may release: some networks have others that are never trained.
 _FROZEN = "frozen_by_finetune"
-"""Marks the parameters that `unfreeze` may free: some networks have others that are never trained."""
 
 
 class ParameterGroup(TypedDict):
-    """What an optimizer is given; lr_factor multiplies the base learning rate."""
+    """One parameter group for an optimizer; lr_factor multiplies the base learning rate."""
 
     params: list[nn.Parameter]
     lr_factor: float
@@ -26,14 +26,14 @@ class ParameterGroup(TypedDict):
 
 
 def head(model: nn.Module) -> nn.Module:
-    """The layer that maps features to classes: what get_classifier() gives (timm), or the last linear one.
+    """Find the layer that maps features to classes: what get_classifier() returns (timm), or the last linear layer.
 
-    A network without linear layers ends in a 1×1 convolution (SqueezeNet). Several classifiers come as one
-    ModuleList. Raises RecipeError when there is none.
+    A network without linear layers ends in a 1×1 convolution (SqueezeNet). Several classifiers are returned as one
+    ModuleList. Raises RecipeError if there is none.
     """
     get_classifier = getattr(model, "get_classifier", None)
     named = get_classifier() if callable(get_classifier) else None
-    if isinstance(named, tuple):
+    if isinstance(named, tuple):  # distilled transformers have one for the class token, one for the distillation token
         return nn.ModuleList(named)
     if isinstance(named, nn.Linear | nn.Conv2d):
         return named
@@ -44,11 +44,11 @@ def head(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} has no linear layer that could be its head.\n"
             "Give it a method get_classifier() that returns the layer."
         )
-    return (linear or pointwise)[-1]
+    return (linear or pointwise)[-1]  # in the order of definition, where the head comes last by custom
 
 
 def freeze_backbone(model: nn.Module) -> None:
-    """Stop everything but the head from learning; batch norms follow through `train_mode`."""
+    """Freeze everything but the head; `train_mode` takes care of the batch norms."""
     for parameter in _backbone(model):
         if parameter.requires_grad:
             parameter.requires_grad_(False)
@@ -56,7 +56,7 @@ def freeze_backbone(model: nn.Module) -> None:
 
 
 def unfreeze(model: nn.Module) -> None:
-    """Let everything learn that `freeze_backbone` stopped."""
+    """Train what `freeze_backbone` froze again."""
     for parameter in model.parameters():
         if hasattr(parameter, _FROZEN):
             parameter.requires_grad_(True)
@@ -64,10 +64,9 @@ def unfreeze(model: nn.Module) -> None:
 
 
 def train_mode(model: nn.Module, frozen: bool) -> None:
-    """Set the network to training, except that the batch norms of a frozen backbone keep their statistics.
+    """Set the network to training mode, except that the batch norms of a frozen backbone keep their statistics.
 
-    In training mode they would follow the new images although their weights are frozen, and the features with
-    them.
+    In training mode these would follow the new images although the weights are frozen, and change the features.
     """
     model.train()
     if frozen:
@@ -79,15 +78,17 @@ def train_mode(model: nn.Module, frozen: bool) -> None:
 def parameter_groups(
     model: nn.Module, backbone_lr_factor: float, weight_decay: float, decay_norm_and_bias: bool
 ) -> list[ParameterGroup]:
-    """Sort all parameters, frozen ones included, by learning rate factor and weight decay.
+    """Group all parameters, frozen ones included, by learning rate factor and weight decay.
 
-    Norm scales and biases are the parameters with one dimension. Frozen ones have no gradient, so that an
-    optimizer skips them until they are freed. Raises RecipeError as `head` does.
+    Raises RecipeError if there is no head.
     """
+    # By identity, since == compares the values of tensors.
     backbone = {id(parameter) for parameter in _backbone(model)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
+        # Frozen ones are in from the start: without a gradient an optimizer skips them until they are unfrozen.
         factor = backbone_lr_factor if id(parameter) in backbone else 1.0
+        # The parameters with one dimension are norm scales and biases.
         decay = weight_decay if decay_norm_and_bias or parameter.ndim > 1 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)
     return [
@@ -97,14 +98,16 @@ def parameter_groups(
 
 
 def load_backbone_weights(model: nn.Module, path: Path) -> None:
-    """Copy weights from a safetensors file by name; a head with another number of classes keeps its own.
+    """Copy weights from a safetensors file by name; a head for another number of classes keeps its initial weights.
 
-    Raises CheckpointError, before anything is copied, when the file cannot be read, when a value is not
-    finite, or when any other name or shape differs.
+    Raises CheckpointError, before anything is copied, if the file cannot be read, if a value is not finite, or if any
+    other name or shape differs.
     """
     found = read_weights(path)
     expected = model.state_dict()
-    head_names = _head_names(model)
+    in_head = {id(parameter) for parameter in head(model).parameters()}
+    # A parameter that two layers share has two names, and a file may hold both.
+    head_names = {name for name, value in model.named_parameters(remove_duplicate=False) if id(value) in in_head}
     if any(name in found and found[name].shape != expected[name].shape for name in head_names):
         log.info(f"{path}: the head has other classes and starts anew.")
         found = {name: tensor for name, tensor in found.items() if name not in head_names}
@@ -113,13 +116,14 @@ def load_backbone_weights(model: nn.Module, path: Path) -> None:
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
         raise CheckpointError(f"{path} does not fit {type(model).__name__}; nothing was loaded:{listed}")
+    # Not strict, since the head's weights and old files' counters may be absent; _differences has checked the rest.
     model.load_state_dict(found, strict=False)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU.
+    """Read the tensors of a safetensors file by name, on the CPU.
 
-    Raises CheckpointError when it is missing, damaged, or holds NaN or infinity.
+    Raises CheckpointError if the file is missing, damaged, or holds NaN or infinity.
     """
     try:
         tensors = parse_safetensors(path.read_bytes())
@@ -136,13 +140,8 @@ def _backbone(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if id(parameter) not in in_head]
 
 
-def _head_names(model: nn.Module) -> set[str]:
-    in_head = {id(parameter) for parameter in head(model).parameters()}
-    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in in_head}
-
-
 def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """One line for each tensor that is missing, unknown or of another shape."""
+    """Return one line for each tensor that is missing, unknown or of another shape."""
     problems = []
     for name in [*expected, *(name for name in found if name not in expected)]:
         # Files older than torch 0.4.1 have no counters; they matter only to norms with a cumulative average.
@@ -155,4 +154,4 @@ def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[
 
 
 def _shape(tensor: Tensor | None) -> str:
-    return "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "a number"
+    return "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "a number"  # no dimensions: a scalar

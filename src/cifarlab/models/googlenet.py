@@ -1,4 +1,4 @@
-"""GoogLeNet: nine Inception blocks."""
+"""GoogLeNet: nine Inception blocks, with a stem for small images or the original one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+# Pixels per side from which the original stem is the default: it divides the side by 8 and the pools behind it by 4, so
+# that 96 px end as 3×3.
 IMAGENET_STEM_FROM = 96
-"""Pixels per side from which the original stem, which divides the side by 8, is the default."""
 
 
 class Inception(nn.Module):
@@ -22,6 +23,7 @@ class Inception(nn.Module):
 
     def __init__(self, channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pooled: int) -> None:
         super().__init__()
+        # 1×1 convolutions in front of the large kernels reduce the channels, and so the cost (section 4).
         self.one = _conv(channels, one, 1)
         self.three = nn.Sequential(_conv(channels, three[0], 1), _conv(*three, 3))
         self.five = nn.Sequential(_conv(channels, five[0], 1), _conv(*five, 5))
@@ -52,14 +54,19 @@ class GoogLeNet(nn.Module):
         mean         1024               1024
         linear       1024 -> classes, after dropout of 40 %
 
-    ReLU after the batch norm of every convolution. Source: Szegedy et al., Going Deeper with Convolutions,
-    2014, Table 1; batch norm (Ioffe and Szegedy, 2015) takes the place of local response normalisation, and
-    of the two auxiliary classifiers.
+    ReLU after the batch norm of every convolution. Source: Szegedy et al., Going Deeper with Convolutions, 2014,
+    Table 1; batch norm (Ioffe and Szegedy, 2015) replaces local response normalisation and makes the two auxiliary
+    classifiers unnecessary.
     """
 
     def __init__(self, num_classes: int, stem: Literal["cifar", "imagenet"] = "cifar") -> None:
         super().__init__()
-        self.stem = _cifar_stem() if stem == "cifar" else _imagenet_stem()
+        self.stem = (
+            nn.Sequential(_conv(3, 64, 3), _conv(64, 64, 1), _conv(64, 192, 3))
+            if stem == "cifar"
+            else nn.Sequential(_conv(3, 64, 7, stride=2), _pool(), _conv(64, 64, 1), _conv(64, 192, 3), _pool())
+        )
+        # Channels in, then as in Table 1: #1×1, (#3×3 reduce, #3×3), (#5×5 reduce, #5×5), pool projection.
         self.inception3a = Inception(192, 64, (96, 128), (16, 32), 32)
         self.inception3b = Inception(256, 128, (128, 192), (32, 96), 64)
         self.pool3 = _pool()
@@ -71,7 +78,7 @@ class GoogLeNet(nn.Module):
         self.pool4 = _pool()
         self.inception5a = Inception(832, 256, (160, 320), (32, 128), 128)
         self.inception5b = Inception(832, 384, (192, 384), (48, 128), 128)
-        self.dropout = nn.Dropout(0.4)
+        self.dropout = nn.Dropout(0.4)  # section 5
         self.fc = nn.Linear(1024, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -80,6 +87,7 @@ class GoogLeNet(nn.Module):
         x = self.inception4c(self.inception4b(self.inception4a(x)))
         x = self.pool4(self.inception4e(self.inception4d(x)))
         x = self.inception5b(self.inception5a(x))
+        # The mean over all pixels takes any image size.
         logits: Tensor = self.fc(self.dropout(x.mean((2, 3))))
         return logits
 
@@ -89,20 +97,14 @@ def default_stem(image_size: int) -> Literal["cifar", "imagenet"]:
     return "imagenet" if image_size >= IMAGENET_STEM_FROM else "cifar"
 
 
-def _cifar_stem() -> nn.Sequential:
-    return nn.Sequential(_conv(3, 64, 3), _conv(64, 64, 1), _conv(64, 192, 3))
-
-
-def _imagenet_stem() -> nn.Sequential:
-    return nn.Sequential(_conv(3, 64, 7, stride=2), _pool(), _conv(64, 64, 1), _conv(64, 192, 3), _pool())
-
-
 def _pool() -> nn.MaxPool2d:
+    # ceil_mode: 112 becomes 56 and 56 becomes 28, as in Table 1; rounded down without padding they would be 55 and 27.
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
+        # No bias: batch norm subtracts the mean, and has a shift of its own.
         nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),

@@ -21,13 +21,16 @@ class InceptionBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # 1×1 convolutions in front reduce the channels that the large kernels see, which is where the cost would be.
         self.pooled = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), _conv(channels, 24, 1))
         self.one = _conv(channels, 16, 1)
         self.five = nn.Sequential(_conv(channels, 16, 1), _conv(16, 24, 5))
+        # Two 3×3 convolutions see 5×5 pixels, with 18 instead of 25 weights per pair of channels (2015, section 3.1).
         self.three = nn.Sequential(_conv(channels, 16, 1), _conv(16, 24, 3), _conv(24, 24, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, 88, H, W)."""
+        # All branches keep the size, so they can be joined: 24 + 16 + 24 + 24 channels.
         return torch.cat([self.pooled(x), self.one(x), self.five(x), self.three(x)], dim=1)
 
 
@@ -44,8 +47,8 @@ class InceptionBasic(nn.Module):
         Inception    88 ×  6 ×  6
         linear     3168 -> classes
 
-    ReLU after every convolution. Source: the blocks of Szegedy et al., Going Deeper with Convolutions, 2014,
-    and (5×5 beside two 3×3) Rethinking the Inception Architecture, 2015.
+    ReLU after every convolution. Source: the blocks of Szegedy et al., Going Deeper with Convolutions, 2014, and,
+    for the 5×5 beside two 3×3, Rethinking the Inception Architecture, 2015.
     """
 
     def __init__(self, num_classes: int, image_size: int = 32) -> None:
@@ -59,7 +62,7 @@ class InceptionBasic(nn.Module):
             nn.MaxPool2d(2),
             InceptionBlock(64),
         )
-        side = ((image_size - 4) // 2 - 2) // 2
+        side = ((image_size - 4) // 2 - 2) // 2  # each unpadded 3×3 takes 2 pixels off
         self.fc = nn.Linear(InceptionBlock.num_channels * side**2, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -69,6 +72,6 @@ class InceptionBasic(nn.Module):
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int, padding: int | None = None) -> nn.Sequential:
-    """A convolution and ReLU; it keeps the size unless `padding` says otherwise."""
+    """A convolution with bias and ReLU, which keeps the size unless `padding` says otherwise."""
     padding = kernel // 2 if padding is None else padding
     return nn.Sequential(nn.Conv2d(channels_in, channels_out, kernel, padding=padding), nn.ReLU(inplace=True))

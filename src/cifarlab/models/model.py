@@ -1,4 +1,4 @@
-"""What a registered network says about itself."""
+"""The description of a network that recipes can name."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Build = Callable[[ModelSpec, int, int], nn.Module]
 
 @dataclass(frozen=True)
 class Model:
-    """A network that recipes name.
+    """A network that recipes can name: how to build it, and which options it has.
 
-    build makes a network from normalised float images (N, 3, image_size, image_size) to logits (N,
+    build returns a network that maps normalised float images (N, 3, image_size, image_size) to logits (N,
     num_classes).
     """
 
@@ -26,16 +26,18 @@ class Model:
     source: str
     """Where the architecture comes from."""
     stems: tuple[str, ...] = ()
-    """What model.stem may be besides "default"."""
+    """Values of model.stem besides "default"."""
     scalable: bool = False
     """Whether model.width changes the number of channels."""
     min_size: int = 1
-    """Pixels; smaller images shrink to nothing inside the network."""
+    """Pixels per side; smaller images shrink to nothing inside the network."""
 
     def problems(self, spec: ModelSpec, image_size: int) -> list[str]:
-        """One sentence for each option that this network does not have."""
+        """Return one sentence for each option that this network does not have."""
+        # All at once, so that a recipe is corrected in one go.
         stems = ("default", *self.stems)
         found = [
+            # (whether it is a problem, the sentence that says so)
             (spec.stem not in stems, f"model.stem = {spec.stem!r} is not one of {', '.join(stems)}."),
             (
                 spec.width != 1 and not self.scalable,
@@ -53,9 +55,9 @@ class Model:
         return [text for wrong, text in found if wrong]
 
 
-@runtime_checkable
+@runtime_checkable  # isinstance() then looks for the method, so that a network of one's own needs no base class
 class InitialisedFromImages(Protocol):
-    """A network whose first weights depend on the training images."""
+    """A network whose initial weights depend on the training images; any module with this method counts."""
 
     def initialise_from(self, images: Tensor) -> None:
         """Set them from normalised float images (N, 3, H, W)."""

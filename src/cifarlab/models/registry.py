@@ -1,6 +1,6 @@
-"""The networks that recipes name.
+"""The networks that recipes can name.
 
-One of your own needs a function and an entry:
+To add one of your own, write a function and an entry:
 
     >>> from torch import nn
     >>> from cifarlab.models.registry import MODELS, build_network
@@ -36,6 +36,9 @@ from cifarlab.recipe.schema import ModelSpec
 
 STEMS = ("cifar", "imagenet")
 
+# A literal dict: besides the networks of torchvision and timm, a recipe or a model file can name nothing but these. The
+# builders take (spec, num_classes, image_size); min_size is the smallest side that leaves a pixel behind the last pool.
+
 MODELS: dict[str, Model] = {
     "basic-cnn": Model(
         lambda spec, num_classes, size: BasicCNN(num_classes, size), source="LeNet-5 with ReLU", min_size=20
@@ -56,6 +59,7 @@ MODELS: dict[str, Model] = {
         source="He et al., 2015",
         min_size=12,
     ),
+    # No min_size for this and the ResNets: the mean over the last maps takes a single pixel.
     "googlenet": Model(
         lambda spec, num_classes, size: GoogLeNet(
             num_classes, default_stem(size) if spec.stem == "default" else spec.stem
@@ -84,39 +88,36 @@ MODELS: dict[str, Model] = {
 
 
 def build_network(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn.Module:
-    """Build the network as its training begins: normalised float (N, 3, image_size, image_size) to logits.
+    """Build a network with its initial weights: normalised float (N, 3, image_size, image_size) to logits.
 
-    Weights come from spec.weights or, with spec.pretrained, from the package that defines the network; else
-    they are random (torch.manual_seed decides). Raises RecipeError for an unknown name or an option that the
+    The weights come from spec.weights or, with spec.pretrained, from the package that defines the network; otherwise
+    they are random and depend on torch.manual_seed. Raises RecipeError for an unknown name or an option that the
     network does not have, CheckpointError for weights that do not fit, and what `bridges.build` raises.
     """
-    model = _architecture(spec, num_classes, image_size)
+    if ":" in spec.name:  # torchvision:<name> or timm:<name>
+        model = bridges.build(spec, num_classes, image_size)
+    elif spec.name not in MODELS:
+        raise RecipeError(f"{unknown('model', spec.name, MODELS)}\nAlso: torchvision:<name> and timm:<name>.")
+    else:
+        entry = MODELS[spec.name]
+        problems = entry.problems(spec, image_size)
+        if problems:
+            raise RecipeError(f"The model {spec.name} cannot be built: {' '.join(problems)}")
+        model = entry.build(spec, num_classes, image_size)
     if spec.weights is not None:
         load_backbone_weights(model, Path(spec.weights))
     return model
 
 
 def build_untrained(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn.Module:
-    """Build the same network without reading or fetching weights: the caller has a checkpoint to load."""
+    """Build the same network without reading or downloading weights, for a caller that has a checkpoint to load."""
     return build_network(spec.model_copy(update={"pretrained": False, "weights": None}), num_classes, image_size)
 
 
 def initialise(model: nn.Module, images: Tensor) -> None:
-    """Let a network set its first weights from normalised float training images (N, 3, H, W), if it has such.
+    """Let a network set weights from normalised float training images (N, 3, H, W), if it has any to set so.
 
-    Not for a network whose weights were loaded: the loaded ones would be lost.
+    Not for a network whose weights were loaded: they would be overwritten.
     """
     if isinstance(model, InitialisedFromImages):
         model.initialise_from(images)
-
-
-def _architecture(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
-    if ":" in spec.name:
-        return bridges.build(spec, num_classes, image_size)
-    if spec.name not in MODELS:
-        raise RecipeError(f"{unknown('model', spec.name, MODELS)}\nAlso: torchvision:<name> and timm:<name>.")
-    entry = MODELS[spec.name]
-    problems = entry.problems(spec, image_size)
-    if problems:
-        raise RecipeError(f"The model {spec.name} cannot be built: {' '.join(problems)}")
-    return entry.build(spec, num_classes, image_size)

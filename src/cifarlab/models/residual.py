@@ -16,8 +16,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
+        # The block learns what to add to x; at the sum the gradient reaches x undiminished.
         change = self.conv2(F.relu(self.conv1(x), inplace=True))
-        return F.relu(x + change, inplace=True)
+        return F.relu(x + change, inplace=True)  # in place: the sum is a new tensor, x itself stays
 
 
 class ResidualBasic(nn.Module):
@@ -39,6 +40,7 @@ class ResidualBasic(nn.Module):
 
     def __init__(self, num_classes: int, image_size: int = 32) -> None:
         super().__init__()
+        # Unpadded convolutions change the number of channels, so the blocks between them need no projection.
         self.features = nn.Sequential(
             nn.Conv2d(3, 8, 3),
             nn.ReLU(inplace=True),
@@ -51,7 +53,7 @@ class ResidualBasic(nn.Module):
             nn.MaxPool2d(2),
             ResidualBlock(20),
         )
-        side = ((image_size - 4) // 2 - 2) // 2
+        side = ((image_size - 4) // 2 - 2) // 2  # each unpadded 3×3 takes 2 pixels off
         self.fc = nn.Linear(20 * side**2, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:

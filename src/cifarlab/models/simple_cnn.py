@@ -1,4 +1,4 @@
-"""Two padded convolutions, with and without batch norm."""
+"""A network of two padded convolutions, with and without batch norm."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class SimpleCNN(nn.Module):
         linear     4096 -> 128
         linear      128 -> classes
 
-    ReLU comes after pooling: the same function as the other way round, since a maximum that is cut at 0 is the
-    maximum of what is cut at 0, for a quarter of the work. With batch_norm, each convolution loses its bias and
-    is followed by batch norm (Ioffe and Szegedy, Batch Normalization, 2015). Source: the usual first network of
-    deep learning tutorials.
+    ReLU follows the pool, which is the same function as the other way round for a quarter of the work, since ReLU
+    and the maximum commute. With batch_norm, each convolution is followed by batch norm (Ioffe and Szegedy, Batch
+    Normalization, 2015) and has no bias. Source: the usual first network of deep learning tutorials.
     """
 
     def __init__(self, num_classes: int, image_size: int = 32, *, batch_norm: bool = False) -> None:
         super().__init__()
         self.features = nn.Sequential(*_stage(3, 32, batch_norm), *_stage(32, 64, batch_norm))
+        # Padding keeps the size, so each side is divided by 4 by the two pools alone.
         self.hidden = nn.Linear(64 * (image_size // 4) ** 2, 128)
         self.relu = nn.ReLU(inplace=True)
         self.fc = nn.Linear(128, num_classes)
@@ -36,6 +36,8 @@ class SimpleCNN(nn.Module):
 
 
 def _stage(channels_in: int, channels_out: int, batch_norm: bool) -> list[nn.Module]:
+    # Batch norm subtracts the mean, and with it any bias of the convolution before.
     norm = [nn.BatchNorm2d(channels_out)] if batch_norm else []
     conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=not batch_norm)
+    # conv directly before norm, as inference/folding.py expects the pair in a Sequential.
     return [conv, *norm, nn.MaxPool2d(2), nn.ReLU(inplace=True)]

@@ -1,1 +1,1 @@
-"""What to do: the sections of a recipe, its TOML file, and the recipes that ship. Nothing here loads torch."""
+"""Recipes: their sections, their TOML files, and the recipes that ship. Nothing here loads torch."""

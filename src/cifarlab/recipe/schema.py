@@ -1,6 +1,6 @@
-"""What to do: data, model, augmentation, optimizer, schedule, training, evaluation. Typed, frozen, no torch.
+"""The sections of a recipe: data, model, augmentation, optimizer, schedule, training, evaluation and the rest.
 
-The text under each field is its documentation: the guide and the error messages are made from it.
+The text below each field is its documentation, from which docs/recipes.md is made (scripts/make_docs.py).
 """
 
 from __future__ import annotations
@@ -26,211 +26,216 @@ FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What recipes and runs may be called: it is a folder's name on every system."""
-
+"""Names of recipes and runs, which are also names of folders: safe on every file system."""
 
 Fit = Literal["crop", "pad", "stretch"]
 """How an image that is not square becomes square."""
 
-WHITE_LEVEL = 65535
-"""The highest value of 16 bits."""
+WHITE_LEVEL = 65535  # the highest value of 16 bits
 WhiteLevel = Annotated[int, Field(ge=256, le=WHITE_LEVEL)]
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 512
 Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
-"""Of an image, in pixels."""
+"""Side of an image in pixels."""
 
 
 class DataSpec(Section):
-    """Which images."""
+    """The data set, and how its images are read."""
 
     source: str = "cifar10"
     """cifar10, cifar100, sample, or the path of a data set: pictures, a list of them, parquet, npz, IDX, ..."""
     image_size: Side | None = None
-    """Side in pixels of what the network sees; unset: the stored size if all have one of 28 to 64 px, else 32 or 64."""
+    """Side of the network's input in pixels; unset: the size of the images if all share one of 28 to 64 px, else 32
+    or 64."""
     normalisation: Literal["train", "imagenet"] = "train"
-    """Mean and deviation: computed from train, or the constants of ImageNet for pretrained weights."""
+    """Mean and standard deviation: computed from train, or those of ImageNet, for pretrained weights."""
     fit: Fit = "crop"
-    """How images that are not square become square: their centre, the whole with bars, or the whole distorted."""
+    """How images that are not square become square: crop the centre, pad with bars, or stretch."""
     white_level: WhiteLevel = WHITE_LEVEL
-    """The value that is white in greys of 16 bits: 4095 where they hold 12 bits."""
+    """The value of white in 16-bit greyscale images: 4095 if they hold 12 bits."""
     layout: Literal["auto", "splits", "classes", "class-first", "leaves", "lists"] = "auto"
-    """What folders mean. splits: those at the top are splits, those in them classes; classes: those at the top are
-    classes; class-first: those at the top are classes, those in them splits; leaves: every folder that holds pictures
-    is a class; lists: nothing, a list in the folder names the classes; auto: told from names and contents."""
+    """What folders stand for. splits: those at the top are splits, those inside them classes; classes: those at the top
+    are classes; class-first: those at the top are classes, those inside them splits; leaves: every folder that holds
+    pictures is a class; lists: nothing, a list in the folder names the classes; auto: inferred from names and
+    contents."""
     split_names: SplitNames = ""
-    """Folders or files that are splits under unusual names, such as "train=learn,test=check"; "val=" for no val."""
+    """Folders or files that hold the splits under other names, such as "train=learn,test=check"; "val=" for no val."""
     columns: Columns = ""
-    """Columns of a list or table under unusual names, such as "image=photo,label=kind"; "split=" for no split."""
+    """Columns of a list or table with other names, such as "image=photo,label=kind"; "split=" for no split."""
     class_names: ClassNames = ""
-    """Names of the classes 0, 1, ... of data that has numbers alone, such as "frog,truck"; unset: the numbers."""
+    """Names of the classes 0, 1, ... for data whose labels are numbers, such as "frog,truck"; unset: the numbers."""
     follow_links: bool = False
     """Follow symbolic links that leave the data set's folder."""
     strict: bool = False
-    """Refuse images that a warning is about: copies across splits or under two labels, small or unequal classes, ..."""
+    """Treat warnings about the images as errors: copies across splits or under two labels, small or unequal classes,
+    ..."""
     skip_bad: bool = False
     """Leave out images that cannot be read, list them in bad.jsonl, and end with exit code 8."""
 
 
 class ValidationSpec(Section):
-    """The part of train that is held out to choose the epoch."""
+    """The part of train that is held out to select the best epoch."""
 
+    # The type decides: 500 is a number of images, 0.1 a fraction; 1.0 could be meant as either and is refused.
     size: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Images (a whole number) or fraction of train, stratified; 0 trains on all and selects nothing."""
+    """Number of images (a whole number) or fraction of train, stratified by class; 0 trains on everything and selects
+    no epoch."""
     seed: int = 0
-    """Chooses the held-out images; kept apart from training.seed so that seeds share one split."""
+    """Seed for drawing the held-out images; separate from training.seed, so that runs with several seeds share them."""
     every: Annotated[int, Field(ge=1)] = 1
-    """Validate every this many epochs; the last epoch is always validated."""
+    """Validate once in this many epochs, and always after the last one."""
 
 
 class ModelSpec(Section):
-    """Which network."""
+    """The network and its initial weights."""
 
     name: str
-    """A name that `cifarlab models` lists, torchvision:<name> or timm:<name>."""
+    """One of the names that `cifarlab models` lists, or torchvision:<name> or timm:<name>."""
     stem: Literal["default", "cifar", "imagenet"] = "default"
-    """First layers: for 32 px or for 224 px; default: the network's own."""
+    """The first layers: made for 32 px (cifar) or for 224 px (imagenet); default: the network's own choice."""
     width: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """Factor on the number of channels, for the networks that allow it."""
+    """Multiplies the number of channels, for the networks that allow it."""
     pretrained: bool = False
     """Start from the weights that torchvision or timm publish."""
     weights: str | None = None
-    """Start from a local safetensors file; its head is left out where the classes differ."""
+    """Start from a local safetensors file; its head is ignored if it was made for another number of classes."""
     freeze: Literal["none", "backbone"] = "none"
-    """backbone: only the head learns."""
+    """backbone: train only the head."""
     unfreeze_epoch: Annotated[int, Field(ge=1)] | None = None
-    """The epoch (counted from 0) from which a frozen backbone learns too."""
+    """The epoch, counted from 0, from which a frozen backbone is trained too."""
     backbone_lr_factor: Positive = 1.0
-    """Factor on the learning rate of everything but the head."""
+    """Multiplies the learning rate of everything but the head."""
 
 
 class AugmentationSpec(Section):
-    """Random changes of the training images, made in batches on the device; 0 is off."""
+    """Random changes to the training images, computed in batches on the device; 0 is off."""
 
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
-    """Pad by this many pixels on each side, then crop a random window of the old size."""
+    """Pad by this many pixels on each side, then crop a random window of the original size."""
     crop_fill: Literal["zero", "reflect"] = "zero"
-    """What the padding shows."""
+    """Fill the padding with zeros, or with the image reflected at its edges."""
     flip: Literal["none", "random", "alternating"] = "none"
-    """Mirror half of the images at random; alternating: every image in every other epoch."""
+    """random: mirror each image with probability 1/2; alternating: in every other epoch (Jordan, 2024)."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Rotate by up to this many degrees in either direction."""
     translation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Shift by up to this fraction of the side."""
+    """Shift by up to this fraction of the side along each axis."""
     brightness: NonNegative = 0.0
-    """Multiply by a factor within 1 ± this."""
+    """Multiply all values by a random factor within 1 ± this."""
     contrast: NonNegative = 0.0
-    """Scale the distance from the mean grey by a factor within 1 ± this."""
+    """Multiply the distance from the image's mean grey by a random factor within 1 ± this."""
     saturation: NonNegative = 0.0
-    """Scale the distance from grey by a factor within 1 ± this."""
+    """Multiply the distance from each pixel's grey by a random factor within 1 ± this."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Turn the hue by up to this fraction of the circle."""
+    """Rotate the hue by up to this fraction of the colour circle in either direction."""
     policy: Literal["none", "trivial"] = "none"
     """trivial: one operation of random strength per image (TrivialAugment, Müller and Hutter, 2021)."""
     cutout: Annotated[int, Field(ge=0)] = 0
-    """Side in pixels of a square set to the mean colour (DeVries and Taylor, 2017)."""
+    """Side in pixels of a square that is set to the mean colour (DeVries and Taylor, 2017)."""
     erasing: Fraction = 0.0
     """Probability of setting a random rectangle to the mean colour (Zhong et al., 2017)."""
     mixup: NonNegative = 0.0
-    """Alpha of mixup (Zhang et al., 2017); with cutmix too, each batch gets one of them by chance."""
+    """Alpha of mixup (Zhang et al., 2017); if cutmix is set too, each batch gets one of the two at random."""
     cutmix: NonNegative = 0.0
-    """Alpha of cutmix (Yun et al., 2019)."""
+    """Alpha of CutMix (Yun et al., 2019)."""
     mix_probability: Fraction = 1.0
-    """Share of the batches that are mixed."""
+    """Probability with which a batch is mixed, by mixup or CutMix."""
 
 
 class OptimizerSpec(Section):
-    """How gradients become steps."""
+    """The optimizer and its parameters."""
 
     name: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
-    """SGD, Adam, AdamW with decoupled weight decay, or Muon: orthogonal steps for filters, SGD for the rest."""
+    """SGD, Adam, AdamW (decoupled weight decay), or Muon (orthogonalised updates for filters, SGD for the rest)."""
     lr: Positive = 0.1
-    """The base learning rate; the schedule scales it."""
+    """The base learning rate, which the schedule multiplies; with muon, that of the filters."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of sgd, and of muon for everything but the filters."""
+    """sgd, and muon for everything but the filters: momentum."""
     nesterov: bool = False
-    """Of sgd; muon always looks ahead."""
+    """sgd: use Nesterov momentum; muon always does."""
     filter_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    """Of muon, for the filters."""
+    """muon: momentum of the filters."""
     rest_lr: Positive = 1.0
-    """Of muon: the base learning rate of everything but the filters, whose rate is lr."""
+    """muon: the base learning rate of everything but the filters."""
     bias_lr_factor: Positive = 1.0
-    """Factor on the learning rate of norm scales and biases; their weight decay keeps its strength."""
+    """Multiplies the learning rate of norm scales and biases; their weight decay is not multiplied."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of adam and adamw: decay of the mean gradient."""
+    """adam, adamw: decay rate of the mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Of adam and adamw: decay of the mean squared gradient."""
+    """adam, adamw: decay rate of the mean squared gradient."""
     eps: Positive = 1e-8
-    """Of adam and adamw."""
+    """adam, adamw: added to the denominator for numerical stability."""
     weight_decay: NonNegative = 0.0
-    """Pull towards zero; in sgd and adam added to the gradient, in adamw applied to the weight."""
+    """Weight decay; added to the gradient in sgd and adam (L2), applied to the weights directly in adamw."""
     decay_norm_and_bias: bool = True
-    """Whether weight decay also pulls norm scales and biases."""
+    """Whether weight decay also applies to norm scales and biases."""
 
 
 class ScheduleSpec(Section):
-    """How the learning rate changes; every value is a factor on optimizer.lr."""
+    """The learning rate over time; every value multiplies optimizer.lr."""
 
     name: Literal["constant", "step", "multistep", "cosine", "one-cycle", "linear"] = "constant"
-    """The shape after the warm-up."""
+    """The shape of the curve after the warm-up."""
     warmup: Duration = "0 steps"
-    """Rise linearly from 0 for this long."""
+    """Increase linearly from 0 for this long."""
     every: Duration = "30 epochs"
-    """Of step: multiply by gamma each time this has passed."""
+    """step: multiply by gamma after every such period."""
+    # strict=False: a TOML array is a list, which strict mode refuses for a tuple.
     milestones: Annotated[tuple[Duration, ...], Field(strict=False)] = ()
-    """Of multistep: multiply by gamma at each of these."""
+    """multistep: multiply by gamma at each of these points."""
     gamma: Positive = 0.1
-    """Of step and multistep."""
+    """step, multistep: the factor of each reduction."""
     final: Fraction = 0.0
-    """Of cosine, one-cycle and linear: the factor at the end."""
+    """cosine, one-cycle, linear: the factor at the end."""
     start: Fraction = 0.04
-    """Of one-cycle: the factor at the beginning."""
+    """one-cycle: the factor at the beginning."""
     peak: Duration = "30 %"
-    """Of one-cycle: when the factor is 1."""
+    """one-cycle: when the factor reaches 1."""
 
 
 class TrainingSpec(Section):
-    """The loop."""
+    """The training loop."""
 
     epochs: Positive = 10
-    """Passes over train; a fraction ends within an epoch."""
+    """Passes over train; with a fraction, training ends within an epoch."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Images per optimizer step."""
     start_size: Side | None = None
-    """Side in pixels of the training images at first; it grows in steps of 4. Unset: full size throughout."""
+    """Initial side of the training images in pixels; it grows in steps of 4 px. Unset: full size throughout."""
     full_size_from: Duration = "60 %"
-    """When they have reached the full size, if they start smaller."""
+    """When the images reach their full size, if they start smaller."""
     hard_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training images, those with the highest loss, that is still drawn after hard_from; 1 is all."""
+    """Share of the training images that is used after hard_from: those with the highest loss; 1 is all of them."""
     hard_from: Duration = "50 %"
-    """When the other images are left out: from the next epoch on, chosen anew for each."""
+    """When to leave out the other images: from the next epoch on, selected anew before each epoch."""
     last_batch: Literal["keep", "drop"] = "keep"
-    """What happens to the rest that is smaller than a batch (a rest of one image is always dropped)."""
+    """What to do with a last batch that is smaller than the others (one of a single image is always dropped)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """The source of all randomness in training."""
+    """Seed of all randomness in training."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the target spread evenly over all classes."""
+    """Share of the target that is spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] | Weights = "none"
-    """balanced: inverse to the class counts; or one weight per class."""
+    """Weights of the classes in the loss. balanced: inversely proportional to their counts; or one weight per class."""
     clip_norm: NonNegative = 0.0
-    """Scale gradients down to this total norm; 0 is off."""
+    """Clip the gradients to this total norm; 0 is off."""
     max_minutes: Positive | None = None
-    """Stop after this long, keeping what was learnt."""
+    """Stop after this many minutes; the run is complete, with what has been learned by then."""
     checkpoint_minutes: Positive = 5.0
-    """Save the state within an epoch when this long has passed; so does an epoch's end, 10 s after the last time."""
+    """Minutes after which the state is saved within an epoch; it is also saved at the end of an epoch, if 10 s have
+    passed since the last time."""
 
 
 class AveragingSpec(Section):
-    """Averaged weights, which are then validated and shipped instead of the raw ones."""
+    """Averaging of the weights; the averaged ones are validated and saved in the model file instead of the raw ones."""
 
     name: Literal["none", "ema"] = "none"
     """ema: exponential moving average."""
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    """How much the weights of one update count, relative to those of the next; those before start count nothing."""
+    """Decay per update: how much each update counts relative to the next one; weights before start do not count."""
     every: Annotated[int, Field(ge=1)] = 1
-    """Update each time this many steps have passed."""
+    """Update the average once in this many steps."""
     start: Duration = "0 steps"
-    """Until then the average follows the weights."""
+    """When averaging begins; until then the average equals the weights."""
 
 
 class StoppingSpec(Section):
@@ -239,24 +244,24 @@ class StoppingSpec(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many validations without improvement; 0 is off."""
     metric: Literal["val/loss", "val/accuracy"] = "val/loss"
-    """What has to improve."""
+    """The metric that has to improve."""
     min_delta: NonNegative = 0.0
-    """By more than this."""
+    """An improvement has to be larger than this."""
 
 
 class RuntimeSpec(Section):
-    """The machine; auto chooses what is fast on it. The manifest says what was chosen; a resumed run keeps to it."""
+    """The machine; auto chooses what is fast on it. The manifest records the choice, and a resumed run keeps it."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:<index> or mps."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the network's arithmetic; weights stay in fp32. auto: bf16 where the device has instructions for it."""
+    """Precision of the network's arithmetic; weights stay in fp32. auto: bf16 if the device has instructions for it."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    """Layout of images and filters in memory."""
+    """Memory layout of images and filters."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the network with torch.compile."""
     kernels: Literal["auto", "on", "off"] = "auto"
-    """On a CPU, use operations that a C++ compiler on the machine makes for it; auto: where there is one."""
+    """On a CPU, use kernels that are compiled for it on this machine; auto: if there is a C++ compiler."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; unset: OMP_NUM_THREADS, else one per core."""
     tensorboard: bool = True
@@ -266,14 +271,14 @@ class RuntimeSpec(Section):
 
 
 class EvaluationSpec(Section):
-    """Judging."""
+    """Evaluation of the trained network."""
 
     batch_size: Annotated[int, Field(ge=1)] = 500
     """Images per forward pass."""
     tta: Literal["none", "mirror", "mirror+shifts"] = "none"
-    """Test-time augmentation, reported as a number of its own."""
+    """Test-time augmentation, whose accuracy is reported separately."""
     test: bool = True
-    """Open the test split once at the end of training."""
+    """Evaluate on the test split once, at the end of training."""
 
 
 class Recipe(Section):
@@ -283,11 +288,11 @@ class Recipe(Section):
     """
 
     format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
-    """Version of this format."""
+    """Version of the recipe format."""
     name: Annotated[str, Field(pattern=NAME)]
-    """Names the run folder."""
+    """Name of the recipe, with which the names of its run folders begin."""
     description: str = ""
-    """One sentence for lists."""
+    """One sentence, shown in lists."""
     reference: ReferenceSpec | None = None
     data: DataSpec = DataSpec()
     validation: ValidationSpec = ValidationSpec()
@@ -303,19 +308,22 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _contradictions(self) -> Self:
-        problems = [text for wrong, text in self._rules() if wrong]
+        problems = [text for wrong, text in self._rules() if wrong]  # all at once, not only the first
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:
-        """Pairs of fields that cannot hold together, each with the sentence that says so."""
+        """Return (whether it is so, sentence) for every combination of fields that is impossible."""
+        # Only what needs several fields; the range of a single one is in its type.
         model, optimizer, schedule = self.model, self.optimizer, self.schedule
         warmup, unit = parse_duration(schedule.warmup)
+        # The steps of an epoch are not known before the data is loaded, so a warm-up in steps has no limit here.
         limit = {"epoch": self.training.epochs, "step": float("inf"), "%": 100}[unit]
         external, has_momentum = ":" in model.name, optimizer.name == "sgd" and optimizer.momentum > 0
         validates, thaws = self.validation.size > 0, model.unfreeze_epoch is not None
         patience, weights = self.stopping.patience, model.weights is not None
+        # Without image_size the data decides; then only the largest allowed side is excluded.
         full_size, mixes = self.data.image_size or 512, self.augmentation.mixup > 0 or self.augmentation.cutmix > 0
         return [
             (warmup > limit, "schedule.warmup is longer than training.epochs"),

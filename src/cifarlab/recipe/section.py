@@ -1,10 +1,10 @@
-"""What every part of a recipe is: typed, frozen and strict; the kinds of numbers in it; and where it comes from."""
+"""The base class of a recipe's sections (typed, frozen, strict), the types of their fields, and the reference."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -12,13 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# strict=False: a TOML array is a list, which strict mode refuses for a tuple.
 Weights = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
 
-COLUMNS = ("image", "label", "split")
-"""What a column of a list or table can stand for."""
+COLUMNS = ("image", "label", "split")  # the roles that a column of a list or table can have
 Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-"""The parts of a data set, in the order in which they are shown."""
+SPLITS: tuple[Split, ...] = ("train", "val", "test")  # the parts of a data set, in the order in which they are shown
 
 
 def named_columns(text: str) -> dict[str, str]:
@@ -32,7 +31,7 @@ def named_splits(text: str) -> dict[str, str]:
 
 
 def listed_names(text: str) -> tuple[str, ...]:
-    """Read "frog,truck" as ("frog", "truck"); raises ValueError for a name that is empty or comes twice."""
+    """Read "frog,truck" as ("frog", "truck"); raises ValueError for a name that is empty or occurs twice."""
     names = tuple(_parts(text, "NAME,NAME,...")) if text else ()
     if "" in names or len(set(names)) < len(names):
         raise ValueError(f"{text!r} has a name that is empty or comes twice")
@@ -40,7 +39,7 @@ def listed_names(text: str) -> tuple[str, ...]:
 
 
 def _parts(text: str, allowed: str) -> list[str]:
-    """What stands between commas; names with a comma in them stand in quotes, as in CSV: '"train=a, b",test=c'."""
+    """Split text at its commas; a name that contains one is quoted, as in CSV: '"train=a, b",test=c'."""
     try:
         rows = list(csv.reader(io.StringIO(text), skipinitialspace=True, strict=True))
     except csv.Error as error:
@@ -50,7 +49,7 @@ def _parts(text: str, allowed: str) -> list[str]:
 
 def _named(text: str, roles: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
     allowed = f"{', '.join(f'{each}=NAME' for each in roles)}, each given once"
-    named: dict[str, str] = {}
+    named: dict[str, str] = {}  # an empty name is allowed for a role in `optional`: "val=" stands for no val
     for part in filter(None, _parts(text, allowed)):
         role, equals, name = (word.strip() for word in part.partition("="))
         if role not in roles or not equals or role in named or not (name or role in optional):
@@ -59,39 +58,33 @@ def _named(text: str, roles: Sequence[str], optional: Sequence[str]) -> dict[str
     return named
 
 
-def _check_columns(text: str) -> str:
-    named_columns(text)
-    return text
+def _readable_by(read: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that accepts text which `read` can read."""
+
+    def check(text: str) -> str:
+        read(text)
+        return text  # what was typed, so that it can be written back as TOML
+
+    return AfterValidator(check)
 
 
-def _check_splits(text: str) -> str:
-    named_splits(text)
-    return text
-
-
-def _check_names(text: str) -> str:
-    listed_names(text)
-    return text
-
-
-Columns = Annotated[str, AfterValidator(_check_columns)]
-"""Text that `named_columns` reads."""
-SplitNames = Annotated[str, AfterValidator(_check_splits)]
-"""Text that `named_splits` reads."""
-ClassNames = Annotated[str, AfterValidator(_check_names)]
-"""Text that `listed_names` reads."""
+Columns = Annotated[str, _readable_by(named_columns)]
+SplitNames = Annotated[str, _readable_by(named_splits)]
+ClassNames = Annotated[str, _readable_by(listed_names)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys, wrong types, NaN and infinity are refused."""
+    """A part of a recipe; unknown keys, wrong types, NaN and infinity are refused."""
 
+    # strict: no conversion, so that lr = "0.1" or epochs = true is an error. The docstrings below the fields become
+    # their descriptions, from which the guide is made.
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
 
 
 def first_problem(error: ValidationError) -> str:
-    """Where the first thing that is wrong stands, and what: "data.image_size: Input should be ..."."""
+    """Return the first problem with its place: "data.image_size: Input should be ..."."""
     problem = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
     return f"{place}: {problem['msg']}" if place else problem["msg"]
@@ -107,4 +100,4 @@ class ReferenceSpec(Section):
     reported_accuracy: Fraction | None = None
     """The test accuracy that its authors reported."""
     differences: str = ""
-    """What is done differently here, and why."""
+    """What this recipe does differently, and why."""

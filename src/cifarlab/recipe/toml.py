@@ -1,4 +1,4 @@
-"""Recipes by name, from TOML files and back, and with single values replaced."""
+"""Load recipes by name or from TOML files, write them back, and replace single values."""
 
 from __future__ import annotations
 
@@ -22,37 +22,35 @@ Part = TypeVar("Part", bound=Section)
 
 _SHIPPED = resources.files("cifarlab.recipe") / "shipped"
 
-SIZE_LIMIT = 2**20
-"""Bytes; a larger file is no recipe."""
+SIZE_LIMIT = 2**20  # bytes; a larger file is not a recipe
 
-_SHOWN = 20
-"""Problems in one message; the rest is counted."""
+_SHOWN = 20  # problems listed in one message; the rest is counted
 
+# Dots on one line: tomllib takes n² time and memory for a key of n parts, so a long one would fill the machine.
 _DOTS = 100
-"""On one line: reading a key of n parts takes n² time and memory, so a long one would fill the machine."""
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship with cifarlab, sorted."""
+    """Return the names of the recipes that ship with cifarlab, sorted."""
     return sorted(item.name.removesuffix(".toml") for item in _SHIPPED.iterdir() if item.name.endswith(".toml"))
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Load a shipped recipe by name, or any recipe from a TOML file.
 
-    Raises RecipeError when there is no such recipe or it is not valid, with every problem at once.
+    Raises RecipeError if there is no such recipe or it is not valid, with every problem at once.
     """
     text = str(name_or_path)
     if text in recipe_names():
         return parse_recipe((_SHIPPED / f"{text}.toml").read_text("utf-8"), text)
     path = Path(text)
-    if path.suffix == ".toml" or len(path.parts) > 1:
+    if path.suffix == ".toml" or len(path.parts) > 1:  # else it is a misspelt name, for which there are suggestions
         return parse_recipe(_read(path), text)
     raise RecipeError(f"{unknown('recipe', text, recipe_names())}\nA recipe of your own is given as path/to/file.toml.")
 
 
 def parse_recipe(toml: str, origin: str = "recipe") -> Recipe:
-    """Check a recipe's text; `origin` names it in errors."""
+    """Parse and check the text of a recipe; `origin` names it in errors."""
     if any(line.count(".") > _DOTS for line in toml.splitlines()):
         raise RecipeError(f"{origin} has a line with more than {_DOTS} dots, which no recipe needs.")
     try:
@@ -65,8 +63,9 @@ def parse_recipe(toml: str, origin: str = "recipe") -> Recipe:
 def recipe_from(values: dict[str, Any], origin: str = "recipe") -> Recipe:
     """Check a recipe given as nested dicts.
 
-    Raises RecipeError that lists every problem with its path, what was found and what is allowed.
+    Raises RecipeError, which lists every problem with its path, what was found and what is allowed.
     """
+    # Before anything else: a newer format may have fields that would be reported as unknown keys.
     version = values.get("format", FORMAT)
     if isinstance(version, int) and version > FORMAT:
         raise RecipeError(f"{origin} has format {version}; this cifarlab reads up to {FORMAT}. Upgrade cifarlab.")
@@ -74,7 +73,7 @@ def recipe_from(values: dict[str, Any], origin: str = "recipe") -> Recipe:
 
 
 def section_from(kind: type[Part], values: dict[str, Any], origin: str) -> Part:
-    """Check a recipe or one section of it, given as dicts; raises RecipeError like `recipe_from`."""
+    """Check a recipe or one section of it, given as dicts; raises RecipeError as `recipe_from` does."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -83,23 +82,26 @@ def section_from(kind: type[Part], values: dict[str, Any], origin: str) -> Part:
 
 
 def override(recipe: Recipe, path: str, text: str) -> Recipe:
-    """Replace one value, given as text and typed by its field: override(recipe, "optimizer.lr", "0.2").
+    """Replace one value, given as text that its field interprets: override(recipe, "optimizer.lr", "0.2").
 
     Text that is not a TOML value is taken as a string; "none" unsets a field that may be unset.
     Raises RecipeError for an unknown path or a value that the field does not allow.
     """
-    field = _field(path)
+    # Checked anew as a whole, because fields depend on each other.
+    if path not in recipe_fields():
+        raise RecipeError(_unknown_key(path))
+    annotation, _ = recipe_fields()[path]
     values = recipe.model_dump()
     section, _, key = path.rpartition(".")
     target = values[section] if section else values
     if target is None:
         raise RecipeError(f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file.")
-    target[key] = _value(text, field)
+    target[key] = _value(text, annotation)
     return recipe_from(values, f"{recipe.name} with {path}={' '.join(text.split())[:80]}")
 
 
 def override_all(recipe: Recipe, assignments: list[str]) -> Recipe:
-    """Apply `key=value` assignments in order, the later one winning."""
+    """Apply `key=value` assignments in order; a later one overrides an earlier one."""
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
@@ -109,12 +111,12 @@ def override_all(recipe: Recipe, assignments: list[str]) -> Recipe:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The complete recipe as TOML: parsing it gives an equal recipe."""
-    return tomli_w.dumps(recipe.model_dump(exclude_none=True))
+    """Return the complete recipe as TOML; parsing it gives an equal recipe."""
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))  # TOML has no null: an unset field is left out
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
-    """Every value by its path: {"optimizer.lr": 0.1, ...}; sections that are unset are left out."""
+    """Return every value by its path, {"optimizer.lr": 0.1, ...}, without sections that are unset."""
     flat: dict[str, Any] = {}
     for name, value in recipe.model_dump().items():
         if isinstance(value, dict):
@@ -126,8 +128,9 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 @cache
 def recipe_fields() -> dict[str, tuple[Any, str]]:
-    """Every path that can be set, with its type and description."""
+    """Return every path that can be set, with its type and description."""
     found: dict[str, tuple[Any, str]] = {}
+    # Two levels only, section and key, which keeps paths and the command line simple.
     for name, field in Recipe.model_fields.items():
         section = _section(field.annotation)
         if section is None:
@@ -138,23 +141,18 @@ def recipe_fields() -> dict[str, tuple[Any, str]]:
     return found
 
 
-def _field(path: str) -> Any:
-    if path not in recipe_fields():
-        raise RecipeError(_unknown_key(path))
-    return recipe_fields()[path][0]
-
-
 def _section(annotation: Any) -> type[BaseModel] | None:
-    """The Section class behind an annotation such as ReferenceSpec | None."""
+    """Return the Section class in an annotation such as ReferenceSpec | None, if there is one."""
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     sections = [item for item in options if isinstance(item, type) and issubclass(item, BaseModel)]
     return sections[0] if sections else None
 
 
 def _value(text: str, annotation: Any) -> Any:
-    """Read text as the field's type wants it: a string field takes it as it stands."""
+    """Interpret text by the type of its field; a string field takes it as it is."""
     if text == "none" and type(None) in typing.get_args(annotation):
         return None
+    # A name such as "1e5" or "true" would otherwise become a number or a boolean. Quotes may be left on by the shell.
     if annotation is str or annotation == (str | None):
         quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
         return text[1:-1] if quoted else text
@@ -162,16 +160,17 @@ def _value(text: str, annotation: Any) -> Any:
         values = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    return values["value"] if len(values) == 1 else text  # more than one: a line break in the text
+    return values["value"] if len(values) == 1 else text  # a line break in the text could smuggle in more keys
 
 
 def _read(path: Path) -> str:
     try:
+        # One byte more than allowed, so that a large file, or a device that never ends, is not read whole.
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
         if len(content) > SIZE_LIMIT:
             raise RecipeError(f"{path} is longer than {SIZE_LIMIT} bytes, which no recipe is.")
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")  # Windows editors put a byte order mark in front
     except OSError as error:
         raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -181,7 +180,8 @@ def _read(path: Path) -> str:
 
 
 def _problems(error: ValidationError) -> list[str]:
-    """One line for each problem; what one value breaks in several ways stands on one line."""
+    """Return one line for each value that is wrong, even if it breaks several rules."""
+    # A field of several types (int | float) has a pydantic error for each of them.
     found: dict[str, list[str]] = {}
     for item in error.errors(include_url=False)[:_SHOWN]:
         subject, message = _explain(dict(item))
@@ -192,14 +192,15 @@ def _problems(error: ValidationError) -> list[str]:
 
 
 def _sentence(subject: str, messages: list[str]) -> str:
-    """ "x = 1: " and ["input should be a", "input should be b"] make "x = 1: input should be a or be b." """
+    """Join "x = 1: " and ["input should be a", "input should be b"] to "x = 1: input should be a or be b"."""
     rest = [message.removeprefix("input should ") for message in messages[1:]]
     text = subject + " or ".join(dict.fromkeys([messages[0], *rest]))
     return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _explain(item: dict[str, Any]) -> tuple[str, str]:
-    """What one pydantic problem is about, and the problem itself, in a user's words."""
+    """Return what one pydantic error is about, and the error itself, in a user's words."""
+    # Two parts at most: behind section and key pydantic lists the branch of a union.
     path = ".".join(str(part)[:80] for part in item["loc"][:2])
     message: str = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
@@ -214,7 +215,7 @@ def _explain(item: dict[str, Any]) -> tuple[str, str]:
 
 
 def _unknown_key(path: str) -> str:
-    """Say where a key that is not known may belong, or list the keys of its section."""
+    """Return a message that says where an unknown key may belong, or lists the keys of its section."""
     section, _, key = path.rpartition(".")
     if not section and key in Recipe.model_fields:
         keys = [known for known in recipe_fields() if known.startswith(f"{key}.")]

@@ -34,6 +34,7 @@ from cifarlab.machine import randomness
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
 from cifarlab.models.registry import build_network, initialise
+from cifarlab.models.summary import num_parameters
 from cifarlab.recipe.duration import duration_steps, training_steps
 from cifarlab.recipe.schema import LARGEST_SIDE, SMALLEST_SIDE, Recipe
 from cifarlab.runs.folder import Run
@@ -137,8 +138,8 @@ def _train(
     # the folder is made when everything that can be refused or has to be downloaded is there
     with folder as run, saying_what_is_kept(run):
         work, state = prepare(recipe, run, runtime, card, made, val)
-        num_parameters, seed = _num_parameters(state.model), recipe.training.seed
-        write_manifest(run, describe_run(source, images, val, questionable, runtime, num_parameters, seed))
+        facts = (num_parameters(state.model), recipe.training.seed)
+        write_manifest(run, describe_run(source, images, val, questionable, runtime, *facts))
         with listen() as signals:
             fit(work, state, signals)
         finish(work, state)
@@ -337,10 +338,6 @@ def hard_examples(recipe: Recipe, loader: Loader) -> HardExamples | None:
 def _lines(skipped: tuple[str, ...]) -> str:
     """One JSON object per image that could not be read."""
     return "".join(json.dumps({"image": text}) + "\n" for text in skipped)
-
-
-def _num_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _without_zeros(std: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu
+from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_pool_norm_gelu, conv3x3_with_shortcut
 from cifarlab.kernels.pool_norm_gelu import pool_norm_gelu
 from cifarlab.models.speednet import Norm
 
@@ -70,7 +70,7 @@ def test_beside_a_shortcut_both_and_their_gradients_are_the_same(size: tuple[int
     images, weight = draw(5, 32, *size).requires_grad_(), filters(64, 32)
     exact_images, exact_weight = (values.detach().double().requires_grad_() for values in (images, weight))
     sums = torch.zeros(2, 64, dtype=torch.float64)
-    found = conv3x3_beside(images, weight, sums=sums)
+    found = conv3x3_with_shortcut(images, weight, sums=sums)
     exact = torch.conv2d(exact_images, exact_weight, padding=1), exact_images * 1
     upstream = [draw(*values.shape) for values in found]
     gradients = torch.autograd.grad(found, (images, weight), upstream)

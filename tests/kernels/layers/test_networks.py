@@ -17,8 +17,8 @@ from cifarlab.kernels.layers.networks import (
     KernelPooledConv2d,
     KernelResidualGroup,
     KernelSpeedNet,
-    use_answering_kernels,
     use_kernels,
+    use_predicting_kernels,
 )
 from cifarlab.kernels.weight_gradient import KERNEL
 from cifarlab.models.registry import build_network
@@ -92,7 +92,7 @@ def test_speednet_gets_kernels_for_what_they_are_made_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["speednet", "speednet-plus", "resnet18", "simple-cnn"])
-def test_answers_are_the_same(name: str) -> None:
+def test_predictions_are_the_same(name: str) -> None:
     torch.manual_seed(0)
     plain = build_network(ModelSpec(name=name), 4, 32).to(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -100,7 +100,7 @@ def test_answers_are_the_same(name: str) -> None:
             plain(images())
         folded = fold(plain.eval())
         ours = copy.deepcopy(folded).to(memory_format=torch.channels_last)
-        use_answering_kernels(ours)
+        use_predicting_kernels(ours)
         assert list(ours.state_dict()) == list(folded.state_dict())
         for side in (32, 17, 9) if name.startswith("speednet") else (32,):
             batch = images(side)

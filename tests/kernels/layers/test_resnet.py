@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels.layers.blocks import Layer, layers
+from cifarlab.kernels.layers.blocks import ConvNorm, conv_norms
 from cifarlab.kernels.layers.networks import KernelResNet, use_kernels
 from cifarlab.kernels.layers.resnet import features
 from cifarlab.models.resnet import BasicBlock, resnet
@@ -61,7 +61,7 @@ def run(network: nn.Sequential, x: Tensor) -> Tensor:
     """As one operation, behind a stem or not."""
     blocks = [module for module in network if isinstance(module, BasicBlock)]
     conv_norm = network[0][:2] if isinstance(network[0], nn.Sequential) else None
-    return features(x, Layer(*conv_norm) if conv_norm else None, [layers(block) for block in blocks])
+    return features(x, ConvNorm(*conv_norm) if conv_norm else None, [conv_norms(block) for block in blocks])
 
 
 def compare(ours: nn.Sequential, x: Tensor, *, gains: bool) -> None:
@@ -111,7 +111,7 @@ def test_features_gradients_and_statistics_are_those_of_the_layers(
 
 def test_layers_have_all_weights_of_a_block() -> None:
     for block in (a_block(32, 32, 1), a_block(32, 64, 2)):
-        found = [weight for layer in layers(block) for weight in layer.weights()]
+        found = [weight for layer in conv_norms(block) for weight in layer.weights()]
         assert {id(weight) for weight in found} == {id(weight) for weight in block.parameters()}
 
 
@@ -168,13 +168,13 @@ def test_another_stem_or_images_that_need_a_gradient_are_torchs() -> None:
 
 
 def test_what_does_not_learn_goes_block_by_block() -> None:
-    frozen, answering, forgetful = a_resnet(), a_resnet(), a_resnet()
+    frozen, evaluated, forgetful = a_resnet(), a_resnet(), a_resnet()
     frozen.get_parameter("layer1.0.conv1.weight").requires_grad_(False)
-    answering.eval()
+    evaluated.eval()
     for module in forgetful.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
-    assert not any(map(takes, (frozen, answering, forgetful)))
+    assert not any(map(takes, (frozen, evaluated, forgetful)))
 
 
 def test_a_single_image_goes_block_by_block_and_a_single_pixel_is_an_error() -> None:

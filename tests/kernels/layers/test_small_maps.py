@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels.layers.small_maps import Products, SmallMapConv2d, neighbourhoods, use_matrix_products
+from cifarlab.kernels.layers.small_maps import Im2colConv, SmallMapConv2d, im2col, use_matrix_products
 from cifarlab.models.registry import build_network
 from cifarlab.recipe.schema import ModelSpec
 
@@ -49,14 +49,14 @@ def test_gradients_are_exact_in_double_precision() -> None:
     images = torch.randn(2, 3, 4, 3, dtype=torch.float64, generator=GENERATOR, requires_grad=True)
     weight = torch.randn(5, 3, 3, 3, dtype=torch.float64, generator=GENERATOR, requires_grad=True)
     for stride, size in ((1, (4, 3)), (2, (2, 2)), (1, (4, 2)), (1, (2, 2))):
-        assert torch.autograd.gradcheck(lambda x, w, *how: Products.apply(x, w, *how), (images, weight, stride, size))
-        ours, theirs = Products.apply(images, weight, stride, size), torch.conv2d(images, weight, None, stride, 1)
+        assert torch.autograd.gradcheck(lambda x, w, *how: Im2colConv.apply(x, w, *how), (images, weight, stride, size))
+        ours, theirs = Im2colConv.apply(images, weight, stride, size), torch.conv2d(images, weight, None, stride, 1)
         assert torch.allclose(ours, theirs[:, :, : size[0], : size[1]])
 
 
 def test_neighbourhoods_hold_the_pixels_around_each_and_zeros_outside() -> None:
     images = torch.arange(1.0, 7.0).view(1, 2, 3, 1)  # 1 2 3 / 4 5 6
-    rows = neighbourhoods(images, 1, (2, 3))[0, :, :, :]
+    rows = im2col(images, 1, (2, 3))[0, :, :, :]
     assert rows[0, 0].tolist() == [0, 0, 0, 0, 1, 2, 0, 4, 5]
     assert rows[1, 1].tolist() == [1, 2, 3, 4, 5, 6, 0, 0, 0]
 

@@ -98,7 +98,7 @@ def test_with_kernels_filters_move_the_same_way(monkeypatch: pytest.MonkeyPatch)
     moved = []
     for by_kernels in (True, False):
         if not by_kernels:
-            monkeypatch.setattr(muon_step, "fits", lambda *_: False)
+            monkeypatch.setattr(muon_step, "supports", lambda *_: False)
         shapes = [(32, 16, 3, 3), (48, 32, 3, 3), (32, 16, 3, 3), (320, 32, 3, 3)]  # the last is taller than wide
         filters = [nn.Parameter(random(*shape, seed=i)) for i, shape in enumerate(shapes)]
         for weight in filters:
@@ -122,7 +122,7 @@ def test_with_kernels_filters_move_the_same_way(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.usefixtures("kernels")
 def test_kernels_take_what_lies_as_they_expect() -> None:
     plain = random(32, 16, 3, 3).contiguous(memory_format=torch.channels_last)
-    assert muon_step.fits([plain, plain], torch.bfloat16)
-    assert not muon_step.fits([plain], torch.float32)
+    assert muon_step.supports([plain, plain], torch.bfloat16)
+    assert not muon_step.supports([plain], torch.float32)
     for other in (None, random(32, 16, 3, 3), plain.double(), random(32), random(5, 3, 1, 1)):
-        assert not muon_step.fits([plain, other], torch.bfloat16)
+        assert not muon_step.supports([plain, other], torch.bfloat16)

@@ -1,7 +1,8 @@
-"""A ResNet's basic blocks in training, forwards and back in bf16, where each kernel leaves what the next one needs.
+"""The basic blocks of a ResNet in training, forward and backward in bf16, where each kernel prepares the next one.
 
-A convolution adds up what the norm behind it needs. The gradient for what a norm and ReLU have made passes through ReLU
-while it is written, and is added up for the norm on the way.
+A convolution adds up what the norm behind it needs. A gradient for the output of a norm with ReLU passes through the
+ReLU while it is written, and is added up for the norm at the same time. So the maps between the layers of a block are
+read and written as rarely as possible.
 """
 
 from __future__ import annotations
@@ -11,126 +12,148 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from cifarlab.kernels import batch_norm, pixels
-from cifarlab.kernels.batch_norm import Statistics, num_pixels, statistics, zero_sums
+from cifarlab.kernels.batch_norm import Statistics, batch_statistics, num_pixels, zero_sums
 from cifarlab.kernels.layers.convolutions import convolve, images_gradient, out_size
-from cifarlab.kernels.norm_relu import gradient_sums, passed_like, rectified
+from cifarlab.kernels.norm_relu import affine_relu, empty_mask, gradient_sums
 from cifarlab.kernels.weight_gradient import weight_gradient
 from cifarlab.kernels.winograd import Gate
 from cifarlab.models.resnet import BasicBlock
 
 
-class Layer(NamedTuple):
-    """A convolution and the norm behind it."""
+class ConvNorm(NamedTuple):
+    """A convolution and the batch norm behind it."""
 
     conv: nn.Conv2d
     norm: nn.BatchNorm2d
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What learns."""
+        """What is learned: the filters, and the norm's scale and shift."""
         return self.conv.weight, self.norm.weight, self.norm.bias
 
 
-class Normed(NamedTuple):
-    """What a convolution has made of some images, its filters, and the statistics of the norm behind it.
+class SavedConvNorm(NamedTuple):
+    """What backward needs of a convolution and the norm behind it.
 
-    affine: the scale and shift of a norm that the images are in front of, with ReLU behind it.
+    images: the input (N, C, H, W); affine: if set, the scale and shift of a norm with ReLU that belongs in front of
+    the convolution, and was applied while it loaded `images`. x: the output, which is the norm's input.
     """
 
     images: Tensor
     affine: Tensor | None
     weight: Tensor
     x: Tensor
-    of_batch: Statistics
+    stats: Statistics
 
 
-class Passed(NamedTuple):
-    """What a block has made on the way forward, and the gate in front of its output on the way back."""
+class SavedBlock(NamedTuple):
+    """What backward needs of a block; last: the ReLU at its end. shortcut: the 1×1 projection, if the block has one."""
 
-    first: Normed
-    second: Normed
+    first: SavedConvNorm
+    second: SavedConvNorm
     last: Gate
-    shortcut: Normed | None
+    shortcut: SavedConvNorm | None
     output: Tensor
     stride: int
 
 
-def layers(block: BasicBlock) -> list[Layer]:
-    """The two 3×3 convolutions of a block and, where it has one, the 1×1 convolution of its shortcut."""
-    found = [Layer(block.conv1, block.bn1), Layer(block.conv2, block.bn2)]
+def conv_norms(block: BasicBlock) -> list[ConvNorm]:
+    """The two 3×3 convolutions of a block and, if it has one, the 1×1 convolution of its shortcut, with their norms."""
+    # The order in which backward_block returns the gradients, and in which Features passes the weights.
+    found = [ConvNorm(block.conv1, block.bn1), ConvNorm(block.conv2, block.bn2)]
     if isinstance(block.downsample, nn.Sequential):
         conv, norm = block.downsample
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        found.append(Layer(conv, norm))
+        found.append(ConvNorm(conv, norm))
     return found
 
 
-def pass_forward(block: list[Layer], x: Tensor, affine: Tensor | None = None) -> Passed:
-    """What a block makes of x (N, C, H, W), bf16; affine: of a norm that x is in front of, without a projection."""
-    first = conv_normed(x, affine, block[0])
-    second = conv_normed(first.x, first.of_batch.affine, block[1])
-    shortcut = pixels_normed(x, block[2]) if len(block) > 2 else None
-    added, of_added = (x, affine) if shortcut is None else (shortcut.x, shortcut.of_batch.affine)
-    passed, of_second = passed_like(second.x), second.of_batch.affine
-    output = rectified(second.x, of_second, added, of_added=of_added, relu_added=affine is not None, passed=passed)
-    return Passed(first, second, Gate(second.x, passed), shortcut, output, block[0].conv.stride[0])
+def forward_block(block: list[ConvNorm], x: Tensor, affine: Tensor | None = None) -> SavedBlock:
+    """Run a block on x (N, C, H, W), bf16.
+
+    affine: the scale and shift of a norm with ReLU that has not been applied to x yet, for a block without projection.
+    """
+    first = forward_conv3x3(x, affine, block[0])
+    # bn1 and ReLU are never written out: the second convolution applies them to first.x while it loads.
+    second = forward_conv3x3(first.x, first.stats.affine, block[1])
+    # Where the shape changes (stride 2, more channels) the shortcut is a 1×1 convolution with a norm.
+    projection = forward_conv1x1(x, block[2]) if len(block) > 2 else None
+    shortcut, shortcut_affine = (x, affine) if projection is None else (projection.x, projection.stats.affine)
+    mask = empty_mask(second.x)  # one bit per value instead of the whole output, for the way back
+    output = affine_relu(
+        second.x,
+        second.stats.affine,
+        shortcut,
+        shortcut_affine=shortcut_affine,
+        shortcut_relu=affine is not None,  # a projection's norm has none
+        mask=mask,
+    )
+    return SavedBlock(first, second, Gate(second.x, mask), projection, output, block[0].conv.stride[0])
 
 
-def conv_normed(images: Tensor, affine: Tensor | None, layer: Layer) -> Normed:
-    """A 3×3 convolution."""
+def forward_conv3x3(images: Tensor, affine: Tensor | None, layer: ConvNorm) -> SavedConvNorm:
+    """Run a 3×3 convolution and take the statistics of the norm behind it, which is not applied."""
     conv, norm = layer
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
     x = convolve(images, conv.weight, stride, out_size(images, stride), affine=affine, sums=sums)
-    return Normed(images, affine, conv.weight, x, statistics(norm, sums, num_pixels(x)))
+    return SavedConvNorm(images, affine, conv.weight, x, batch_statistics(norm, sums, num_pixels(x)))
 
 
-def pixels_normed(images: Tensor, layer: Layer) -> Normed:
-    """A 1×1 convolution."""
+def forward_conv1x1(images: Tensor, layer: ConvNorm) -> SavedConvNorm:
+    """Run a 1×1 convolution and take the statistics of the norm behind it, which is not applied."""
     conv, norm = layer
     sums = zero_sums(conv.out_channels)
     x = pixels.convolve(images, conv.weight, conv.stride[0], sums=sums)
-    return Normed(images, None, conv.weight, x, statistics(norm, sums, num_pixels(x)))
+    return SavedConvNorm(images, None, conv.weight, x, batch_statistics(norm, sums, num_pixels(x)))
 
 
-def gate_of(normed: Normed) -> Gate:
-    """That the gradient meets behind the norm and ReLU."""
-    return Gate(normed.x, None, normed.of_batch.affine)
+def relu_gate(saved: SavedConvNorm) -> Gate:
+    """The ReLU behind a norm that was applied while loading: there is no mask, so its sign is worked out again."""
+    return Gate(saved.x, None, saved.stats.affine)
 
 
-def pass_back(
-    block: Passed, gradient: Tensor, sums: Tensor, before: Gate | None
+def backward_block(
+    block: SavedBlock, gradient: Tensor, sums: Tensor, before: Gate | None
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    """The gradients for the block's images, behind the gate `before` it, and for its parameters; the former's sums.
+    """Return the gradient for the block's input, those for its weights in the order of `conv_norms`, and sums.
 
-    gradient: in front of the sum with the shortcut; sums: of it for the second norm.
+    gradient: with respect to the sum of the second norm and the shortcut; sums: of it, as the second norm needs them.
+    before: the ReLU that made the block's input, through which the first result has passed; the sums returned are
+    those of the first result, for the norm before that ReLU.
     """
     first, second = block.first, block.second
-    of_second, *for_second = norm_gradient(second, gradient, sums)
-    sums_first = zero_sums(len(first.weight))
-    of_middle = images_gradient(first.x, second.weight, of_second, 1, gate=gate_of(first), sums=sums_first)
-    for_conv2 = weight_gradient(second.images, of_second, 1, affine=second.affine)
-    of_first, *for_first = norm_gradient(first, of_middle, sums_first, in_place=True)
-    for_conv1 = weight_gradient(first.images, of_first, block.stride, affine=first.affine)
-    of_shortcut, *for_shortcut = (
-        (gradient,) if block.shortcut is None else pixels_gradient(block.shortcut, gradient, block.stride)
+    x_gradient, *second_norm = norm_backward(second, gradient, sums)  # `gradient` is kept: the shortcut gets it too
+    first_sums = zero_sums(len(first.weight))
+    # From here on back through conv2, whose input was relu(bn1(first.x)); the result is added up for bn1 on the way.
+    middle = images_gradient(first.x, second.weight, x_gradient, 1, gate=relu_gate(first), sums=first_sums)
+    # The filters' gradient recomputes that input from first.x while it loads, so it was never kept.
+    conv2 = weight_gradient(second.images, x_gradient, 1, affine=second.affine)
+    # In place: nothing else needs `middle`.
+    x_gradient, *first_norm = norm_backward(first, middle, first_sums, in_place=True)
+    conv1 = weight_gradient(first.images, x_gradient, block.stride, affine=first.affine)
+    shortcut, *projection = (
+        (gradient,) if block.shortcut is None else backward_conv1x1(block.shortcut, gradient, block.stride)
     )
+    # The last product adds the shortcut's gradient and passes the ReLU before it writes anything.
     sums_before = zero_sums(first.images.shape[1])
-    of_images = images_gradient(
-        first.images, first.weight, of_first, block.stride, added=of_shortcut, gate=before, sums=sums_before
+    input_gradient = images_gradient(
+        first.images, first.weight, x_gradient, block.stride, added=shortcut, gate=before, sums=sums_before
     )
-    return of_images, [for_conv1, *for_first, for_conv2, *for_second, *for_shortcut], sums_before
+    return input_gradient, [conv1, *first_norm, conv2, *second_norm, *projection], sums_before
 
 
-def norm_gradient(
-    normed: Normed, gradient: Tensor, sums: Tensor, *, in_place: bool = False
+def norm_backward(
+    saved: SavedConvNorm, gradient: Tensor, sums: Tensor, *, in_place: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """For what the norm was given, its weight and its bias, from the gradient behind it and the sums of that."""
-    found, weights = batch_norm.norm_gradient(gradient, normed.x, normed.of_batch, sums, in_place=in_place)
+    """Return the gradients for the norm's input, scale and shift, from that for its output and the sums of that."""
+    found, weights = batch_norm.norm_gradient(gradient, saved.x, saved.stats, sums, in_place=in_place)
     return found, weights[0], weights[1]
 
 
-def pixels_gradient(normed: Normed, gradient: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For the pixels that a 1×1 convolution has taken, as a map, its filters, and its norm's weight and bias."""
-    sums = gradient_sums(gradient, normed.x, normed.of_batch, relu=False)
-    of_x, for_scale, for_shift = norm_gradient(normed, gradient, sums, in_place=True)
-    for_filters = pixels.weight_gradient(normed.images, of_x, stride)
-    return pixels.images_gradient(normed.weight, of_x), for_filters, for_scale, for_shift
+def backward_conv1x1(saved: SavedConvNorm, gradient: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients for the pixels that a projection has read, a map of the output's size, and its weights."""
+    # There is no ReLU between the projection's norm and the sum, so `gradient` is that of the norm's output.
+    sums = gradient_sums(gradient, saved.x, saved.stats, relu=False)
+    # in_place: the shortcut is the last to use the block's gradient.
+    x_gradient, scale, shift = norm_backward(saved, gradient, sums, in_place=True)
+    filters = pixels.weight_gradient(saved.images, x_gradient, stride)
+    return pixels.images_gradient(saved.weight, x_gradient), filters, scale, shift

@@ -1,16 +1,22 @@
-"""Layers that call the kernels for the CPU, put in the place of plain ones; weights and their names stay."""
+"""Layers that call the CPU kernels, and that replace plain ones in a network; weights and their names stay.
+
+A layer is replaced by setting its __class__ to a subclass with another forward. So nothing is copied, optimizers and
+checkpoints see the same parameters, and a forward that the kernels cannot take falls back to the plain class.
+"""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarlab.kernels import pixels, stem, whiten, winograd
-from cifarlab.kernels.batch_norm import trains, zero_sums
+from cifarlab.kernels.batch_norm import is_training, zero_sums
 from cifarlab.kernels.layers import convolutions, resnet
-from cifarlab.kernels.layers.blocks import Layer, layers
-from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_beside, conv3x3_pool_norm_gelu, out_size
+from cifarlab.kernels.layers.blocks import ConvNorm, conv_norms
+from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_pool_norm_gelu, conv3x3_with_shortcut, out_size
 from cifarlab.kernels.layers.small_maps import is_bf16, is_plain
 from cifarlab.kernels.norm_relu import norm_relu
 from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
@@ -20,106 +26,112 @@ from cifarlab.models.speednet import Group, ResidualGroup, SpeedNet
 
 
 class KernelSpeedNet(SpeedNet):
-    """Speednet whose first layer and GELU are one operation, and with the last pool that torch is quickest at."""
+    """SpeedNet with whitening and GELU as one operation, and the global max pool that is fastest in torch."""
 
     def whitened(self, images: Tensor) -> Tensor:
-        """As SpeedNet."""
-        dtype = torch.bfloat16 if is_bf16(images) else images.dtype
-        if whiten.fits(images, self.whiten.weight, dtype):
+        """See SpeedNet."""
+        dtype = torch.bfloat16 if is_bf16(images) else images.dtype  # that of the next layer; computed in float32
+        if whiten.supports(images, self.whiten.weight, dtype):
             return whiten.whiten(images, self.whiten.weight, dtype)
         return gelu(self.whiten(images))
 
     def largest(self, x: Tensor) -> Tensor:
-        """As SpeedNet, but that of equal values a single one gets the gradient."""
+        """See SpeedNet; of several equal maxima only one gets the gradient, where amax divides it among them."""
         if not x.requires_grad:
             return super().largest(x)
+        # adaptive_max_pool2d takes 0.22 ms forward and backward at 3×3 (500 images), amax 1.79.
         return (F.adaptive_max_pool2d(x, 1) if x.shape[2] * x.shape[3] > 1 else x).flatten(1)
 
 
 class KernelGroup(Group):
-    """A group of speednet whose pool, norm and GELU are one operation."""
+    """A group of SpeedNet with pool, norm and GELU as one operation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As Group."""
-        x, sums = convolved(self.conv2, first_half(self, x), self.norm2)
+        """See Group."""
+        x, sums = conv_with_sums(self.conv2, first_layer(self, x), self.norm2)
         return pool_norm_gelu(x, self.norm2, pool=False, sums=sums)
 
 
 class KernelResidualGroup(ResidualGroup):
-    """The same with the third convolution."""
+    """A residual group of SpeedNet with pool, norm, shortcut and GELU as one operation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As ResidualGroup."""
-        x = first_half(self, x)
-        change, x, sums = convolved_beside(self.conv2, x, self.norm2)
-        change, sums = convolved(self.conv3, pool_norm_gelu(change, self.norm2, pool=False, sums=sums), self.norm3)
+        """See ResidualGroup."""
+        x = first_layer(self, x)
+        # x comes back from the convolution, so that the gradients of both paths meet in its kernel.
+        change, x, sums = conv_with_shortcut(self.conv2, x, self.norm2)
+        change, sums = conv_with_sums(self.conv3, pool_norm_gelu(change, self.norm2, pool=False, sums=sums), self.norm3)
         return norm_add_gelu(change, self.norm3, x, sums=sums)
 
 
 class KernelResNet(ResNet):
-    """A ResNet whose first norm and ReLU are one operation, or with basic blocks all in front of the last layer."""
+    """A ResNet with its first norm and ReLU as one operation; if made of basic blocks, with all of them as one."""
 
     def features(self, images: Tensor) -> Tensor:
-        """As ResNet."""
+        """See ResNet."""
         blocks = [block for layer in (self.layer1, self.layer2, self.layer3, self.layer4) for block in layer]
-        trained = [layers(block) for block in blocks if isinstance(block, BasicBlock) and _trains_by_kernels(block)]
-        # of a single image a map may be a single pixel, which has no variance
-        if len(trained) < len(blocks) or len(images) < 2 or not _takes(images):
+        ready = [conv_norms(block) for block in blocks if isinstance(block, BasicBlock) and _trains_on_kernels(block)]
+        # The maps of a single image may have a single pixel, whose batch has no variance: torch says so in its error.
+        if len(ready) < len(blocks) or len(images) < 2 or not _takes(images):
             return super().features(images)
-        first = Layer(self.conv1, self.bn1)
-        if isinstance(self.maxpool, nn.Identity) and _learns(first) and stem.fits(images, self.conv1):
-            return resnet.features(images, first, trained)
-        return resnet.features(self.maxpool(self.first_maps(images)), None, trained)
+        # With the CIFAR stem the operation begins at the images, else behind the max pool.
+        first = ConvNorm(self.conv1, self.bn1)
+        if isinstance(self.maxpool, nn.Identity) and _is_learned(first) and stem.supports(images, self.conv1):
+            return resnet.features(images, first, ready)
+        return resnet.features(self.maxpool(self.first_maps(images)), None, ready)
 
     def first_maps(self, images: Tensor) -> Tensor:
-        """As ResNet."""
+        """See ResNet."""
         return norm_relu(self.conv1(images), self.bn1)
 
 
 class KernelBasicBlock(BasicBlock):
-    """A block whose norms, shortcut and ReLUs are two operations."""
+    """A block on its own, with each norm, the shortcut and ReLU as one operation: where `KernelResNet` falls back."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As BasicBlock."""
+        """See BasicBlock."""
+        # A projection in downsample runs on torch: its kernel is used by KernelResNet only.
         change = conv_norm_relu(self.conv1, x, self.bn1)
         return conv_norm_relu(self.conv2, change, self.bn2, self.downsample(x))
 
 
 class KernelBottleneck(Bottleneck):
-    """A block whose norms, shortcut and ReLUs are three operations."""
+    """A bottleneck with each norm, the shortcut and ReLU as one operation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As Bottleneck."""
+        """See Bottleneck."""
+        # 1×1 convolutions are matrix products already, with no multiplications to save; they stay torch's.
         change = norm_relu(self.conv1(x), self.bn1)
         change = conv_norm_relu(self.conv2, change, self.bn2)
         return norm_relu(self.conv3(change), self.bn3, self.downsample(x))
 
 
-def conv_norm_relu(conv: nn.Conv2d, x: Tensor, norm: nn.BatchNorm2d, added: Tensor | None = None) -> Tensor:
-    """ReLU(norm(conv(x)) + added)."""
-    output, sums = convolved(conv, x, norm)
-    return norm_relu(output, norm, added, sums=sums)
+def conv_norm_relu(conv: nn.Conv2d, x: Tensor, norm: nn.BatchNorm2d, shortcut: Tensor | None = None) -> Tensor:
+    """Return ReLU(norm(conv(x)) + shortcut)."""
+    output, sums = conv_with_sums(conv, x, norm)
+    return norm_relu(output, norm, shortcut, sums=sums)
 
 
-def convolved(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """conv(x) and, where it has a kernel, which adds them up, the sums that the norm behind it needs in training."""
-    if not (type(conv) is KernelConv2d and _takes(x) and trains(norm)):
-        return conv(x), None
+def conv_with_sums(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Return conv(x) and the sums that the norm behind it needs in training, if a kernel has added them up."""
+    if not (type(conv) is KernelConv2d and _takes(x) and is_training(norm)):
+        return conv(x), None  # the norm then makes a pass of its own for its sums
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
     return conv3x3(x.bfloat16(), conv.weight, stride, out_size(x, stride), sums=sums), sums
 
 
-def convolved_beside(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same at stride 1, and x for a shortcut, whose gradient the kernel adds."""
-    if not (type(conv) is KernelConv2d and _takes(x) and trains(norm) and x.requires_grad):
-        output, found = convolved(conv, x, norm)
+def conv_with_shortcut(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return conv(x) at stride 1, x for a shortcut whose gradient the kernel adds, and the sums for the norm."""
+    # Without a gradient for x there is nothing to add up.
+    if not (type(conv) is KernelConv2d and _takes(x) and is_training(norm) and x.requires_grad):
+        output, found = conv_with_sums(conv, x, norm)
         return output, x, found
     sums = zero_sums(conv.out_channels)
-    return *conv3x3_beside(x.bfloat16(), conv.weight, sums=sums), sums
+    return *conv3x3_with_shortcut(x.bfloat16(), conv.weight, sums=sums), sums
 
 
 class KernelConv2d(nn.Conv2d):
-    """A 3×3 convolution with our gradient for its filters, where CPU autocast asks for bf16."""
+    """A 3×3 convolution on our kernels, where CPU autocast asks for bf16."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
@@ -130,7 +142,7 @@ class KernelConv2d(nn.Conv2d):
 
 
 class KernelPooledConv2d(PooledConv2d):
-    """The same for the convolution in front of a pool."""
+    """A 3×3 convolution before a 2×2 pool on our kernels, where CPU autocast asks for bf16."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
@@ -140,29 +152,33 @@ class KernelPooledConv2d(PooledConv2d):
         return conv3x3(input.bfloat16(), self.weight, 1, size)
 
 
-def first_half(group: Group, x: Tensor) -> Tensor:
-    """A group's first convolution, pool, norm and GELU: as one operation, where the convolution has a kernel."""
+def first_layer(group: Group, x: Tensor) -> Tensor:
+    """Run a group's first convolution, pool, norm and GELU: as one operation if the convolution has a kernel."""
+    # In training only: the operation takes the statistics of the batch. A side of one pixel pools to none.
     if type(group.conv1) is KernelPooledConv2d and group.training and _takes(x) and min(x.shape[2:]) > 1:
         return conv3x3_pool_norm_gelu(x.bfloat16(), group.conv1.weight, group.norm1)
     return pool_norm_gelu(group.conv1(x), group.norm1, pool=True)
 
 
-class AnsweringConv2d(nn.Conv2d):
-    """A 3×3 convolution in float32 with fewer products, for filters that stay as they are: transformed beforehand."""
+class PredictingConv2d(nn.Conv2d):
+    """A 3×3 convolution in float32 with fewer multiplications, for filters that no longer change.
+
+    They are transformed once, by `use_predicting_kernels`: in training that would have to be done in every step.
+    """
 
     transformed: Tensor
     shift: Tensor
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H, W)."""
-        size = (input.shape[2], input.shape[3])
-        if not _answers(input, size):
+        size = (input.shape[2], input.shape[3])  # padding 1 keeps it
+        if not _can_predict(input, size):
             return super().forward(input)
         return winograd.convolve(input, self.transformed, size, bias=self.shift)
 
 
-class AnsweringPooledConv2d(PooledConv2d):
-    """The same for the convolution in front of a pool."""
+class PredictingPooledConv2d(PooledConv2d):
+    """A PredictingConv2d before a 2×2 pool."""
 
     transformed: Tensor
     shift: Tensor
@@ -170,70 +186,82 @@ class AnsweringPooledConv2d(PooledConv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
-        if not _answers(input, size):
+        if not _can_predict(input, size):
             return super().forward(input)
         return winograd.convolve(input, self.transformed, size, bias=self.shift)
 
 
-WHOLE: dict[type[nn.Module], type[nn.Module]] = {
+# Which class replaces which. Types are compared exactly: a subclass may compute something else, so it is left alone.
+TRAINING_AND_PREDICTING: dict[type[nn.Module], type[nn.Module]] = {
     SpeedNet: KernelSpeedNet,
     Group: KernelGroup,
     ResidualGroup: KernelResidualGroup,
 }
 TRAINING: dict[type[nn.Module], type[nn.Module]] = {
-    **WHOLE,
+    **TRAINING_AND_PREDICTING,
+    # For predicting, folding has left these no norms that could be joined with ReLU.
     ResNet: KernelResNet,
     BasicBlock: KernelBasicBlock,
     Bottleneck: KernelBottleneck,
 }
-CONVOLUTIONS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: KernelConv2d, PooledConv2d: KernelPooledConv2d}
-ANSWERING: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: AnsweringConv2d, PooledConv2d: AnsweringPooledConv2d}
+TRAINING_CONVOLUTIONS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: KernelConv2d,
+    PooledConv2d: KernelPooledConv2d,
+}
+PREDICTING: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: PredictingConv2d,
+    PooledConv2d: PredictingPooledConv2d,
+}
 
 
 def use_kernels(model: nn.Module) -> None:
-    """Let a network that trains on the CPU use what kernels there are; weights and their names stay."""
+    """Let a network in training on the CPU use the kernels that exist here, in place; weights keep their names."""
     for module in model.modules():
-        module.__class__ = TRAINING.get(type(module), type(module))
-        if type(module) in CONVOLUTIONS and is_plain(module) and convolutions.fits(module):
-            module.__class__ = CONVOLUTIONS[type(module)]
+        module.__class__ = TRAINING.get(type(module), type(module))  # what has no kernel keeps its class
+        if type(module) in TRAINING_CONVOLUTIONS and is_plain(module) and convolutions.supports(module):
+            module.__class__ = TRAINING_CONVOLUTIONS[type(module)]
 
 
-def use_answering_kernels(model: nn.Module) -> None:
-    """Let a network whose weights no longer change, and that answers in float32, use what kernels there are."""
+def use_predicting_kernels(model: nn.Module) -> None:
+    """Let a network that predicts in float32, with weights that no longer change, use the kernels that exist here."""
     for module in model.modules():
-        module.__class__ = WHOLE.get(type(module), type(module))
-        if type(module) in ANSWERING and winograd.fits(module, torch.float32):
-            _prepare(module)
+        module.__class__ = TRAINING_AND_PREDICTING.get(type(module), type(module))
+        if type(module) in PREDICTING and winograd.supports(module, torch.float32):
+            conv = cast(nn.Conv2d, module)
+            # Folding gives most of these a bias, the norm's shift; the kernel always adds one.
+            shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+            # Not persistent: the state dict stays that of the plain network.
+            conv.register_buffer(
+                "transformed", winograd.transform_filters(conv.weight, torch.float32), persistent=False
+            )
+            conv.register_buffer("shift", shift, persistent=False)
+            module.__class__ = PREDICTING[type(module)]
 
 
-def _prepare(conv: nn.Module) -> None:
-    answering = ANSWERING[type(conv)]
-    assert isinstance(conv, nn.Conv2d)
-    shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-    conv.register_buffer("transformed", winograd.transformed(conv.weight, torch.float32), persistent=False)
-    conv.register_buffer("shift", shift, persistent=False)
-    module: nn.Module = conv
-    module.__class__ = answering
-
-
-def _answers(input: Tensor, size: tuple[int, int]) -> bool:
+def _can_predict(input: Tensor, size: tuple[int, int]) -> bool:
+    """Whether an input can go through a predicting convolution, which has no backward."""
+    # There is no backward, so where a gradient is wanted torch's own convolution is used.
     plain = input.device.type == "cpu" and input.dtype == torch.float32 and not input.requires_grad
     in_order = input.is_contiguous(memory_format=torch.channels_last)
     return plain and in_order and size[0] * size[1] >= winograd.SMALLEST_PIXELS
 
 
-def _trains_by_kernels(block: BasicBlock) -> bool:
-    """Whether all of its weights and running statistics learn, and its convolutions have kernels."""
-    first, second, *shortcut = layers(block)
-    by_kernels = type(first.conv) is KernelConv2d and type(second.conv) is KernelConv2d
+def _trains_on_kernels(block: BasicBlock) -> bool:
+    """Whether all weights and running statistics of a block are learned, and its convolutions have kernels."""
+    first, second, *shortcut = conv_norms(block)
+    on_kernels = type(first.conv) is KernelConv2d and type(second.conv) is KernelConv2d
+    # A frozen layer needs no gradient, and the one operation for all blocks computes them all.
     return (
-        by_kernels and all(pixels.fits(conv) for conv, _ in shortcut) and all(map(_learns, (first, second, *shortcut)))
+        on_kernels
+        and all(pixels.supports(conv) for conv, _ in shortcut)
+        and all(map(_is_learned, (first, second, *shortcut)))
     )
 
 
-def _learns(layer: Layer) -> bool:
-    return trains(layer.norm) and all(weight.requires_grad for weight in layer.weights())
+def _is_learned(layer: ConvNorm) -> bool:
+    return is_training(layer.norm) and all(weight.requires_grad for weight in layer.weights())
 
 
 def _takes(input: Tensor) -> bool:
+    """Whether the bf16 kernels take an input; they are not made for a batch without images."""
     return is_bf16(input) and len(input) > 0

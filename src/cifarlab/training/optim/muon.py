@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                 self._move(parameters, group)
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        if group["is_filter"] and muon_step.fits(self._tensors(parameters), self.dtype):
+        if group["is_filter"] and muon_step.supports(self._tensors(parameters), self.dtype):
             self._move_by_kernels(parameters, group["lr"])
             return
         momentum = self.filter_momentum if group["is_filter"] else self.momentum
