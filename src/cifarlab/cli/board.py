@@ -22,6 +22,6 @@ def board(
     with boards.board(runs or [], root=root, port=port) as address:
         echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")
         try:
-            threading.Event().wait()
+            threading.Event().wait()  # TensorBoard serves from a thread of its own that ends with this process
         except KeyboardInterrupt:
-            return
+            return  # the way to stop it, so exit code 0 and no "Interrupted."

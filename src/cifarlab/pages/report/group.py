@@ -1,4 +1,4 @@
-"""One recipe from several seeds: how much of the result is luck."""
+"""One recipe trained with several seeds: how much of the result is luck."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cifarlab.pages.report.material import Material
 def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -> list[Section]:
     """Mean and deviation over seeds, the single runs, and their curves on one chart.
 
-    diverged: the seeds that have no result, with the reason.
+    diverged: seeds without a result, with the reason.
     """
     left_out = [f"{name} diverged and does not count: {reason}" for name, reason in diverged.items()]
     damages = [text for material in materials for text in material.damages]
@@ -28,8 +28,8 @@ def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -
 def _result(materials: Sequence[Material]) -> Markup:
     accuracies = [each.result.evaluation.accuracy for each in materials if each.result is not None]
     if len(accuracies) < 2:
-        return paragraph("Fewer than two seeds have been judged, so nothing can be said about their spread.")
-    mean, sd = mean_and_sd(accuracies)
+        return paragraph("Fewer than two seeds have been evaluated, so nothing can be said about their spread.")
+    mean, sd = mean_and_sd(accuracies)  # n - 1: a sample of all seeds that could have been taken
     splits = {each.result.evaluation.split for each in materials if each.result is not None}
     text = f"{' and '.join(sorted(splits))} accuracy, mean over {len(accuracies)} seeds"
     spread = f"{100 * sd:.2f} points (n - 1)"
@@ -45,9 +45,7 @@ def _runs(materials: Sequence[Material]) -> Section:
     rows = [_row(material) for material in materials]
     body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
     note = (
-        f"Whiskers: what another test split of the same size might show; the lowest is {percent(low)}."
-        if judged
-        else ""
+        f"Whiskers: 95 % intervals, for the number of images alone; the lowest end is {percent(low)}." if judged else ""
     )
     return Section("Runs", body, note)
 
@@ -60,6 +58,7 @@ def _row(material: Material) -> list[str | int | Markup | None]:
         material.facts.data.num_val,
     )
     return [
+        # relative, so that the folder can be moved or served; the runs are inside it
         Markup('<a href="{}/report.html">{}</a>').format(material.run.name, material.run.name),
         None if best is None else with_ends(best, wilson(round(best * num_val), num_val) if num_val else None, 2),
         None if evaluation is None else with_ends(evaluation.accuracy, evaluation.accuracy_interval, 2),
