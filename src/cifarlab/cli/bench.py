@@ -37,6 +37,7 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+# Several rounds, because other programs disturb single ones: the median is the result, the extremes show how much
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds that count.")]
 Warmup = Annotated[int, typer.Option(min=0, help="Rounds before them that do not count.")]
 
@@ -48,6 +49,7 @@ def time_to_accuracy(
     recipe: RecipeName,
     target: Annotated[float, typer.Option(help="The accuracy to reach, as a fraction: 0.9 is 90 %.")],
     seeds: Seeds = 3,
+    # val, because a target that recipes are tuned towards must not be one on the test split
     split: Annotated[
         HeldOutSplit, typer.Option(help="The split whose mean accuracy has to reach the target.")
     ] = HeldOutSplit.VAL,
@@ -90,6 +92,7 @@ def throughput(
     as_json: AsJson = False,
 ) -> None:
     """Count the images per second of training steps, and of the forward pass alone, on noise on the device."""
+    # on noise, because the speed does not depend on the pixels, and nothing has to be downloaded or loaded
     from cifarlab.bench import throughput as bench
     from cifarlab.bench.subject import recipe_of
 
@@ -126,7 +129,9 @@ def loader(
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model file, or a network's name.")],
     num_images: Annotated[int, typer.Option(min=1, help="Images per round.")] = 2000,
+    # apart from the rest: for one image, latency counts, which a large batch hides
     num_single: Annotated[int, typer.Option(min=1, help="Images that are predicted one at a time.")] = 200,
+    # a run and a model file know the size they were trained at
     image_size: Annotated[int, typer.Option(min=8, max=512, help="Side in pixels; with a network's name.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 500,
     rounds: Rounds = 5,

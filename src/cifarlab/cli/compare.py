@@ -29,7 +29,7 @@ def compare(
         echo_json(found.to_dict())
         return
     _print(found)
-    if html is not None:
+    if html is not None:  # not with --json, whose output has to stay one document
         echo(f"\nThe page is {html}.")
 
 

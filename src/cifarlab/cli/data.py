@@ -88,6 +88,7 @@ def verify(
     source = _open(
         name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
     )
+    # all splits together, because images that occur in two of them are looked for as well
     card = describe({split: source.load(split) for split in source.splits}, source.understanding)
     if as_json:
         echo_json(card)
@@ -140,6 +141,7 @@ def show(
 
 
 def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source:
+    """Open a data set by the fields of `DataSpec` that the command line gave."""
     from cifarlab.images.sources import data_spec, open_source
 
     return open_source(data_spec(name, **fields), data_dir)
@@ -147,7 +149,7 @@ def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source
 
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
     found: list[str] = [warning["text"] for warning in card["warnings"]]
-    if strict and found:
+    if strict and found:  # all of them in one error, so that they need not be found one run after another
         raise DataError(f"{name} is not clean:\n{' '.join(found)}")
     for warning in found:
         log.warning("Warning: %s", warning)

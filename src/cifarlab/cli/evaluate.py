@@ -28,7 +28,7 @@ from cifarlab.runs.folder import Run
 
 
 class Tta(StrEnum):
-    """Test-time augmentations."""
+    """Test-time augmentations: predictions for an image, its mirror image and shifted copies are averaged."""
 
     NONE = "none"
     MIRROR = "mirror"
@@ -69,14 +69,7 @@ def evaluate(
     from cifarlab.judge import result_name
 
     # no --fit and --white-level: these decide what the network sees, so they stay as it was trained
-    fields = data_fields(
-        layout=layout,
-        split_names=split_names,
-        columns=columns,
-        class_names=class_names,
-        follow_links=follow_links,
-        skip_bad=skip_bad,
-    )
+    fields = data_fields(layout, split_names, columns, class_names, follow_links=follow_links, skip_bad=skip_bad)
     if fields and data is None:  # the run's own images are read as its recipe says, which these would contradict
         raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
     evaluation = api.evaluate(
@@ -98,5 +91,5 @@ def evaluate(
         echo("\nWritten:")
         for file in files:
             echo(f"  {file}")
-    if evaluation.num_skipped:
+    if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
         raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")

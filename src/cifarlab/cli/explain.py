@@ -53,5 +53,5 @@ def explain(
             echo("\nWritten:")
         for path in written:
             echo(f"  {path}")
-    if done.failures:
+    if done.failures:  # after the explanations of the others
         raise_unreadable(done.failures, any_read=bool(done.explanations))

@@ -37,7 +37,7 @@ def models(
         else:
             echo(_layer_text(table))
         return
-    if stem != "default":
+    if stem != "default":  # which a list would ignore, since not every network has each stem
         raise UsageError("--stem needs the name of a network: cifarlab models NAME --stem cifar.")
     rows = _all(image_size)
     if as_json:
@@ -58,7 +58,7 @@ def _all(image_size: int) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "num_parameters": num_parameters(network) if network else None,
+                "num_parameters": num_parameters(network) if network else None,  # unknown, and not 0
                 "multiply_adds": multiply_adds(network, image_size) if network else None,
                 "min_size": entry.min_size,
                 "source": entry.source,

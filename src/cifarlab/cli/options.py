@@ -51,9 +51,10 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
 ]
 
-# Where and how a command works; none of these is part of a recipe, so none of them changes a result
+# Where and how a command works; the recipe stays as it is
 
 DataDir = Annotated[Path | None, typer.Option(help="Where to look for named data first.")]
+# a run folder is never overwritten: if runs/resnet18 exists, the next run is runs/resnet18-2
 Out = Annotated[Path, typer.Option(help="Folder in which the new run folder is created.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Train with this many seeds and report mean and deviation.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")]
@@ -103,10 +104,12 @@ WhiteLevel = Annotated[
         help="White in 16-bit greyscale images: 4095 for 12-bit data. Same as --set data.white_level=...",
     ),
 ]
+# off by default: a link may lead out of the data set into other data, or around in a circle
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow symbolic links that leave the data set's folder.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there is a warning about the data.")]
+# off by default, so that nobody trains on half of the data without having noticed
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
 
 

@@ -34,6 +34,7 @@ class Output(Console):
     """The rich console for results on stdout; it shows every string it is given character by character."""
 
     def __init__(self) -> None:
+        # highlight: rich would colour numbers and paths by its own guesses
         # soft_wrap: a long path stays on one line, so that it can be copied, and `grep` finds it in a pipe
         super().__init__(highlight=False, soft_wrap=True)
 

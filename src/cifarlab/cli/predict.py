@@ -35,13 +35,14 @@ def predict(
             }
             for each in answers.predictions
         ]
+        # failures stand in the same document, so that a script need not parse stderr
         echo_json({"model": str(model), "predictions": predictions, "failed": answers.failures})
     else:
         names = [printable(prediction.name) for prediction in answers.predictions]  # escapes change the width
         width = max((len(name) for name in names), default=0) + 2
         for name, prediction in zip(names, answers.predictions, strict=True):
             for rank, (label, probability) in enumerate(prediction.top):
-                start = name if rank == 0 else ""
+                start = name if rank == 0 else ""  # the further classes of --top go below the first
                 echo(f"{start:<{width}}{100 * probability:>7.2f} %  {printable(label)}")
     if answers.failures:
         raise_unreadable(answers.failures, any_read=bool(answers.predictions))

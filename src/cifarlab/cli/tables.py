@@ -89,6 +89,7 @@ def _print_classes(console: Output, test: Evaluation) -> None:
         filled = round(each.recall * BAR_CELLS)
         bar = "█" * filled + "·" * (BAR_CELLS - filled)
         accuracy = with_ends(each.recall, each.recall_interval)
+        # cut, because a name of 300 letters would push the numbers out of the terminal; the CSV has it whole
         table.add_row(each.class_name[:24], bar, accuracy, count(each.support, "image"))
     console.print(table)
     if which:
@@ -140,7 +141,7 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     )
     verdict = "reached" if found.reached else "not reached"
     console.print(f"\n{what}: {reached}; the target of {percent(found.target, 2)} is {verdict}")
-    times = found.seconds
+    times = found.seconds  # first epochs included: whoever trains once pays for them as well
     console.print(f"training: {times.median:.1f} s  (median; {times.min:.1f} to {times.max:.1f}), nothing warmed up")
     if (soonest_times := found.seconds_to_target) is not None:
         seeds = f"{soonest_times.n} of {count(len(found.seeds), 'seed')}"

@@ -48,9 +48,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=...")] = None,
     seeds: Seeds = 1,
     device: RecipeDevice = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after this many minutes and keep what was learned.")
-    ] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long and keep what was learned.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run or study exactly.")] = None,
     layout: Layout = None,
     split_names: SplitNames = None,
@@ -84,10 +82,10 @@ def train(
         "evaluation.test": False if no_test else None,  # None: not given, so a recipe may say false itself
     }
     reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad, strict)
-    options |= {f"data.{field}": value for field, value in reading.items()}
+    options |= {f"data.{field}": value for field, value in reading.items()}  # after --set, as the help promises
     if resume is not None:
         changes = [*(assignments or []), *(key for key, value in options.items() if value is not None)]
-        changes += ["seeds"] if seeds > 1 else []
+        changes += ["seeds"] if seeds > 1 else []  # 1 is the default, which cannot be told from not given
         if changes:
             _refuse_changes(changes, resume)
         run = api.resume(resume, data_dir=data_dir, report=not no_report)
@@ -102,7 +100,7 @@ def train(
 
 
 def result(run: Run) -> dict[str, Any]:
-    """What --json prints: the run's path, its manifest's facts and its evaluation, or the summary over seeds."""
+    """What --json prints: a run's path, manifest and test evaluation, or the summary over seeds."""
     if run.study == SEEDS:
         return {"run": str(run.path), **run.group}
     return {"run": str(run.path), "manifest": run.manifest, "test": run.evaluation("test")}
@@ -113,7 +111,7 @@ def _refuse_changes(changes: list[str], path: Path) -> None:
     from cifarlab.training.status import how_to_train_further
 
     run = Run.open(path)
-    recipe = shlex.quote(str(run.recipe_file))
+    recipe = shlex.quote(str(run.recipe_file))  # a command that is suggested has to work when it is pasted
     further = f"\n{how_to_train_further(run)}" if run.model_file.exists() else ""
     raise UsageError(
         f"--resume continues {run.path} exactly as it began; it takes no changes ({', '.join(changes)}).\n"

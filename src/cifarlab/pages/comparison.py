@@ -115,6 +115,7 @@ def _pair(comparison: Comparison, pair: Pair, pictures: dict[int, bytes]) -> Mar
         facts.append((f"only {pair.second} right", f"{pair.only_second:,} images"))
     if pair.smallest_difference is not None:
         text = f"{points(pair.smallest_difference)} points, with a probability of 80 %"
+        # so that "no difference" is not read as "equal": a smaller one would probably have been missed
         facts.append(("detectable difference", text))
     parts = [
         # a single pair has its conclusion at the top of the page
@@ -151,7 +152,7 @@ def _gallery(title: str, indices: Sequence[int], loser: Entry, pictures: dict[in
     kept = [index for index in indices if index in pictures][:SHOWN_EXAMPLES]
     if not indices:
         return pages.heading(title) + pages.paragraph("There are no such images.")
-    if not kept:
+    if not kept:  # the indices still say which images to look up in the data set
         shown = ", ".join(str(index) for index in indices[:SHOWN_EXAMPLES])
         return pages.heading(title) + pages.paragraph(f"Images {shown}; the run folders hold no pictures of them.")
     member = loser.members[0]

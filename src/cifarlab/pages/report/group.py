@@ -19,6 +19,7 @@ def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -
 
     diverged: seeds without a result, with the reason.
     """
+    # a mean over the seeds that went well flatters the recipe, so the others are named above it
     left_out = [f"{name} diverged and does not count: {reason}" for name, reason in diverged.items()]
     damages = [text for material in materials for text in material.damages]
     warnings = Markup().join(map(warning, [*left_out, *damages]))
@@ -30,6 +31,7 @@ def _result(materials: Sequence[Material]) -> Markup:
     if len(accuracies) < 2:
         return paragraph("Fewer than two seeds have been evaluated, so nothing can be said about their spread.")
     mean, sd = mean_and_sd(accuracies)  # n - 1: a sample of all seeds that could have been taken
+    # normally one; both when the test of one seed is damaged, and then the heading has to say so
     splits = {each.result.evaluation.split for each in materials if each.result is not None}
     text = f"{' and '.join(sorted(splits))} accuracy, mean over {len(accuracies)} seeds"
     spread = f"{100 * sd:.2f} points (n - 1)"

@@ -51,6 +51,7 @@ class Material:
         """Why this run cannot be compared with the accuracy that the recipe's source reports; empty where it can."""
         if self.recipe is not None and self.recipe.data.source == "sample":
             return "the sample is a small part of those images"
+        # None is neither: nobody has published anything about such images, so there is nothing to compare with
         return {True: "", False: "these are not the published pixels", None: "these are other images"}[
             self.facts.data.original
         ]
@@ -82,6 +83,7 @@ def collect(run: Run) -> Material:
     if openings and not run.evaluation_file("test").exists() and facts.status == COMPLETE:
         reader.damages.append(f"{run.evaluation_file('test')} is missing, although the test split was opened.")
     result = None
+    # test, else val: the split that says most about new images, and a report shows only one
     for name in ("test", "val"):
         evaluation = reader.read(partial(read_evaluation, run, name), None)
         if evaluation is not None:

@@ -52,7 +52,7 @@ def people(result: Result | None, path: Path) -> Section:
     )
     body = paragraph(shared if mistakes.num_images else "The network made no mistakes.")
     body += table(["images", "number", "human accuracy", "disputed", "share disputed"], rows) + paragraph(entropies)
-    if result.examples is not None:
+    if result.examples is not None:  # the page has no data set to take other images from
         body += heading("Where the network and humans differ most")
         body += paragraph("By the Kullback-Leibler divergence, among the images that are stored with the run.")
         body += gallery(_tiles(found, result.examples, evaluation.class_names))

@@ -44,6 +44,7 @@ def predictions(shown: Examples, names: tuple[str, ...]) -> Section:
 
 def extremes(shown: Examples, names: tuple[str, ...]) -> Section:
     """The most confident mistakes and the least confident correct predictions."""
+    # the ends of the ranking, because the middle looks like the sample above
     mistakes, hits = shown.mistakes(SHOWN), shown.unsure_hits(SHOWN)
     body = heading("Most confident mistakes")
     body += gallery(tiles(shown, mistakes, names)) if len(mistakes) else paragraph("There are no mistakes.")
@@ -80,7 +81,7 @@ def tiles(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], *,
     found = []
     for place in places:
         confidence = percent(float(shown.confidences[place]), 0)
-        if plain:
+        if plain:  # no cross either: in a gallery of one confusion, all of them are mistakes
             found.append(Tile(shown.png[place], confidence))
             continue
         detail = ", ".join(filter(None, [confidence, _truth(shown, place, names)]))

@@ -181,9 +181,9 @@ def _training(material: Material) -> Facts:
         epochs = count(len(material.rows), "epoch")
         speeds = sorted(speed for row in material.rows if (speed := row["images_per_second"]))
         # the median: the first epoch is slower, because it also compiles and warms up
-        speed = f", {speeds[len(speeds) // 2]:,.0f} images/s" if speeds else ""
+        median = f", {speeds[len(speeds) // 2]:,.0f} images/s" if speeds else ""
         ending = f"; {run_facts.ending}" if run_facts.ending else ""
-        found.append(("Training", f"{epochs} in {duration(run_facts.elapsed_seconds)}{speed}{ending}"))
+        found.append(("Training", f"{epochs} in {duration(run_facts.elapsed_seconds)}{median}{ending}"))
     if run_facts.runtime.device_name:
         runtime = run_facts.runtime
         found.append(("Device", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}"))
