@@ -157,9 +157,7 @@ def predict(
 
 @app.command()
 def startup(
-    model: Annotated[str, typer.Option(help="What predicts: a run folder, a model file or a network's name.")] = (
-        "resnet18"
-    ),
+    model: Annotated[str, typer.Option(help="A run folder, a model file or a network's name.")] = ("resnet18"),
     rounds: Rounds = 5,
     warmup: Warmup = 1,  # the first process reads torch from the disk, the others from the page cache
     as_json: AsJson = False,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders, or folders of several seeds.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Two or more run folders, or folders of several seeds.")
+    ],
     split: Annotated[HeldOutSplit, typer.Option(help="The split that the runs were evaluated on.")] = HeldOutSplit.TEST,
     as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with curves and examples.")] = None,

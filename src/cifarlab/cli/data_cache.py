@@ -14,9 +14,11 @@ from cifarlab.cli.output import echo, echo_json
 DAY = 86400
 """Seconds."""
 
-Part = Annotated[str | None, typer.Argument(metavar="NAME", help="Only of sources whose path contains this.")]
+Part = Annotated[str | None, typer.Argument(metavar="NAME", help="Only sources whose path contains this.")]
 Clear = Annotated[bool, typer.Option("--clear", help="Remove them; they are decoded again when they are needed.")]
-OlderThan = Annotated[float | None, typer.Option(metavar="DAYS", min=0, help="Only what was not used for so long.")]
+OlderThan = Annotated[
+    float | None, typer.Option(metavar="DAYS", min=0, help="Only what has not been used for this long.")
+]
 
 
 def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None, as_json: AsJson = False) -> None:

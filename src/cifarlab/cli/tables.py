@@ -30,7 +30,15 @@ def print_result(run: Run) -> None:
 
     console = Output()
     if run.study == SEEDS:
-        _print_seeds(console, run, run.group)
+        summary = run.group
+        for name in ("val_accuracy", "test_accuracy"):
+            if (spread := summary[name]) is not None:
+                # one seed has no deviation (n - 1 = 0), and says so instead of "± 0.00"
+                deviation = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
+                what = "mean ± sd, " if deviation else ""
+                text = f"{100 * spread['mean']:.2f}{deviation} %  ({what}n = {spread['n']})"
+                console.print(f"{name.replace('_', ' '):15} {text}")
+        console.print(f"\nThe runs are in {run.path}: {', '.join(summary['runs'])}")
         return
     facts, test = run.facts, read_evaluation(run, "test")
     console.print(_headline(run, facts, test))
@@ -96,16 +104,6 @@ def _print_classes(console: Output, test: Evaluation) -> None:
         console.print(f"These are {which}; all are in evaluation-test.csv.")
 
 
-def _print_seeds(console: Output, run: Run, summary: dict[str, Any]) -> None:
-    for name in ("val_accuracy", "test_accuracy"):
-        if (spread := summary[name]) is not None:
-            mean, sd = f"{100 * spread['mean']:.2f}", spread["sd"]
-            # one seed has no deviation (n - 1 = 0), and says so instead of "± 0.00"
-            text = f"{mean} %  (n = 1)" if sd is None else f"{mean} ± {100 * sd:.2f} %  (mean ± sd, n = {spread['n']})"
-            console.print(f"{name.replace('_', ' '):15} {text}")
-    console.print(f"\nThe runs are in {run.path}: {', '.join(summary['runs'])}")
-
-
 def print_benchmark(found: Benchmark) -> None:
     """Print the median, minimum and maximum over the rounds of each part, the settings, and the machine, on stdout."""
     console = Output()
@@ -146,7 +144,7 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     if (soonest_times := found.seconds_to_target) is not None:
         seeds = f"{soonest_times.n} of {count(len(found.seeds), 'seed')}"
         console.print(f"to the target on val: {soonest_times.median:.1f} s  (median; {seeds})")
-    console.print(f"with data, building and judging: {duration(found.total_seconds)} in all")
+    console.print(f"with data, building and evaluation: {duration(found.total_seconds)} in all")
     console.print(machine_text(found.machine))
     console.print(f"The runs are in {found.run.path}.")
 
