@@ -13,7 +13,7 @@ from cifarlab.cli.output import echo
 
 def board(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN...", help="Run folders; unset: all below --root.")
+        list[Path] | None, typer.Argument(metavar="RUN", help="Run folders; unset: all below --root.")
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Unset: 6006, or the next that is free.")] = None,

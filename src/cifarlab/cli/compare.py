@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Two or more run folders, or folders of several seeds.")
+        list[Path], typer.Argument(metavar="RUN", help="Two or more run folders, or folders of several seeds.")
     ],
     split: Annotated[HeldOutSplit, typer.Option(help="The split that the runs were evaluated on.")] = HeldOutSplit.TEST,
     as_json: AsJson = False,

@@ -37,7 +37,7 @@ OptionalRecipeName = Annotated[str | None, typer.Argument(metavar="RECIPE", help
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
 RunOrModel = Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder or a model file.")]
 Pictures = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE...", help="Files of any format that training reads, or folders.")
+    list[Path], typer.Argument(metavar="IMAGE", help="Files of any format that training reads, or folders.")
 ]
 
 # What changes a recipe; the long way is named in each help text, because recipe.toml records it under that name

@@ -46,27 +46,27 @@ def _runs(materials: Sequence[Material]) -> Section:
     chart = bar_chart(bars, title="Accuracy", x_label="accuracy, 95 % interval", value_name="accuracy")
     rows = [_row(material) for material in materials]
     body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
+    # so nobody concludes from whiskers that overlap that the seeds do not differ, or the other way round
     note = (
-        f"Whiskers: 95 % intervals, for the number of images alone; the lowest end is {percent(low)}." if judged else ""
+        "Whiskers are 95 % intervals for the number of images; they do not include luck in training. The lowest end is "
+        f"{percent(low)}."
     )
-    return Section("Runs", body, note)
+    return Section("Runs", body, note if judged else "")
 
 
 def _row(material: Material) -> list[str | int | Markup | None]:
-    evaluation = None if material.result is None else material.result.evaluation
-    best, seconds, num_val = (
-        material.facts.best_val_accuracy,
-        material.facts.elapsed_seconds,
-        material.facts.data.num_val,
-    )
+    run_facts, evaluation = material.facts, None if material.result is None else material.result.evaluation
+    best, num_val, seconds = run_facts.best_val_accuracy, run_facts.data.num_val, run_facts.elapsed_seconds
+    # Wilson's interval needs the number of images, which a damaged manifest no longer tells
+    interval = wilson(round(best * num_val), num_val) if best is not None and num_val else None
     return [
         # relative, so that the folder can be moved or served; the runs are inside it
         Markup('<a href="{}/report.html">{}</a>').format(material.run.name, material.run.name),
-        None if best is None else with_ends(best, wilson(round(best * num_val), num_val) if num_val else None, 2),
+        None if best is None else with_ends(best, interval, 2),
         None if evaluation is None else with_ends(evaluation.accuracy, evaluation.accuracy_interval, 2),
         len(material.rows),
         None if seconds is None else duration(seconds),
-        material.facts.ending,
+        run_facts.ending,
     ]
 
 

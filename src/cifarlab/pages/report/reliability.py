@@ -19,7 +19,7 @@ def trust(result: Result) -> Section:
     text = (
         f"Logits are divided by a temperature of {temperature:.3f}, fitted on the validation split: above 1 the "
         "network was over-confident, below 1 under-confident."
-        if temperature != 1
+        if temperature != 1  # which stands for none, since dividing by it changes nothing
         else "No temperature was fitted, or the validation images gave no reason for one: the logits are used as they "
         "are."
     )
