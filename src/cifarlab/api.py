@@ -92,7 +92,8 @@ def evaluate(
     # the recipe's batch size, because a network that has just fitted into memory will fit again
     classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=settings.batch_size)
     return judge(
-        *(opened, split),
+        opened,
+        split,
         reason=reason,
         tta=tta or settings.tta,
         classifier=classifier,

@@ -73,7 +73,8 @@ def evaluate(
     if fields and data is None:  # the run's own images are read as its recipe says, which these would contradict
         raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
     evaluation = api.evaluate(
-        *(run, split),
+        run,
+        split,
         reason="cifarlab evaluate",  # what the test split's ledger will say
         tta=tta,
         data=None if data is None else data_spec(data, **fields),
