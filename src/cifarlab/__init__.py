@@ -5,7 +5,7 @@
     run = cifarlab.train("quick")
     cifarlab.Classifier.load(run.path).predict(["cat.png"])
 
-Names that need torch are loaded when they are first used, so that `import cifarlab` takes no time.
+Names that need torch are loaded when they are first used, so that `import cifarlab` does not wait for it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.version import VERSION
 
+# Type checkers and editors see these names as if they were imported; at run time __getattr__ below loads them
 if TYPE_CHECKING:
     from cifarlab.batches.augment import augment, normalise
     from cifarlab.batches.loader import Loader
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 
+# A name that leaves this list breaks somebody's program, so it also stands in the changelog
 __all__ = [
     "CifarlabError",
     "Classifier",
@@ -58,6 +60,7 @@ __all__ = [
     "train",
 ]
 
+# Importing torch takes 1.8 s, and everything here leads to it or to numpy, which help and listings need not wait for
 _ON_FIRST_USE = {
     "Loader": ("cifarlab.batches.loader", "Loader"),
     "augment": ("cifarlab.batches.augment", "augment"),
@@ -72,14 +75,16 @@ _ON_FIRST_USE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used; raises AttributeError for any other."""
+    """Load a public name when it is first used; raises AttributeError for any other name (PEP 562)."""
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module 'cifarlab' has no attribute {name!r}")
     module, attribute = _ON_FIRST_USE[name]
+    # kept as a global, so that this function is not called for the name again
     globals()[name] = value = getattr(import_module(module), attribute)
     return value
 
 
 def __dir__() -> list[str]:
     """The public names, loaded or not."""
+    # without the names of __all__, tab completion would miss those that are not loaded yet
     return sorted({*globals(), *__all__})

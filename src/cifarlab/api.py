@@ -1,7 +1,7 @@
 """One public function per command: `cifarlab.train(...)` does what `cifarlab train` does, report included.
 
-A command parses its options, calls its function and prints what comes back. Each function imports what it needs when
-it is called, so that comparing or reporting does not wait for torch.
+A command parses its options, calls its function and prints what it returns. Each function imports what it needs when it
+is called, so that comparing or reporting does not wait for torch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cifarlab.studies.lr_find import RangeTest
 
 MOST_EXPLAINED = 50
-"""Pictures on one page of explanations; nobody looks through more."""
+"""Pictures on one page of explanations: each takes several heat maps, and a page has to stay readable."""
 
 
 def train(
@@ -41,16 +41,18 @@ def train(
 ) -> Run:
     """Train a recipe, test the result once, draw what explains it and write its report; returns the new run folder.
 
-    recipe: a recipe, its name, or a TOML file. seeds: train this many times, from the recipe's seed on; the run is then
-    the folder of all of them. report: write report.html; the figures of the network are drawn in any case.
-    Raises what `training.train.train` raises.
+    recipe: a recipe, its name, or a TOML file. seeds: train this many times, with the recipe's seed and those after it;
+    the returned run is then the folder of all of them. report: write report.html; figures that need the network are
+    drawn in any case. Raises what `training.train.train` raises.
     """
     from cifarlab.studies.seeds import train_seeds
     from cifarlab.training.train import train as train_once
 
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    # Handed down instead of called afterwards: the run is complete only when its page is written, so that a process
+    # that is killed while it draws leaves a run that --resume finishes without training again.
     then = partial(_present, data_dir=data_dir, report=report)
-    if seeds > 1:
+    if seeds > 1:  # one seed needs no study around it: its run folder is the result
         return train_seeds(chosen, seeds, out=Path(out), data_dir=data_dir, then=then)
     return train_once(chosen, out=out, data_dir=data_dir, then=then)
 
@@ -61,7 +63,7 @@ def resume(run: str | Path, *, data_dir: Path | None = None, report: bool = True
     from cifarlab.training.train import resume as resume_once
 
     then = partial(_present, data_dir=data_dir, report=report)
-    if Run.open(run).study == SEEDS:
+    if Run.open(run).study == SEEDS:  # the folder says what it is, so the caller need not know
         return resume_seeds(Path(run), data_dir=data_dir, then=then)
     return resume_once(run, data_dir=data_dir, then=then)
 
@@ -79,7 +81,7 @@ def evaluate(
     """Evaluate a run's classifier on a split and leave numbers, tables, a figure and predictions in its folder.
 
     split: train, val or test; unset: val, or the test split of `data`, which names other images of the same classes.
-    tta: test-time augmentation, whose accuracy is a number of its own; unset: the recipe's. reason: written into the
+    tta: test-time augmentation, whose accuracy is reported separately; unset: the recipe's. reason: recorded in the
     test split's ledger. Raises what `judge.judge` raises.
     """
     from cifarlab.inference.classifier import Classifier, inference_runtime
@@ -87,9 +89,11 @@ def evaluate(
 
     opened = run if isinstance(run, Run) else Run.open(run)
     settings = opened.recipe.evaluation
+    # the recipe's batch size, because a network that has just fitted into memory will fit again
     classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=settings.batch_size)
     return judge(
-        *(opened, split),
+        opened,
+        split,
         reason=reason,
         tta=tta or settings.tta,
         classifier=classifier,
@@ -101,15 +105,16 @@ def evaluate(
 def predict(
     model: str | Path, images: Sequence[Path], *, top: int = 1, device: str = "auto", follow_links: bool = False
 ) -> FilePredictions:
-    """Name what pictures of any size show, by a run folder or model file; those that cannot be read are listed.
+    """Predict what pictures of any size show, with a run folder or model file; unreadable pictures are listed.
 
-    images: files, and folders of them, from which the same files are taken as in training, in natural order.
+    images: files, and folders, of which the same files are taken as in training, in natural order. top: classes per
+    picture, the most probable first. Raises UsageError where there is no picture, CheckpointError for a damaged model.
     """
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images, predict_files
 
     found = find_images(images, follow_links=follow_links)
-    if found.left_out:
+    if found.left_out:  # a folder may hold what is no picture; a prediction that is silently missing would be worse
         log.info("Left out: %s.", "; ".join(found.left_out))
     answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
     answers.failures.extend(found.failures)
@@ -127,8 +132,8 @@ def explain(
 ) -> tuple[Explained, list[Path]]:
     """Explain what a network predicts for pictures; returns the explanations and the files that were written.
 
-    layer: of feature maps and Grad-CAM, unset: the last map. class_name: explain this class instead of the predicted
-    one. out: folder of the page, unset: `explanations` beside the model.
+    layer: for feature maps and Grad-CAM, unset: the last one with a map. class_name: explain this class instead of the
+    predicted one. out: folder for the page, unset: `explanations` in the run folder or beside the model file.
     """
     from cifarlab.explain.files import explain_files, write_explanations
     from cifarlab.inference.classifier import Classifier, inference_runtime
@@ -143,7 +148,7 @@ def explain(
     done = explain_files(classifier, found.files, layer=layer, class_name=class_name)
     done.failures.extend(found.failures)
     if not done.explanations:
-        return done, []
+        return done, []  # no empty page, which would replace one that shows something
     beside = Path(model) if Path(model).is_dir() else Path(model).parent
     folder = out or beside / "explanations"
     return done, write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
@@ -152,13 +157,15 @@ def explain(
 def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
     """Write report.html and figures/ into a run folder, or into those of several seeds; returns the page.
 
-    humans: people's answers to the test images, counts (N, C) as .npy (Peterson et al., 2019: CIFAR-10H).
+    humans: human labels of the test images, counts (N, C) as .npy (Peterson et al., 2019: CIFAR-10H).
+    Raises CheckpointError that names damaged files, after the rest of the page was written.
     """
     from cifarlab.pages.report.write import write_report
 
     folder = run if isinstance(run, Run) else Run(Path(run))
-    # a run whose recipe is lost can still be reported on, if it has a manifest
+    # not Run.open alone: a run whose recipe is lost can still be reported on, if it has a manifest
     opened = folder if folder.manifest_file.is_file() else Run.open(folder.path)
+    # "if free": a run that is still training may be reported on, and its own process holds the lock
     with ExitStack() as stack:
         for each in (opened, *opened.seeds):
             stack.enter_context(each.locked_if_free())
@@ -166,9 +173,10 @@ def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
 
 
 def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | None = None) -> Comparison:
-    """Put runs that were trained and evaluated on the same images side by side, with what may be concluded.
+    """Compare runs that were trained and evaluated on the same images, with what may be concluded.
 
-    html: where to write the page with curves and examples.
+    split: val or test. html: where to write the page with curves and examples. Raises UsageError for runs that cannot
+    be compared, because their images differ or they were not evaluated on the split.
     """
     from cifarlab.files import write_atomic
     from cifarlab.pages.comparison import comparison_page
@@ -188,10 +196,11 @@ def ablate(
     out: str | Path = "runs",
     data_dir: Path | None = None,
 ) -> Ablation:
-    """Train a recipe with and without each of some parts and say what each is worth on the validation split."""
+    """Train a recipe with and without each of some parts and say what each contributes to the validation accuracy."""
     from cifarlab.studies.ablate import ablate as train_variants
 
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    # no page or figures for each variant: what counts is the table, and the test split stays sealed
     return train_variants(chosen, list(parts), seeds=seeds, out=Path(out), data_dir=data_dir)
 
 
@@ -204,7 +213,10 @@ def lr_find(
     out: str | Path = "runs",
     data_dir: Path | None = None,
 ) -> tuple[RangeTest, Run]:
-    """Raise the learning rate over some batches and suggest one; returns the findings, and a folder with a chart."""
+    """Raise the learning rate over some batches and suggest one; returns the findings, and a folder with a chart.
+
+    start, end: the lowest and the highest rate; steps: batches between them. Smith (2017), arXiv:1506.01186.
+    """
     from cifarlab.studies import lr_find as finder
 
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -213,16 +225,16 @@ def lr_find(
 
 
 def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:
-    """Draw what needs the network, write the page, hand the figures to TensorBoard; of several seeds, their page."""
+    """Draw what needs the network, write the page, and pass figures on to TensorBoard; for a study, write its page."""
     from cifarlab.explain.run import explain_run
     from cifarlab.pages.report.write import write_group_page, write_report
     from cifarlab.training.trackers import add_figures
 
-    if run.study == SEEDS:
+    if run.study == SEEDS:  # each seed has been presented when it was trained
         if report:
             log.info(f"Report: {write_group_page(run)}")
         return
-    explain_run(run, data_dir=data_dir)
+    explain_run(run, data_dir=data_dir)  # first: the page embeds the figures that this draws
     if report:
         log.info(f"Report: {write_report(run)}")
     if run.recipe.runtime.tensorboard:

@@ -9,7 +9,8 @@ import typer
 from PIL import Image
 from torch import nn
 
-from cifarlab.cli.explain import MOST_IMAGES, explain
+from cifarlab.api import MOST_EXPLAINED
+from cifarlab.cli.explain import explain
 from cifarlab.errors import CheckpointError, DataError, PartialError, UsageError
 from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.models.model import Model
@@ -116,7 +117,7 @@ def test_unknown_names_are_refused(model: Path, tmp_path: Path, options: list[st
 
 
 def test_too_many_images_are_refused_before_the_first_is_explained(model: Path, tmp_path: Path) -> None:
-    for number in range(MOST_IMAGES + 1):
+    for number in range(MOST_EXPLAINED + 1):
         picture(tmp_path / "many" / f"{number}.png", "red")
     with pytest.raises(UsageError, match="51 images are too many"):
         call(model, tmp_path / "many")

@@ -62,13 +62,13 @@ def test_without_pictures_the_images_are_listed(make_run: MakeRun) -> None:
 
 def test_the_right_picture_stands_at_its_index(make_run: MakeRun) -> None:
     page = comparison_page(compare([make_run("a", {7}, pictures=True).path, make_run("b").path]))
-    found = set(re.findall(r'<span class="detail">taken for (.+?); image (\d+)</span>', page))
+    found = set(re.findall(r'<span class="detail">predicted as (.+?); image (\d+)</span>', page))
     assert found == {("&lt;script&gt;alert(&#39;owl&#39;)&lt;/script&gt; 🦉", "7")}
 
 
 def test_seeds_are_drawn_as_their_mean(make_run: MakeRun, make_group: MakeRun) -> None:
     page = Elements(comparison_page(compare([make_group("a", [3, 4]).path, make_group("b", [5, 6]).path])))
-    assert "Lines of several seeds are their mean." in page.text and "Welch's t-test over seeds" in page.text
+    assert "Several seeds are drawn as their mean." in page.text and "Welch's t-test over seeds" in page.text
 
 
 def test_damaged_examples_are_named(make_run: MakeRun) -> None:

@@ -1,31 +1,35 @@
-"""`cifarlab bench`: how fast this machine trains, loads, predicts and starts, and how soon a recipe is good enough."""
+"""`cifarlab bench`: how fast this machine trains, loads, predicts and starts, and how long until a target accuracy."""
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarlab.cli.output import echo
-from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override, override_all
+from cifarlab.cli.options import (
+    AsJson,
+    Assignments,
+    Data,
+    DataDir,
+    Device,
+    HeldOutSplit,
+    Out,
+    RecipeDevice,
+    RecipeName,
+    Seeds,
+    changed,
+)
+from cifarlab.cli.output import echo_json
+from cifarlab.recipe.toml import load_recipe
 
 if TYPE_CHECKING:
     from cifarlab.bench.timing import Benchmark
 
 
-class Split(StrEnum):
-    """Splits that a target can be meant for."""
-
-    VAL = "val"
-    TEST = "test"
-
-
 class Precision(StrEnum):
-    """Of the network's arithmetic."""
+    """Number formats of the network's arithmetic."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -33,16 +37,9 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or the path of a TOML file.")]
-Data = Annotated[str | None, typer.Option(help="Images: a name or a path. Same as --set data.source=...")]
-DataDir = Annotated[Path | None, typer.Option(help="Where to look for named data first.")]
-Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
-]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps; unset: as the recipe says.")]
+# Several rounds, because other programs disturb single ones: the median is the result, the extremes show how much
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds that count.")]
 Warmup = Annotated[int, typer.Option(min=0, help="Rounds before them that do not count.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 app = typer.Typer(help="Measure how fast this machine trains, loads, predicts and starts.", no_args_is_help=True)
 
@@ -51,28 +48,32 @@ app = typer.Typer(help="Measure how fast this machine trains, loads, predicts an
 def time_to_accuracy(
     recipe: RecipeName,
     target: Annotated[float, typer.Option(help="The accuracy to reach, as a fraction: 0.9 is 90 %.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Train this many times.")] = 3,
-    split: Annotated[Split, typer.Option(help="Whose mean accuracy has to reach the target.")] = Split.VAL,
+    seeds: Seeds = 3,
+    # val, because a target that recipes are tuned towards must not be one on the test split
+    split: Annotated[
+        HeldOutSplit, typer.Option(help="The split whose mean accuracy has to reach the target.")
+    ] = HeldOutSplit.VAL,
     tta_counts: Annotated[
         bool, typer.Option("--tta-counts", help="Count the accuracy with the recipe's test-time augmentation.")
     ] = False,
     data: Data = None,
     data_dir: DataDir = None,
     assignments: Assignments = None,
-    out: Annotated[Path, typer.Option(help="Folder that gets the runs' folder.")] = Path("runs"),
+    out: Out = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe from several seeds and say how long that took, how good it got, and when it reached a target."""
-    from cifarlab.bench.time_to_accuracy import check_target
+    """Train a recipe with several seeds and report the times, the accuracies, and when each reached a target."""
     from cifarlab.bench.time_to_accuracy import time_to_accuracy as train_and_time
     from cifarlab.cli import tables
 
-    check_target(target)
-    chosen = _change(load_recipe(recipe), assignments, {"data.source": data})
+    chosen = changed(load_recipe(recipe), assignments, {"data.source": data})
     found = train_and_time(
         chosen, target, num_seeds=seeds, split=split.value, tta_counts=tta_counts, out=out, data_dir=data_dir
     )
-    echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_time_to_accuracy(found)
+    if as_json:
+        echo_json(found.to_dict())
+    else:
+        tables.print_time_to_accuracy(found)
 
 
 @app.command()
@@ -86,11 +87,12 @@ def throughput(
     rounds: Rounds = 5,
     warmup: Warmup = 1,
     precision: Annotated[Precision | None, typer.Option(help="Unset: as the recipe says.")] = None,
-    device: Device = None,
+    device: RecipeDevice = None,
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the images per second of training steps, and of the forward pass alone, on noise on the device."""
+    # on noise, because the speed does not depend on the pixels, and nothing has to be downloaded or loaded
     from cifarlab.bench import throughput as bench
     from cifarlab.bench.subject import recipe_of
 
@@ -100,26 +102,26 @@ def throughput(
         "runtime.precision": precision,
         "runtime.device": device,
     }
-    chosen = _change(recipe_of(model), assignments, options)
+    chosen = changed(recipe_of(model), assignments, options)
     _print(bench.throughput(chosen, steps=steps, rounds=rounds, warmup=warmup), as_json)
 
 
 @app.command()
 def loader(
     recipe: RecipeName,
-    data: Annotated[str, typer.Option(help="Images: a name or a path.")] = "sample",
+    data: Data = "sample",  # ships with cifarlab, so that a benchmark never begins with a download
     data_dir: DataDir = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches per round.")] = 20,
     rounds: Rounds = 5,
     warmup: Warmup = 1,
-    device: Device = None,
+    device: RecipeDevice = None,
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the images per second that are gathered, augmented, normalised and mixed, without any network."""
     from cifarlab.bench.loader import loading
 
-    chosen = _change(load_recipe(recipe), assignments, {"data.source": data, "runtime.device": device})
+    chosen = changed(load_recipe(recipe), assignments, {"data.source": data, "runtime.device": device})
     _print(loading(chosen, steps=steps, rounds=rounds, warmup=warmup, data_dir=data_dir), as_json)
 
 
@@ -127,12 +129,14 @@ def loader(
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model file, or a network's name.")],
     num_images: Annotated[int, typer.Option(min=1, help="Images per round.")] = 2000,
+    # apart from the rest: for one image, latency counts, which a large batch hides
     num_single: Annotated[int, typer.Option(min=1, help="Images that are predicted one at a time.")] = 200,
+    # a run and a model file know the size they were trained at
     image_size: Annotated[int, typer.Option(min=8, max=512, help="Side in pixels; with a network's name.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 500,
     rounds: Rounds = 5,
     warmup: Warmup = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Time predictions of many images, of a stack of pixels, of one image at a time, and the loading of the file."""
@@ -153,11 +157,9 @@ def predict(
 
 @app.command()
 def startup(
-    model: Annotated[str, typer.Option(help="What predicts: a run folder, a model file or a network's name.")] = (
-        "resnet18"
-    ),
+    model: Annotated[str, typer.Option(help="A run folder, a model file or a network's name.")] = ("resnet18"),
     rounds: Rounds = 5,
-    warmup: Warmup = 1,
+    warmup: Warmup = 1,  # the first process reads torch from the disk, the others from the page cache
     as_json: AsJson = False,
 ) -> None:
     """Time new processes: import, help, torch, and a model file that is loaded and predicts one image."""
@@ -166,16 +168,10 @@ def startup(
     _print(bench.startup(model, rounds=rounds, warmup=warmup), as_json)
 
 
-def _change(recipe: Recipe, assignments: list[str] | None, options: dict[str, str | int | None]) -> Recipe:
-    """The recipe with what --set replaces, then with what the other options replace."""
-    chosen = override_all(recipe, assignments or [])
-    for key, value in options.items():
-        if value is not None:
-            chosen = override(chosen, key, str(value))
-    return chosen
-
-
 def _print(found: Benchmark, as_json: bool) -> None:
     from cifarlab.cli import tables
 
-    echo(json.dumps(found.to_dict(), indent=2)) if as_json else tables.print_benchmark(found)
+    if as_json:
+        echo_json(found.to_dict())
+    else:
+        tables.print_benchmark(found)

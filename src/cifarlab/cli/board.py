@@ -12,7 +12,9 @@ from cifarlab.cli.output import echo
 
 
 def board(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; unset: all below --root.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN", help="Run folders; unset: all below --root.")
+    ] = None,
     root: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Unset: 6006, or the next that is free.")] = None,
 ) -> None:
@@ -22,6 +24,6 @@ def board(
     with boards.board(runs or [], root=root, port=port) as address:
         echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")
         try:
-            threading.Event().wait()
+            threading.Event().wait()  # TensorBoard serves from a thread of its own that ends with this process
         except KeyboardInterrupt:
-            return
+            return  # the way to stop it, so exit code 0 and no "Interrupted."

@@ -2,78 +2,67 @@
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from cifarlab import api
-from cifarlab.cli.output import Output, echo
+from cifarlab.cli.options import AsJson, HeldOutSplit
+from cifarlab.cli.output import Output, echo, echo_json, plain_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from cifarlab.studies.compare.comparison import Comparison
 
 
-class JudgedSplit(StrEnum):
-    """Splits that a run can be compared on."""
-
-    VAL = "val"
-    TEST = "test"
-
-
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders, or folders of several seeds.")],
-    split: Annotated[JudgedSplit, typer.Option(help="The split that the runs were judged on.")] = JudgedSplit.TEST,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Two or more run folders, or folders of several seeds.")
+    ],
+    split: Annotated[HeldOutSplit, typer.Option(help="The split that the runs were evaluated on.")] = HeldOutSplit.TEST,
+    as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with curves and examples.")] = None,
 ) -> None:
-    """Compare runs that were trained and judged on the same images."""
+    """Compare runs that were trained and evaluated on the same images."""
     found = api.compare(runs, split=split.value, html=html)
     if as_json:
-        echo(json.dumps(found.to_dict(), indent=2))
+        echo_json(found.to_dict())
         return
-    _print(Output(), found)
-    if html is not None:
+    _print(found)
+    if html is not None:  # not with --json, whose output has to stay one document
         echo(f"\nThe page is {html}.")
 
 
-def _print(console: Output, comparison: Comparison) -> None:
-    console.print(_numbers(comparison))
+def _print(comparison: Comparison) -> None:
+    from cifarlab.studies.compare.conclusions import COLUMNS, headings
+
+    console = Output()
+    table = _table("", comparison)
+    if any(entry.is_group for entry in comparison.entries):
+        table.add_row("seeds", *(str(len(entry.members)) for entry in comparison.entries))
+    rows = [comparison.numbers(entry) for entry in comparison.entries]
+    titles = headings(comparison.split)
+    for key, (_, write) in COLUMNS.items():
+        # an interval goes below its number: three runs then fit into the 80 columns of a terminal
+        table.add_row(titles[key], *(write(row[key]).replace(" (", "\n(") for row in rows))
+    console.print(table)
     if comparison.differences:
         console.print()
-        console.print(_differences(comparison))
+        table = _table("what differs", comparison)
+        for key, texts in comparison.differences.items():
+            table.add_row(key, *texts)
+        console.print(table)
     for pair in comparison.pairs:
         console.print()
         console.print(comparison.conclusion(pair))
 
 
-def _numbers(comparison: Comparison) -> Table:
-    """One column per run, so that names and numbers stand below each other."""
-    from cifarlab.studies.compare.conclusions import COLUMNS, headings
-
-    table = _table("", comparison)
-    rows = [comparison.numbers(entry) for entry in comparison.entries]
-    if any(entry.is_group for entry in comparison.entries):
-        table.add_row("seeds", *(str(len(entry.members)) for entry in comparison.entries))
-    titles = headings(comparison.split)
-    for key, (_, write) in COLUMNS.items():
-        table.add_row(titles[key], *(write(row[key]).replace(" (", "\n(") for row in rows))
-    return table
-
-
-def _differences(comparison: Comparison) -> Table:
-    table = _table("what differs", comparison)
-    for key, texts in comparison.differences.items():
-        table.add_row(key, *texts)
-    return table
-
-
 def _table(title: str, comparison: Comparison) -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    """A table with one column per run, so that names and numbers of a kind are next to each other."""
+    table = plain_table()
     table.add_column(title, no_wrap=True)
     for entry in comparison.entries:
-        table.add_column(entry.label, overflow="fold")
+        table.add_column(entry.label, overflow="fold")  # "ellipsis" would cut what distinguishes long names, their ends
     return table

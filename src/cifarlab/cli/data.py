@@ -1,8 +1,8 @@
-"""`cifarlab data`: what data there is, whether it is what it should be, and how it looks."""
+"""`cifarlab data`: which data sets there are, whether they are intact, and what they look like."""
 
 from __future__ import annotations
 
-import json
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +10,10 @@ import typer
 
 from cifarlab.cli.data_cache import cache
 from cifarlab.cli.options import (
+    AsJson,
     ClassNames,
     Columns,
+    DataDir,
     Fit,
     FollowLinks,
     Layout,
@@ -21,7 +23,7 @@ from cifarlab.cli.options import (
     WhiteLevel,
     data_fields,
 )
-from cifarlab.cli.output import echo
+from cifarlab.cli.output import echo, echo_json
 from cifarlab.console import log
 from cifarlab.errors import DataError
 
@@ -34,9 +36,7 @@ SOURCES = {
     "sample": "a small part of CIFAR-10 that ships with cifarlab",
 }
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Look for data here first.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Name = Annotated[str, typer.Argument(help="cifar10, cifar100, sample, or the path of a data set.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="cifar10, cifar100, sample, or the path of a data set.")]
 
 app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help=True)
 app.command()(cache)
@@ -44,13 +44,13 @@ app.command()(cache)
 
 @app.command("list")
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """List the known data sets and where they lie on this machine; nothing is downloaded."""
+    """List the known data sets and where they are on this machine; nothing is downloaded."""
     from cifarlab.images.sources import data_spec, find
 
     found = {name: find(data_spec(name), data_dir) for name in SOURCES}
     places = {name: source.path if source else None for name, source in found.items()}
     if as_json:
-        echo(json.dumps({name: str(place) if place else None for name, place in places.items()}, indent=2))
+        echo_json({name: str(place) if place else None for name, place in places.items()})
         return
     for name, place in places.items():
         echo(f"{name:10}{SOURCES[name]}")
@@ -63,7 +63,7 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
     from cifarlab.images.sources import data_spec, open_source
 
     source = open_source(data_spec(name), data_dir)
-    images = source.load("train")
+    images = source.load("train")  # reading is the check: it raises DataError for what is damaged
     echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {source.path}")
 
 
@@ -88,16 +88,20 @@ def verify(
     source = _open(
         name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
     )
+    # all splits together, because images that occur in two of them are looked for as well
     card = describe({split: source.load(split) for split in source.splits}, source.understanding)
-    echo(json.dumps(card, indent=2) if as_json else to_text(name, card))
-    _report_warnings(name, card, strict)
+    if as_json:
+        echo_json(card)
+    else:
+        echo(to_text(name, card))
+    _report_warnings(name, card, strict)  # after the result, which a script that sees exit code 3 can still read
 
 
 @app.command()
 def show(
     name: Name,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the picture here [<name>-grid.png].")] = None,
-    per_class: Annotated[int, typer.Option("--per-class", min=1, max=50, help="Examples of each class.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Write the picture here; unset: NAME-grid.png.")] = None,
+    per_class: Annotated[int, typer.Option(min=1, max=50, help="Examples of each class.")] = 10,
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
@@ -110,8 +114,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show how a data set is understood (its splits, its classes, what is left out and why), and draw examples."""
-    import io
-
     from cifarlab.drawing.grid import class_grid
     from cifarlab.files import write_atomic
     from cifarlab.images.describe import describe, pixels_text, to_text, tree_text
@@ -120,22 +122,26 @@ def show(
         name, data_dir, data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad)
     )
     if not as_json:
-        echo(tree_text(name, source.understanding) + "\n")  # before the pixels, which may have to be decoded first
+        # first, because decoding a large data set takes minutes and a wrong layout is seen from its folders alone
+        echo(tree_text(name, source.understanding) + "\n")
     images = {split: source.load(split) for split in source.splits}
     card = describe(images, source.understanding)
     picture = io.BytesIO()
     class_grid(next(iter(images.values())), per_class).save(picture, "PNG")
+    # photos.tar.gz and . have no name for a picture: up to the first dot, and the real name behind "."
     path = out or Path(f"{source.path.resolve().name.partition('.')[0] or name}-grid.png")
     write_atomic(path, picture.getvalue())
     if as_json:
-        echo(json.dumps({**card, "examples": str(path)}, indent=2))
+        echo_json({**card, "examples": str(path)})
     else:
+        # the tree above has counted the classes already, where folders are the classes
         echo(pixels_text(card) if source.understanding.counts else to_text(name, card))
         echo(f"examples: {path}")
     _report_warnings(name, card, strict=False)
 
 
 def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source:
+    """Open a data set by the fields of `DataSpec` that the command line gave."""
     from cifarlab.images.sources import data_spec, open_source
 
     return open_source(data_spec(name, **fields), data_dir)
@@ -143,7 +149,7 @@ def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source
 
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
     found: list[str] = [warning["text"] for warning in card["warnings"]]
-    if strict and found:
+    if strict and found:  # all of them in one error, so that they need not be found one run after another
         raise DataError(f"{name} is not clean:\n{' '.join(found)}")
     for warning in found:
         log.warning("Warning: %s", warning)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from cifarlab.cli.output import echo
+from cifarlab.cli.options import AsJson
+from cifarlab.cli.output import echo, echo_json
 
-Part = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only of sources whose path contains this.")]
+DAY = 86400
+"""Seconds."""
+
+Part = Annotated[str | None, typer.Argument(metavar="NAME", help="Only sources whose path contains this.")]
 Clear = Annotated[bool, typer.Option("--clear", help="Remove them; they are decoded again when they are needed.")]
-OlderThan = Annotated[float | None, typer.Option(metavar="DAYS", min=0, help="Only what was not used for so long.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+OlderThan = Annotated[
+    float | None, typer.Option(metavar="DAYS", min=0, help="Only what has not been used for this long.")
+]
 
 
 def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None, as_json: AsJson = False) -> None:
@@ -24,26 +28,22 @@ def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None,
     from cifarlab.images.folders.unpack import list_unpacked, remove_unpacked
     from cifarlab.images.sources import cache_dir
 
-    every = list_kept(cache_dir())
-    days = older_than or 0
+    every, days = list_kept(cache_dir()), older_than or 0
     chosen = [each for each in every if (name or "") in each.source and each.days_unused >= days]
     archives = [
         each
         for each in list_unpacked(cache_dir())
-        if (name or "") in each.source and time.time() - each.last_used >= days * 86400
+        if (name or "") in each.source and time.time() - each.last_used >= days * DAY
     ]
-    unpacked_bytes = sum(each.size_bytes for each in archives)
+    unpacked_bytes = sum(each.size_bytes for each in archives)  # before they are removed
     if clear:
         remove(cache_dir(), chosen)
         remove_unpacked(archives)
+    # not the sum over what was chosen: splits with the same pixels share one file, which stays while one of them does
     freed = size_bytes(every) - size_bytes(list_kept(cache_dir())) if clear else 0
     if as_json:
         unpacked = [{**asdict(each), "place": str(each.place)} for each in archives]
-        echo(
-            json.dumps(
-                [each | {"removed": clear} for each in (*(kept.to_dict() for kept in chosen), *unpacked)], indent=2
-            )
-        )
+        echo_json([each | {"removed": clear} for each in (*(kept.to_dict() for kept in chosen), *unpacked)])
         return
     rows = [["source", "split", "images", "px", "MB", "last used"]]
     for each in chosen:
@@ -52,6 +52,7 @@ def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None,
         rows.append([each.source, each.split, f"{each.num_images:,}", str(each.side), size, day])
     for archive in archives:
         day = time.strftime("%Y-%m-%d", time.localtime(archive.last_used))
+        # an unpacked archive is not decoded yet, so its images have no common side
         rows.append([archive.source, "unpacked", f"{archive.num_files:,}", "", f"{archive.size_bytes / 1e6:,.1f}", day])
     if rows[1:]:
         echo("\n".join(aligned(rows)))

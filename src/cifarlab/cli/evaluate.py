@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cifarlab import api
-from cifarlab.cli.options import ClassNames, Columns, FollowLinks, Layout, SkipBad, SplitNames, data_fields
-from cifarlab.cli.output import echo
+from cifarlab.cli.options import (
+    AsJson,
+    ClassNames,
+    Columns,
+    DataDir,
+    Device,
+    FollowLinks,
+    Layout,
+    RunFolder,
+    SkipBad,
+    Split,
+    SplitNames,
+    data_fields,
+)
+from cifarlab.cli.output import echo, echo_json
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.runs.folder import Run
 
-if TYPE_CHECKING:
-    from cifarlab.evaluation.evaluate import Evaluation
-
-
-class Split(StrEnum):
-    """Parts of a data set."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
-
 
 class Tta(StrEnum):
-    """Test-time augmentations."""
+    """Test-time augmentations: predictions for an image, its mirror image and shifted copies are averaged."""
 
     NONE = "none"
     MIRROR = "mirror"
@@ -36,11 +36,12 @@ class Tta(StrEnum):
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: RunFolder,
     split: Annotated[
         Split | None,
         typer.Option(
-            help="What to evaluate on; unset: val, or the test split of --data. Every opening of test is written down."
+            help="What to evaluate on; unset: val, or the test split of --data. "
+            "Every opening of the test split is recorded."
         ),
     ] = None,
     tta: Annotated[
@@ -58,47 +59,38 @@ def evaluate(
     class_names: ClassNames = None,
     follow_links: FollowLinks = False,
     skip_bad: SkipBad = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Judge a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
+    """Evaluate a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
+    from cifarlab.evaluation.report_text import summary
     from cifarlab.images.sources import data_spec
     from cifarlab.judge import result_name
 
-    fields = data_fields(
-        layout=layout,
-        split_names=split_names,
-        columns=columns,
-        class_names=class_names,
-        follow_links=follow_links,
-        skip_bad=skip_bad,
-    )
-    if fields and data is None:
+    # no --fit and --white-level: these decide what the network sees, so they stay as it was trained
+    fields = data_fields(layout, split_names, columns, class_names, follow_links=follow_links, skip_bad=skip_bad)
+    if fields and data is None:  # the run's own images are read as its recipe says, which these would contradict
         raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
     evaluation = api.evaluate(
-        *(run, split),
-        reason="cifarlab evaluate",
+        run,
+        split,
+        reason="cifarlab evaluate",  # what the test split's ledger will say
         tta=tta,
         data=None if data is None else data_spec(data, **fields),
         data_dir=data_dir,
         device=device,
     )
-    _print(Run(run), result_name(evaluation.split, data), evaluation, data, as_json)
-    if evaluation.num_skipped:
-        raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")
-
-
-def _print(run: Run, name: str, evaluation: Evaluation, data: str | None, as_json: bool) -> None:
-    from cifarlab.evaluation.report_text import summary
-
-    files = [str(path) for path in run.result_files(name)]
+    folder = Run(run)
+    files = [str(path) for path in folder.result_files(result_name(evaluation.split, data))]
     if as_json:
-        echo(json.dumps({"run": str(run.path), **evaluation.to_dict(), "files": files}, indent=2))
-        return
-    if data is not None:
-        echo(f"These are the images of {data}, with the class names of the run.")
-    echo(summary(evaluation))
-    echo("\nWritten:")
-    for file in files:
-        echo(f"  {file}")
+        echo_json({"run": str(folder.path), **evaluation.to_dict(), "files": files})
+    else:
+        if data is not None:  # matching class names do not prove that both mean the same
+            echo(f"These are the images of {data}, with the class names of the run.")
+        echo(summary(evaluation))
+        echo("\nWritten:")
+        for file in files:
+            echo(f"  {file}")
+    if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
+        raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")

@@ -1,28 +1,21 @@
-"""`cifarlab explain`: why a network says what it says about pictures."""
+"""`cifarlab explain`: why a network predicts what it predicts for pictures."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cifarlab import api
-from cifarlab.cli.output import echo
+from cifarlab.cli.options import AsJson, Device, Pictures, RunOrModel
+from cifarlab.cli.output import echo, echo_json, raise_unreadable
 from cifarlab.console import printable
-from cifarlab.errors import DataError, PartialError
-
-if TYPE_CHECKING:
-    from cifarlab.explain.files import Explained
-    from cifarlab.explain.image import Explanation
 
 
 def explain(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder or a model file.")],
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Files of any format that training reads, or folders.")
-    ],
+    model: RunOrModel,
+    images: Pictures,
     layer: Annotated[
         str | None, typer.Option(help="Layer for feature maps and Grad-CAM; `cifarlab models NAME` lists them.")
     ] = None,
@@ -32,49 +25,33 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page and pictures; unset: explanations, beside the model.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print numbers and heat maps as JSON on stdout.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Show feature maps, Grad-CAM, HiResCAM and occlusion for pictures, each map tested against random ones.
 
-    A lower deletion score means that the map has found more of the evidence.
+    A lower deletion score means that the map has found more of the evidence. --json prints the heat maps, too.
     """
-    done, written = api.explain(model, images, layer=layer, class_name=class_name, out=out, device=device)
-    _print_json(model, done, written) if as_json else _print(done.explanations, written)
-    if done.failures:
-        _complain(done)
-
-
-def _print(explanations: list[Explanation], written: list[Path]) -> None:
+    from cifarlab.explain.files import as_dict
     from cifarlab.explain.render import map_name, verdict
 
-    for explanation in explanations:
-        top = ", ".join(f"{printable(label)} {100 * share:.1f} %" for label, share in explanation.prediction.top)
-        echo(f"{printable(explanation.prediction.name)}: {top}")
-        echo(f"  why {printable(explanation.class_name)}:")
-        for each in explanation.maps:
-            scores = f"deletion {each.deletion.area:.2f}, random {each.deletion.random_area:.2f}"
-            echo(f"  {map_name(each.heat_map)}: {scores}; {verdict(each, explanation.class_name)}")
-    if written:
-        echo("\nWritten:")
-    for path in written:
-        echo(f"  {path}")
-
-
-def _print_json(model: Path, done: Explained, written: list[Path]) -> None:
-    from cifarlab.explain.files import as_dict
-
-    result = {
-        "model": str(model),
-        "explanations": [as_dict(explanation) for explanation in done.explanations],
-        "failed": done.failures,
-        "files": [str(path) for path in written],
-    }
-    echo(json.dumps(result, indent=2))
-
-
-def _complain(done: Explained) -> None:
-    listed = "\n".join(f"  {printable(text)}" for text in done.failures)
-    if not done.explanations:
-        raise DataError(f"None of the images could be read:\n{listed}")
-    raise PartialError(f"{len(done.failures)} of the images could not be read:\n{listed}")
+    done, written = api.explain(model, images, layer=layer, class_name=class_name, out=out, device=device)
+    if as_json:
+        explanations = [as_dict(explanation) for explanation in done.explanations]
+        files = [str(path) for path in written]
+        echo_json({"model": str(model), "explanations": explanations, "failed": done.failures, "files": files})
+    else:
+        for explanation in done.explanations:
+            top = ", ".join(f"{printable(label)} {100 * share:.1f} %" for label, share in explanation.prediction.top)
+            echo(f"{printable(explanation.prediction.name)}: {top}")
+            echo(f"  why {printable(explanation.class_name)}:")  # not always the first of them: see --class
+            for each in explanation.maps:
+                # a deletion score alone says little, since it depends on the picture: hence the random maps beside it
+                scores = f"deletion {each.deletion.area:.2f}, random {each.deletion.random_area:.2f}"
+                echo(f"  {map_name(each.heat_map)}: {scores}; {verdict(each, explanation.class_name)}")
+        if written:
+            echo("\nWritten:")
+        for path in written:
+            echo(f"  {path}")
+    if done.failures:  # after the explanations of the others
+        raise_unreadable(done.failures, any_read=bool(done.explanations))

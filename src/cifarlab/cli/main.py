@@ -1,4 +1,4 @@
-"""The command `cifarlab`: one small module per subcommand, and what all of them share."""
+"""The command `cifarlab`: its subcommands, the options before them, and errors as lines and exit codes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from cifarlab.cli import (
     train,
 )
 from cifarlab.cli.output import NoteFormatter, Once, echo
-from cifarlab.errors import CifarlabError
+from cifarlab.errors import CifarlabError, PartialError
 from cifarlab.files import is_machine_fault
 from cifarlab.version import VERSION
 
 app = typer.Typer(
     name="cifarlab",
-    help="Train, judge and ship classifiers of small images.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    add_completion=False,  # --install-completion writes into the files of the user's shell
+    pretty_exceptions_enable=False,  # they print the values of local variables, whole arrays among them
 )
+# All commands are imported here, which takes 0.3 s in all, because none of them loads torch before it is called
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
@@ -56,8 +56,9 @@ app.add_typer(bench.app, name="bench")
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; errors become one to three lines on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in words
+    debug = "--debug" in words  # wherever it stands: people append it to the command that has just failed
     try:
+        # standalone, click would print errors in its own way and exit with codes that mean something else here
         result = app([word for word in words if word != "--debug"] or ["--help"], standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
@@ -65,16 +66,21 @@ def run(arguments: list[str] | None = None) -> int:
     except CifarlabError as error:
         return _report(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
-        return _report("Interrupted.", 130, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
+        return _report("Interrupted.", 130, debug)  # 128 + SIGINT, as shells count
+    except BrokenPipeError:  # the reader has gone, as in `cifarlab recipes | head -1`, and nothing is wrong
+        # Python flushes stdout once more at exit, which would fail again and print a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        # a disk or a memory that is full can show in any line, so it is told from a fault of ours here, for all
         if isinstance(error, OSError) and is_machine_fault(error):
             return _report(f"{error.filename or 'A file'} cannot be written or read: {error.strerror}.", 5, debug)
         if _is_out_of_memory(error):
             return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
-        return _unexpected(error, debug)
+        show = getattr(error, "format_message", None)  # click's usage errors; typer brings a click of its own
+        if callable(show) and isinstance(code := getattr(error, "exit_code", None), int):
+            return _report(f"{show()}\nSee: cifarlab --help", code, debug)
+        return _report(f"{type(error).__name__}: {error}\nThis is a fault of cifarlab; --debug shows where.", 1, debug)
 
 
 def _show_version(wanted: bool) -> None:
@@ -85,26 +91,28 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # eager: before click complains that there is no command
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show debugging notes, too.")] = False,
+    # for --help only: `run` takes --debug out of the words, wherever it stands
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
-    """Train, judge and ship classifiers of small images."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Train, evaluate and ship classifiers of small images."""
+    handler = logging.StreamHandler(sys.stderr)  # stdout is for results alone
     handler.setFormatter(NoteFormatter("%(message)s"))
     handler.addFilter(Once())
     log = logging.getLogger("cifarlab")
-    log.handlers = [handler]
-    log.propagate = False
+    log.handlers = [handler]  # replaced, not added: tests run several commands in one process
+    log.propagate = False  # a library that sets up the root logger would show every note twice
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     threading.excepthook = _note_failed_thread
 
 
 def _note_failed_thread(failed: threading.ExceptHookArgs) -> None:
-    """TensorBoard's thread hands a full disk on to whoever writes next, who says so; any other failure is shown."""
+    """Show what ended a thread, unless it is a disk that is full or failing."""
+    # TensorBoard's writer passes that error on to the next call of the training thread, which reports it
     if isinstance(failed.exc_value, OSError) and is_machine_fault(failed.exc_value):
         logging.getLogger("cifarlab").debug("A thread has ended: %s", failed.exc_value)
     else:
@@ -114,20 +122,13 @@ def _note_failed_thread(failed: threading.ExceptHookArgs) -> None:
 def _report(message: str, exit_code: int, debug: bool) -> int:
     if debug:
         echo(traceback.format_exc(), err=True)
-    echo(f"error: {message}" if exit_code != 8 else message, err=True)
+    # 8: the command has finished and its results are good, only not complete; a script decides whether that will do
+    echo(f"error: {message}" if exit_code != PartialError.exit_code else message, err=True)
     return exit_code
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, a device or torch's CPU allocator has run out; torch may not be loaded, so names have to do."""
+    """Whether Python, a device or torch's CPU allocator has run out of memory."""
+    # by name, because torch may not be loaded; its CPU allocator raises a plain RuntimeError
     kinds = {"MemoryError", "OutOfMemoryError"} & {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds) or "DefaultCPUAllocator" in str(error)
-
-
-def _unexpected(error: Exception, debug: bool) -> int:
-    """A fault of ours, or of the words: click tells its own usage errors apart by an exit code."""
-    code = getattr(error, "exit_code", None)
-    show = getattr(error, "format_message", None)
-    if isinstance(code, int) and callable(show):
-        return _report(f"{show()}\nSee: cifarlab --help", code, debug)
-    return _report(f"{type(error).__name__}: {error}\nThis is a fault of cifarlab; --debug shows where.", 1, debug)

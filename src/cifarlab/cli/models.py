@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from cifarlab.cli.output import echo
+from cifarlab.cli.options import AsJson
+from cifarlab.cli.output import echo, echo_json
 from cifarlab.errors import UsageError, unknown
 from cifarlab.recipe.schema import ModelSpec
 
@@ -18,36 +18,34 @@ if TYPE_CHECKING:
 Stem = Literal["default", "cifar", "imagenet"]
 STEMS = ("default", "cifar", "imagenet")
 NUM_CLASSES = 10
+"""As in CIFAR-10; the last layer's parameters depend on it."""
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show the layers of this network.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the layers of this network.")] = None,
     stem: Annotated[str, typer.Option(help="First layers: default, cifar or imagenet; with NAME.")] = "default",
     image_size: Annotated[int, typer.Option(min=8, max=512, help="Side of the images in pixels.")] = 32,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the networks with parameters and multiply-adds, or show the layers of one (for 10 classes)."""
-    if stem not in STEMS:
+    if stem not in STEMS:  # checked here and not by typer, for the suggestion of the nearest name
         raise UsageError(unknown("stem", stem, STEMS))
     if name is not None:
-        table = _one(ModelSpec(name=name, stem=cast(Stem, stem)), image_size)
-        echo(json.dumps(table, indent=2) if as_json else _layer_text(table))
-        return
-    if stem != "default":
+        _show(ModelSpec(name=name, stem=cast(Stem, stem)), image_size, as_json)
+    elif stem != "default":  # which a list would ignore, since not every network has each stem
         raise UsageError("--stem needs the name of a network: cifarlab models NAME --stem cifar.")
-    rows = _all(image_size)
-    echo(json.dumps(rows, indent=2) if as_json else _list_text(rows, image_size))
+    else:
+        _list(image_size, as_json)
 
 
-def _all(image_size: int) -> list[dict[str, Any]]:
-    """A row per network; the numbers are missing where the images are too small for it."""
+def _list(image_size: int, as_json: bool) -> None:
     from cifarlab.models.registry import MODELS
     from cifarlab.models.summary import multiply_adds, num_parameters
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, entry in MODELS.items():
-        fits = image_size >= entry.min_size
-        network = _build(ModelSpec(name=name), image_size) if fits else None
+        # where the images are too small for a network, its numbers are unknown, and not 0
+        network = _build(ModelSpec(name=name), image_size) if image_size >= entry.min_size else None
         rows.append(
             {
                 "name": name,
@@ -57,56 +55,55 @@ def _all(image_size: int) -> list[dict[str, Any]]:
                 "source": entry.source,
             }
         )
-    return rows
+    if as_json:
+        echo_json(rows)
+        return
+    echo(f"{'name':18}{'parameters':>12}{f'madds {image_size} px':>15}  source")
+    for row in rows:
+        if row["num_parameters"] is None:
+            numbers = f"{'needs ' + str(row['min_size']) + ' px':>27}"  # across both columns of numbers
+        else:
+            parameters, madds = (f"{row[key] / 1e6:.2f} M" for key in ("num_parameters", "multiply_adds"))
+            numbers = f"{parameters:>12}{madds:>15}"
+        echo(f"{row['name']:18}{numbers}  {row['source']}")
+    # not one by one: there are hundreds, and neither package has to be installed
+    echo("Also: torchvision:<name> and timm:<name>, the networks of those packages.")
 
 
-def _one(spec: ModelSpec, image_size: int) -> dict[str, Any]:
+def _show(spec: ModelSpec, image_size: int, as_json: bool) -> None:
     from cifarlab.models.summary import layers, multiply_adds, num_parameters
 
     network = _build(spec, image_size)
-    return {
-        "name": spec.name,
-        "stem": spec.stem,
-        "image_size": image_size,
-        "num_classes": NUM_CLASSES,
-        "num_parameters": num_parameters(network),
-        "multiply_adds": multiply_adds(network, image_size),
-        "layers": [asdict(layer) for layer in layers(network, image_size)],
-    }
+    table = layers(network, image_size)
+    total_parameters, total_madds = num_parameters(network), multiply_adds(network, image_size)
+    if as_json:
+        echo_json(
+            {
+                "name": spec.name,
+                "stem": spec.stem,
+                "image_size": image_size,
+                "num_classes": NUM_CLASSES,
+                "num_parameters": total_parameters,
+                "multiply_adds": total_madds,
+                "layers": [asdict(layer) for layer in table],
+            }
+        )
+        return
+    width = max(len(layer.name) for layer in table) + 2
+    echo(f"{'layer':{width}}{'kind':20}{'output':>16}{'parameters':>14}{'multiply-adds':>16}")
+    for layer in table:
+        output = "×".join(map(str, layer.output)) if layer.output else "-"  # None: not called on its own
+        echo(f"{layer.name:{width}}{layer.kind:20}{output:>16}{layer.num_parameters:14,}{layer.multiply_adds:16,}")
+    # of the whole network, not a sum over the rows: what happens between layers has multiply-adds, too
+    echo(f"{'total':{width}}{'':36}{total_parameters:14,}{total_madds:16,}")
 
 
 def _build(spec: ModelSpec, image_size: int) -> nn.Module:
-    """Our own networks without memory or arithmetic; other packages may need real tensors while building."""
     import torch
 
     from cifarlab.models.registry import build_network
 
+    # On the meta device a network has shapes and no memory, and a forward pass computes nothing, so that all of them
+    # are listed at once. torchvision and timm ("package:name") may look at the values of tensors while they build.
     with torch.device("cpu" if ":" in spec.name else "meta"):
         return build_network(spec, NUM_CLASSES, image_size)
-
-
-def _list_text(rows: list[dict[str, Any]], image_size: int) -> str:
-    lines = [f"{'name':18}{'parameters':>12}{f'madds {image_size} px':>15}  source"]
-    for row in rows:
-        numbers = f"{_millions(row['num_parameters']):>12}{_millions(row['multiply_adds']):>15}"
-        if row["num_parameters"] is None:
-            numbers = f"{'needs ' + str(row['min_size']) + ' px':>27}"
-        lines.append(f"{row['name']:18}{numbers}  {row['source']}")
-    lines.append("Also: torchvision:<name> and timm:<name>, the networks of those packages.")
-    return "\n".join(lines)
-
-
-def _layer_text(table: dict[str, Any]) -> str:
-    width = max(len(layer["name"]) for layer in table["layers"]) + 2
-    lines = [f"{'layer':{width}}{'kind':20}{'output':>16}{'parameters':>14}{'multiply-adds':>16}"]
-    for layer in table["layers"]:
-        output = "×".join(map(str, layer["output"])) if layer["output"] else "-"
-        numbers = f"{layer['num_parameters']:14,}{layer['multiply_adds']:16,}"
-        lines.append(f"{layer['name']:{width}}{layer['kind']:20}{output:>16}{numbers}")
-    totals = f"{table['num_parameters']:14,}{table['multiply_adds']:16,}"
-    lines.append(f"{'total':{width}}{'':36}{totals}")
-    return "\n".join(lines)
-
-
-def _millions(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.2f} M"

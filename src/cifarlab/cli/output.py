@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.style import StyleType
+from rich.table import Table
 from rich.text import Text
 
-from cifarlab.console import printable_lines
+from cifarlab.console import printable, printable_lines
+from cifarlab.errors import DataError, PartialError
+
+SHOWN_FAILURES = 20
+"""Unreadable images that a message lists; --json lists all of them."""
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a line, or several, on stdout or stderr."""
+    # stdout is a buffer when it is piped: without the flush, its lines would come after later ones on stderr
     print(printable_lines(text), file=sys.stderr if err else sys.stdout, flush=True)
 
 
+def echo_json(result: object) -> None:
+    """Print a result on stdout as indented JSON."""
+    echo(json.dumps(result, indent=2))
+
+
 class Output(Console):
-    """The rich console for results on stdout. Whatever it is given as a string is shown character by character."""
+    """The rich console for results on stdout; it shows every string it is given character by character."""
 
     def __init__(self) -> None:
+        # highlight: rich would colour numbers and paths by its own guesses
+        # soft_wrap: a long path stays on one line, so that it can be copied, and `grep` finds it in a pipe
         super().__init__(highlight=False, soft_wrap=True)
 
     def render_str(
@@ -35,19 +50,33 @@ class Output(Console):
         highlight: bool | None = None,
         highlighter: HighlighterType | None = None,
     ) -> Text:
-        """Rich sends every string through here, those in the cells and titles of tables too; there is no markup."""
+        """Render a string as it is, without markup or emoji codes."""
+        # rich sends every string through here, those in the cells and titles of tables too, so that this is the one
+        # place where a class named "[bold]cat" keeps its brackets and an escape sequence in a path does nothing
         return Text(printable_lines(text), style=style, justify=justify, overflow=overflow)
 
 
+def plain_table(title: str | None = None, *, show_header: bool = True) -> Table:
+    """A table without lines, three spaces between its columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        show_header=show_header,
+        header_style="bold",
+        box=None,
+        padding=(0, 3, 0, 0),
+    )
+
+
 class Once(logging.Filter):
-    """Lets a warning pass once: a command may read the same data several times, and says so once."""
+    """Lets a warning pass once: a command may read the same data several times, but should warn about it only once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is news."""
+        """Whether the record is news; notes such as the line of an epoch always are."""
         text = record.getMessage()
         is_news = record.levelno < logging.WARNING or text not in self.said
         self.said.add(text)
@@ -55,8 +84,19 @@ class Once(logging.Filter):
 
 
 class NoteFormatter(logging.Formatter):
-    """Notes and warnings, as they are shown on stderr."""
+    """Notes and warnings as they are shown on stderr."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message alone, for a terminal."""
+        """The message alone, safe for a terminal."""
         return printable_lines(super().format(record))
+
+
+def raise_unreadable(failures: Sequence[str], *, any_read: bool) -> None:
+    """Raise for images that could not be read: PartialError if others were, DataError if none was."""
+    shown = [f"  {printable(text)}" for text in failures[:SHOWN_FAILURES]]
+    rest = len(failures) - len(shown)
+    lines = "\n".join([*shown, *([f"  and {rest} more"] if rest else [])])
+    if not any_read:
+        raise DataError(f"None of the images could be read:\n{lines}")
+    # the results are printed by now; exit code 8 tells a script that they are good, but not all of them
+    raise PartialError(f"{len(failures)} of the images could not be read:\n{lines}")

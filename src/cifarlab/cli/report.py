@@ -9,19 +9,21 @@ from typing import Annotated
 import typer
 
 from cifarlab import api
+from cifarlab.cli.options import RunFolder
 from cifarlab.cli.output import echo
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: RunFolder,
     open_it: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
     humans: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Answers of people to the test images: counts (N, C) as .npy, CIFAR-10H."),
+        typer.Option(metavar="FILE", help="Human labels of the test images: counts (N, C) as .npy, such as CIFAR-10H."),
     ] = None,
 ) -> None:
     """Write report.html, one page that needs nothing else, and figures/ as PNG into a run folder."""
     path = api.report(run, humans=humans)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
+    # a server has no browser, which is no failure: the page is written, and its path is on stdout
     if open_it and not webbrowser.open(path.resolve().as_uri()):
         echo("No browser was found: open the file above.", err=True)

@@ -1,4 +1,4 @@
-"""What a finished run looks like in a terminal."""
+"""What a finished run or benchmark looks like in a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from cifarlab.cli.output import Output
+from cifarlab.cli.output import Output, plain_table
 from cifarlab.drawing.wording import count, duration, percent, with_ends, with_interval
 from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from cifarlab.bench.time_to_accuracy import TimeToAccuracy
     from cifarlab.bench.timing import Benchmark
     from cifarlab.evaluation.evaluate import Evaluation
-    from cifarlab.evaluation.statistics import Interval
 
 BAR_CELLS = 20
+"""Characters of a full bar, so that each stands for 5 points of accuracy."""
+
+ACCURACIES = ("val", "val, tta", "test", "test, tta")
+"""Columns of the time to accuracy, in the order of the fields of `Trained`."""
 
 
 def print_result(run: Run) -> None:
@@ -27,13 +30,21 @@ def print_result(run: Run) -> None:
 
     console = Output()
     if run.study == SEEDS:
-        _print_seeds(console, run, run.group)
+        summary = run.group
+        for name in ("val_accuracy", "test_accuracy"):
+            if (spread := summary[name]) is not None:
+                # one seed has no deviation (n - 1 = 0), and says so instead of "± 0.00"
+                deviation = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
+                what = "mean ± sd, " if deviation else ""
+                text = f"{100 * spread['mean']:.2f}{deviation} %  ({what}n = {spread['n']})"
+                console.print(f"{name.replace('_', ' '):15} {text}")
+        console.print(f"\nThe runs are in {run.path}: {', '.join(summary['runs'])}")
         return
     facts, test = run.facts, read_evaluation(run, "test")
     console.print(_headline(run, facts, test))
     if test is not None:
         _print_classes(console, test)
-    if facts.data.original is False:
+    if facts.data.original is False:  # None: nobody has published accuracies on these images
         console.print(f"These are not the original pixels: {facts.data.note}")
     if facts.data.skipped:
         console.print(f"{facts.data.skipped} images could not be read: see {run.skipped_file()}")
@@ -47,64 +58,54 @@ def print_result(run: Run) -> None:
 
 
 def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
-    table = Table(title=run.name, title_justify="left", show_header=False, box=None, padding=(0, 3, 0, 0))
+    from cifarlab.evaluation.statistics import wilson
+
+    table = plain_table(run.name, show_header=False)
     if facts.best_val_accuracy is not None:
-        validation = with_ends(facts.best_val_accuracy, _val_interval(facts.best_val_accuracy, facts.data.num_val))
+        # Wilson's interval stays within 0..1 and is right for few images and for accuracies near 1, where the normal
+        # approximation would print "100.0 % (100.0 to 100.0)"
+        num_val = facts.data.num_val
+        interval = wilson(round(facts.best_val_accuracy * num_val), num_val)
+        validation = with_ends(facts.best_val_accuracy, interval)
         table.add_row("best validation", f"{validation}  epoch {facts.best_epoch}")
     if test is not None:
         table.add_row("test", f"{with_ends(test.accuracy, test.accuracy_interval)}  95 % interval")
-        if test.is_unbalanced:
+        if test.is_unbalanced:  # the share says what always naming one class would reach
             share = f"{percent(test.majority_share)} of the images are {test.largest_class}"
             table.add_row("test, balanced", f"{with_ends(test.balanced_accuracy, test.balanced_interval)}  {share}")
-        if test.tta_accuracy is not None:
+        if test.tta_accuracy is not None:  # beside the plain accuracy, never instead of it
             table.add_row(f"test, {test.tta}", with_ends(test.tta_accuracy, test.tta_interval))
-    table.add_row("training", f"{duration(facts.elapsed_seconds or 0)}, {_speed(run)}, {facts.ending}")
+    speeds = sorted(row["images_per_second"] for row in run.metrics if row["images_per_second"])
+    # the median, because the first epoch also compiles and warms up
+    speed = f"{speeds[len(speeds) // 2]:,.0f} images/s" if speeds else "no epoch"
+    table.add_row("training", f"{duration(facts.elapsed_seconds or 0)}, {speed}, {facts.ending}")
     runtime = facts.runtime
     table.add_row("on", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}")
     return table
 
 
-def _val_interval(accuracy: float, num_images: int) -> Interval:
-    from cifarlab.evaluation.statistics import wilson
-
-    return wilson(round(accuracy * num_images), num_images)
-
-
 def _print_classes(console: Output, test: Evaluation) -> None:
-    """The accuracy on each class, as a bar and with its interval; of many classes, on the best and the worst."""
+    """Print the accuracy on each class as a bar and with its interval; of many classes, only the best and the worst."""
     from cifarlab.evaluation.report_text import shown_classes
 
     shown, which = shown_classes(test)
     table = Table(title="test accuracy per class, 95 % interval", title_justify="left", show_header=False, box=None)
     for each in shown:
-        if each.recall is None:
+        if each.recall is None:  # no images of the class in this split: unknown, and not 0 %
             table.add_row(each.class_name[:24], "", "–", "no images")
             continue
         filled = round(each.recall * BAR_CELLS)
         bar = "█" * filled + "·" * (BAR_CELLS - filled)
         accuracy = with_ends(each.recall, each.recall_interval)
+        # cut, because a name of 300 letters would push the numbers out of the terminal; the CSV has it whole
         table.add_row(each.class_name[:24], bar, accuracy, count(each.support, "image"))
     console.print(table)
     if which:
         console.print(f"These are {which}; all are in evaluation-test.csv.")
 
 
-def _print_seeds(console: Output, run: Run, summary: dict[str, Any]) -> None:
-    for name in ("val_accuracy", "test_accuracy"):
-        if (spread := summary[name]) is not None:
-            mean, sd = f"{100 * spread['mean']:.2f}", spread["sd"]
-            text = f"{mean} %  (n = 1)" if sd is None else f"{mean} ± {100 * sd:.2f} %  (mean ± sd, n = {spread['n']})"
-            console.print(f"{name.replace('_', ' '):15} {text}")
-    console.print(f"\nThe runs are in {run.path}: {', '.join(summary['runs'])}")
-
-
-def _speed(run: Run) -> str:
-    speeds = [row["images_per_second"] for row in run.metrics if row["images_per_second"]]
-    return f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s" if speeds else "no epoch"
-
-
 def print_benchmark(found: Benchmark) -> None:
-    """Print the median, fastest and slowest round of each part, what they are, and the machine, on stdout."""
+    """Print the median, minimum and maximum over the rounds of each part, the settings, and the machine, on stdout."""
     console = Output()
     titles = ("", "median", "min", "max", "p99", "unit", "n", "warm-up")
     table = _numbers(found.subject, titles, text=("", "unit"))
@@ -112,6 +113,7 @@ def print_benchmark(found: Benchmark) -> None:
         values = (_figure(value) for value in (timing.median, timing.min, timing.max, timing.p99))
         table.add_row(name, *values, timing.unit, str(timing.n), str(timing.warmup))
     console.print(table)
+    # settings beside the numbers: a speed without batch size and image size cannot be compared with anything
     numbers = {key: f"{value:,}" if isinstance(value, int) else value for key, value in found.settings.items()}
     console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
     console.print(machine_text(found.machine))
@@ -120,14 +122,16 @@ def print_benchmark(found: Benchmark) -> None:
 def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     """Print a line per seed, the mean accuracy against the target, the times, and the machine, on stdout."""
     console = Output()
-    table = _numbers(found.run.name, ("seed", "training", "to target", *_ACCURACIES))
+    table = _numbers(found.run.name, ("seed", "training", "to target", *ACCURACIES))
     for each in found.seeds:
         values = (each.val_accuracy, each.val_tta_accuracy, each.test_accuracy, each.test_tta_accuracy)
+        # on val, at the end of an epoch that validated: training stops for nothing else, so the time is no finer
         soonest = "never" if each.seconds_to_target is None else f"{each.seconds_to_target:.1f} s"
         accuracies = ("" if value is None else percent(value, 2) for value in values)
         table.add_row(str(each.seed), f"{each.seconds:.1f} s", soonest, *accuracies)
     console.print(table)
     what = f"{found.split} accuracy{f' with {found.tta}' if found.tta else ''}"
+    # an interval over images for one seed; for several, their deviation, which includes luck in training
     reached = (
         f"{with_interval(found.mean, found.interval, 2)}, n = 1"
         if found.interval is not None
@@ -135,12 +139,12 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     )
     verdict = "reached" if found.reached else "not reached"
     console.print(f"\n{what}: {reached}; the target of {percent(found.target, 2)} is {verdict}")
-    times = found.seconds
+    times = found.seconds  # first epochs included: whoever trains once pays for them as well
     console.print(f"training: {times.median:.1f} s  (median; {times.min:.1f} to {times.max:.1f}), nothing warmed up")
     if (soonest_times := found.seconds_to_target) is not None:
         seeds = f"{soonest_times.n} of {count(len(found.seeds), 'seed')}"
         console.print(f"to the target on val: {soonest_times.median:.1f} s  (median; {seeds})")
-    console.print(f"with data, building and judging: {duration(found.total_seconds)} in all")
+    console.print(f"with data, building and evaluation: {duration(found.total_seconds)} in all")
     console.print(machine_text(found.machine))
     console.print(f"The runs are in {found.run.path}.")
 
@@ -155,19 +159,16 @@ def machine_text(facts: dict[str, Any]) -> str:
     )
 
 
-_ACCURACIES = ("val", "val, tta", "test", "test, tta")
-
-
 def _numbers(title: str, titles: tuple[str, ...], text: tuple[str, ...] = ()) -> Table:
-    """A table whose columns are set to the right, but for those whose titles are in `text`."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 3, 0, 0), header_style="bold")
+    """A table of right-aligned columns, except those whose titles are in `text`."""
+    table = plain_table(title)
     for name in titles:
         table.add_column(name, justify="left" if name in text else "right")
     return table
 
 
 def _figure(value: float | None) -> str:
-    """Three digits or more: "0.0123", "1.23", "12.3", "12,346"; nothing for None."""
+    """At least three digits: "0.0123", "1.23", "12.3", "12,346"; empty for None."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,38 +10,45 @@ import typer
 
 from cifarlab import api
 from cifarlab.cli.options import (
+    AsJson,
+    Assignments,
     ClassNames,
     Columns,
+    Data,
+    DataDir,
+    Epochs,
     Fit,
     FollowLinks,
     Layout,
+    OptionalRecipeName,
+    Out,
+    RecipeDevice,
+    Seeds,
     SkipBad,
     SplitNames,
     Strict,
     WhiteLevel,
+    changed,
     data_fields,
 )
-from cifarlab.cli.output import echo
+from cifarlab.cli.output import echo_json
 from cifarlab.errors import PartialError, UsageError
-from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe's name or the path of a TOML file.")] = None,
-    data: Annotated[str | None, typer.Option(help="Images: a name or a path. Same as --set data.source=...")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for named data first.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder that gets the run folder.")] = Path("runs"),
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Same as --set training.epochs=...")] = None,
+    recipe: OptionalRecipeName = None,  # --resume takes its place
+    data: Data = None,
+    data_dir: DataDir = None,
+    out: Out = Path("runs"),
+    assignments: Assignments = None,
+    epochs: Epochs = None,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=...")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Train this many times and report mean and deviation.")] = 1,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long, keeping what was learnt.")] = None,
+    seeds: Seeds = 1,
+    device: RecipeDevice = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long and keep what was learned.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run or study exactly.")] = None,
     layout: Layout = None,
     split_names: SplitNames = None,
@@ -57,9 +63,9 @@ def train(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Leave report.html and its figures to cifarlab report.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Train a recipe and judge the result on the test split, opened once.
+    """Train a recipe and evaluate the result on the test split, which is opened once.
 
     Values are taken from the recipe, then from --set in order, then from the other options.
     """
@@ -73,61 +79,53 @@ def train(
         "training.seed": seed,
         "runtime.device": device,
         "training.max_minutes": max_minutes,
-        "evaluation.test": False if no_test else None,
+        "evaluation.test": False if no_test else None,  # None: not given, so a recipe may say false itself
     }
     reading = data_fields(layout, split_names, columns, class_names, fit, white_level, follow_links, skip_bad, strict)
-    options |= {f"data.{field}": value for field, value in reading.items()}
+    options |= {f"data.{field}": value for field, value in reading.items()}  # after --set, as the help promises
     if resume is not None:
         changes = [*(assignments or []), *(key for key, value in options.items() if value is not None)]
-        _refuse_changes([*changes, *(["seeds"] if seeds > 1 else [])], resume)
+        changes += ["seeds"] if seeds > 1 else []  # 1 is the default, which cannot be told from not given
+        if changes:
+            _refuse_changes(changes, resume)
         run = api.resume(resume, data_dir=data_dir, report=not no_report)
     else:
-        chosen = _choose(recipe or "", assignments or [], options)
+        chosen = changed(load_recipe(recipe or ""), assignments, options)
         run = api.train(chosen, seeds=seeds, out=out, data_dir=data_dir, report=not no_report)
     if as_json:
-        echo(json.dumps(result(run), indent=2))
+        echo_json(result(run))
     else:
         tables.print_result(run)
     _mention_failures(run)
 
 
 def result(run: Run) -> dict[str, Any]:
-    """What --json prints: the run's path, its manifest's facts and its evaluation, or the summary over seeds."""
+    """What --json prints: a run's path, manifest and test evaluation, or the summary over seeds."""
     if run.study == SEEDS:
         return {"run": str(run.path), **run.group}
     return {"run": str(run.path), "manifest": run.manifest, "test": run.evaluation("test")}
 
 
-def _choose(name: str, assignments: list[str], options: dict[str, Any]) -> Recipe:
-    """The recipe with everything replaced that the command line replaces."""
-    chosen = override_all(load_recipe(name), assignments)
-    for key, value in options.items():
-        if value is not None:
-            chosen = override(chosen, key, str(value).lower() if isinstance(value, bool) else str(value))
-    return chosen
-
-
-def _mention_failures(run: Run) -> None:
-    """Raise PartialError, after everything else was done, when seeds diverged or images were left out."""
-    from cifarlab.studies.seeds import divergence_text
-
-    failures = [divergence_text(run)] if run.study == SEEDS else []
-    first = (run.seeds or [run])[0]  # seeds share their images
-    if num_skipped := first.facts.data.skipped:
-        failures.append(f"{num_skipped} images could not be read: see {first.skipped_file()}.")
-    if text := "\n".join(filter(None, failures)):
-        raise PartialError(f"Finished, but {text}")
-
-
 def _refuse_changes(changes: list[str], path: Path) -> None:
+    """Raise UsageError, with the command that trains with changes: a resumed run ends like one never stopped."""
     from cifarlab.training.status import how_to_train_further
 
-    if not changes:
-        return
     run = Run.open(path)
-    recipe = shlex.quote(str(run.recipe_file))
+    recipe = shlex.quote(str(run.recipe_file))  # a command that is suggested has to work when it is pasted
     further = f"\n{how_to_train_further(run)}" if run.model_file.exists() else ""
     raise UsageError(
         f"--resume continues {run.path} exactly as it began; it takes no changes ({', '.join(changes)}).\n"
         f"To train with changes, start anew from its recipe: cifarlab train {recipe}{further}"
     )
+
+
+def _mention_failures(run: Run) -> None:
+    """Raise PartialError when seeds diverged or images were left out: everything else is done, and says so first."""
+    from cifarlab.studies.seeds import divergence_text
+
+    failures = [divergence_text(run)] if run.study == SEEDS else []
+    first = (run.seeds or [run])[0]  # seeds share their images, so one list of those left out is enough
+    if num_skipped := first.facts.data.skipped:
+        failures.append(f"{num_skipped} images could not be read: see {first.skipped_file()}.")
+    if text := "\n".join(filter(None, failures)):
+        raise PartialError(f"Finished, but {text}")

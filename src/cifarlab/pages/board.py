@@ -18,39 +18,38 @@ from cifarlab.runs.folder import Run
 def board(runs: Sequence[Path], *, root: Path, port: int | None = None) -> Iterator[str]:
     """Serve TensorBoard on some runs, or on all below `root`, while the block runs; yields its address.
 
-    It answers on this machine only, at port 6006 or the next free one where none is asked for.
+    Only this machine can reach it. port: unset, 6006 or the next one that is free.
     Raises UsageError when there is nothing to show, MachineError for a port in use.
     """
     with _log_folder(runs, root) as folder:
         server = program.TensorBoard()
         wanted = ["--port", str(port)] if port is not None else []
-        # without load_fast the events are read in this process, and nothing else is started
+        # localhost: TensorBoard has no password, and metrics tell about private data. Without load_fast it reads the
+        # events in this process instead of starting its data server, so nothing is left running after Ctrl-C.
         server.configure(
             argv=["tensorboard", "--logdir", str(folder), "--host", "localhost", "--load_fast", "false", *wanted]
         )
-        yield _launch(server)
-
-
-def _launch(server: program.TensorBoard) -> str:
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    try:
-        return str(server.launch())
-    except program.TensorBoardServerException as error:
-        raise MachineError(f"TensorBoard cannot start: {error}.\nChoose another port with --port.") from error
+        logging.getLogger("tensorboard").setLevel(logging.ERROR)  # what it could warn of is raised too, and said below
+        try:
+            address = str(server.launch())
+        except program.TensorBoardServerException as error:
+            raise MachineError(f"TensorBoard cannot start: {error}.\nChoose another port with --port.") from error
+        yield address
 
 
 @contextmanager
 def _log_folder(runs: Sequence[Path], root: Path) -> Iterator[Path]:
-    """The folder of all runs, or one with a link to each that was named."""
+    """The folder of all runs, or a temporary one with a link to each run that was named."""
     if not runs:
         if not root.is_dir():
             raise UsageError(f"There is no folder {root}. Name the runs to show, or the folder with --root.")
         yield root.resolve()
         return
     opened = [Run.open(path) for path in runs]
+    # TensorBoard takes one folder and names runs after the folders in it
     with TemporaryDirectory(prefix="cifarlab-board-") as folder:
         for number, run in enumerate(opened):
             link = Path(folder, run.name)
-            link = link.with_name(f"{run.name} ({number})") if link.exists() else link
+            link = link.with_name(f"{run.name} ({number})") if link.exists() else link  # from folders of other names
             link.symlink_to(run.path.resolve())
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""A comparison as a page."""
+"""A comparison of runs as a page."""
 
 from __future__ import annotations
 
@@ -23,52 +23,47 @@ Row = dict[str, float | None]
 def comparison_page(comparison: Comparison) -> str:
     """The whole comparison as one self-contained HTML page; pictures come from the run folders that hold them."""
     entries = comparison.entries
-    groups = any(entry.is_group for entry in entries)
-    pictures = _pictures(entries)
-    sections = [
-        Section("What may be concluded", _conclusions(comparison)),
-        Section("Numbers", _numbers(comparison), _numbers_note(comparison)),
-        Section("Curves", _curves(entries), "Lines of several seeds are their mean." if groups else ""),
-        Section("What differs", _differences(comparison), "Values of the recipes, machines and versions."),
-        *(Section(f"{pair.first} and {pair.second}", _pair(comparison, pair, pictures)) for pair in comparison.pairs),
-    ]
-    names = ", ".join(entry.label for entry in entries)
-    num_images = len(entries[0].right)
-    return pages.page("Comparison", sections, subtitle=f"{names}, on the same {num_images:,} {comparison.split} images")
+    names = [entry.label for entry in entries]
+    conclusions = Markup().join(pages.paragraph(comparison.conclusion(pair)) for pair in comparison.pairs)
 
-
-def _conclusions(comparison: Comparison) -> Markup:
-    texts = [pages.paragraph(comparison.conclusion(pair)) for pair in comparison.pairs]
-    return Markup().join(texts)
-
-
-def _numbers(comparison: Comparison) -> Markup:
-    """One column per run: names stand beside each other, and numbers of a kind in a row."""
-    numbers = [comparison.numbers(entry) for entry in comparison.entries]
+    # one column per run, so that numbers of a kind are next to each other
+    numbers = [comparison.numbers(entry) for entry in entries]
     titles = headings(comparison.split)
     rows = [[titles[key], *(write(row[key]) for row in numbers)] for key, (_, write) in COLUMNS.items()]
-    if any(entry.is_group for entry in comparison.entries):
-        rows.insert(0, ["seeds", *(str(len(entry.members)) for entry in comparison.entries)])
-    return pages.table(["", *(entry.label for entry in comparison.entries)], rows)
-
-
-def _numbers_note(comparison: Comparison) -> str:
+    groups = any(entry.is_group for entry in entries)
+    if groups:  # a mean over two seeds and one over ten look alike otherwise
+        rows.insert(0, ["seeds", *(str(len(entry.members)) for entry in entries)])
     note = (
-        "Brackets hold 95 % intervals; ± is the standard deviation over seeds. Train accuracy is that of the kept "
-        "epoch, on augmented images; the best validation chose the epoch and is a little too high."
+        "Parentheses hold 95 % intervals; ± is the standard deviation over seeds. Train accuracy is that of the "
+        "selected epoch, on augmented images. The best validation accuracy has selected the epoch, so it is slightly "
+        "too high."
     )
-    if "device" in comparison.differences:
-        note += " The runs were made on different devices, so their times say nothing about the recipes."
-    return note
+    if "device" in comparison.differences:  # accuracies are still comparable
+        note += " The runs used different devices, so their times do not compare the recipes."
 
-
-def _curves(entries: Sequence[Entry]) -> Markup:
-    return pages.side_by_side(
+    curves = pages.side_by_side(
         _chart(entries, "Validation accuracy", "val/accuracy", "epoch", percent=True),
         _chart(entries, "Validation loss", "val/loss", "epoch", percent=False),
         _chart(entries, "Train loss", "train/loss", "epoch", percent=False),
+        # a recipe with fewer but longer epochs may be the faster one, which only this chart shows
         _chart(entries, "Validation accuracy over time", "val/accuracy", "elapsed_seconds", percent=True),
     )
+    settings = (
+        pages.table(["", *names], [[key, *texts] for key, texts in comparison.differences.items()])
+        if comparison.differences
+        else pages.paragraph("Nothing: recipes, machines and versions are the same.")
+    )
+    pictures = _pictures(entries)
+    sections = [
+        Section("Conclusions", conclusions),
+        Section("Numbers", pages.table(["", *names], rows), note),
+        Section("Learning curves", curves, "Several seeds are drawn as their mean." if groups else ""),
+        Section("What differs", settings, "Values of the recipes, machines and versions."),
+        *(Section(f"{pair.first} and {pair.second}", _pair(comparison, pair, pictures)) for pair in comparison.pairs),
+    ]
+    num_images = len(entries[0].right)
+    subtitle = f"{', '.join(names)}, on the same {num_images:,} {comparison.split} images"
+    return pages.page("Comparison", sections, subtitle=subtitle)
 
 
 def _chart(entries: Sequence[Entry], title: str, column: str, x_column: str, *, percent: bool) -> Markup:
@@ -81,53 +76,49 @@ def _chart(entries: Sequence[Entry], title: str, column: str, x_column: str, *, 
 
 
 def _mean_curve(members: Sequence[Member], x_column: str, column: str) -> list[tuple[float, float]]:
-    """Row by row, the means over the seeds that got so far."""
-    points_ = []
+    """Row by row, the means over the seeds that trained that long."""
+    # early stopping may end one seed before another; epochs without validation leave gaps, which the line bridges
+    means = []
     for number in range(max(len(member.rows) for member in members)):
         rows = [member.rows[number] for member in members if number < len(member.rows)]
         xs, ys = ([value for row in rows if (value := row[name]) is not None] for name in (x_column, column))
         if xs and ys:
-            points_.append((fmean(xs), fmean(ys)))
-    return points_
-
-
-def _differences(comparison: Comparison) -> Markup:
-    if not comparison.differences:
-        return pages.paragraph("Nothing: recipes, machines and versions are the same.")
-    rows = [[key, *texts] for key, texts in comparison.differences.items()]
-    return pages.table(["", *(entry.label for entry in comparison.entries)], rows)
+            means.append((fmean(xs), fmean(ys)))
+    return means
 
 
 def _pair(comparison: Comparison, pair: Pair, pictures: dict[int, bytes]) -> Markup:
-    entries = comparison.entries_of(pair)
-    return Markup().join(
-        [
-            pages.paragraph(comparison.conclusion(pair)) if len(comparison.pairs) > 1 else Markup(),
-            pages.facts(_facts(pair)),
-            _class_chart(pair),
-            _examples(pair, entries, pictures),
-        ]
-    )
-
-
-def _facts(pair: Pair) -> list[tuple[str, str | Markup]]:
+    """Two runs against each other: the numbers, the difference of each class, and images that only one gets right."""
+    first, second = comparison.entries_of(pair)
     facts: list[tuple[str, str | Markup]] = [("difference", f"{points(pair.difference)} points")]
+    is_corrected = pair.adjusted_p_value != pair.p_value
     if pair.interval is not None:
+        # inverted from the test, because an interval made in another way could exclude 0 where the test finds nothing
         kind = "score interval that agrees with McNemar's test" if pair.method == "McNemar" else "Welch"
-        corrected = ", corrected for all pairs" if pair.adjusted_p_value != pair.p_value else ""
+        corrected = ", corrected for all pairs" if is_corrected else ""
         text = f"{points(pair.interval.low)} to {points(pair.interval.high)} points ({kind}{corrected})"
         facts.append(("95 % interval", text))
     if pair.p_value is not None and pair.adjusted_p_value is not None:
+        # McNemar's test counts only the images where the two disagree: all others are the same for both
         test = "McNemar, exact" if pair.method == "McNemar" else "Welch's t-test over seeds"
-        corrected = f"; {p_text(pair.adjusted_p_value)} corrected for all pairs (Holm)"
-        facts.append((test, p_text(pair.p_value) + (corrected if pair.adjusted_p_value != pair.p_value else "")))
+        corrected = f"; {p_text(pair.adjusted_p_value)} corrected for all pairs (Holm)" if is_corrected else ""
+        facts.append((test, p_text(pair.p_value) + corrected))
     if pair.only_first is not None and pair.only_second is not None:
         facts.append((f"only {pair.first} right", f"{pair.only_first:,} images"))
         facts.append((f"only {pair.second} right", f"{pair.only_second:,} images"))
     if pair.smallest_difference is not None:
-        text = f"{points(pair.smallest_difference)} points would show in four of five cases"
-        facts.append(("smallest difference", text))
-    return facts
+        text = f"{points(pair.smallest_difference)} points, with a probability of 80 %"
+        # so that "no difference" is not read as "equal": a smaller one would probably have been missed
+        facts.append(("detectable difference", text))
+    parts = [
+        # a single pair has its conclusion at the top of the page
+        pages.paragraph(comparison.conclusion(pair)) if len(comparison.pairs) > 1 else Markup(),
+        pages.facts(facts),
+        _class_chart(pair),
+        _gallery(f"{pair.first} right, {pair.second} wrong", pair.first_wins, second, pictures),
+        _gallery(f"{pair.second} right, {pair.first} wrong", pair.second_wins, first, pictures),
+    ]
+    return Markup().join(parts)
 
 
 def _class_chart(pair: Pair) -> Markup:
@@ -145,40 +136,30 @@ def _class_chart(pair: Pair) -> Markup:
     return to_svg(BarChart(title, "difference of the share of images that are right", bars, value_name="difference"))
 
 
-def _examples(pair: Pair, entries: tuple[Entry, Entry], pictures: dict[int, bytes]) -> Markup:
-    first, second = entries
-    return Markup().join(
-        [
-            _gallery(f"{pair.first} right, {pair.second} wrong", pair.first_wins, first, second, pictures),
-            _gallery(f"{pair.second} right, {pair.first} wrong", pair.second_wins, second, first, pictures),
-        ]
-    )
-
-
-def _gallery(title: str, indices: Sequence[int], winner: Entry, loser: Entry, pictures: dict[int, bytes]) -> Markup:
+def _gallery(title: str, indices: Sequence[int], loser: Entry, pictures: dict[int, bytes]) -> Markup:
+    """The images that only `loser` gets wrong, as far as there are pictures of them."""
     kept = [index for index in indices if index in pictures][:SHOWN_EXAMPLES]
     if not indices:
         return pages.heading(title) + pages.paragraph("There are no such images.")
-    if not kept:
+    if not kept:  # the indices still say which images to look up in the data set
         shown = ", ".join(str(index) for index in indices[:SHOWN_EXAMPLES])
         return pages.heading(title) + pages.paragraph(f"Images {shown}; the run folders hold no pictures of them.")
-    return pages.heading(title) + pages.gallery(
-        [_tile(index, winner, loser, pictures[index]) for index in kept], columns=6
-    )
-
-
-def _tile(index: int, winner: Entry, loser: Entry, png: bytes) -> Tile:
     member = loser.members[0]
-    names = member.evaluation.class_names
-    taken_for = max(
-        (other.predictions.predictions[index] for other in loser.members if not other.right[index]),
-        default=member.predictions.predictions[index],
-    )
-    return Tile(png, names[member.predictions.labels[index]], f"taken for {names[taken_for]}; image {index}")
+    names, tiles = member.evaluation.class_names, []
+    for index in kept:
+        # the prediction of a seed that is wrong: the first one may be among those that are right
+        predicted = max(
+            (each.predictions.predictions[index] for each in loser.members if not each.right[index]),
+            default=member.predictions.predictions[index],
+        )
+        label = names[member.predictions.labels[index]]
+        tiles.append(Tile(pictures[index], label, f"predicted as {names[predicted]}; image {index}"))
+    return pages.heading(title) + pages.gallery(tiles, columns=6)
 
 
 def _pictures(entries: Sequence[Entry]) -> dict[int, bytes]:
-    """The pictures of the judged images that the run folders hold, by index."""
+    """The pictures of the evaluated images that the run folders hold, by index."""
+    # each run stores its own mistakes, and a mistake of one is what the other may have got right
     found: dict[int, bytes] = {}
     for member in (member for entry in entries for member in entry.members):
         path = member.run.examples_file(member.evaluation.split)

@@ -43,7 +43,7 @@ def test_n39_every_seed_has_intervals_and_n16_the_data_is_spoken_of_once(group: 
         run.update_manifest(data={**run.manifest["data"], "warnings": warnings})
     page = read(write_report(group))
     assert page.text.count("70.00 % (60.42 to 78.11)") == 2  # 70 of 100 validation images
-    assert page.headings.count("Data") == 1 and page.text.count("ok has 40 training images") == 1
+    assert page.headings.count("Data quality") == 1 and page.text.count("ok has 40 training images") == 1
 
 
 def test_a_damaged_member_is_named_and_the_rest_is_shown(group: Run, read) -> None:

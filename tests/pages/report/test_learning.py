@@ -42,7 +42,8 @@ def test_over_fitting_is_named(losses: list[float | None], beginning: str) -> No
 
 def test_the_kept_epoch_is_told_with_both_accuracies() -> None:
     text = over_fitting(material([1.0, 0.4, 0.5], best_epoch=2))
-    assert text.endswith("In epoch 2, which was kept, 50.0 % of train and 90.0 % of validation were right.")
+    shares = "50.0 % of train and 90.0 % of validation"
+    assert text.endswith(f"In the selected epoch (2), {shares} were classified correctly.")
 
 
 def test_n39_the_accuracies_have_the_intervals_of_the_images_that_were_counted() -> None:
@@ -51,7 +52,7 @@ def test_n39_the_accuracies_have_the_intervals_of_the_images_that_were_counted()
     facts = found.facts.model_copy(update={"data": DataFacts(num_val=50)})
     train, val = (with_interval(share, wilson(right, num)) for share, right, num in ((0.5, 64, 128), (0.9, 45, 50)))
     text = over_fitting(replace(found, rows=rows, facts=facts))
-    assert f"{train} of train and {val} of validation were right" in text
+    assert f"{train} of train and {val} of validation were classified correctly" in text
 
 
 def test_the_kept_epoch_and_an_early_end_are_marked() -> None:

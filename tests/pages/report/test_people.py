@@ -34,11 +34,11 @@ def test_shared_mistakes_are_counted_and_differences_shown(run: Run, answers: Pa
     said = predictions.read(run.predictions_file("test"))
     wrong = said.predictions != said.labels
     page = read(write_report(run, humans=answers))
-    assert page.headings[-3:] == ["Beside people", "Recipe", "Repeat"]
+    assert page.headings[-3:] == ["Compared with humans", "Recipe", "Reproduce this run"]
     disputed = int(wrong[::4].sum())
     assert f"Of {wrong.sum()} mistakes, {disputed} ({100 * disputed / wrong.sum():.1f} %)" in page.text
-    assert "so are 25.0 % of all images" in page.text
-    assert "people.npy" in page.text and "people: cat 100 %" in page.text
+    assert "Of all images, 25.0 % are like that" in page.text
+    assert "people.npy" in page.text and "humans: cat 100 %" in page.text
 
 
 def test_answers_that_do_not_fit_are_refused_and_nothing_is_written(run: Run, tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cifarlab.pages.report.learning import marked_epochs
+from cifarlab.pages.report.learning import marked_epochs, phases
 from cifarlab.pages.report.material import Material
-from cifarlab.pages.report.phases import phases
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all
 from cifarlab.runs.folder import COLUMNS, Row, Run
@@ -40,14 +39,16 @@ def with_rows(recipe: Recipe | None, rows: list[Row]) -> Material:
 def test_hard_images_are_drawn_from_the_next_whole_epoch_on(hard_from: str, epoch: int) -> None:
     (found,) = phases(material("training.hard_share=0.3", f"training.hard_from={hard_from}"))
     assert found.epoch == epoch
-    assert found.sentence.startswith(f"From epoch {epoch} on only the 30 % of the training images")
+    assert found.sentence.startswith(f"From epoch {epoch} on, only the 30 % of the training images")
 
 
 @pytest.mark.parametrize(("full_size_from", "epoch"), [("70 %", 8), ("69 %", 7), ("30 steps", 2)], ids=str)
 def test_images_have_their_full_size_from_the_middle_of_an_epoch_on(full_size_from: str, epoch: int) -> None:
     (found,) = phases(material("training.start_size=16", f"training.full_size_from={full_size_from}"))
     assert found.epoch == epoch
-    assert found.sentence.startswith(f"Images grew from 16 pixels on and had their full size from epoch {epoch} on.")
+    assert found.sentence.startswith(
+        f"Images grew from 16 pixels to their full size, which they had from epoch {epoch} "
+    )
 
 
 def test_phases_come_in_order_and_are_marked_on_the_curves() -> None:

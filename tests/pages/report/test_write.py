@@ -33,7 +33,7 @@ SECTIONS = [
     "Confidence",
     "Explanations",
     "Recipe",
-    "Repeat",
+    "Reproduce this run",
 ]
 
 HOSTILE = (
@@ -66,7 +66,7 @@ def test_every_part_is_there(make_run, read) -> None:
         "early stopping",
         "best, epoch 2",
         "cifarlab train simple-cnn --set 'name=a b'",
-        f"commit {'f' * 40}, with changes",
+        f"Git commit {'f' * 40}, with uncommitted changes",
         "Before temperature",
         "After temperature: calibration error",
     ):
@@ -156,7 +156,7 @@ def test_a_run_that_nobody_judged_says_how_to(tmp_path: Path, recipe: Recipe, re
     run.update_manifest(status="training")
     run.write_metrics([])
     page = read(write_report(run))
-    assert "No split has been judged yet" in page.text and "has not ended" in page.text
+    assert "No split has been evaluated yet" in page.text and "has not ended" in page.text
 
 
 # Cautions
@@ -173,15 +173,15 @@ def test_other_pixels_and_repeated_openings_are_pointed_out(make_run, read) -> N
 
 def test_n16_what_is_questionable_about_the_data_has_a_section(make_run, read) -> None:
     run, text = make_run(), "18 of 18 test images are also in train: <b>.png = c.png."
-    assert "Data" not in read(write_report(run)).headings  # of a run that did not look
+    assert "Data quality" not in read(write_report(run)).headings  # of a run that did not look
     warnings = [{"kind": "copies across splits", "text": text, "names": [], "counts": {}}]
     run.update_manifest(data={**run.manifest["data"], "warnings": warnings, "test_compared": True})
     page = read(write_report(run))
-    assert "Data" in page.headings and text in page.text
-    assert "training images, validation images and test images, pixel by pixel" in page.text
+    assert "Data quality" in page.headings and text in page.text
+    assert "training images, validation images and test images were checked pixel by pixel" in page.text
     run.update_manifest(data={**run.manifest["data"], "warnings": [], "test_compared": False})
     page = read(write_report(run))
-    assert "No image has a copy" in page.text and "The test images were not looked at" in page.text
+    assert "No image has a copy" in page.text and "The test images were not checked" in page.text
 
 
 def test_n17_unequal_classes_have_the_balanced_accuracy_beside_the_accuracy(
@@ -209,8 +209,8 @@ def test_n35_the_page_says_where_validation_comes_from(make_run, read) -> None:
     run = make_run()
     data = run.manifest["data"]
     sentences = {
-        "source": "the data set's own validation split, 100 images, chose the epoch",
-        "held out": "100 images of train, by each class's share (seed 0), were held out to choose the epoch",
+        "source": "the data set's own validation split, 100 images, selected the epoch",
+        "held out": "100 images of train, stratified by class (seed 0), were held out to select the epoch",
     }
     for val_from, text in sentences.items():
         run.update_manifest(data={**data, "val_from": val_from})
@@ -281,7 +281,7 @@ def test_damage_is_named_and_the_rest_is_shown(make_run, file: str, damage, read
     assert caught.value.exit_code == 4 and len(str(caught.value).splitlines()) <= 6
     page = read(run.path / "report.html")
     assert file in page.text, "the page itself says what is missing"
-    assert {"Result", "Repeat"} <= set(page.headings)
+    assert {"Result", "Reproduce this run"} <= set(page.headings)
     if file != "evaluation-test.json":
         assert "test accuracy on 40 images" in page.text
     kept = [text for other, texts in LOST.items() if other != file for text in texts]
@@ -382,4 +382,4 @@ def test_n63_a_published_figure_is_compared_or_said_to_be_no_comparison(
     page = write_report(run).read_text("utf-8")
     assert ("points above" in page or "points below" in page) == (not reason)
     assert ("this run, test" in page) == (not reason)
-    assert f"no comparison, since {reason}" in page if reason else "no comparison" not in page
+    assert f"not comparable: {reason}" in page if reason else "not comparable" not in page

@@ -1,8 +1,7 @@
-"""Which classes are recognised, and which are taken for which."""
+"""Which classes are recognised, and which are confused."""
 
 from __future__ import annotations
 
-import numpy as np
 from markupsafe import Markup
 
 from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
@@ -10,14 +9,13 @@ from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
 from cifarlab.drawing.wording import count, percent
 from cifarlab.evaluation.evaluate import Evaluation
-from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.evaluation.report_text import shown_classes
 from cifarlab.pages.report.material import Result
 from cifarlab.pages.report.pictures import tiles
 
 SHOWN_PAIRS = 6
-"""Of the most confused, with example images."""
+"""Pairs of classes with example images, the most confused first."""
 
 
 def confusion(result: Result) -> Section:
@@ -31,7 +29,7 @@ def confusion(result: Result) -> Section:
 
 
 def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
-    """The classes, best F1 first and those without images last; of many only some, and in a text which."""
+    """The classes, best F1 first and those without images last; of many only some, and a text that says which."""
     shown, which = shown_classes(evaluation, by_f1=True)
     return sorted(shown, key=lambda each: (each.f1 is None, -(each.f1 or 0.0))), which
 
@@ -47,8 +45,8 @@ def per_class(evaluation: Evaluation) -> Section:
         ["class", "precision", "recall", "95 % interval", "F1", "images"], [_cells(each) for each in scores]
     )
     note = (
-        "Precision: of what was called so, the share that is. Recall: of what is, the share that was called so, with "
-        "its interval as a line. F1: their harmonic mean; best class first."
+        "Precision: the share of a class's predictions that are correct. Recall: the share of its images that are "
+        "recognised, with a line for the interval. F1: their harmonic mean; best class first."
     )
     if which:
         note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
@@ -56,6 +54,7 @@ def per_class(evaluation: Evaluation) -> Section:
 
 
 def _bar(each: ClassMetrics) -> Bar:
+    # a class that is never predicted has no precision, which is not the same as a precision of 0
     dots = [score for score in (each.precision, each.recall) if score is not None]
     return Bar(each.class_name, each.f1, each.recall_interval, dots, count(each.support, "image"))
 
@@ -64,22 +63,19 @@ def _cells(each: ClassMetrics) -> list[Cell]:
     precision, recall, f1 = (
         None if score is None else percent(score) for score in (each.precision, each.recall, each.f1)
     )
+    # only recall has an interval: its denominator, the images of the class, is fixed, and Wilson's needs that
     ends = each.recall_interval
     interval = None if ends is None else f"{100 * ends.low:.1f} to {percent(ends.high)}"
     return [each.class_name, precision, recall, interval, f1, each.support]
 
 
 def _pair(result: Result, pair: Confusion) -> Markup:
-    names = result.evaluation.class_names
-    title = paragraph(
-        f"{pair.label} taken for {pair.prediction}: {count(pair.count, 'image')}, {percent(pair.share)} of {pair.label}"
-    )
-    shown = result.examples
-    if shown is None:
-        return Markup("<div>{}</div>").format(title)
-    places = shown.confused(names.index(pair.label), names.index(pair.prediction))
-    return Markup("<div>{}{}</div>").format(title, _row(shown, places, names))
-
-
-def _row(shown: Examples, places: np.ndarray, names: tuple[str, ...]) -> Markup:
-    return gallery(tiles(shown, places, names, plain=True), columns=4) if len(places) else Markup()
+    """One confusion in words, with the images that show it best."""
+    names, shown = result.evaluation.class_names, result.examples
+    images, share = count(pair.count, "image"), percent(pair.share)
+    parts = [paragraph(f"{pair.label} predicted as {pair.prediction}: {images}, {share} of {pair.label}")]
+    if shown is not None:
+        places = shown.confused(names.index(pair.label), names.index(pair.prediction))
+        # of large images fewer are stored, so a pair may have none
+        parts += [gallery(tiles(shown, places, names, plain=True), columns=4)] if len(places) else []
+    return Markup("<div>{}</div>").format(Markup().join(parts))

@@ -20,7 +20,7 @@ from cifarlab.runs.folder import Run
 
 COLUMNS = 8
 PICTURE_SIDE = 96
-"""Pixels of one picture in a grid, about."""
+"""Pixels of one picture in a grid, approximately: pictures are enlarged by whole factors, which keeps pixels square."""
 
 
 def write_figures(sections: Sequence[Section | None], result: Result | None, run: Run) -> None:
@@ -35,7 +35,7 @@ def write_figures(sections: Sequence[Section | None], result: Result | None, run
 
 def _write_grid(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], path: Path) -> None:
     if not len(places):
-        path.unlink(missing_ok=True)  # of an earlier result that had mistakes
+        path.unlink(missing_ok=True)  # the figure of an earlier result, which had mistakes
         return
     pixels = shown.pixels(places)
     scale = max(1, round(PICTURE_SIDE / pixels.shape[-1]))

@@ -1,4 +1,4 @@
-"""One recipe from several seeds: how much of the result is luck."""
+"""One recipe trained with several seeds: how much of the result is luck."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from cifarlab.pages.report.material import Material
 def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -> list[Section]:
     """Mean and deviation over seeds, the single runs, and their curves on one chart.
 
-    diverged: the seeds that have no result, with the reason.
+    diverged: seeds without a result, with the reason.
     """
+    # a mean over the seeds that went well flatters the recipe, so the others are named above it
     left_out = [f"{name} diverged and does not count: {reason}" for name, reason in diverged.items()]
     damages = [text for material in materials for text in material.damages]
     warnings = Markup().join(map(warning, [*left_out, *damages]))
@@ -29,8 +30,9 @@ def group_sections(materials: Sequence[Material], diverged: Mapping[str, str]) -
 def _result(materials: Sequence[Material]) -> Markup:
     accuracies = [each.result.evaluation.accuracy for each in materials if each.result is not None]
     if len(accuracies) < 2:
-        return paragraph("Fewer than two seeds have been judged, so nothing can be said about their spread.")
-    mean, sd = mean_and_sd(accuracies)
+        return paragraph("Fewer than two seeds have been evaluated, so nothing can be said about their spread.")
+    mean, sd = mean_and_sd(accuracies)  # n - 1: a sample of all seeds that could have been taken
+    # normally one; both when the test of one seed is damaged, and then the heading has to say so
     splits = {each.result.evaluation.split for each in materials if each.result is not None}
     text = f"{' and '.join(sorted(splits))} accuracy, mean over {len(accuracies)} seeds"
     spread = f"{100 * sd:.2f} points (n - 1)"
@@ -45,28 +47,27 @@ def _runs(materials: Sequence[Material]) -> Section:
     chart = to_svg(BarChart("Accuracy", "accuracy, 95 % interval", bars, value_name="accuracy"))
     rows = [_row(material) for material in materials]
     body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
+    # so nobody concludes from whiskers that overlap that the seeds do not differ, or the other way round
     note = (
-        f"Whiskers: what another test split of the same size might show; the lowest is {percent(low)}."
-        if judged
-        else ""
+        "Whiskers are 95 % intervals for the number of images; they do not include luck in training. The lowest end is "
+        f"{percent(low)}."
     )
-    return Section("Runs", body, note)
+    return Section("Runs", body, note if judged else "")
 
 
 def _row(material: Material) -> list[str | int | Markup | None]:
-    evaluation = None if material.result is None else material.result.evaluation
-    best, seconds, num_val = (
-        material.facts.best_val_accuracy,
-        material.facts.elapsed_seconds,
-        material.facts.data.num_val,
-    )
+    run_facts, evaluation = material.facts, None if material.result is None else material.result.evaluation
+    best, num_val, seconds = run_facts.best_val_accuracy, run_facts.data.num_val, run_facts.elapsed_seconds
+    # Wilson's interval needs the number of images, which a damaged manifest no longer tells
+    interval = wilson(round(best * num_val), num_val) if best is not None and num_val else None
     return [
+        # relative, so that the folder can be moved or served; the runs are inside it
         Markup('<a href="{}/report.html">{}</a>').format(material.run.name, material.run.name),
-        None if best is None else with_ends(best, wilson(round(best * num_val), num_val) if num_val else None, 2),
+        None if best is None else with_ends(best, interval, 2),
         None if evaluation is None else with_ends(evaluation.accuracy, evaluation.accuracy_interval, 2),
         len(material.rows),
         None if seconds is None else duration(seconds),
-        material.facts.ending,
+        run_facts.ending,
     ]
 
 

@@ -1,8 +1,9 @@
-"""How the run learned: curves that show over-fitting, and a sentence that says whether they do."""
+"""How the run learned: curves, a sentence on whether they show over-fitting, and one on each jump that is no fault."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -12,14 +13,23 @@ from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
 from cifarlab.drawing.wording import percent, with_interval
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.pages.report.material import Material
-from cifarlab.pages.report.phases import phases
+from cifarlab.recipe.duration import duration_steps, training_steps
+from cifarlab.training.schedules import first_hard_step
 
 RISEN = 1.05
-"""A validation loss this far above its lowest counts as over-fitting, not as noise."""
+"""A validation loss that ends this many times above its lowest counts as over-fitting, not as noise."""
+
+
+class Phase(NamedTuple):
+    """A change of the training itself, from this epoch on: its name on a chart, and a sentence for the reader."""
+
+    epoch: int
+    name: str
+    sentence: str
 
 
 def learning(material: Material) -> Section | None:
-    """Loss, accuracy and learning rate over epochs; nothing without an epoch."""
+    """Loss, accuracy and learning rate over epochs; None for a run without an epoch."""
     if not material.rows:
         return None
     marks = marked_epochs(material)
@@ -31,7 +41,7 @@ def learning(material: Material) -> Section | None:
     ]
     sentences = [over_fitting(material), *(phase.sentence for phase in phases(material))]
     finding = Markup("<div>{}{}</div>").format(
-        heading("What they say"), Markup("").join(paragraph(sentence) for sentence in sentences)
+        heading("Interpretation"), Markup("").join(paragraph(sentence) for sentence in sentences)
     )
     note = "Train values are means over the epoch, on augmented images and while the weights still changed."
     return Section(
@@ -51,29 +61,39 @@ def marked_epochs(material: Material) -> list[Mark]:
 
 
 def over_fitting(material: Material) -> str:
-    """Say in a sentence or two what the validation curve says."""
+    """Say in a sentence or two what the validation curve shows."""
     losses = dict(points(material, "val/loss"))
     if not losses:
         return "Nothing was validated, so the curves cannot show over-fitting."
     lowest = min(losses, key=lambda epoch: losses[epoch])
     last = max(losses)
     if len(losses) < 3:
-        text = "Too few epochs were validated to see over-fitting."
+        text = "Too few epochs were validated to detect over-fitting."
     elif losses[last] > RISEN * losses[lowest]:
         rise = losses[last] / losses[lowest] - 1
         text = (
             f"Over-fitting: the validation loss was lowest in epoch {lowest:g} and rose by {percent(rise, 0)} until "
-            f"epoch {last:g}, while the network went on learning its training images by heart."
+            f"epoch {last:g}, while the network went on memorising its training images."
         )
-    elif last - lowest <= 0.1 * last:
+    elif last - lowest <= 0.1 * last:  # within the last tenth: the minimum may still lie ahead
         text = "No over-fitting: the validation loss was still at its lowest when training ended. More epochs may help."
     else:
         text = f"No clear over-fitting: the validation loss has hardly changed since epoch {lowest:g}."
-    return f"{text}{_gap(material)}"
+
+    best, num_val = material.facts.best_epoch, material.facts.data.num_val
+    train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))
+    if best is None or best not in train or best not in val:
+        return text
+    # an epoch of training images is counted on its own: hard-example mining and a dropped last batch make it shorter
+    num_train = round(dict(points(material, "train/images")).get(best, 0))
+    shares = f"{_share(train[best], num_train)} of train and {_share(val[best], num_val)} of validation"
+    return f"{text} In the selected epoch ({best}), {shares} were classified correctly."
 
 
 def points(material: Material, column: str) -> list[tuple[float, float]]:
-    """A column of metrics.csv over epochs, what is missing or not finite left out."""
+    """A column of metrics.csv over epochs, without values that are missing or not finite."""
+    # validation.every leaves epochs without validation: the line connects the others, because a 0 would look like a
+    # collapse and a repeated value like a plateau
     return [
         (float(row["epoch"] or 0), float(value))
         for row in material.rows
@@ -81,15 +101,38 @@ def points(material: Material, column: str) -> list[tuple[float, float]]:
     ]
 
 
-def _gap(material: Material) -> str:
-    """Train and validation accuracy of the kept epoch, side by side."""
-    best = material.facts.best_epoch
-    train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))
-    if best is None or best not in train or best not in val:
-        return ""
-    counted, num_val = dict(points(material, "train/images")).get(best, 0), material.facts.data.num_val
-    right = f"{_share(train[best], round(counted))} of train and {_share(val[best], num_val)} of validation were right"
-    return f" In epoch {best}, which was kept, {right}."
+def phases(material: Material) -> list[Phase]:
+    """The changes of the training that a run came to, in the order of epochs; none where its files do not tell.
+
+    They explain jumps in the curves that would otherwise be taken for a fault of the network.
+    """
+    if material.recipe is None or not material.rows:
+        return []
+    training, first, last = material.recipe.training, material.rows[0], material.rows[-1]
+    if first["epoch"] != 1 or not first["step"]:
+        return []  # the first row tells how many steps an epoch has
+    steps_per_epoch = int(first["step"])
+    steps = (steps_per_epoch, training_steps(training.epochs, steps_per_epoch))
+    found = []
+
+    full_size = material.recipe.data.image_size or max(material.facts.data.image_size, default=math.inf)
+    if training.start_size is not None and training.start_size < full_size:
+        # sizes change within an epoch, so the epoch of the change already ends at full size
+        epoch = duration_steps(training.full_size_from, *steps) // steps_per_epoch + 1
+        sentence = (
+            f"Images grew from {training.start_size} pixels to their full size, which they had from epoch {epoch} on. "
+            "Validation always uses the full size, so its earlier values understate the network."
+        )
+        found.append(Phase(epoch, f"full size, epoch {epoch}", sentence))
+    if training.hard_share < 1:
+        epoch = first_hard_step(training, *steps) // steps_per_epoch + 1
+        sentence = (
+            f"From epoch {epoch} on, only the {percent(training.hard_share, 0)} of the training images with the "
+            "highest losses were used: the train curves jump there, and from then on they describe hard images alone."
+        )
+        found.append(Phase(epoch, f"hard images, epoch {epoch}", sentence))
+    # epoch 1 changes nothing, and a run that was stopped never came to the later ones
+    return sorted(phase for phase in found if 1 < phase.epoch <= (last["epoch"] or 0))
 
 
 def _share(share: float, num_images: int) -> str:
@@ -98,6 +141,7 @@ def _share(share: float, num_images: int) -> str:
 
 
 def _pair(material: Material, name: str) -> list[Series]:
+    # dashed: the train curve is measured on other, augmented images, so only its shape compares with the solid line
     train = Series("train", points(material, f"train/{name}"), 0, dashed=True)
     val = Series("validation", points(material, f"val/{name}"), 1)
     return [train, val] if val.points else [train]

@@ -1,4 +1,4 @@
-"""Everything that a run folder can still tell, and what about it cannot be believed."""
+"""Everything that can be read from a run folder, whatever state it is in, and which files are damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Otherwise = TypeVar("Otherwise")
 
 @dataclass(frozen=True)
 class Result:
-    """One judged split: its numbers, what was said about every image, and some of the images."""
+    """One evaluated split: its numbers, the prediction for every image, and some of the images."""
 
     evaluation: Evaluation
     predictions: Predictions | None
@@ -34,76 +34,80 @@ class Result:
 
 @dataclass(frozen=True)
 class Material:
-    """What was read. None is what is not there or is damaged; `damages` says which file and how."""
+    """What was read; None stands for a file that is missing or damaged, and `damages` says which and how."""
 
     run: Run
     recipe: Recipe | None
     facts: Manifest
     rows: list[Row]
     openings: list[dict[str, str]]
-    """Of the run's own test split."""
+    """Entries of the ledger about the run's own test split."""
     result: Result | None
-    """Of test, else of val."""
+    """The test split's, or else the validation split's."""
     damages: tuple[str, ...]
 
     @property
     def not_comparable(self) -> str:
-        """Why the accuracy that the recipe's source reports says nothing about this run; empty where it does."""
+        """Why this run cannot be compared with the accuracy that the recipe's source reports; empty where it can."""
         if self.recipe is not None and self.recipe.data.source == "sample":
             return "the sample is a small part of those images"
+        # None is neither: nobody has published anything about such images, so there is nothing to compare with
         return {True: "", False: "these are not the published pixels", None: "these are other images"}[
             self.facts.data.original
         ]
 
 
 class Reader:
-    """Reads on where a file is damaged, and keeps the reasons."""
+    """Reads on after a damaged file, and collects the reasons."""
 
     def __init__(self) -> None:
         self.damages: list[str] = []
 
     def read(self, read: Callable[[], T], otherwise: Otherwise) -> T | Otherwise:
-        """What `read` gives, or `otherwise` when it meets a damaged file."""
+        """Return what `read` returns, or `otherwise` when it meets a damaged file."""
         try:
             return read()
-        except CifarlabError as error:
+        except CifarlabError as error:  # a report on half a run is worth more than none, as long as it says so
             self.damages.append(" ".join(str(error).split()))
             return otherwise
 
 
 def collect(run: Run) -> Material:
-    """Read a run folder, whatever state it is in."""
+    """Read everything that a report shows; a damaged file costs only what it holds."""
     reader = Reader()
     recipe = reader.read(lambda: run.recipe, None)
     facts = reader.read(lambda: run.facts, Manifest())
     rows = reader.read(partial(_epochs, run), [])
+    # entries with a source are about other images, which --data named: they say nothing about this run's test split
     openings = [entry for entry in reader.read(lambda: run.test_openings, []) if "source" not in entry]
     if openings and not run.evaluation_file("test").exists() and facts.status == COMPLETE:
         reader.damages.append(f"{run.evaluation_file('test')} is missing, although the test split was opened.")
-    return Material(run, recipe, facts, rows, openings, _result(run, reader), tuple(reader.damages))
+    result = None
+    # test, else val: the split that says most about new images, and a report shows only one
+    for name in ("test", "val"):
+        evaluation = reader.read(partial(read_evaluation, run, name), None)
+        if evaluation is not None:
+            said = reader.read(partial(read_predictions, run, name, evaluation), None)
+            result = Result(evaluation, said, reader.read(partial(_examples, run, name, evaluation), None))
+            break
+    return Material(run, recipe, facts, rows, openings, result, tuple(reader.damages))
 
 
 def _epochs(run: Run) -> list[Row]:
+    """The rows of metrics.csv; raises CheckpointError where they are no epochs."""
     rows: list[Row] = list(run.metrics)
+    # the epoch is the x-axis of every curve, so a row without one cannot be drawn
     if any(row["epoch"] is None or not 0 <= row["epoch"] < 1e9 for row in rows):
         raise CheckpointError(f"{run.metrics_file} has a row without an epoch.")
     return rows
 
 
-def _result(run: Run, reader: Reader) -> Result | None:
-    for name in ("test", "val"):
-        evaluation = reader.read(partial(read_evaluation, run, name), None)
-        if evaluation is not None:
-            said = reader.read(partial(read_predictions, run, name, evaluation), None)
-            return Result(evaluation, said, reader.read(partial(_examples, run, name, evaluation), None))
-    return None
-
-
 def _examples(run: Run, name: str, evaluation: Evaluation) -> Examples:
+    """The stored pictures; raises CheckpointError where they belong to another evaluation or cannot be decoded."""
     path = run.examples_file(name)
     found = examples.read(path)
     num_classes = len(evaluation.class_names)
     if max(found.labels.max(), found.predictions.max()) >= num_classes or found.indices.max() >= evaluation.num_images:
         raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
-    found.pixels(np.arange(len(found)))
+    found.pixels(np.arange(len(found)))  # so that a damaged PNG is a damage listed here, not an error on the way
     return found

@@ -1,11 +1,10 @@
-"""The run beside people who named the same images."""
+"""The run compared with humans who labelled the same images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 
 from cifarlab.drawing.page import Cell, Section, Tile, gallery, heading, paragraph, table
 from cifarlab.drawing.wording import count, percent
@@ -15,14 +14,15 @@ from cifarlab.evaluation.humans import UNSURE, Group, HumanComparison, compare_w
 from cifarlab.pages.report.material import Result
 
 SHOWN = 24
-"""Images where the network and people differ most."""
+"""Images where the network and humans differ most."""
 
 
 def people(result: Result | None, path: Path) -> Section:
-    """How many mistakes people share, cross-entropy against their answers, and where both differ most.
+    """How many mistakes humans share, the cross-entropy against their labels, and where both differ most.
 
-    Raises UsageError when the test split was not judged, CheckpointError when its predictions are damaged and
-    DataError when the answers do not belong to it.
+    path: human labels of the test images, counts (N, C) as .npy (Peterson et al., 2019: CIFAR-10H).
+    Raises UsageError when the test split was not evaluated, CheckpointError when its predictions are damaged and
+    DataError when the labels are not about these images.
     """
     if result is None or result.evaluation.split != "test":
         raise UsageError("Human answers are about test images, and this run was not judged on test.")
@@ -31,41 +31,32 @@ def people(result: Result | None, path: Path) -> Section:
     said, evaluation = result.predictions, result.evaluation
     counts = load_counts(path, said.labels, len(evaluation.class_names))
     found = compare_with_humans(counts, said.logits, said.labels, evaluation.temperature)
-    body = paragraph(_mistakes_in_words(found)) + _groups(found) + paragraph(_entropies_in_words(found))
-    if result.examples is not None:
-        body += heading("Where the network and people differ most")
-        body += paragraph("By the divergence of probabilities from answers, among the images kept with the run.")
-        body += gallery(_tiles(found, result.examples, evaluation.class_names))
-    return Section("Beside people", body, f"Answers of people to the same images, from {path.name}.")
 
-
-def _mistakes_in_words(found: HumanComparison) -> str:
     mistakes = found.mistakes
-    if not mistakes.num_images:
-        return "The network made no mistakes."
-    disputed = f"{mistakes.num_disputed:,} ({percent(_disputed(mistakes))})"
-    of_all = f"{percent(_disputed(found.everything))} of all images"
-    return (
-        f"Of {count(mistakes.num_images, 'mistake')}, {disputed} are on images that people disagree about, where "
-        f"{percent(UNSURE, 0)} of the answers or more differ from the label; so are {of_all}. "
-        f"{found.num_shared_mistakes:,} mistakes were made by at least one person too, in the same way."
+    # the share of all images stands beside that of the mistakes: only a difference says that both find the same hard
+    shared = (
+        f"Of {count(mistakes.num_images, 'mistake')}, {mistakes.num_disputed:,} ({percent(_disputed(mistakes))}) are "
+        f"on images that humans disagree about, which means that at least {percent(UNSURE, 0)} of their labels differ "
+        f"from that of the data set. Of all images, {percent(_disputed(found.everything))} are like that. "
+        f"At least one human made the same mistake in {count(found.num_shared_mistakes, 'case')}."
     )
-
-
-def _entropies_in_words(found: HumanComparison) -> str:
-    return (
-        f"Cross-entropy against the answers: {found.raw_cross_entropy:.3f} nats, after temperature "
-        f"{found.cross_entropy:.3f}. The lowest that is possible is people's own uncertainty, {found.uncertainty:.3f}."
-    )
-
-
-def _groups(found: HumanComparison) -> Markup:
-    groups = [("all", found.everything), ("hits", found.hits), ("mistakes", found.mistakes)]
+    groups = [("all", found.everything), ("correct", found.hits), ("mistakes", mistakes)]
     rows: list[list[Cell]] = [
         [name, group.num_images, percent(group.human_accuracy), group.num_disputed, percent(_disputed(group))]
         for name, group in groups
     ]
-    return table(["images", "number", "answers that are the label", "disputed", "share disputed"], rows)
+    # humans disagree, so even a perfect model of them has a cross-entropy above 0: their own entropy
+    entropies = (
+        f"Cross-entropy against the human labels: {found.raw_cross_entropy:.3f} nats, {found.cross_entropy:.3f} after "
+        f"temperature scaling. The lowest possible value is the entropy of the human labels, {found.uncertainty:.3f}."
+    )
+    body = paragraph(shared if mistakes.num_images else "The network made no mistakes.")
+    body += table(["images", "number", "human accuracy", "disputed", "share disputed"], rows) + paragraph(entropies)
+    if result.examples is not None:  # the page has no data set to take other images from
+        body += heading("Where the network and humans differ most")
+        body += paragraph("By the Kullback-Leibler divergence, among the images that are stored with the run.")
+        body += gallery(_tiles(found, result.examples, evaluation.class_names))
+    return Section("Compared with humans", body, f"Human labels of the same images, from {path.name}.")
 
 
 def _disputed(group: Group) -> float:
@@ -73,14 +64,12 @@ def _disputed(group: Group) -> float:
 
 
 def _tiles(found: HumanComparison, shown: Examples, names: tuple[str, ...]) -> list[Tile]:
-    order = np.argsort(-found.divergences[shown.indices], kind="stable")[:SHOWN]
-    return [_tile(found, shown, int(place), names) for place in order]
-
-
-def _tile(found: HumanComparison, shown: Examples, place: int, names: tuple[str, ...]) -> Tile:
-    shares = found.shares[shown.indices[place]]
-    answers = [
-        f"{names[each]} {percent(float(shares[each]), 0)}" for each in np.argsort(-shares)[:2] if shares[each] > 0
-    ]
-    caption = f"{names[shown.predictions[place]]} {percent(float(shown.confidences[place]), 0)}"
-    return Tile(shown.png[place], caption, f"people: {', '.join(answers)}", bool(shown.right[place]))
+    """The images with the largest divergence, each with the prediction and the two most frequent human labels."""
+    tiles = []
+    # stable, so that images with equal divergence come in the same order in every report
+    for place in np.argsort(-found.divergences[shown.indices], kind="stable")[:SHOWN]:
+        shares = found.shares[shown.indices[place]]
+        labels = [f"{names[each]} {percent(shares[each], 0)}" for each in np.argsort(-shares)[:2] if shares[each] > 0]
+        caption = f"{names[shown.predictions[place]]} {percent(float(shown.confidences[place]), 0)}"
+        tiles.append(Tile(shown.png[place], caption, f"humans: {', '.join(labels)}", bool(shown.right[place])))
+    return tiles

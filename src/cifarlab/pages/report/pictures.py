@@ -1,4 +1,4 @@
-"""Images with what the network said about them."""
+"""Images with what the network predicted for them."""
 
 from __future__ import annotations
 
@@ -13,79 +13,89 @@ from cifarlab.evaluation.examples import Examples
 from cifarlab.pages.report.material import Material
 
 SHOWN = 32
-"""Mistakes, and hits that were nearly mistakes."""
+"""Mistakes, and correct predictions that were nearly mistakes: four rows of the gallery each."""
 
 EXPLANATIONS = (
-    ("feature_maps.png", "Feature maps", "What the first layers make of some images: bright is a strong response."),
+    (
+        "feature_maps.png",
+        "Feature maps",
+        "How the first layers respond to some images; bright areas are strong responses.",
+    ),
     (
         "grad_cam.png",
         "Grad-CAM",
-        "Where the network looked when it decided, on some hits and some mistakes. Below: its mean confidence while "
-        "pixels are deleted, the hottest first, or in random order. A map that means something has the lower number.",
+        "Which parts of an image the prediction rests on, for some correct predictions and some mistakes. Below each: "
+        "the mean confidence while pixels are deleted, those with the most heat first or in random order. A map that "
+        "means something has the lower number.",
     ),
 )
 
 
 def predictions(shown: Examples, names: tuple[str, ...]) -> Section:
-    """A draw from all classes, 8 x 8, mistakes marked."""
-    places = shown.sample()
+    """A sample of all classes, 8 x 8, with the mistakes marked."""
+    places = shown.sample()  # drawn without a look at the predictions, so the marks give an honest impression
     wrong = int((~shown.right[places]).sum())
     note = (
-        f"{len(places)} images: the first of each class, the second of each, ...; a cross marks the {wrong} mistakes."
+        f"{len(places)} images: the first of each class, the second of each, and so on. A cross marks each of the "
+        f"{wrong} mistakes."
     )
     return Section("Predictions", gallery(tiles(shown, places, names)), note)
 
 
 def extremes(shown: Examples, names: tuple[str, ...]) -> Section:
-    """The most confident mistakes and the least confident hits."""
+    """The most confident mistakes and the least confident correct predictions."""
+    # the ends of the ranking, because the middle looks like the sample above
     mistakes, hits = shown.mistakes(SHOWN), shown.unsure_hits(SHOWN)
-    body = heading("Most confident mistakes") + _gallery_or(shown, mistakes, names, "There are no mistakes.")
-    body += heading("Least confident hits") + _gallery_or(shown, hits, names, "There are no hits.")
-    note = "Confident mistakes show wrong labels, odd images and blind spots; unsure hits show where luck was at work."
+    body = heading("Most confident mistakes")
+    body += gallery(tiles(shown, mistakes, names)) if len(mistakes) else paragraph("There are no mistakes.")
+    body += heading("Least confident correct predictions")
+    body += gallery(tiles(shown, hits, names)) if len(hits) else paragraph("There are no correct predictions.")
+    note = (
+        "Confident mistakes reveal wrong labels, unusual images and blind spots; unsure correct predictions show where "
+        "luck played a part."
+    )
     return Section("Mistakes and close calls", body, note)
 
 
 def explanations(material: Material) -> tuple[Section, list[str]]:
-    """The figures that need the network, as they were made at the end of training; and the damage met on the way."""
+    """The figures that need the network, as they were drawn at the end of training; and which of them are damaged."""
     parts, damages = [], []
     for file, title, text in EXPLANATIONS:
         path = material.run.figures / file
         if not path.exists():
             continue
         try:
+            # embedded, so that the page stays one file that can be mailed; as PNG, because it is made of photographs
             parts.append(heading(title) + paragraph(text) + embed_png(path, f"{title}. {text}"))
         except CheckpointError as error:
             damages.append(str(error))
     if not parts:
-        parts.append(paragraph("There are no such figures yet. What one image makes the network do is shown by:"))
+        # drawing them here would need torch and the model, and a report has to do without both
+        parts.append(paragraph("These figures have not been drawn. To explain the prediction for an image, run:"))
         parts.append(code(f"cifarlab explain {material.run.as_argument} IMAGE"))
     return Section("Explanations", Markup().join(parts)), damages
 
 
 def tiles(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], *, plain: bool = False) -> list[Tile]:
-    """The examples at these places; `plain` leaves out what they are, and the marks."""
-    return [_tile(shown, int(place), names, plain) for place in places]
+    """The examples at these places; `plain` shows only the confidence, where a heading gives the classes already."""
+    found = []
+    for place in places:
+        confidence = percent(float(shown.confidences[place]), 0)
+        if plain:  # no cross either: in a gallery of one confusion, all of them are mistakes
+            found.append(Tile(shown.png[place], confidence))
+            continue
+        detail = ", ".join(filter(None, [confidence, _truth(shown, place, names)]))
+        found.append(Tile(shown.png[place], names[shown.predictions[place]], detail, bool(shown.right[place])))
+    return found
 
 
 def grid_captions(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...]) -> list[str]:
-    """What was said about each image, with its confidence, and in a second line what it is where that is different."""
+    """The prediction for each image with its confidence, and in a second line the label where that is different."""
     return [
-        f"{names[shown.predictions[place]]} {100 * shown.confidences[place]:.0f} %\n{_truth(shown, int(place), names)}"
+        f"{names[shown.predictions[place]]} {100 * shown.confidences[place]:.0f} %\n{_truth(shown, place, names)}"
         for place in places
     ]
 
 
-def _tile(shown: Examples, place: int, names: tuple[str, ...], plain: bool) -> Tile:
-    confidence = percent(float(shown.confidences[place]), 0)
-    if plain:
-        return Tile(shown.png[place], confidence)
-    detail = ", ".join(filter(None, [confidence, _truth(shown, place, names)]))
-    return Tile(shown.png[place], names[shown.predictions[place]], detail, bool(shown.right[place]))
-
-
 def _truth(shown: Examples, place: int, names: tuple[str, ...]) -> str:
     return "" if shown.right[place] else f"is {names[shown.labels[place]]}"
-
-
-def _gallery_or(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], nothing: str) -> Markup:
-    return gallery(tiles(shown, places, names)) if len(places) else paragraph(nothing)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, before and after temperature."""
+"""Whether probabilities mean what they say, before and after temperature scaling."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def trust(result: Result) -> Section:
     charts = diagrams(result)
     temperature = result.evaluation.temperature
     text = (
-        f"Logits are divided by a temperature of {temperature:.3f}, chosen on the validation split: above 1 the "
-        "network was too sure of itself, below 1 not sure enough."
-        if temperature != 1
-        else "No temperature was fitted, or the validation images gave no reason for one: probabilities are those of "
-        "the logits as they are."
+        f"Logits are divided by a temperature of {temperature:.3f}, fitted on the validation split: above 1 the "
+        "network was over-confident, below 1 under-confident."
+        if temperature != 1  # which stands for none, since dividing by it changes nothing
+        else "No temperature was fitted, or the validation images gave no reason for one: the logits are used as they "
+        "are."
     )
     note = (
-        "Images are sorted by confidence, the highest probability. Where bars reach the diagonal, 70 % confidence "
-        "means 70 % right. Calibration error: the mean distance from it, weighted by images."
+        "Images are grouped by confidence, the highest probability. Where bars reach the diagonal, 70 % confidence "
+        "means 70 % correct. Calibration error: the mean distance from it, weighted by images."
     )
     body = paragraph(text) + side_by_side(*map(to_svg, charts))
     return Section("Confidence", body, note, figures=[Figure("reliability", charts)])
@@ -38,6 +38,7 @@ def diagrams(result: Result) -> list[Reliability]:
     after = _titled("After temperature", evaluation.reliability)
     if said is None:
         return [after]
+    # evaluation.json holds the bins after it only; those before it come from the logits of predictions.parquet
     return [_titled("Before temperature", calibration.reliability(said.logits, said.labels)), after]
 
 

@@ -1,4 +1,4 @@
-"""The number that a reader came for, and what it rests on."""
+"""The number that a reader came for, what it rests on, and what is questionable about that."""
 
 from __future__ import annotations
 
@@ -10,96 +10,126 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.pages.report.material import Material
-from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.manifest import DIVERGED, TRAINING, DataFacts
+from cifarlab.runs.manifest import DIVERGED, TRAINING
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 SHOWN_OF_HASH = 16
-"""Characters of a fingerprint that are shown."""
+"""Characters of a fingerprint that are shown; the manifest has all of them."""
+SHOWN_OPENINGS = 5
+"""Entries of the test split's ledger that are shown."""
+
+Facts = list[tuple[str, str | Markup]]
 
 
 def summary(material: Material) -> Section:
-    """Accuracy with its interval, other numbers, and what they rest on."""
-    parts = [warning(text) for text in (*_damages(material), *_cautions(material))]
+    """The accuracy with its interval, the other numbers, and what they rest on."""
+    damages = list(material.damages)
+    if damages:
+        damages.insert(0, "Parts of this report are missing because these files cannot be used:")
+    # warnings come before the number, so that nobody quotes it without having passed them
+    parts = [warning(text) for text in (*damages, *_cautions(material))]
     if material.result is None:
-        parts.append(paragraph(_unjudged(material)))
+        command = f"cifarlab evaluate {material.run.as_argument} --split val"
+        parts.append(paragraph(f"No split has been evaluated yet. Evaluate one with: {command}"))
     else:
-        parts.append(_headline(material.result.evaluation))
-    parts.append(facts([*_numbers(material), *_data(material), *_training(material)]))
+        evaluation = material.result.evaluation
+        low, high = evaluation.accuracy_interval
+        split, images = SPLITS.get(evaluation.split, evaluation.split), count(evaluation.num_images, "image")
+        text = f"{split} accuracy on {images}, 95 % interval {100 * low:.1f} to {percent(high)}"
+        parts.append(headline(percent(evaluation.accuracy), text))
+    parts.append(facts([*_accuracies(material), *_data(material), *_training(material)]))
     return Section("Result", Markup().join(parts))
 
 
-def _damages(material: Material) -> list[str]:
-    if not material.damages:
-        return []
-    return ["Parts of this report are missing, because these files cannot be used.", *material.damages]
+def data_quality(material: Material) -> Section | None:
+    """The warnings about the images that the run stored; None for a run that did not check them."""
+    data = material.facts.data
+    if data.warnings is None:
+        return None
+    parts = [warning(each.text) for each in data.warnings]
+    checked = ["training images", *(["validation images"] if data.num_val else [])]
+    checked += ["test images"] if data.test_compared else []
+    listed = f"{', '.join(checked[:-1])} and {checked[-1]}" if len(checked) > 1 else checked[0]
+    if not parts:
+        parts.append(
+            paragraph("No image has a copy in another split or with another label, and no class is too small.")
+        )
+    if not data.test_compared:
+        # a run that leaves the test split sealed does not read its pixels either, not even to look for copies
+        source = "" if material.recipe is None else f" {material.recipe.data.source}"
+        parts.append(paragraph(f"The test images were not checked. Check all splits: cifarlab data verify{source}"))
+    return Section("Data quality", Markup().join(parts), f"The {listed} were checked pixel by pixel.")
 
 
 def _cautions(material: Material) -> list[str]:
     """What makes the numbers mean less than they seem to."""
-    cautions = []
-    if material.facts.data.original is False:
+    run_facts, cautions = material.facts, []
+    if run_facts.data.original is False:
         cautions.append(
-            f"The pixels are not the published ones ({material.facts.data.note}), so accuracies that others published "
-            "are no comparison."
+            f"The pixels are not the published ones ({run_facts.data.note}), so published accuracies cannot be "
+            "compared with this one."
         )
     if len(material.openings) > 1:
+        # the best of several measurements is too high on average, if it was picked for being the best
         cautions.append(
-            f"The test split was opened {len(material.openings)} times. If anything was chosen by what it showed, "
+            f"The test split was opened {len(material.openings)} times. If any choice was based on what it showed, "
             "the test accuracy is too high."
         )
-    if material.facts.status == TRAINING:
-        cautions.append("The run has not ended, or was interrupted: continue it with cifarlab train --resume.")
-    if material.facts.status == DIVERGED:
-        cautions.append("The training diverged: diverged.json says when. What is shown here is from before.")
+    if run_facts.status == TRAINING:
+        cautions.append("The run has not ended, or it was interrupted: continue it with cifarlab train --resume.")
+    if run_facts.status == DIVERGED:
+        cautions.append("The training diverged; diverged.json says when. What is shown here is from before that.")
     if (result := material.result) is not None:
         counts = {each.class_name: each.support for each in result.evaluation.per_class}
         if text := guessing(result.evaluation.accuracy, counts, result.evaluation.split):
             cautions.append(text)
-    skipped = material.facts.data.skipped
-    if skipped:
-        cautions.append(f"{count(skipped, 'training image')} could not be read and was left out: see bad.jsonl.")
+    if skipped := run_facts.data.skipped:
+        cautions.append(f"{count(skipped, 'training image')} could not be read and had to be left out: see bad.jsonl.")
     return cautions
 
 
-def _unjudged(material: Material) -> str:
-    return f"No split has been judged yet. Do it with: cifarlab evaluate {material.run.as_argument} --split val"
-
-
-def _headline(evaluation: Evaluation) -> Markup:
-    low, high = evaluation.accuracy_interval
-    text = f"{SPLITS.get(evaluation.split, evaluation.split)} accuracy on {count(evaluation.num_images, 'image')}, "
-    return headline(percent(evaluation.accuracy), f"{text}95 % interval {100 * low:.1f} to {percent(high)}")
-
-
-def _numbers(material: Material) -> list[tuple[str, str | Markup]]:
-    found: list[tuple[str, str | Markup]] = []
+def _accuracies(material: Material) -> Facts:
+    """The numbers beside the headline: best validation, other metrics of the result, what the source reports."""
+    found: Facts = []
     run_facts, recipe = material.facts, material.recipe
     if run_facts.best_val_accuracy is not None and run_facts.data.num_val > 0:
         num_val = run_facts.data.num_val
+        # Wilson's interval, because validation splits are small: for 99 of 100 right, the normal approximation would
+        # reach beyond 100 %. A manifest that was edited may give a share outside 0..1.
         num_right = min(max(round(run_facts.best_val_accuracy * num_val), 0), num_val)
         text = f"{with_interval(run_facts.best_val_accuracy, wilson(num_right, num_val))}, epoch {run_facts.best_epoch}"
         chosen_by = run_facts.chosen_by_val_accuracy
         if chosen_by is not None and chosen_by != run_facts.best_val_accuracy:
+            # the epoch is chosen in the precision of training and measured again in float32, as it will predict
             text += f", chosen by {percent(chosen_by, 2)} in {run_facts.runtime.precision}"
         found.append(("Best validation", text))
     if material.result is not None:
-        found += _evaluated(material.result.evaluation)
-    if recipe is not None and (reported := _reported(material, recipe)):
-        found.append(("Reported by the source", reported))
+        found += _other_metrics(material.result.evaluation)
+    if recipe is not None and recipe.reference is not None and recipe.reference.reported_accuracy is not None:
+        reported = recipe.reference.reported_accuracy
+        text = percent(reported)
+        if reason := material.not_comparable:
+            text += f"; not comparable: {reason}"
+        elif material.result is not None and material.result.evaluation.split == "test":
+            difference = material.result.evaluation.accuracy - reported
+            text += f"; this run is {abs(100 * difference):.1f} points {'above' if difference >= 0 else 'below'}"
+        found.append(("Reported by the source", text))
     return found
 
 
-def _evaluated(evaluation: Evaluation) -> list[tuple[str, str | Markup]]:
-    found: list[tuple[str, str | Markup]] = []
+def _other_metrics(evaluation: Evaluation) -> Facts:
+    found: Facts = []
     if evaluation.is_unbalanced:
+        # with 75 % of the images in one class, always naming it has an accuracy of 75 % and a balanced one of 1 / C
         share = f"{percent(evaluation.majority_share)} of the images are {evaluation.largest_class}"
         balanced = with_interval(evaluation.balanced_accuracy, evaluation.balanced_interval)
         found.append(("Balanced accuracy", f"{balanced}, the mean over classes; {share}"))
-    if len(evaluation.class_names) > 5:
+    if len(evaluation.class_names) > 5:  # of five classes, the right one is always among the top 5
         found.append(("Top-5 accuracy", with_interval(evaluation.top5_accuracy, evaluation.top5_interval)))
     if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:
-        found.append((f"With {evaluation.tta}", with_interval(evaluation.tta_accuracy, evaluation.tta_interval)))
+        # beside the headline and not in it: published accuracies are mostly without test-time augmentation
+        accuracy = with_interval(evaluation.tta_accuracy, evaluation.tta_interval)
+        found.append(("Test-time augmentation", f"{accuracy}, {evaluation.tta}"))
     found.append(("Loss", f"{evaluation.loss:.4f}"))
     found.append(("Calibration error", percent(evaluation.calibration_error, 2)))
     if evaluation.num_skipped:
@@ -107,73 +137,54 @@ def _evaluated(evaluation: Evaluation) -> list[tuple[str, str | Markup]]:
     return found
 
 
-def _reported(material: Material, recipe: Recipe) -> str:
-    if recipe.reference is None or recipe.reference.reported_accuracy is None:
-        return ""
-    text = percent(recipe.reference.reported_accuracy)
-    if reason := material.not_comparable:
-        return f"{text}; no comparison, since {reason}"
-    if material.result is not None and material.result.evaluation.split == "test":
-        difference = material.result.evaluation.accuracy - recipe.reference.reported_accuracy
-        text += f"; this run is {abs(100 * difference):.1f} points {'above' if difference >= 0 else 'below'}"
-    return text
-
-
-def _data(material: Material) -> list[tuple[str, str | Markup]]:
-    data, recipe = material.facts.data, material.recipe
-    if data.num_train == 0:
+def _data(material: Material) -> Facts:
+    """Which images, how validation was split off, how often the test split was opened, and their fingerprints."""
+    data, recipe, openings = material.facts.data, material.recipe, material.openings
+    if data.num_train == 0:  # the manifest is lost or damaged
         return []
     kind = {True: "the published pixels", False: "not the published pixels", None: "pixels as found"}[data.original]
     source = f"{recipe.data.source}, " if recipe is not None else ""
-    found: list[tuple[str, str | Markup]] = [("Data", f"{source}{count(data.num_train, 'training image')}, {kind}")]
+    found: Facts = [("Data", f"{source}{count(data.num_train, 'training image')}, {kind}")]
     if recipe is not None:
-        found.append(("Split protocol", _protocol(data, recipe)))
-    found.append(("Test split opened", _openings(material.openings)))
+        val_images = count(data.num_val, "image")
+        if data.num_val == 0:
+            protocol = "none: trained on all training images, no epoch was selected, and the last weights were kept"
+        elif data.val_from == "source":
+            protocol = f"the data set's own validation split, {val_images}, selected the epoch"
+        else:
+            were = "was" if data.num_val == 1 else "were"
+            protocol = (
+                f"{val_images} of train, stratified by class (seed {recipe.validation.seed}), {were} held out to "
+                "select the epoch"
+            )
+        found.append(("Validation split", f"{protocol}; training never saw the test split"))
+    times = {0: "never", 1: "once: ", 2: "twice: "}.get(len(openings), f"{len(openings)} times: ")
+    entries = [f"{moment(entry['time'])}, {entry['reason']}" for entry in openings[:SHOWN_OPENINGS]]
+    found.append(("Test split opened", times + "; ".join(entries)))
     prints = [
         f"{name} {value[:SHOWN_OF_HASH]}…"
         for name in ("train", "val", "test")
         if (value := getattr(data, f"{name}_fingerprint"))
     ]
-    return [*found, ("Fingerprints", f"SHA-256: {', '.join(prints)}")] if prints else found
+    if prints:  # two runs with the same fingerprints have seen the same pixels, whatever their sources are called
+        found.append(("Fingerprints", f"SHA-256: {', '.join(prints)}"))
+    return found
 
 
-def _protocol(data: DataFacts, recipe: Recipe) -> str:
-    if data.num_val == 0:
-        return "trained on all training images; nothing was chosen, the last weights count"
-    images = count(data.num_val, "image")
-    if data.val_from == "source":
-        chosen = f"the data set's own validation split, {images}, chose the epoch"
-    else:
-        were = "was" if data.num_val == 1 else "were"
-        share = f"of train, by each class's share (seed {recipe.validation.seed})"
-        chosen = f"{images} {share}, {were} held out to choose the epoch"
-    return f"{chosen}; training never saw the test split"
-
-
-def _openings(openings: list[dict[str, str]]) -> str:
-    if not openings:
-        return "never"
-    times = {1: "once", 2: "twice"}.get(len(openings), f"{len(openings)} times")
-    entries = [f"{moment(entry['time'])}, {entry['reason']}" for entry in openings[:5]]
-    return f"{times}: {'; '.join(entries)}"
-
-
-def _training(material: Material) -> list[tuple[str, str | Markup]]:
+def _training(material: Material) -> Facts:
     run_facts, recipe = material.facts, material.recipe
-    found: list[tuple[str, str | Markup]] = []
+    found: Facts = []
     if recipe is not None:
         parameters = f", {count(run_facts.num_parameters, 'parameter')}" if run_facts.num_parameters else ""
         found.append(("Network", f"{recipe.model.name}{parameters}"))
     if run_facts.elapsed_seconds is not None:
         epochs = count(len(material.rows), "epoch")
+        speeds = sorted(speed for row in material.rows if (speed := row["images_per_second"]))
+        # the median: the first epoch is slower, because it also compiles and warms up
+        median = f", {speeds[len(speeds) // 2]:,.0f} images/s" if speeds else ""
         ending = f"; {run_facts.ending}" if run_facts.ending else ""
-        found.append(("Training", f"{epochs} in {duration(run_facts.elapsed_seconds)}{_speed(material)}{ending}"))
+        found.append(("Training", f"{epochs} in {duration(run_facts.elapsed_seconds)}{median}{ending}"))
     if run_facts.runtime.device_name:
         runtime = run_facts.runtime
-        found.append(("On", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}"))
+        found.append(("Device", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}"))
     return found
-
-
-def _speed(material: Material) -> str:
-    speeds = sorted(speed for row in material.rows if (speed := row["images_per_second"]))
-    return f", {speeds[len(speeds) // 2]:,.0f} images/s" if speeds else ""

@@ -1,4 +1,9 @@
-"""From a run folder to its report, whatever state the folder is in."""
+"""From a run folder to its report, whatever state the folder is in: one page that needs nothing else.
+
+Charts are SVG within the page: sharp at any size, in its colours by day and by night, and readable to screen readers.
+Its one script shows values under the pointer; the page loads nothing from outside, so that it can be mailed, opened
+without a network, and shown safely although names of classes and files come from data that somebody else may have made.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,6 @@ from cifarlab.drawing.page import Section, page
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import write_atomic
 from cifarlab.pages.report.classes import confusion, per_class
-from cifarlab.pages.report.data import data_quality
 from cifarlab.pages.report.figures import write_figures
 from cifarlab.pages.report.group import group_sections
 from cifarlab.pages.report.learning import learning
@@ -19,24 +23,36 @@ from cifarlab.pages.report.origin import environment, recipe_section
 from cifarlab.pages.report.people import people
 from cifarlab.pages.report.pictures import explanations, extremes, predictions
 from cifarlab.pages.report.reliability import trust
-from cifarlab.pages.report.summary import summary
+from cifarlab.pages.report.summary import data_quality, summary
 from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
 
 
 def write_report(run: Run, *, humans: Path | None = None) -> Path:
-    """Write report.html and figures/ into a run folder and return the page; of several seeds, one over all and each.
+    """Write report.html and figures/ into a run folder; for several seeds, into each and over all. Returns the page.
 
-    `humans`: answers of people to the test images, an .npy array of counts (N, C). Raises CheckpointError that names
-    what is damaged, after the rest was written; DataError for answers about other images, before anything is.
+    humans: human labels of the test images, counts (N, C) as .npy. Raises CheckpointError that names what is damaged,
+    after the rest was written, and DataError for labels of other images, before anything is.
     """
-    if run.study == SEEDS:
-        return _write_group(run, humans)
-    return _close(run, *_write_one(collect(run), humans))
+    if run.study != SEEDS:
+        path, damages = _write_one(collect(run), humans)
+        return _close(run, path, damages)
+    if humans is not None:
+        raise UsageError(f"{run.path} holds several runs. Give the folder of one of them to compare it with people.")
+    materials = [collect(each) for each in run.seeds]
+    # one damaged seed must not hide the others, so all are written before anything is raised
+    damages = [text for material in materials for text in _write_one(material, None)[1]]
+    return _close(run, _write_group_page(run, materials), damages)
+
+
+def write_group_page(group: Run) -> Path:
+    """Write the page over several seeds alone, which links to the reports that they have."""
+    return _write_group_page(group, [collect(run) for run in group.seeds])
 
 
 def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[str]]:
-    """The page, and what is damaged."""
+    """Write the report of one run; returns the page, and what is damaged."""
+    # first, because labels of other images are refused before anything is written
     beside = [people(material.result, humans)] if humans is not None else []
     explained, damages = explanations(material)
     material = replace(material, damages=(*material.damages, *damages))
@@ -54,31 +70,21 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
     return _write(material.run, [*sections, environment(material)], _subtitle(material)), material.damages
 
 
-def _write_group(group: Run, humans: Path | None) -> Path:
-    if humans is not None:
-        raise UsageError(f"{group.path} holds several runs. Give the folder of one of them to compare it with people.")
-    materials = [collect(run) for run in group.seeds]
-    damages = [text for material in materials for text in _write_one(material, None)[1]]
-    return _close(group, _write_group_page(group, materials), damages)
-
-
-def write_group_page(group: Run) -> Path:
-    """Write the page over several seeds alone, which links to the reports that they have."""
-    return _write_group_page(group, [collect(run) for run in group.seeds])
-
-
 def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
+    # seeds share their recipe and their images, so the first one speaks for all
     sections = [*group_sections(materials, group.group.get("diverged", {})), data_quality(materials[0])]
-    return _write(group, sections, _subtitle(materials[0]))  # seeds share their images
+    return _write(group, sections, _subtitle(materials[0]))
 
 
 def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:
     path = run.report_file
+    # written whole or not at all: a browser that shows the page never sees half of it
     write_atomic(path, page(run.name, [each for each in sections if each is not None], subtitle=subtitle))
     return path
 
 
 def _close(run: Run, path: Path, damages: Sequence[str]) -> Path:
+    """Return the page, or raise CheckpointError: a script should not take a report with gaps for a whole one."""
     if damages:
         listed = "\n".join(damages)
         raise CheckpointError(f"{run.path} is damaged.\n{listed}\nThe report shows what can still be shown: {path}")
@@ -86,11 +92,12 @@ def _close(run: Run, path: Path, damages: Sequence[str]) -> Path:
 
 
 def _results(material: Material) -> list[Section]:
+    """From the overview to single images, and then how far to trust a probability."""
     result = material.result
     if result is None:
         return []
     sections = [confusion(result), per_class(result.evaluation)]
-    if result.examples is not None:
+    if result.examples is not None:  # None where they are damaged, or too old to have been stored
         names = result.evaluation.class_names
         sections += [predictions(result.examples, names), extremes(result.examples, names)]
     return [*sections, trust(result)]
