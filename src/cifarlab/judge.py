@@ -134,9 +134,9 @@ def _load(run: Run) -> Classifier:
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 
-def require(split: str, source: Source) -> None:
-    """Refuse a test split that is not there, before it is trained for and before the ledger says that it was opened."""
-    if split == "test" and "test" not in source.splits:
+def require_test_split(source: Source) -> None:
+    """Raise DataError when there is no test split: before it is trained for, and before an opening is written down."""
+    if "test" not in source.splits:
         why = "; its test split is without labels" if "test" in source.understanding.left_out.get(NO_LABELS, ()) else ""
         raise DataError(
             f"{source.path} has no test split. It has: {', '.join(source.splits)}{why}.\n"
@@ -144,7 +144,7 @@ def require(split: str, source: Source) -> None:
         )
 
 
-def open_own(run: Run, data_dir: Path | None, *, image_size: int | None = None) -> Source:
+def open_own_source(run: Run, data_dir: Path | None, *, image_size: int | None = None) -> Source:
     """Find the data that a run was trained on; `image_size` takes the place of the recipe's.
 
     Raises DataError, with what was given and where that was, when it is no longer there.
@@ -168,11 +168,11 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
     """
     images: Images | None
     if split == "test":
-        source = open_own(run, data_dir, image_size=classifier.card.image_size)
-        require(split, source)
+        source = open_own_source(run, data_dir, image_size=classifier.card.image_size)
+        require_test_split(source)
         images = source.load("test")
     else:
-        train, val = load_train_and_val(open_own(run, data_dir), run.recipe.validation)
+        train, val = load_train_and_val(open_own_source(run, data_dir), run.recipe.validation)
         images = train if split == "train" else val
     if images is None:
         raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")

@@ -14,7 +14,7 @@ from cifarlab import api
 from cifarlab.cli.output import Output, echo
 
 if TYPE_CHECKING:
-    from cifarlab.studies.compare.comparison import Comparison
+    from cifarlab.studies.compare.compare import Comparison
 
 
 class JudgedSplit(StrEnum):

@@ -26,8 +26,8 @@ from cifarlab.cli.output import echo
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override, override_all
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import SEEDS
 
 
 def train(

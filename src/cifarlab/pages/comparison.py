@@ -11,7 +11,7 @@ from cifarlab.drawing import page as pages
 from cifarlab.drawing.page import Section, Tile
 from cifarlab.drawing.svg import Bar, Series, bar_chart, line_chart
 from cifarlab.evaluation import examples
-from cifarlab.studies.compare.comparison import SHOWN_EXAMPLES, Comparison
+from cifarlab.studies.compare.compare import SHOWN_EXAMPLES, Comparison
 from cifarlab.studies.compare.conclusions import COLUMNS, headings, p_text, points
 from cifarlab.studies.compare.entry import Entry, Member
 from cifarlab.studies.compare.pairs import Pair
@@ -35,7 +35,7 @@ def comparison_page(comparison: Comparison) -> str:
         *(Section(f"{pair.first} and {pair.second}", _pair(comparison, pair, pictures)) for pair in comparison.pairs),
     ]
     names = ", ".join(entry.label for entry in entries)
-    num_images = len(entries[0].right)
+    num_images = len(entries[0].correct)
     return pages.page("Comparison", sections, subtitle=f"{names}, on the same {num_images:,} {comparison.split} images")
 
 
@@ -182,7 +182,7 @@ def _tile(index: int, winner: Entry, loser: Entry, png: bytes) -> Tile:
     member = loser.members[0]
     names = member.evaluation.class_names
     taken_for = max(
-        (other.predictions.predictions[index] for other in loser.members if not other.right[index]),
+        (other.predictions.predictions[index] for other in loser.members if not other.correct[index]),
         default=member.predictions.predictions[index],
     )
     return Tile(png, names[member.predictions.labels[index]], f"taken for {names[taken_for]}; image {index}")

@@ -24,8 +24,8 @@ from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
 from cifarlab.recipe.toml import load_recipe, section_from, to_toml
-from cifarlab.runs.files import RECIPE_FILE, SEEDS, STUDIES, RunFiles
 from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
+from cifarlab.runs.paths import RECIPE_FILE, SEEDS, STUDIES, RunPaths
 
 COLUMNS = (
     "epoch",
@@ -49,7 +49,7 @@ Row = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True)
-class Run(RunFiles):
+class Run(RunPaths):
     """A run folder. Every file in it is whole: written under a temporary name, flushed, renamed."""
 
     @classmethod

@@ -19,8 +19,8 @@ from cifarlab.evaluation.statistics import Interval, corrected_confidence, holm,
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import recipe_fields, recipe_from
-from cifarlab.runs.files import ABLATION
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import ABLATION
 from cifarlab.studies.seeds import require_all_seeds, train_seeds
 from cifarlab.training.train import train
 

@@ -19,8 +19,8 @@ from cifarlab.images.sources import open_source
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.duration import training_steps
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.files import RANGE_TEST
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import RANGE_TEST
 from cifarlab.training.loop import choose_images, set_frozen
 from cifarlab.training.optim import build
 from cifarlab.training.schedules import image_size
@@ -89,7 +89,7 @@ def lr_find(
             size = image_size(recipe.training, card.input_size, number, len(loader), total_steps)
             outcome = step(number, batch, size)
             if hard:
-                hard.note(batch.indices, outcome.losses)
+                hard.record(batch.indices, outcome.losses)
             loss = float(outcome.loss)
             if not math.isfinite(loss):
                 break
@@ -98,10 +98,10 @@ def lr_find(
             advance(1, f"lr {lr:.2g}  loss {loss:.3f}")
             if _has_diverged(losses):
                 break
-    return judge_range(lrs, losses)
+    return read_range_test(lrs, losses)
 
 
-def judge_range(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
+def read_range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
     """Read a range test; raises UsageError when the loss was not finite from the first steps on."""
     if len(losses) < FEWEST_STEPS:
         raise UsageError(f"The loss was not finite after {len(losses)} steps. Begin with a lower rate: --start.")

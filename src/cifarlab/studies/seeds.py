@@ -13,9 +13,9 @@ from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINING
+from cifarlab.runs.paths import SEEDS
 from cifarlab.training.status import is_complete
 from cifarlab.training.train import Then, resume, train
 

@@ -20,8 +20,8 @@ from cifarlab.pages.report.people import people
 from cifarlab.pages.report.pictures import explanations, extremes, predictions
 from cifarlab.pages.report.reliability import trust
 from cifarlab.pages.report.summary import summary
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import SEEDS
 
 
 def write_report(run: Run, *, humans: Path | None = None) -> Path:

@@ -35,7 +35,7 @@ def _conclusion(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
         counts = f"{num_first} seeds each" if num_first == num_second else f"{num_first} and {num_second} seeds"
         seeds = f"Over {counts} {numbers}"
         return f"{seeds}; this is more than luck." if pair.is_different else f"{seeds}; more seeds could show one."
-    images = f"On these {len(first.right):,} {first.members[0].evaluation.split} images {numbers}"
+    images = f"On these {len(first.correct):,} {first.members[0].evaluation.split} images {numbers}"
     if pair.is_different:
         return f"{images}; this holds for these two trainings, and for the recipes only if other seeds agree."
     return (

@@ -18,9 +18,9 @@ from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
+from cifarlab.runs.paths import SEEDS
 
 NEEDED = ("cifarlab", "num_parameters", "elapsed_seconds", "data", "runtime", "versions")
 """What a manifest has to say for a comparison."""
@@ -48,7 +48,7 @@ class Member:
     predictions: Predictions
 
     @cached_property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """Which images it got right, (N,)."""
         return np.asarray(self.predictions.predictions == self.predictions.labels)
 
@@ -88,9 +88,9 @@ class Entry:
         return len(self.members) > 1
 
     @cached_property
-    def right(self) -> NDArray[np.float64]:
+    def correct(self) -> NDArray[np.float64]:
         """The share of seeds that get each image right, (N,)."""
-        return np.asarray(np.mean([member.right for member in self.members], axis=0))
+        return np.asarray(np.mean([member.correct for member in self.members], axis=0))
 
     @cached_property
     def confidence(self) -> NDArray[np.float64]:

@@ -66,7 +66,7 @@ class Pair:
         return self.adjusted_p_value is not None and self.adjusted_p_value <= LEVEL
 
 
-def judge_pairs(entries: Sequence[Entry]) -> tuple[Pair, ...]:
+def test_pairs(entries: Sequence[Entry]) -> tuple[Pair, ...]:
     """Compare every entry with every other, on images that require_same_data has found to be the same."""
     both = list(combinations(entries, 2))
     found = [_judge_pair(first, second) for first, second in both]
@@ -82,7 +82,7 @@ def _corrected(pair: Pair, first: Entry, second: Entry, p_value: float, adjusted
     if pair.only_first is None or pair.only_second is None:
         interval = welch(first.accuracies, second.accuracies, confidence).interval
     else:
-        interval = paired_interval(pair.only_first, pair.only_second, len(first.right), confidence)
+        interval = paired_interval(pair.only_first, pair.only_second, len(first.correct), confidence)
     return replace(pair, adjusted_p_value=adjusted, interval=interval)
 
 
@@ -97,7 +97,7 @@ def _judge_pair(first: Entry, second: Entry) -> Pair:
 def _on_images(first: Entry, second: Entry) -> Pair:
     mine, theirs = first.members[0], second.members[0]
     only_first, only_second = _only(mine, theirs, slice(None))
-    num_images = len(mine.right)
+    num_images = len(mine.correct)
     return replace(
         _untested(first, second),
         method="McNemar",
@@ -154,23 +154,23 @@ def _class_differences(first: Entry, second: Entry, p_values: list[float] | None
     adjusted = [None] * len(classes) if p_values is None else holm(p_values)
     rows = []
     for (name, members), p_value in zip(classes, adjusted, strict=True):
-        mine, theirs = float(first.right[members].mean()), float(second.right[members].mean())
+        mine, theirs = float(first.correct[members].mean()), float(second.correct[members].mean())
         rows.append(ClassDifference(name, mine, theirs, mine - theirs, p_value))
     return tuple(rows)
 
 
 def _accuracies(entry: Entry, members: NDArray[np.int64]) -> list[float]:
     """Of every seed, on some images."""
-    return [float(member.right[members].mean()) for member in entry.members]
+    return [float(member.correct[members].mean()) for member in entry.members]
 
 
 def _only(first: Member, second: Member, members: NDArray[np.int64] | slice) -> tuple[int, int]:
-    mine, theirs = first.right[members], second.right[members]
+    mine, theirs = first.correct[members], second.correct[members]
     return int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
 
 
 def _wins(winner: Entry, loser: Entry) -> tuple[int, ...]:
     """Images that the winner gets right more often, by how much, and then by how sure each was of the right class."""
-    margin = winner.right - loser.right
+    margin = winner.correct - loser.correct
     order = np.lexsort((loser.confidence - winner.confidence, -margin))
     return tuple(int(index) for index in order if margin[index] > 0)

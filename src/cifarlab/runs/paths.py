@@ -17,7 +17,7 @@ TIME_TO_ACCURACY = "time-to-accuracy.json"
 
 
 @dataclass(frozen=True)
-class RunFiles:
+class RunPaths:
     """A run folder's paths; nothing is read or written here."""
 
     path: Path

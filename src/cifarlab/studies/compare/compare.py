@@ -11,7 +11,7 @@ from cifarlab.errors import UsageError
 from cifarlab.recipe.toml import flatten
 from cifarlab.studies.compare.conclusions import conclude
 from cifarlab.studies.compare.entry import Entry, Measure, Member, read_entries
-from cifarlab.studies.compare.pairs import Pair, judge_pairs
+from cifarlab.studies.compare.pairs import Pair, test_pairs
 from cifarlab.studies.compare.same_data import require_same_data
 
 SHOWN_EXAMPLES = 16
@@ -48,7 +48,7 @@ class Comparison:
         """As JSON holds it; accuracies and differences are fractions."""
         return {
             "split": self.split,
-            "num_images": len(self.entries[0].right),
+            "num_images": len(self.entries[0].correct),
             "fingerprint": self.entries[0].members[0].evaluation.fingerprint,
             "runs": [self._values(entry) for entry in self.entries],
             "differences": self.differences,
@@ -86,7 +86,7 @@ def compare(paths: Sequence[str | Path], *, split: str = "test") -> Comparison:
         raise UsageError("A comparison needs at least two runs: cifarlab compare RUN RUN...")
     entries = read_entries(paths, split)
     require_same_data(entries)
-    return Comparison(split, tuple(entries), _differences(entries), judge_pairs(entries))
+    return Comparison(split, tuple(entries), _differences(entries), test_pairs(entries))
 
 
 def _differences(entries: Sequence[Entry]) -> dict[str, list[str]]:
