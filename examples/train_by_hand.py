@@ -2,9 +2,9 @@
 
     python examples/train_by_hand.py [--data sample] [--network resnet18] [--width 0.25] [--epochs 10]
 
-`cifarlab train` does more (checkpoints, precision, mixing, averaging, a report). This is its core, step by step: hold out
-validation images, train on batches that are augmented on the device, keep the epoch with the best validation accuracy,
-and open the test split once, at the end.
+`cifarlab train` does more (checkpoints, precision, mixing, averaging, a report). This is its core, step by step: hold
+out validation images, train on batches that are augmented on the device, keep the epoch with the best validation
+accuracy, and open the test split once, at the end.
 """
 
 from __future__ import annotations
