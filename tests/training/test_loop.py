@@ -102,7 +102,7 @@ def test_validation_is_every_so_many_epochs_and_at_the_end(start: Start) -> None
     assert [row["val/accuracy"] is not None for row in state.rows] == [False, True, False, True, True]
 
 
-def test_validation_is_of_the_judged_network(start: Start) -> None:
+def test_validation_is_of_the_evaluated_network(start: Start) -> None:
     setup, state = start("averaging.name=ema", "averaging.start=1 steps", "training.epochs=1")
     finish_epoch(setup, state)
     assert state.average is not None
@@ -114,25 +114,23 @@ def test_validation_is_of_the_judged_network(start: Start) -> None:
 
 
 @pytest.mark.parametrize("num_steps", [2, 3])
-def test_where_looking_is_dear_the_rows_are_the_same(
-    start: Start, monkeypatch: pytest.MonkeyPatch, num_steps: int
-) -> None:
-    """Of five steps each, two or three are looked at together, and what is left at the end of the epoch."""
+def test_fetching_less_often_gives_the_same_rows(start: Start, monkeypatch: pytest.MonkeyPatch, num_steps: int) -> None:
+    """Five steps, whose losses are fetched two or three at a time, and the rest at the end of the epoch."""
     rows = []
     for every in (1, num_steps):
         setup, state = start("training.batch_size=8", "training.epochs=1")
         monkeypatch.setitem(loop.FETCH_EVERY, "cpu", every)
-        clock, looked = Clock(0.0), []
+        clock, fetched = Clock(0.0), []
         while state.step < 5:
             take_step(setup, state, clock)
-            looked.append(state.totals.num_images // 8)
-        assert looked == [number - number % every for number in (1, 2, 3, 4, 5)]
+            fetched.append(state.totals.num_images // 8)
+        assert fetched == [number - number % every for number in (1, 2, 3, 4, 5)]
         close_epoch(setup, state, clock)
         rows.append({key: value for key, value in state.rows[-1].items() if key not in TIMED})
     assert rows[0] == rows[1]
 
 
-def test_on_other_devices_fifty_steps_are_looked_at_together(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_other_devices_fifty_losses_are_fetched_together(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     setup, state = start("training.batch_size=2", "training.epochs=3", val=False)
     monkeypatch.delitem(loop.FETCH_EVERY, "cpu")
     clock = Clock(0.0)

@@ -264,7 +264,7 @@ class Run(RunPaths):
 
     def write_metrics(self, rows: list[Row]) -> None:
         """Store the whole table."""
-        # written anew each epoch, since it is small: an appended row could be torn by a kill
+        # rewritten each epoch, since it is small: a kill could leave half of an appended row
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()

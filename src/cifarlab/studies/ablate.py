@@ -67,7 +67,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Worth:
-    """What the complete recipe gains by a part, in accuracy on the validation split and in seconds of training."""
+    """What a part adds to the complete recipe: accuracy on the validation split, and seconds of training."""
 
     part: str
     difference: float
@@ -93,7 +93,7 @@ class Ablation:
     failed: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; accuracies and differences are fractions."""
+        """The table as JSON values; accuracies and differences are fractions."""
         values = {name: [asdict(each) for each in getattr(self, name)] for name in ("variants", "worths")}
         return {"run": str(self.run.path), "split": "val", "method": self.method, **values, "failed": self.failed}
 
@@ -103,7 +103,7 @@ def ablate(
 ) -> Ablation:
     """Train a recipe and each variant without one part, and evaluate all of them on the validation split.
 
-    Leaves a folder with every run, ablation.json and figures/ablation.png, written anew after each variant.
+    Leaves a folder with every run, ablation.json and figures/ablation.png, rewritten after each variant.
     Raises RecipeError for a part that is unknown, already off, or without which the recipe contradicts itself,
     before anything is trained.
     """
@@ -142,7 +142,7 @@ def ablate(
                     runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
                 )
             )
-            # all of them anew, since Holm's correction of each p-value depends on the others
+            # all of them again, since Holm's correction of each p-value depends on the others
             found.worths = _worths(found.variants, correct)
             _write(found)
     return found

@@ -57,7 +57,7 @@ class RangeTest:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The fields as JSON values."""
         return asdict(self)
 
 

@@ -67,7 +67,7 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             return _read(path), reasons
         except CheckpointError as error:
             reasons.append(str(error))
-    if reasons:  # starting anew in silence would throw hours of training away
+    if reasons:  # starting over silently would throw hours of training away
         raise CheckpointError("\n".join(["No checkpoint of this run can be read:", *reasons]))
     return None, []
 

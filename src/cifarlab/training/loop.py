@@ -112,13 +112,13 @@ def fit(setup: Setup, state: State, signals: Signals) -> None:
 
 
 def train_epoch(setup: Setup, state: State, clock: Clock, signals: Signals, advance: Advance) -> None:
-    """Train from wherever the state stands to the end of its epoch."""
+    """Train from the state's step to the end of its epoch."""
     epoch = state.step // len(setup.loader)
     set_frozen(setup.recipe, state.model, epoch)
     choose_images(setup.recipe, setup.loader, state.hard, state.step, setup.total_steps)
     end = min((epoch + 1) * len(setup.loader), setup.total_steps)  # the last epoch may be a part of one
     training = setup.recipe.training
-    clock.lap()  # what lies between epochs (validation, writing) does not count into images per second
+    clock.lap()  # time between epochs (validation, writing) does not count into images per second
     while state.step < end:
         take_step(setup, state, clock)
         done = state.totals
@@ -255,7 +255,7 @@ def keep_best(state: State, candidate: Best) -> None:
 
 
 def save_checkpoint(setup: Setup, state: State, clock: Clock) -> None:
-    """Write the checkpoint `last`, and the best classifier so far beside it."""
+    """Write the checkpoint `last` and the best classifier so far."""
     fetch_results(setup, state, clock)  # pending losses belong to the totals that are saved
     require_finite(setup, state)
     state.elapsed_seconds = clock.elapsed_seconds
@@ -294,7 +294,7 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
         "train/images": totals.num_images,
         "val/loss": loss,
         "val/accuracy": accuracy,
-        "lr": group["lr"] / group["lr_factor"],  # the recipe's rate, whatever factor the group has on it
+        "lr": group["lr"] / group["lr_factor"],  # the recipe's rate, without the group's factor
         "images_per_second": round(totals.images_per_second, 1),
     }
 

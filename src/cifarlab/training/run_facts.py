@@ -55,7 +55,7 @@ def describe_run(
     source: Source,
     train: Images,
     val: Images | None,
-    questionable: Sequence[QualityWarning],
+    data_warnings: Sequence[QualityWarning],
     runtime: Runtime,
     num_parameters: int,
     seed: int,
@@ -69,7 +69,7 @@ def describe_run(
         git=git_state(),
         seed=seed,
         num_parameters=num_parameters,
-        data=describe_data(source, train, val, questionable),
+        data=describe_data(source, train, val, data_warnings),
         runtime=RuntimeFacts.model_validate(runtime.describe()),
         machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -77,9 +77,9 @@ def describe_run(
 
 
 def describe_data(
-    source: Source, train: Images, val: Images | None, questionable: Sequence[QualityWarning]
+    source: Source, train: Images, val: Images | None, data_warnings: Sequence[QualityWarning]
 ) -> DataFacts:
-    """Which images were trained on, how their source was understood, what is questionable about them."""
+    """Which images were trained on, how their source was understood, and the warnings about them."""
     return DataFacts(
         original=train.original,
         note=train.note,
@@ -93,7 +93,7 @@ def describe_data(
         val_fingerprint=val.fingerprint if val else None,
         skipped=len(train.skipped),
         understanding=source.understanding.to_dict(),
-        warnings=[DataWarning.model_validate(each.to_dict()) for each in questionable],
+        warnings=[DataWarning.model_validate(each.to_dict()) for each in data_warnings],
         test_compared=False,
     )
 

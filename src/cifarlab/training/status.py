@@ -1,4 +1,4 @@
-"""Where a run stands, and how to continue it from there."""
+"""The status of a run, and how to continue it from there."""
 
 from __future__ import annotations
 

@@ -62,6 +62,7 @@ class Step:
     def __call__(self, step: int, batch: Batch, size: int | None = None) -> Outcome:
         """Make step number `step`; size: side in pixels of what the network sees; None: the card's."""
         images, targets = self.inputs(step, batch, size)
+        # dropout draws from torch's global generator, so that is seeded for this step, whatever was drawn before
         randomness.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
@@ -69,7 +70,7 @@ class Step:
         loss = self.loss(logits, targets)
         self.update(loss)
         logits = logits.detach()
-        # of the forward pass that trained: choosing hard images costs no other one
+        # from the same forward pass that trained, so choosing hard images costs almost nothing
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         return Outcome(loss.detach(), num_correct(logits, targets), losses)
 
@@ -102,11 +103,11 @@ class Step:
 
     def update(self, loss: Tensor) -> None:
         """Go one step down the gradient."""
-        torch.autograd.backward(self.scaler.scale(loss))  # scale() changes nothing but in fp16
+        torch.autograd.backward(self.scaler.scale(loss))  # scaled in fp16 only
         if self.recipe.training.clip_norm > 0:
             self.scaler.unscale_(self.optimizer)  # clip_norm is meant for the true gradient
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip_norm)
-        self.scaler.step(self.optimizer)  # leaves a step out when fp16 has overflowed; update() then lowers the scale
+        self.scaler.step(self.optimizer)  # skipped when fp16 has overflowed; update() then lowers the scale
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 

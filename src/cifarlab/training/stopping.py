@@ -46,7 +46,7 @@ class Stopping:
     @property
     def is_over(self) -> bool:
         """Whether patience has run out."""
-        return 0 < self.spec.patience <= self.waited  # patience 0 is no early stopping
+        return 0 < self.spec.patience <= self.waited  # patience 0 means no early stopping
 
     def state(self) -> dict[str, float | int | None]:
         """What a checkpoint keeps."""

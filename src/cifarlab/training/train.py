@@ -1,6 +1,6 @@
 """From a recipe to a run: prepare, train, keep the best weights, open the test split once.
 
-`train` tells the whole story; the functions below it stand in the order in which it calls them.
+`train` tells the whole story; the functions below it follow in the order in which it calls them.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ def train(
 ) -> Run:
     """Train a recipe, test the result and return the run folder, which holds everything that is known about it.
 
+    Load train and val and check them; choose how to use the machine; build the network; make the run folder. Train
+    epoch by epoch, keeping the best validated weights, and leave them as a classifier. Only then open the test split,
+    once. Last, do what `then` asks for, and call the run complete.
+
     name: of the folder inside `out`; unset: the recipe's. then: what else has to be done with the trained run before
     it is complete. resumed: continue this run, whose lock is held, instead of making a folder (`resume` does it all).
     Raises DataError, DivergedError and InterruptedRunError. Images that cannot be read are listed in bad.jsonl.
@@ -98,7 +102,7 @@ def train(
         check_same_data(resumed, images, val)
     runtime = settle_runtime(resumed, recipe.runtime)
     with runtime.in_use():
-        questionable = check_data(recipe, source, images, val)
+        data_warnings = check_data(recipe, source, images, val)
         if runtime.kernels not in ("on", "off"):  # then it says why there are none
             log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
         card = make_card(recipe, images)
@@ -108,7 +112,7 @@ def train(
         with folder as run, resume_hint(run):
             setup, state = prepare(recipe, run, runtime, card, loader, step, val)
             num_parameters = sum(parameter.numel() for parameter in state.model.parameters())
-            facts = describe_run(source, images, val, questionable, runtime, num_parameters, recipe.training.seed)
+            facts = describe_run(source, images, val, data_warnings, runtime, num_parameters, recipe.training.seed)
             write_manifest(run, facts)
             with listen() as signals:
                 fit(setup, state, signals)
@@ -128,7 +132,7 @@ def train(
 
 
 def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
-    """Continue a run exactly where its last checkpoint stands; a complete run is left as it is.
+    """Continue a run exactly from its last checkpoint; a complete run is left as it is.
 
     Raises CheckpointError when no checkpoint can be read, DataError when the training or validation images have
     changed, and UsageError for the folder of a study.
@@ -231,7 +235,7 @@ def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tenso
         return None
     if wanted == "balanced":
         # N / (C · n): each class then weighs as much as any other, however few images it has. A class without
-        # images (they may all lie in val) gets 0 instead of a division by zero.
+        # images (all of them may be in val) gets 0 instead of a division by zero.
         present = np.maximum(images.counts, 1)
         values = np.where(images.counts > 0, len(images) / (images.num_classes * present), 0.0)
         return torch.tensor(values, dtype=torch.get_default_dtype(), device=device)

@@ -47,7 +47,7 @@ class Comparison:
         return by_label[pair.first], by_label[pair.second]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; accuracies and differences are fractions."""
+        """The comparison as JSON values; accuracies and differences are fractions."""
         runs = [
             {
                 "name": entry.label,

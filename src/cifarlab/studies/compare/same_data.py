@@ -16,7 +16,7 @@ from cifarlab.studies.compare.entry import Entry, Member
 def require_same_data(entries: Sequence[Entry]) -> None:
     """Refuse runs of different classes, test images, training or validation images; seeds of a group included.
 
-    Raises UsageError with the reason; CheckpointError when predictions are not those of the evaluation beside them.
+    Raises UsageError with the reason; CheckpointError when predictions do not belong to their evaluation.
     """
     members = [member for entry in entries for member in entry.members]
     first = members[0]
