@@ -53,14 +53,7 @@ def judge(
     DataError when the images are not those of the run, UsageError for a split that does not exist.
     """
     with run.locked():
-        return judge_locked(
-            *(run, split),
-            reason=reason,
-            tta=tta,
-            classifier=classifier,
-            source=source,
-            data_dir=data_dir,
-        )
+        return judge_locked(run, split, reason=reason, tta=tta, classifier=classifier, source=source, data_dir=data_dir)
 
 
 def judge_locked(
@@ -78,7 +71,7 @@ def judge_locked(
     source = None if other is None else other.source
     if split not in (None, *SPLITS):
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
-    classifier = classifier or _load(run)
+    classifier = classifier or _load_classifier(run)
     if other is None:
         split = split or "val"
         images = own_images(run, split, classifier, data_dir)
@@ -133,7 +126,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     run.write_evaluation(name, evaluation.to_dict())  # last: where the JSON is, all other files are there, too
 
 
-def _load(run: Run) -> Classifier:
+def _load_classifier(run: Run) -> Classifier:
     """The classifier that the run left, on the device and in the batches that its recipe asks for."""
     if run.divergence:  # best weights of an earlier epoch may exist, but are not the result of this recipe
         best = run.best_weights_file
