@@ -11,6 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from cifarlab.errors import CheckpointError
+from cifarlab.evaluation.evaluate import evaluate
+from cifarlab.images.images import Images
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.recipe.toml import recipe_from
 from cifarlab.runs.folder import COLUMNS, Run
@@ -62,14 +64,18 @@ def test_a_resumed_run_loses_no_row_and_shows_none_twice(run: Run, num_kept: int
 def test_the_recipe_stands_beside_final_metrics(run: Run) -> None:
     recipe = recipe_from({"name": "r", "model": {"name": "simple-cnn"}, "optimizer": {"lr": 0.25}})
     run.update_manifest(best_val_accuracy=0.75)
-    run.write_evaluation("test", {"accuracy": 0.5, "loss": 1.5, "calibration_error": 0.125})
+    images = Images(np.zeros((4, 3, 8, 8), np.uint8), np.array([0, 1, 0, 1]), ("cat", "dog"))
+    logits = np.array([[1, 0], [1, 0], [0, 2], [0, 2]], np.float32)
+    test, _ = evaluate(lambda pixels: logits, images, split="test")
+    run.write_evaluation("test", test.to_dict())
     tracker = Tracker(run, [], recipe.runtime)
     tracker.write([row(1, 2.0)])
     tracker.write_results(recipe, 10)
     tracker.close()
     found = events(run)
-    wanted = {"best/val/accuracy": 0.75, "test/accuracy": 0.5, "test/loss": 1.5, "test/calibration_error": 0.125}
-    assert {name: found.Scalars(name)[0].value for name in wanted} == wanted
+    measured = {f"test/{name}": getattr(test, name) for name in ("accuracy", "loss", "calibration_error")}
+    wanted = {"best/val/accuracy": 0.75, **measured}
+    assert {name: found.Scalars(name)[0].value for name in wanted} == pytest.approx(wanted, rel=1e-6)
     assert losses(run) == [(10, 2.0)]  # still there: the results are no new start
     settings = found.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"optimizer.lr" in settings and b"simple-cnn" in settings
