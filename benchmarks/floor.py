@@ -36,7 +36,7 @@ from cifarlab.machine.runtime import Runtime
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all
 from cifarlab.runs.folder import Run
-from cifarlab.training.loop import Work
+from cifarlab.training.loop import Setup
 from cifarlab.training.schedules import image_size
 from cifarlab.training.train import make_card, make_step, prepare
 
@@ -102,18 +102,18 @@ def measure_ceilings(runtime: Runtime) -> Ceilings:
     return Ceilings(2 * 2048**3 / product, 2 * source.numel() * source.element_size() / copy)
 
 
-def measure_stage(plain: Work, work: Work, size: int, num_steps: int, repeats: int) -> Stage:
+def measure_stage(plain: Setup, setup: Setup, size: int, num_steps: int, repeats: int) -> Stage:
     """Count one step of torch's own kernels, then time some real ones."""
     traffic = Traffic()  # type: ignore[no-untyped-call]
     with traffic, FlopCounterMode(display=False) as flop:
         plain.step(0, plain.loader.batch(0), size)
-    work.step(0, work.loader.batch(0), size)
+    setup.step(0, setup.loader.batch(0), size)
     times = []
     for step in range(repeats):
-        work.runtime.synchronise()
+        setup.runtime.synchronise()
         start = time.perf_counter()
-        work.step(step, work.loader.batch(step), size)
-        work.runtime.synchronise()
+        setup.step(step, setup.loader.batch(step), size)
+        setup.runtime.synchronise()
         times.append(time.perf_counter() - start)
     return Stage(size, num_steps, flop.get_total_flops(), traffic.num_bytes, median(times))
 
@@ -126,24 +126,24 @@ def measure(recipe_name: str, source: str, repeats: int) -> tuple[Ceilings, list
     recipe = override_all(load_recipe(recipe_name), changes)
     with tempfile.TemporaryDirectory() as folder:
         plain = start(override_all(recipe, ["runtime.kernels=off"]), Path(folder) / "plain")
-        work = start(recipe, Path(folder) / "ours")
-        position = (len(work.loader), work.total_steps)
+        setup = start(recipe, Path(folder) / "ours")
+        position = (len(setup.loader), setup.total_steps)
         sizes = Counter(
-            image_size(recipe.training, work.card.input_size, step, *position) for step in range(work.total_steps)
+            image_size(recipe.training, setup.card.input_size, step, *position) for step in range(setup.total_steps)
         )
-        ceilings = measure_ceilings(work.runtime)
-        stages = [measure_stage(plain, work, size, sizes[size], repeats) for size in sorted(sizes)]
-        return ceilings, stages, work.runtime
+        ceilings = measure_ceilings(setup.runtime)
+        stages = [measure_stage(plain, setup, size, sizes[size], repeats) for size in sorted(sizes)]
+        return ceilings, stages, setup.runtime
 
 
-def start(recipe: Recipe, folder: Path) -> Work:
+def start(recipe: Recipe, folder: Path) -> Setup:
     """A training that has not made a step."""
     folder.mkdir()
     images, _ = load_train_and_val(open_source(recipe.data), recipe.validation)
     runtime, card = choose_runtime(recipe.runtime), make_card(recipe, images)
-    work, state = prepare(recipe, Run(folder), runtime, card, make_step(recipe, runtime, card, images), None)
+    setup, state = prepare(recipe, Run(folder), runtime, card, *make_step(recipe, runtime, card, images), None)
     state.model.train()
-    return work
+    return setup
 
 
 def show(ceilings: Ceilings, stages: list[Stage]) -> None:

@@ -2,9 +2,9 @@
 
     python examples/train_by_hand.py [--data sample] [--network resnet18] [--width 0.25] [--epochs 10]
 
-`cifarlab train` does more (checkpoints, precision, mixing, averaging, a report); this is its core, step by step: hold
-out validation images, train on batches that are augmented on the device, keep the best epoch by validation accuracy,
-and open the test split once, at the end.
+`cifarlab train` does more (checkpoints, precision, mixing, averaging, a report). This is its core, step by step: hold
+out validation images, train on batches that are augmented on the device, keep the epoch with the best validation
+accuracy, and open the test split once, at the end.
 """
 
 from __future__ import annotations
@@ -35,37 +35,39 @@ def main(words: list[str] | None = None) -> float:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args(words)
-    torch.manual_seed(SEED)
+    torch.manual_seed(SEED)  # the first weights; order and augmentation have their own seeds below
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    # uint8 pixels (N, 3, 32, 32) and labels (N,) in memory; nothing here has looked at the test split
+    # uint8 pixels (N, 3, 32, 32) and labels (N,) in memory; the test split is not read until the end
     source = open_source(DataSpec(source=options.data))
     train, val = load_train_and_val(source, ValidationSpec())
     assert val is not None
+    # of the training images alone: validation and test stand for images that nobody has seen
     mean, std = (torch.tensor(values, device=device) for values in train.mean_and_std())
 
     model = cifarlab.build_network(ModelSpec(name=options.network, width=options.width), train.num_classes, 32)
-    # convolutions on a CPU are faster when the channels of a pixel lie side by side
+    # convolutions are faster when the channels of a pixel lie side by side in memory
     model = model.to(device, memory_format=torch.channels_last)
     loader = cifarlab.Loader(train, device, BATCH_SIZE, seed=SEED)
     optimizer = torch.optim.SGD(model.parameters(), PEAK_LR, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    # one-cycle (Smith and Topin, 2017): the rate rises, then falls to almost 0, so a short training ends settled
     steps = options.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps)
     randomness = torch.Generator(device).manual_seed(SEED)
 
     def network_input(pixels: Tensor) -> Tensor:
-        """uint8, or floats in 0..1, (N, 3, H, W) to what the network sees."""
+        """Normalise images (N, 3, H, W), uint8 or floats in 0..1."""
         return cifarlab.normalise(pixels, mean, std, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def logits_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What `evaluate` measures: uint8 images (N, 3, H, W) to logits (N, C)."""
+        """The logits (N, C) of uint8 images (N, 3, H, W), which `evaluate` measures."""
         model.eval()  # batch norm uses its running statistics, so each image is predicted by itself
         return model(network_input(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))).float().cpu().numpy()
 
     best_accuracy, best_weights = 0.0, {}
     for step in range(steps):
-        model.train()
+        model.train()  # logits_of has switched to eval mode
         batch = loader.batch(step)
         pixels = cifarlab.augment(
             batch.pixels,
@@ -76,6 +78,7 @@ def main(words: list[str] | None = None) -> float:
             seed=SEED,
             mean=mean.tolist(),
         )
+        # label smoothing: the targets are not quite certain, so logits need not grow for ever (Szegedy et al., 2016)
         loss = F.cross_entropy(model(network_input(pixels)), batch.labels, label_smoothing=0.1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -84,9 +87,11 @@ def main(words: list[str] | None = None) -> float:
         if (step + 1) % len(loader) == 0:
             measured, _ = evaluate(logits_of, val, split="val")
             print(f"epoch {(step + 1) // len(loader)}: loss {loss.item():.3f}, validation {measured.accuracy:.1%}")
-            if measured.accuracy >= best_accuracy:
+            if measured.accuracy >= best_accuracy:  # of equal epochs the later one, at a lower rate
                 best_accuracy, best_weights = measured.accuracy, copied(model)
 
+    # Once, after everything was chosen: an epoch or a rate chosen by its test accuracy would be chosen for the luck it
+    # had there, and the accuracy would be too high.
     model.load_state_dict(best_weights)
     tested, _ = evaluate(logits_of, source.load("test"), split="test")
     low, high = tested.accuracy_interval
@@ -95,7 +100,8 @@ def main(words: list[str] | None = None) -> float:
 
 
 def copied(model: nn.Module) -> dict[str, Tensor]:
-    """The weights as they are now; state_dict alone would go on changing with the training."""
+    """A copy of the weights as they are now."""
+    # the optimizer changes weights in place, so state_dict alone would go on changing with the training
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 

@@ -30,7 +30,7 @@ from cifarlab.models.registry import MODELS
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all, recipe_names
 from cifarlab.runs.folder import Run
-from cifarlab.training.loop import Clock, Work, choose_images, set_frozen, take_step
+from cifarlab.training.loop import Clock, Setup, choose_images, set_frozen, take_step
 from cifarlab.training.state import State, Totals
 from cifarlab.training.train import make_card, make_step, prepare
 
@@ -80,10 +80,10 @@ def losses(
         with default_dtype(torch.float64):
             weights = start(recipe, Path(folder))[1].model.state_dict()
         with default_dtype(dtype):
-            work, state = start(recipe, Path(folder))
+            setup, state = start(recipe, Path(folder))
             state.model.load_state_dict(weights)
-            work.step.network = with_noise(state.model, noise, seed)
-            return list(take_steps(work, state, num_steps))
+            setup.step.network = with_noise(state.model, noise, seed)
+            return list(take_steps(setup, state, num_steps))
 
 
 def shortened(recipe: Recipe, *changes: str) -> Recipe:
@@ -94,22 +94,22 @@ def shortened(recipe: Recipe, *changes: str) -> Recipe:
     return override_all(recipe, [*short, *narrow, *runtime, *changes])
 
 
-def start(recipe: Recipe, folder: Path) -> tuple[Work, State]:
+def start(recipe: Recipe, folder: Path) -> tuple[Setup, State]:
     """Prepare to train on images from all over the sample."""
     sample = load_images("sample", "train")
     images = sample.subset(np.linspace(0, len(sample) - 1, BATCH_SIZE * STEPS_PER_EPOCH).astype(np.int64))
     runtime, card = choose_runtime(recipe.runtime), make_card(recipe, images)
-    return prepare(recipe, Run(folder), runtime, card, make_step(recipe, runtime, card, images), None)
+    return prepare(recipe, Run(folder), runtime, card, *make_step(recipe, runtime, card, images), None)
 
 
-def take_steps(work: Work, state: State, num_steps: int) -> Iterator[float]:
+def take_steps(setup: Setup, state: State, num_steps: int) -> Iterator[float]:
     """Train, and give the loss of each step."""
-    set_frozen(work.recipe, state.model, 0)
+    set_frozen(setup.recipe, state.model, 0)
     clock = Clock(0.0)
     for _ in range(num_steps):
-        choose_images(work.recipe, work.loader, state.hard, state.step, work.total_steps)
+        choose_images(setup.recipe, setup.loader, state.hard, state.step, setup.total_steps)
         state.totals = Totals()
-        take_step(work, state, clock)
+        take_step(setup, state, clock)
         yield state.totals.loss / state.totals.num_images
 
 

@@ -20,7 +20,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import save_model, untrained_card
-from cifarlab.judge import judge, require, result_name
+from cifarlab.judge import judge, require_test_split, result_name
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
@@ -165,7 +165,7 @@ def test_n19_data_that_is_gone_is_named_as_given_and_where_it_was(
     settled = {"source": str(tmp_path / "pics")}
     run.update_data_facts(understanding={"settled": settled})
     with pytest.raises(DataError) as caught:
-        module.open_own(run, None)
+        module.open_own_source(run, None)
     assert str(caught.value).splitlines() == [
         f"There is no data at {tmp_path / 'pics'}, where {run.path} found pics.",
         "Put it back there; a symbolic link will do.",
@@ -282,8 +282,8 @@ def test_n18_a_test_split_without_labels_is_said_before_training() -> None:
     understanding = Understanding("parquet", "", ("train",), left_out={"without labels": ["test"]})
     source = Source(Path("data"), understanding, lambda split: images(0))
     with pytest.raises(DataError, match=r"It has: train; its test split is without labels\.\n.*--no-test"):
-        require("test", source)
-    require("train", source)
+        require_test_split(source)
+    require_test_split(Source(Path("data"), Understanding("parquet", "", ("train", "test")), lambda split: images(0)))
 
 
 def test_a_source_without_test_is_refused_before_the_ledger_says_otherwise(

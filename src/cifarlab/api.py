@@ -16,15 +16,15 @@ from cifarlab.console import log
 from cifarlab.errors import UsageError
 from cifarlab.recipe.schema import DataSpec, Recipe
 from cifarlab.recipe.toml import load_recipe
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import SEEDS
 
 if TYPE_CHECKING:
     from cifarlab.evaluation.evaluate import Evaluation
     from cifarlab.explain.files import Explained
     from cifarlab.inference.pictures import FilePredictions
     from cifarlab.studies.ablate import Ablation
-    from cifarlab.studies.compare.comparison import Comparison
+    from cifarlab.studies.compare.compare import Comparison
     from cifarlab.studies.lr_find import RangeTest
 
 MOST_EXPLAINED = 50
@@ -180,7 +180,7 @@ def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | Non
     """
     from cifarlab.files import write_atomic
     from cifarlab.pages.comparison import comparison_page
-    from cifarlab.studies.compare.comparison import compare as compare_folders
+    from cifarlab.studies.compare.compare import compare as compare_folders
 
     found = compare_folders(runs, split=split)
     if html is not None:

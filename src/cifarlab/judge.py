@@ -1,4 +1,7 @@
-"""Judge a run on one of its splits and leave the numbers, tables, figure and predictions in its folder."""
+"""Evaluate a run on a split, with the test split's ledger, and leave the results in the run folder.
+
+Every opening of the test split is written into the ledger before the classifier sees an image.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from cifarlab.recipe.section import SPLITS
 from cifarlab.runs.folder import Run
 
 ALL = "all"
-"""In place of a split: every picture of a data set that comes without splits."""
+"""The name of the split that is every picture of a data set without splits."""
 
 
 def judge(
@@ -41,25 +44,17 @@ def judge(
     source: str | DataSpec | None = None,
     data_dir: Path | None = None,
 ) -> Evaluation:
-    """Evaluate a run's classifier on a split and write everything into the run folder, which is locked meanwhile.
+    """Evaluate a run's classifier on a split and write the results into the run folder, which is locked meanwhile.
 
-    split: train, val or test; unset: val. `source` names other images of the same classes, whose results get names of
-    their own (`result_name`), as a name or path or, with options of reading, as a DataSpec; unset, `split` is the last
-    that they have, and where they come without splits all of them are evaluated. An evaluation on test or on all of
-    other images is an opening: it is written into the ledger, with `reason`, when the images have been accepted and
-    before the classifier sees them.
+    split: train, val or test; unset: val. source: other images of the same classes, as a name or path or, with options
+    of reading, as a DataSpec; their results get names of their own (`result_name`). With a source and no split, the
+    last split of the source is evaluated or, when it has none, all of its images. reason: written into the ledger when
+    the split is test, or when all images of a source are evaluated.
     Raises RunInUseError when another process writes to the run, CheckpointError when the run left no classifier,
-    DataError when the images are not those of the run, UsageError for a split that it does not have.
+    DataError when the images are not those of the run, UsageError for a split that does not exist.
     """
     with run.locked():
-        return judge_locked(
-            *(run, split),
-            reason=reason,
-            tta=tta,
-            classifier=classifier,
-            source=source,
-            data_dir=data_dir,
-        )
+        return judge_locked(run, split, reason=reason, tta=tta, classifier=classifier, source=source, data_dir=data_dir)
 
 
 def judge_locked(
@@ -72,12 +67,12 @@ def judge_locked(
     source: str | DataSpec | None = None,
     data_dir: Path | None = None,
 ) -> Evaluation:
-    """Do what `judge` does, for those who hold the run's lock already."""
+    """Do what `judge` does, for a caller that holds the run's lock already, as training does."""
     other = data_spec(source) if isinstance(source, str) else source
     source = None if other is None else other.source
     if split not in (None, *SPLITS):
         raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
-    classifier = classifier or _load(run)
+    classifier = classifier or _load_classifier(run)
     if other is None:
         split = split or "val"
         images = own_images(run, split, classifier, data_dir)
@@ -85,7 +80,14 @@ def judge_locked(
         split, images = _other_images(run, split, classifier, other, data_dir)
         if sorted(images.class_names) == sorted(classifier.card.class_names):  # another format may order them otherwise
             images = images.in_order_of(classifier.card.class_names)
-    _check_classes(run, classifier, images)
+    known, names = classifier.card.class_names, images.class_names
+    if known != names:  # label 3 would mean one class to the network and another to the images
+        raise DataError(
+            f"The classes of these images are not those of {run.path}.\n"
+            f"The model knows {_listed(known)}; the images have {_listed(names)}."
+        )
+    # After everything that can be refused, so that the ledger counts no opening that did not take place; before the
+    # forward pass, so that a process killed during it has not seen the test split in secret.
     if split in ("test", ALL):
         what = "test split" if source is None else source
         log.info(f"{what} opened for the {_ordinal(run.open_test(reason, source))} time")
@@ -99,14 +101,15 @@ def judge_locked(
 
 
 def result_name(split: str, source: str | None) -> str:
-    """What the result files of a split are called after: "test", or "test-<source>" for other images."""
+    """The name in the result files of a split: "test", or "test-<source>" for other images."""
     if source is None:
         return split
+    # without characters that a file name cannot have on some system
     return f"{split}-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(source).name)}"
 
 
 def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, logits: NDArray[np.float32]) -> None:
-    """Write `Run.result_files`; the JSON comes last, so that where it stands the rest stands too."""
+    """Write `Run.result_files`."""
     _, table, text, counts, shares, parquet, pictures, figure = run.result_files(name)
     write_atomic(table, report_text.classification_csv(evaluation))
     write_atomic(text, report_text.classification_text(evaluation))
@@ -120,12 +123,12 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
         left_out = run.skipped_file(name)
         write_atomic(left_out, "".join(lines))
         log.warning(f"{len(images.skipped)} images could not be read and do not count: see {left_out}")
-    run.write_evaluation(name, evaluation.to_dict())
+    run.write_evaluation(name, evaluation.to_dict())  # last: where the JSON is, all other files are there, too
 
 
-def _load(run: Run) -> Classifier:
+def _load_classifier(run: Run) -> Classifier:
     """The classifier that the run left, on the device and in the batches that its recipe asks for."""
-    if run.divergence:
+    if run.divergence:  # best weights of an earlier epoch may exist, but are not the result of this recipe
         best = run.best_weights_file
         kept = f"The best one before that is {best}." if best.exists() else "No epoch had been validated before that."
         raise CheckpointError(f"{run.path} left no classifier, for its training diverged. {run.divergence}\n{kept}")
@@ -134,9 +137,9 @@ def _load(run: Run) -> Classifier:
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 
-def require(split: str, source: Source) -> None:
-    """Refuse a test split that is not there, before it is trained for and before the ledger says that it was opened."""
-    if split == "test" and "test" not in source.splits:
+def require_test_split(source: Source) -> None:
+    """Raise DataError when there is no test split: before it is trained for, and before an opening is written down."""
+    if "test" not in source.splits:
         why = "; its test split is without labels" if "test" in source.understanding.left_out.get(NO_LABELS, ()) else ""
         raise DataError(
             f"{source.path} has no test split. It has: {', '.join(source.splits)}{why}.\n"
@@ -144,17 +147,18 @@ def require(split: str, source: Source) -> None:
         )
 
 
-def open_own(run: Run, data_dir: Path | None, *, image_size: int | None = None) -> Source:
-    """Find the data that a run was trained on; `image_size` takes the place of the recipe's.
+def open_own_source(run: Run, data_dir: Path | None, *, image_size: int | None = None) -> Source:
+    """Open the data that a run was trained on; image_size: replaces the recipe's.
 
-    Raises DataError, with what was given and where that was, when it is no longer there.
+    Raises DataError when it is no longer there.
     """
     data = run.data if image_size is None else run.data.model_copy(update={"image_size": image_size})
     try:
         return open_source(data, data_dir)
     except DataError as error:
         if data.source in NAMES or Path(data.source).expanduser().exists():
-            raise
+            raise  # it is there, and the error says what is wrong with it
+        # the recipe may have a relative path, which means nothing to the reader of the error in another folder
         raise DataError(
             f"There is no data at {data.source}, where {run.path} found {run.recipe.data.source}.\n"
             "Put it back there; a symbolic link will do."
@@ -164,18 +168,20 @@ def open_own(run: Run, data_dir: Path | None, *, image_size: int | None = None) 
 def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | None) -> Images:
     """The split as the recipe defines it; val is held out again, by the same seed.
 
-    Raises DataError when it is not what the run was trained or judged on, UsageError when the run has no such split.
+    Raises DataError when these are not the images that the run was trained or evaluated on, UsageError when the run has
+    no such split.
     """
     images: Images | None
     if split == "test":
-        source = open_own(run, data_dir, image_size=classifier.card.image_size)
-        require(split, source)
+        source = open_own_source(run, data_dir, image_size=classifier.card.image_size)
+        require_test_split(source)
         images = source.load("test")
     else:
-        train, val = load_train_and_val(open_own(run, data_dir), run.recipe.validation)
+        train, val = load_train_and_val(open_own_source(run, data_dir), run.recipe.validation)
         images = train if split == "train" else val
     if images is None:
         raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")
+    # with other images the numbers would not be comparable with those that the run has
     before = run.data_facts.fingerprint(split)
     if before is not None and before != images.fingerprint:
         raise DataError(
@@ -188,15 +194,16 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
 def _other_images(
     run: Run, split: str | None, classifier: Classifier, other: DataSpec, data_dir: Path | None
 ) -> tuple[str, Images]:
-    """Other images, prepared as the network knows them, and which split they are."""
+    """Images of another source, prepared as the training images were, and the name of their split."""
     card, source = classifier.card, other.source
+    # what the network was trained on decides, not what would suit these images best
     prepared = {"image_size": card.image_size, "fit": card.fit, "white_level": card.white_level}
     found = open_source(other.model_copy(update=prepared), data_dir)
-    for warning in left_out(found.understanding):
+    for warning in left_out(found.understanding):  # an accuracy on half of the pictures must say so
         log.warning("%s: %s", source, warning.text)
     if not found.understanding.own_split:
         if split is None:
-            split = found.splits[-1]
+            split = found.splits[-1]  # splits come in the order train, val, test
             log.info(f"{source} has {', '.join(found.splits)}: evaluating {split}")
         return split, fit_images(found.load(split), card.image_size, card.fit)
     if _is_home(found, run.data):
@@ -210,19 +217,10 @@ def _other_images(
 
 
 def _is_home(found: Source, data: DataSpec) -> bool:
-    """Whether a source is the one that a run was trained on."""
+    """Whether a source is the one that a run was trained on, by the folder that both lead to."""
     home = Path(data.source).expanduser()
     there = Path(found.understanding.settled.get("source", found.path))  # inside the folders that wrap it, as in a run
     return home.exists() and home.resolve() == there.resolve()
-
-
-def _check_classes(run: Run, classifier: Classifier, images: Images) -> None:
-    known, found = classifier.card.class_names, images.class_names
-    if known != found:
-        raise DataError(
-            f"The classes of these images are not those of {run.path}.\n"
-            f"The model knows {_listed(known)}; the images have {_listed(found)}."
-        )
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -231,5 +229,6 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _ordinal(number: int) -> str:
+    # 11th, 12th and 13th, but 21st, 22nd and 23rd
     suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
     return f"{number}{suffix}"

@@ -9,7 +9,7 @@ import pytest
 from cifarlab.errors import CheckpointError
 from cifarlab.pages.comparison import comparison_page
 from cifarlab.runs.folder import Run
-from cifarlab.studies.compare.comparison import compare
+from cifarlab.studies.compare.compare import compare
 
 MakeRun = Callable[..., Run]
 

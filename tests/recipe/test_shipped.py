@@ -91,11 +91,11 @@ def test_a_recipe_is_built_and_makes_its_first_step(recipe: Recipe, tmp_path: Pa
     images = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40, dtype=np.int64) % 10, names)
     runtime = choose_runtime(recipe.runtime)
     card = make_card(recipe, images)
-    work, state = prepare(recipe, Run(tmp_path), runtime, card, make_step(recipe, runtime, card, images), None)
+    setup, state = prepare(recipe, Run(tmp_path), runtime, card, *make_step(recipe, runtime, card, images), None)
     before = {name: value.detach().clone() for name, value in state.model.named_parameters() if value.requires_grad}
     state.model.train()
     build.set_lr(state.optimizer, recipe.optimizer.lr)
-    loss = work.step(0, work.loader.batch(0)).loss
+    loss = setup.step(0, setup.loader.batch(0)).loss
     assert 1.0 < loss.item() < 8.0  # ln 10 is 2.3; batch norm over four images strays from it
     moved = {name for name, value in state.model.named_parameters() if name in before and not value.equal(before[name])}
     assert moved == set(before)

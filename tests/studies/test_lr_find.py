@@ -13,7 +13,7 @@ from cifarlab.cli import main
 from cifarlab.errors import UsageError
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override_all, recipe_from
-from cifarlab.studies.lr_find import judge_range, lr_find, smooth, write_range_test
+from cifarlab.studies.lr_find import lr_find, read_range_test, smooth, write_range_test
 from cifarlab.training.step import Outcome, Step
 
 
@@ -42,7 +42,7 @@ def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested() -> None:
     """A slide from 2 to 1 between 1e-3 and 1e-1, flat before, and a steep rise after."""
     lrs = rates(71)
     losses = [2.0 - min(max((math.log10(lr) + 3) / 2, 0), 1) + max(0, 5 * math.log10(lr / 0.1)) for lr in lrs]
-    found = judge_range(lrs, losses)
+    found = read_range_test(lrs, losses)
     assert found.suggestion == found.lowest / 10
     assert 0.1 <= found.lowest <= 0.2  # the average lags behind the batches
     assert 1e-3 < found.steepest <= 0.1
@@ -51,17 +51,17 @@ def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested() -> None:
 
 def test_a_loss_that_falls_to_the_end_asks_for_a_larger_range() -> None:
     lrs = rates(50)
-    found = judge_range(lrs, [2.0 - place / 50 for place in range(50)])
+    found = read_range_test(lrs, [2.0 - place / 50 for place in range(50)])
     assert found.lowest == lrs[-1] and found.suggestion == lrs[-1] / 10 and "--end" in found.reason
 
 
 def test_a_loss_that_does_not_fall_gives_no_suggestion() -> None:
-    found = judge_range(rates(50), [2.0 + 0.01 * (place % 3) for place in range(50)])
+    found = read_range_test(rates(50), [2.0 + 0.01 * (place % 3) for place in range(50)])
     assert found.suggestion is None and "nothing can be suggested" in found.reason
 
 
 def test_n38_a_flat_curve_names_no_rate_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert judge_range(rates(50), [2.0 + 0.01 * (place % 3) for place in range(50)]).steepest is None
+    assert read_range_test(rates(50), [2.0 + 0.01 * (place % 3) for place in range(50)]).steepest is None
     words = ["lr-find", "simple-cnn", "--data", "sample", "--steps", "12", "--out", str(tmp_path)]
     words += ["--start", "1e-12", "--end", "1e-11", "--set", "training.batch_size=16"]
     assert main.run(words) == 0
@@ -122,12 +122,12 @@ def test_impossible_ranges_are_refused(start: float, end: float, steps: int) -> 
 
 def test_too_few_finite_losses_are_refused() -> None:
     with pytest.raises(UsageError, match="after 3 steps"):
-        judge_range(rates(3), [2.0, 2.0, 2.0])
+        read_range_test(rates(3), [2.0, 2.0, 2.0])
 
 
 def test_table_figure_and_recipe_are_left(tmp_path: Path) -> None:
     lrs = rates(20)
-    found = judge_range(lrs, [2.0 - place / 20 for place in range(20)])
+    found = read_range_test(lrs, [2.0 - place / 20 for place in range(20)])
     run = write_range_test(found, recipe(), tmp_path)
     assert run.name == "r-lr-find" and run.recipe == recipe()
     with (run.path / "lr-find.csv").open() as file:

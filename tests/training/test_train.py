@@ -153,7 +153,7 @@ def test_t01_t28_killed_anywhere_and_resumed_ends_with_the_same_bits(tiny, tmp_p
 
 
 def test_t01_resuming_from_an_older_checkpoint_repeats_the_lost_steps(tiny, tmp_path, kill_at, monkeypatch):
-    monkeypatch.setattr(loop, "REST_SECONDS", 0.0)  # a checkpoint at each epoch's end only
+    monkeypatch.setattr(loop, "EPOCH_CHECKPOINT_SECONDS", 0.0)  # a checkpoint at each epoch's end only
     recipe = override_all(tiny, EVERYTHING)
     straight = train(recipe, out=tmp_path)
     kill_at(8)
@@ -409,7 +409,7 @@ def test_the_classifier_answers_as_validation_saw_it(tiny, tmp_path):
 
 def test_n37_what_is_said_of_the_classifier_was_measured_on_it(tiny, tmp_path, monkeypatch):
     """The epoch is chosen in bf16, and here by an accuracy that is wrong; the classifier answers in fp32."""
-    monkeypatch.setattr(loop, "validate", lambda work, state: (1.0, 0.123))
+    monkeypatch.setattr(loop, "validate", lambda setup, state: (1.0, 0.123))
     run = train(override_all(tiny, ["runtime.precision=bf16", "averaging.name=ema"]), out=tmp_path)
     _, val = load_train_and_val(open_source(run.data), run.recipe.validation)
     logits = Classifier.load(run.path).logits(val.pixels)

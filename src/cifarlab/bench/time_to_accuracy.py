@@ -17,8 +17,8 @@ from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.files import TIME_TO_ACCURACY
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import TIME_TO_ACCURACY
 from cifarlab.studies.seeds import require_all_seeds, train_seeds
 
 Split = Literal["val", "test"]

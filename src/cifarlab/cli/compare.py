@@ -14,7 +14,7 @@ from cifarlab.cli.output import Output, echo, echo_json, plain_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cifarlab.studies.compare.comparison import Comparison
+    from cifarlab.studies.compare.compare import Comparison
 
 
 def compare(

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from cifarlab.cli.output import Output, plain_table
 from cifarlab.drawing.wording import count, duration, percent, with_ends, with_interval
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
+from cifarlab.runs.paths import SEEDS
 
 if TYPE_CHECKING:
     from cifarlab.bench.time_to_accuracy import TimeToAccuracy

@@ -34,8 +34,8 @@ from cifarlab.cli.options import (
 from cifarlab.cli.output import echo_json
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe.toml import load_recipe
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import SEEDS
 
 
 def train(

@@ -23,7 +23,7 @@ from cifarlab.kernels.accelerate import accelerate, choose_runtime
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models.registry import build_untrained
 from cifarlab.recipe.schema import RuntimeSpec
-from cifarlab.runs.files import MODEL_FILE
+from cifarlab.runs.paths import MODEL_FILE
 
 BATCH_SIZE = 500  # images per forward pass
 LISTED = 10  # tensors that an error names before it only counts the rest

@@ -12,7 +12,7 @@ from cifarlab.drawing.charts.description import NUM_COLOURS, Bar, BarChart, Line
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, Tile
 from cifarlab.evaluation import examples
-from cifarlab.studies.compare.comparison import SHOWN_EXAMPLES, Comparison
+from cifarlab.studies.compare.compare import SHOWN_EXAMPLES, Comparison
 from cifarlab.studies.compare.conclusions import COLUMNS, headings, p_text, points
 from cifarlab.studies.compare.entry import Entry, Member
 from cifarlab.studies.compare.pairs import Pair
@@ -61,7 +61,7 @@ def comparison_page(comparison: Comparison) -> str:
         Section("What differs", settings, "Values of the recipes, machines and versions."),
         *(Section(f"{pair.first} and {pair.second}", _pair(comparison, pair, pictures)) for pair in comparison.pairs),
     ]
-    num_images = len(entries[0].right)
+    num_images = len(entries[0].correct)
     subtitle = f"{', '.join(names)}, on the same {num_images:,} {comparison.split} images"
     return pages.page("Comparison", sections, subtitle=subtitle)
 
@@ -149,7 +149,7 @@ def _gallery(title: str, indices: Sequence[int], loser: Entry, pictures: dict[in
     for index in kept:
         # the prediction of a seed that is wrong: the first one may be among those that are right
         predicted = max(
-            (each.predictions.predictions[index] for each in loser.members if not each.right[index]),
+            (each.predictions.predictions[index] for each in loser.members if not each.correct[index]),
             default=member.predictions.predictions[index],
         )
         label = names[member.predictions.labels[index]]

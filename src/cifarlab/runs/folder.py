@@ -1,9 +1,10 @@
-"""The run folder: what was done, read and written whole."""
+"""The run folder: everything that a training leaves and every later command reads."""
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -24,8 +25,8 @@ from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
 from cifarlab.recipe.toml import load_recipe, section_from, to_toml
-from cifarlab.runs.files import RECIPE_FILE, SEEDS, STUDIES, RunFiles
 from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
+from cifarlab.runs.paths import RECIPE_FILE, SEEDS, STUDIES, RunPaths
 
 COLUMNS = (
     "epoch",
@@ -39,62 +40,65 @@ COLUMNS = (
     "lr",
     "images_per_second",
 )
-"""Of metrics.csv; accuracies are fractions, those of train on so many images; an epoch without validation leaves its
-fields empty."""
+"""The columns of metrics.csv. Accuracies are fractions; train/images is the number of images behind train/accuracy; an
+epoch without validation leaves its fields empty."""
 
 COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train/images")
-"""Of runs that were trained before the images behind train/accuracy were counted."""
+"""The columns of runs from before the images behind train/accuracy were counted."""
 
 Row = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True)
-class Run(RunFiles):
-    """A run folder. Every file in it is whole: written under a temporary name, flushed, renamed."""
+class Run(RunPaths):
+    """A run folder. Every file in it is whole or absent: written under a temporary name, flushed, renamed."""
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
         """Make `root/name`, or `root/name-2`, `-3`, ... when that exists; nothing is ever overwritten.
 
-        Raises UsageError for a name that is no plain folder name, MachineError where no folder can be made.
+        Raises UsageError for a name that is not a plain folder name, MachineError where no folder can be made.
         """
         if re.fullmatch(NAME, name) is None:
             raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
-            for folder in _candidates(root, name):
+            for number in itertools.count(1):
+                folder = root / (name if number == 1 else f"{name}-{number}")
                 try:
+                    # tried, not looked for first: of two trainings that start at once one would overwrite the other
                     folder.mkdir()
                 except FileExistsError:
                     continue
                 return cls(folder)
-        raise AssertionError("the candidates never end")
+        raise AssertionError("numbers never end")
 
     @classmethod
     @contextmanager
     def new(
         cls, root: Path, name: str, recipe: Recipe, *, study: str = "", plan: Mapping[str, Any] = {}
     ) -> Iterator[Run]:
-        """Create a run and hold it for writing while the block runs; `study` is a file of STUDIES, which gets `plan`.
+        """Create a run and hold its lock while the block runs; `study` is a file of STUDIES, which gets `plan`.
 
-        When the block fails before it has left anything but the recipe, the folder goes again.
+        When the block fails before it has left anything but the recipe, the folder is removed again.
         """
         run = cls.create(root, name)
         try:
             with run.locked():
-                if study:  # before the recipe, without which a folder is not taken for a run
+                if study:  # before the recipe: killed between the two, the folder must not look like a plain run
                     run.write_study(study, dict(plan))
                 run.write_recipe(recipe)
                 yield run
-        except BaseException:
+        except BaseException:  # Ctrl-C included
             if not run.has_begun:
                 shutil.rmtree(run.path, ignore_errors=True)
             raise
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Open an existing run; raises UsageError when the folder is no run."""
+        """Open an existing run; raises UsageError when the folder is not one."""
         folder = Path(path)
+        # most often a parent folder or a typo, so the error lists the runs nearby
         if not _is_run(folder):
             raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
         return cls(folder)
@@ -106,17 +110,17 @@ class Run(RunFiles):
 
     @property
     def as_argument(self) -> str:
-        """Its path as a shell takes it, for messages that name a command."""
+        """The path quoted for a shell, for messages that name a command."""
         return shlex.quote(str(self.path))
 
     @property
     def study(self) -> str:
-        """Which file of STUDIES is there; empty for a run."""
+        """The file of STUDIES that the folder has; empty for a run."""
         return next((name for name in STUDIES if (self.path / name).exists()), "")
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is more than a recipe: what a training rests on is written down, or there are runs inside."""
+        """Whether there is more than a recipe: a manifest, or runs inside."""
         return self.manifest_file.exists() or bool(self.inner_runs)
 
     @property
@@ -126,14 +130,15 @@ class Run(RunFiles):
 
     @property
     def seeds(self) -> list[Run]:
-        """The runs of a group, one per seed that has finished; empty for a single run.
+        """The finished runs of a group, one per seed; empty for a single run.
 
-        Raises CheckpointError when seeds.json cannot be read, names what is not a run, or no seed has finished.
+        Raises CheckpointError when seeds.json cannot be read or names what is not a run, or when no seed has finished.
         """
         path = self.path / SEEDS
         if not path.exists():
             return []
         names = self.group["runs"]
+        # resuming helps only where seeds are left to be trained
         if not names and self.group.get("diverged"):
             raise CheckpointError(f"{path} names no runs: all of its seeds diverged.")
         if not names:
@@ -142,6 +147,7 @@ class Run(RunFiles):
                 f"Continue with: cifarlab train --resume {self.as_argument}"
             )
         runs = [Run(self.path / str(name)) for name in names]
+        # a name such as ".." or "/etc" would lead out of the group's folder: seeds.json may come from somebody else
         missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]
         if missing or any(run.path.parent != self.path for run in runs):
             raise CheckpointError(f"{path} names what is not a run: {', '.join(missing) or names}.")
@@ -149,7 +155,7 @@ class Run(RunFiles):
 
     @property
     def group(self) -> dict[str, Any]:
-        """What seeds.json says of a group: its status, the seeds that were planned, the runs that have finished, ...
+        """The contents of seeds.json: a group's status, the seeds that were planned, the runs that have finished, ...
 
         Raises CheckpointError when it cannot be read.
         """
@@ -159,12 +165,13 @@ class Run(RunFiles):
         return values
 
     def write_study(self, study: str, values: dict[str, Any]) -> None:
-        """Store what is known of a study so far in its file, one of STUDIES."""
+        """Store the results of a study so far in its file, one of STUDIES."""
         self._write_json(self.path / study, values)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for writing, and clear what a killed writer left; raises RunInUseError when held."""
+        """Hold the run's lock, and clear what a killed writer left; raises RunInUseError when somebody else has it."""
+        # two writers would replace each other's checkpoints; the lock dies with its process, so none is left behind
         with lock(self.path / ".lock", wait=False):
             for folder in _own_folders(self.path):
                 remove_leftovers(folder)
@@ -172,10 +179,11 @@ class Run(RunFiles):
 
     @contextmanager
     def locked_if_free(self) -> Iterator[None]:
-        """Hold the run where nobody does; beside a training that holds it, go on without.
+        """Hold the run's lock if it is free; while a training holds it, go on without.
 
-        For what only reads the run's facts and adds pages to it: a lock clears unfinished files, and would clear these.
+        For reports, which only read the run's facts and add pages.
         """
+        # locked where possible: another process that locks the run clears unfinished files, those of a report too
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.locked())
@@ -189,24 +197,27 @@ class Run(RunFiles):
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that was trained."""
+        """The recipe that was trained; raises CheckpointError when its file is cut off."""
         path = self.recipe_file
         recipe = load_recipe(path)
         text = path.read_text("utf-8")
-        if "\n[evaluation]\n" not in text or not text.endswith("\n"):  # half of a TOML file may be a valid one
+        # half of a TOML file may be a valid one, with defaults for the rest; [evaluation] is its last section
+        if "\n[evaluation]\n" not in text or not text.endswith("\n"):
             raise CheckpointError(f"{path} is cut off: it was written whole, with [evaluation] at its end.")
         return recipe
 
     @property
     def data(self) -> DataSpec:
-        """Its images: what the recipe names, read as it was understood when training began.
+        """The run's data: what the recipe names, read as it was understood when training began.
 
-        Data given as a relative path is found from any working folder; where it has moved, it is looked for as given.
+        Data that was given as a relative path is found from any working folder; where it is no longer there, it is
+        looked for as given.
         """
         data = self.recipe.data
         if not self.manifest_file.exists():
             return data
         try:
+            # guesses are not made again: pictures that were added since could make folders mean something else
             settled = self.data_facts.understanding.get("settled", {})
             understood = section_from(DataSpec, {**data.model_dump(), **settled}, "data")
             has_moved = not Path(understood.source).exists() and Path(data.source).exists()
@@ -216,17 +227,18 @@ class Run(RunFiles):
 
     def update_manifest(self, **values: Any) -> None:
         """Add or replace facts in manifest.json."""
+        # callers hold the lock, so nobody writes between this reading and the writing
         known = self.manifest if self.manifest_file.exists() else {}
         self._write_json(self.manifest_file, {**known, **values})
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What manifest.json says, as it is stored; `facts` is the same, typed."""
+        """The contents of manifest.json as they are stored; `facts` is the same, typed."""
         return self._read_json(self.manifest_file)
 
     @property
     def facts(self) -> Manifest:
-        """The same, typed; raises CheckpointError, which names the file and what is wrong in it."""
+        """The manifest, typed; raises CheckpointError, which names the file and what is wrong in it."""
         try:
             return Manifest.model_validate(self.manifest)
         except ValidationError as error:
@@ -234,8 +246,8 @@ class Run(RunFiles):
 
     @property
     def divergence(self) -> str:
-        """How the training diverged, in a line; empty for one that did not."""
-        facts = self.facts if self.manifest_file.exists() else Manifest()
+        """How the training diverged, in one line; empty when it did not."""
+        facts = self.facts if self.manifest_file.exists() else Manifest()  # killed before its first step
         return facts.divergence if facts.status == DIVERGED else ""
 
     @property
@@ -251,7 +263,8 @@ class Run(RunFiles):
         self.update_manifest(data={**self.manifest.get("data", {}), **values})
 
     def write_metrics(self, rows: list[Row]) -> None:
-        """Store the whole table; it is small, so it is written anew each epoch and never torn."""
+        """Store the whole table."""
+        # rewritten each epoch, since it is small: a kill could leave half of an appended row
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -260,11 +273,12 @@ class Run(RunFiles):
 
     @property
     def metrics(self) -> list[dict[str, float | None]]:
-        """One row per epoch; a field without a value is None."""
+        """One row per epoch; a field without a value is None. Raises CheckpointError when the file cannot be read."""
         path = self.metrics_file
         try:
             text = path.read_text("utf-8")
             header, *rows = csv.reader(text.splitlines(keepends=True))
+            # without its last newline a number may have lost its last digits
             if tuple(header) not in (COLUMNS, COLUMNS_BEFORE) or not text.endswith("\n"):
                 raise ValueError("it is cut off, or its columns are not those of this version")
             cells = [dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True)) for row in rows]
@@ -283,10 +297,12 @@ class Run(RunFiles):
         return self._read_json(self.evaluation_file(name))
 
     def open_test(self, reason: str, source: str | None = None) -> int:
-        """Enter an opening of the test split, or of the other images that `source` names, into the ledger.
+        """Write an opening of the test split, or of the other images that `source` names, into the ledger.
 
         Returns how often these images have been opened, this time included.
         """
+        # a test accuracy means less each time that somebody has looked at it and gone on changing the recipe, so every
+        # opening is counted, those of other images apart
         time = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"time": time, "reason": reason} | ({} if source is None else {"source": source})
         entries = [*self.test_openings, entry]
@@ -295,7 +311,7 @@ class Run(RunFiles):
 
     @property
     def test_openings(self) -> list[dict[str, str]]:
-        """When and why the test split was opened, or other images, whose `source` is named then."""
+        """The ledger: when and why the test split was opened, or other images, which `source` then names."""
         path = self.ledger_file
         try:
             return [_entry(line) for line in path.read_text("utf-8").splitlines()]
@@ -305,14 +321,15 @@ class Run(RunFiles):
             raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
 
     def _write_json(self, path: Path, values: dict[str, Any]) -> None:
+        # NaN is refused: it is not JSON, and other readers stop at it
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
-        # bytes of a path that are no UTF-8 arrive as lone surrogates, which JSON can hold as escapes
+        # bytes of a path that are not UTF-8 arrive as lone surrogates, which JSON can hold as escapes
         write_atomic(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
             values = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # the last: deeply nested brackets
             raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
         if not isinstance(values, dict):
             raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
@@ -320,26 +337,18 @@ class Run(RunFiles):
 
 
 def _entry(line: str) -> dict[str, str]:
-    """One line of the ledger; raises ValueError when it is not one."""
+    """Parse one line of the ledger; raises ValueError when it is not one."""
     entry = json.loads(line)
     if not isinstance(entry, dict) or not {"time", "reason"} <= entry.keys():
         raise ValueError(f"{line[:60]!r} is no entry")
     return entry
 
 
-def _candidates(root: Path, name: str) -> Iterator[Path]:
-    yield root / name
-    number = 2
-    while True:
-        yield root / f"{name}-{number}"
-        number += 1
-
-
 def _own_folders(root: Path) -> Iterator[Path]:
-    """The folder of a run and all below it, but for the runs inside a study, each of which has its own lock."""
+    """The folder of a run and all below it, except the runs inside a study: another process may hold their locks."""
     for name, folders, files in os.walk(root):
         if Path(name) != root and RECIPE_FILE in files:
-            folders.clear()
+            folders.clear()  # os.walk then does not descend
         else:
             yield Path(name)
 
@@ -352,7 +361,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _neighbours(folder: Path) -> str:
-    """The runs that lie beside the folder that is none."""
+    """Name the runs beside a folder that is not one, for the error about it."""
     runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECIPE_FILE}"))
     if not runs:
         return f"There are no runs in {folder.parent}."

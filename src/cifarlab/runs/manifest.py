@@ -1,7 +1,6 @@
-"""What manifest.json says: the one schema of the facts that a run rests on and of what came out of it.
+"""The schema of manifest.json: what a run rests on, and what came out of it.
 
-Training fills it in two steps, when it starts and when it ends; everything else reads it. A field that an older run
-does not have is empty, and what a newer version says besides is passed over.
+Training fills it in two steps, when it starts and when it ends; everything else reads it.
 """
 
 from __future__ import annotations
@@ -11,18 +10,20 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 TRAINING, TRAINED, COMPLETE, DIVERGED = "training", "trained", "complete", "diverged"
-"""The status of a run: in its epochs; tested, but without all figures and pages; with everything that it promises; or
-ended because it no longer gave finite numbers."""
+"""The status of a run: in its epochs; trained and tested, but without all figures and pages; with everything that was
+asked for; or ended because its numbers were no longer finite."""
 
 
 class Part(BaseModel):
-    """Types are held, so that a damaged file is noticed; unknown keys are passed over."""
+    """A part of the manifest. Types are checked, so that a damaged file is noticed."""
 
+    # Every field has a default, since older runs do not have all of them, and keys of newer versions are ignored: a run
+    # stays readable, whichever version is installed.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class DataWarning(Part):
-    """Something questionable about the images, as a sentence or more; see `cifarlab.images.quality`."""
+    """A warning about the images, as text; see `cifarlab.images.quality`."""
 
     kind: str
     text: str
@@ -32,33 +33,36 @@ class DataFacts(Part):
     """Which images were trained on, and how their source was understood."""
 
     original: bool | None = None
-    """Whether the pixels are the published ones; None when nothing is known."""
+    """Whether the pixels are the published ones; None when it is not known."""
     note: str = ""
     class_names: list[str] = []
     image_size: list[int] = []
     """Height and width in pixels."""
+    # counted after validation images were held out
     num_train: int = 0
     num_val: int = 0
     val_from: Literal["held out", "source"] | None = None
     train_fingerprint: str | None = None
     val_fingerprint: str | None = None
     test_fingerprint: str | None = None
-    """Known once the test split was opened."""
+    """Known once the test split has been opened."""
     skipped: int = 0
     understanding: dict[str, Any] = {}
-    """See `cifarlab.images.source.Understanding`, which writes and reads it."""
+    """How the source was read; `cifarlab.images.source.Understanding` writes and reads it."""
     warnings: list[DataWarning] | None = None
     test_compared: bool = False
-    """Whether the warnings come from a comparison with the test images, too."""
+    """Whether the warnings include a comparison with the test images."""
 
     def fingerprint(self, split: str) -> str | None:
-        """The hash of the images of a split as the run first saw them; None when it has not, or there are none."""
+        """The hash of a split's images as the run first saw them; None when it has not seen any."""
         known = {"train": self.train_fingerprint, "val": self.val_fingerprint, "test": self.test_fingerprint}
         return known[split]
 
 
 class RuntimeFacts(Part):
-    """How the machine was used, with everything settled that the recipe left open: a resumed run goes on with it."""
+    """How the machine was used, with everything resolved that the recipe left open."""
+
+    # a resumed run reads its settings from here: resolved again, on a changed machine, they might give other bits
 
     device: str = ""
     device_name: str = ""
@@ -67,7 +71,7 @@ class RuntimeFacts(Part):
     compile: bool = False
     threads: int | None = None
     kernels: str = ""
-    """"on", "off", or why there are none."""
+    """Either "on", "off", or why there are none."""
     kernels_fingerprint: str = ""
 
 
@@ -80,14 +84,14 @@ class MachineFacts(Part):
 
 
 class GitFacts(Part):
-    """The sources that the command was started in."""
+    """The git repository in which the command was started."""
 
     commit: str
     changed: bool
 
 
 class Resumption(Part):
-    """What a continued run rests on from then on."""
+    """What a run rests on after it was resumed."""
 
     cifarlab: str = ""
     started: str = ""
@@ -96,11 +100,11 @@ class Resumption(Part):
     machine: MachineFacts = MachineFacts()
     versions: dict[str, str] = {}
     other_bits: list[str] = []
-    """What may make it end with other bits than a run that was never stopped."""
+    """What changed and may make the run end with other bits than one that was never stopped."""
 
 
 class Manifest(Part):
-    """Everything that manifest.json says of a run."""
+    """The contents of manifest.json."""
 
     cifarlab: str = ""
     """The version that trained it."""
@@ -110,17 +114,19 @@ class Manifest(Part):
     ending: str = ""
     """Why it ended: all epochs done, early stopping, time limit, ..."""
     divergence: str = ""
+    # what it takes to repeat the run, besides the recipe in the same folder
     command: list[str] = []
     git: GitFacts | None = None
     seed: int | None = None
     num_parameters: int | None = None
+    # from here to chosen_by_val_accuracy: written when the last epoch is done
     num_steps: int | None = None
     elapsed_seconds: float | None = None
     best_epoch: int | None = None
     best_val_accuracy: float | None = None
-    """Of the classifier that was kept, as it predicts: in float32, with its norms folded away."""
+    """The accuracy of the classifier that was kept, as it predicts: in float32, with its norms folded away."""
     chosen_by_val_accuracy: float | None = None
-    """Of the same epoch while it trained, in the precision of the training: the number that chose the epoch."""
+    """The accuracy that chose the epoch: while the run trained, in the precision of the training."""
     data: DataFacts = DataFacts()
     runtime: RuntimeFacts = RuntimeFacts()
     machine: MachineFacts = MachineFacts()

@@ -20,22 +20,22 @@ from cifarlab.evaluation.statistics import Interval, corrected_confidence, holm,
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import recipe_fields, recipe_from
-from cifarlab.runs.files import ABLATION
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import ABLATION
 from cifarlab.studies.seeds import require_all_seeds, train_seeds
 from cifarlab.training.train import train
 
 COMPLETE = "complete"
-"""What the whole recipe is called beside its variants."""
+"""The name of the whole recipe among its variants."""
 
 SECTIONS = ("augmentation", "averaging", "schedule", "stopping")
 """Sections whose defaults do nothing, so that they can be dropped whole."""
 
 SETTINGS = ("augmentation.crop_fill", "augmentation.mix_probability")
-"""Of an augmentation, but none by themselves."""
+"""Fields that only say how another augmentation works, and are not parts themselves."""
 
 OF_SGD = ("optimizer.momentum", "optimizer.nesterov")
-"""Of which other optimizers take no notice."""
+"""Fields that other optimizers ignore."""
 
 OFF: dict[str, dict[str, Any]] = {
     "schedule.warmup": {"schedule.warmup": "0 steps"},
@@ -45,11 +45,12 @@ OFF: dict[str, dict[str, Any]] = {
     "training.label_smoothing": {"training.label_smoothing": 0.0},
     "training.class_weights": {"training.class_weights": "none"},
     "training.clip_norm": {"training.clip_norm": 0.0},
+    # frozen random features would measure freezing, not the loss of the learnt weights
     "model.pretrained": {"model.pretrained": False, "model.freeze": "none", "model.unfreeze_epoch": None},
     "model.weights": {"model.weights": None, "model.freeze": "none", "model.unfreeze_epoch": None},
     "model.freeze": {"model.freeze": "none", "model.unfreeze_epoch": None},
 }
-"""What a single field is set to when it is dropped, with those that make no sense without it."""
+"""A field that can be dropped -> the values that do so, with those of the fields that make no sense without it."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +61,30 @@ class Variant:
     accuracies: tuple[float, ...]
     num_images: int
     seconds: float
-    """Of training, on average."""
+    """Mean training time."""
     runs: tuple[str, ...]
     """Folders, relative to that of the ablation."""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What the complete recipe gains by a part, in accuracy on the validation split and in seconds of training."""
+    """What a part adds to the complete recipe: accuracy on the validation split, and seconds of training."""
 
     part: str
     difference: float
     interval: Interval
-    """As wide as the correction of the p-value asks for: it excludes 0 exactly where that is at most 0.05."""
+    """As wide as the correction of the p-value demands: it excludes 0 exactly where that is at most 0.05."""
     p_value: float
     """Corrected by Holm for the number of parts."""
     seconds: float
-    """That the part costs; negative when the recipe trains faster with it."""
+    """Seconds that the part costs; negative when the recipe trains faster with it."""
     share_of_time: float
     """The same as a fraction of the complete training."""
 
 
 @dataclass
 class Ablation:
-    """The whole table so far; parts whose training diverged stand in `failed` with the reason."""
+    """The whole table so far; parts whose training diverged are in `failed` with the reason."""
 
     run: Run
     method: str
@@ -93,7 +94,7 @@ class Ablation:
     failed: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; accuracies and differences are fractions."""
+        """The table as JSON values; accuracies and differences are fractions."""
         values = {name: [asdict(each) for each in getattr(self, name)] for name in ("variants", "worths")}
         return {"run": str(self.run.path), "split": "val", "method": self.method, **values, "failed": self.failed}
 
@@ -101,96 +102,58 @@ class Ablation:
 def ablate(
     recipe: Recipe, parts: Sequence[str], *, seeds: int = 1, out: str | Path = "runs", data_dir: Path | None = None
 ) -> Ablation:
-    """Train a recipe and each variant without one part, and judge all on the validation split; test stays sealed.
+    """Train a recipe and each variant without one part, and evaluate all of them on the validation split.
 
-    Leaves a folder with every run, ablation.json and figures/ablation.png, written anew after each variant.
+    Leaves a folder with every run, ablation.json and figures/ablation.png, rewritten after each variant.
     Raises RecipeError for a part that is unknown, already off, or without which the recipe contradicts itself,
     before anything is trained.
     """
     if recipe.validation.size == 0:
         raise RecipeError("An ablation is judged on the validation split: set validation.size, to 0.1 for example.")
-    recipes = {COMPLETE: recipe} | {part: without(recipe, part) for part in parts}
+    recipes = {COMPLETE: recipe} | {part: without(recipe, part) for part in parts}  # every mistake is found here
     if len(recipes) == 1:
         raise UsageError(f"Name the parts to drop, of {recipe.name} these: {', '.join(parts_of(recipe))}.")
-    name = f"{recipe.name[:54]}-ablation"
-    with Run.new(Path(out), name, recipe, study=ABLATION) as folder:
+    with Run.new(Path(out), f"{recipe.name[:54]}-ablation", recipe, study=ABLATION) as folder:  # a name has up to 64
         found = Ablation(folder, "McNemar" if seeds == 1 else "Welch")
-        _train_all(found, recipes, seeds, data_dir)
+        correct: dict[str, NDArray[np.bool_]] = {}
+        for number, (name, variant) in enumerate(recipes.items(), 1):
+            what = f"{name if name == COMPLETE else f'without {name}'}: variant {number} of {len(recipes)}"
+            log.info(what)
+            try:
+                runs = _train_variant(variant, name, seeds, folder, data_dir)
+            except DivergedError as error:
+                if name == COMPLETE:
+                    raise  # there is nothing to compare the variants with
+                found.failed[name] = str(error)  # a finding: the recipe does not train without this part
+                _write(found)
+                continue
+            except InterruptedRunError as stop:
+                raise InterruptedRunError(
+                    f"Stopped in {what}.\nAn ablation cannot be continued: start it anew. What it has trained stays in "
+                    f"{found.run.path}.",
+                    stop.exit_code - 128,  # the number of the signal
+                ) from stop
+            correct[name] = np.stack([_correct_images(run, data_dir) for run in runs])
+            found.variants.append(
+                Variant(
+                    name=name,
+                    accuracies=tuple(correct[name].mean(axis=1).tolist()),
+                    num_images=correct[name].shape[1],
+                    seconds=fmean(run.facts.elapsed_seconds or 0.0 for run in runs),
+                    runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
+                )
+            )
+            # all of them again, since Holm's correction of each p-value depends on the others
+            found.worths = _worths(found.variants, correct)
+            _write(found)
     return found
 
 
-def _train_all(found: Ablation, recipes: dict[str, Recipe], seeds: int, data_dir: Path | None) -> None:
-    right: dict[str, NDArray[np.bool_]] = {}
-    for number, (name, variant) in enumerate(recipes.items(), 1):
-        what = f"{name if name == COMPLETE else f'without {name}'}: variant {number} of {len(recipes)}"
-        log.info(what)
-        try:
-            runs = _train(variant, name, seeds, found.run, data_dir)
-        except DivergedError as error:
-            if name == COMPLETE:
-                raise
-            found.failed[name] = str(error)
-            _write(found)
-            continue
-        except InterruptedRunError as stop:
-            raise InterruptedRunError(
-                f"Stopped in {what}.\nAn ablation cannot be continued: start it anew. What it has trained stays in "
-                f"{found.run.path}.",
-                stop.exit_code - 128,
-            ) from stop
-        right[name] = np.stack([_right(run, data_dir) for run in runs])
-        found.variants.append(_variant(name, runs, right[name], found.run))
-        found.worths = _worths(found.variants, right)
-        _write(found)
-
-
-def without(recipe: Recipe, part: str) -> Recipe:
-    """The recipe with one part off; raises RecipeError when it is unknown or off already."""
-    if part not in _parts():
-        raise RecipeError(unknown("part", part[:80], parts_of(recipe)))
-    if not _is_on(recipe, part):
-        raise RecipeError(f"{part} is already off in {recipe.name}. On are: {', '.join(parts_of(recipe))}.")
-    values = recipe.model_dump()
-    for path, off in _off(part).items():
-        section, _, key = path.partition(".")
-        values[section][key] = off
-    return recipe_from(values, f"{recipe.name} without {part}")
-
-
-def parts_of(recipe: Recipe) -> list[str]:
-    """What can be dropped from a recipe, because it is on."""
-    return [part for part in _parts() if _is_on(recipe, part)]
-
-
-def _is_on(recipe: Recipe, part: str) -> bool:
-    if part in OF_SGD and recipe.optimizer.name != "sgd":
-        return False
-    return any(_value(recipe, path) != off for path, off in _off(part).items())
-
-
-def _parts() -> list[str]:
-    single = [path for path in recipe_fields() if path.startswith("augmentation.") and path not in SETTINGS]
-    return [*SECTIONS, *single, *OFF]
-
-
-def _off(part: str) -> dict[str, Any]:
-    """The values, by path, with which a part does nothing."""
-    if part in OFF:
-        return OFF[part]
-    section, _, key = part.partition(".")
-    defaults = Recipe.model_fields[section].default.model_dump()
-    return {f"{section}.{name}": value for name, value in defaults.items() if key in ("", name)}
-
-
-def _value(recipe: Recipe, path: str) -> Any:
-    section, _, key = path.partition(".")
-    return getattr(getattr(recipe, section), key)
-
-
-def _train(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir: Path | None) -> list[Run]:
-    """Train a variant with its test split sealed; several seeds become a group that `cifarlab compare` reads."""
+def _train_variant(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir: Path | None) -> list[Run]:
+    """Train a variant; several seeds become a group that `cifarlab compare` reads."""
     values = recipe.model_dump()
     values["name"] = name if name == COMPLETE else f"without-{name}"
+    # the test split stays sealed: a part chosen by its test accuracy would make that accuracy too high
     values["evaluation"]["test"] = False
     variant = recipe_from(values, values["name"])
     if seeds == 1:
@@ -200,34 +163,26 @@ def _train(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir: Path | 
     return group.seeds
 
 
-def _right(run: Run, data_dir: Path | None) -> NDArray[np.bool_]:
-    """Which validation images a run got right, (N,)."""
+def _correct_images(run: Run, data_dir: Path | None) -> NDArray[np.bool_]:
+    """Which validation images a run classifies correctly, (N,)."""
     judge(run, "val", reason="ablation", data_dir=data_dir)
     found = predictions.read(run.predictions_file("val"))
     return np.asarray(found.predictions == found.labels)
 
 
-def _variant(name: str, runs: Sequence[Run], right: NDArray[np.bool_], folder: Run) -> Variant:
-    return Variant(
-        name=name,
-        accuracies=tuple(right.mean(axis=1).tolist()),
-        num_images=right.shape[1],
-        seconds=fmean(run.facts.elapsed_seconds or 0.0 for run in runs),
-        runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
-    )
-
-
-def _worths(variants: Sequence[Variant], right: dict[str, NDArray[np.bool_]]) -> list[Worth]:
-    """Every variant against the complete recipe, which is the first."""
+def _worths(variants: Sequence[Variant], correct: dict[str, NDArray[np.bool_]]) -> list[Worth]:
+    """Compare every variant with the complete recipe, which is the first."""
     complete, *rest = variants
-    p_values = [_p_value(right[COMPLETE], right[each.name]) for each in rest]
+    p_values = [_compared(correct[COMPLETE], correct[each.name])[0] for each in rest]
+    # With 20 parts that are worth nothing, one would be expected below 0.05 by luck. After Holm's correction the chance
+    # that any of them is stays below 0.05.
     adjusted = holm(p_values)
     levels = map(corrected_confidence, p_values, adjusted)
     return [
         Worth(
             part=each.name,
             difference=fmean(complete.accuracies) - fmean(each.accuracies),
-            interval=_interval(right[COMPLETE], right[each.name], confidence),
+            interval=_compared(correct[COMPLETE], correct[each.name], confidence)[1],
             p_value=p_value,
             seconds=complete.seconds - each.seconds,
             share_of_time=(complete.seconds - each.seconds) / max(complete.seconds, 1e-9),
@@ -236,27 +191,19 @@ def _worths(variants: Sequence[Variant], right: dict[str, NDArray[np.bool_]]) ->
     ]
 
 
-def _p_value(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """On the images for one seed, over seeds for several."""
+def _compared(
+    complete: NDArray[np.bool_], other: NDArray[np.bool_], confidence: float = 0.95
+) -> tuple[float, Interval]:
+    """The p-value and the interval of the difference; both arguments: which images are correct, (seeds, N)."""
     if len(complete) > 1:
-        return welch(_accuracies(complete), _accuracies(other)).p_value
-    return mcnemar(*_only(complete, other))
-
-
-def _interval(complete: NDArray[np.bool_], other: NDArray[np.bool_], confidence: float) -> Interval:
-    """Of the difference, by the test that gives the p-value."""
-    if len(complete) > 1:
-        return welch(_accuracies(complete), _accuracies(other), confidence).interval
-    return paired_interval(*_only(complete, other), complete.shape[1], confidence)
-
-
-def _accuracies(right: NDArray[np.bool_]) -> list[float]:
-    return [float(value) for value in right.mean(axis=1)]
-
-
-def _only(complete: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
-    """Images that one of two single runs gets right alone."""
-    return int((complete & ~other).sum()), int((other & ~complete).sum())
+        # Several trainings: their spread shows the luck of a training. Welch, not Student: it may differ by variant.
+        found = welch(complete.mean(axis=1).tolist(), other.mean(axis=1).tolist(), confidence)
+        return found.p_value, found.interval
+    # One training each, on the same images: only those on which the two differ tell them apart, and each of these is a
+    # coin toss if they are equally good. A difference is one of these two trainings, not yet of the recipes.
+    only_complete, only_other = int((complete & ~other).sum()), int((other & ~complete).sum())
+    interval = paired_interval(only_complete, only_other, complete.shape[1], confidence)
+    return mcnemar(only_complete, only_other), interval
 
 
 def _write(ablation: Ablation) -> None:
@@ -273,3 +220,43 @@ def worth_chart(worths: Sequence[Worth]) -> BarChart:
         bars.append(Bar(each.part, 100 * each.difference, (100 * low, 100 * high)))
     x_label = "points of accuracy that the part is worth, with 95 % interval"
     return BarChart("What the parts are worth", x_label, bars, "worth", "95 % interval", percent=False, points=True)
+
+
+def without(recipe: Recipe, part: str) -> Recipe:
+    """The recipe with one part off; raises RecipeError when it is unknown or off already."""
+    if part not in _parts():
+        raise RecipeError(unknown("part", part[:80], parts_of(recipe)))
+    if not _is_on(recipe, part):  # the variant would be the complete recipe once more
+        raise RecipeError(f"{part} is already off in {recipe.name}. On are: {', '.join(parts_of(recipe))}.")
+    values = recipe.model_dump()
+    for path, off in _off(part).items():
+        section, _, key = path.partition(".")
+        values[section][key] = off
+    return recipe_from(values, f"{recipe.name} without {part}")  # checked again: the rest may need the part
+
+
+def parts_of(recipe: Recipe) -> list[str]:
+    """The parts that can be dropped from a recipe, because they are on."""
+    return [part for part in _parts() if _is_on(recipe, part)]
+
+
+def _parts() -> list[str]:
+    single = [path for path in recipe_fields() if path.startswith("augmentation.") and path not in SETTINGS]
+    return [*SECTIONS, *single, *OFF]
+
+
+def _is_on(recipe: Recipe, part: str) -> bool:
+    if part in OF_SGD and recipe.optimizer.name != "sgd":
+        return False
+    values = recipe.model_dump()
+    paths = ((path.partition("."), off) for path, off in _off(part).items())
+    return any(values[section][key] != off for (section, _, key), off in paths)
+
+
+def _off(part: str) -> dict[str, Any]:
+    """The values, by path, with which a part does nothing."""
+    if part in OFF:
+        return OFF[part]
+    section, _, key = part.partition(".")
+    defaults = Recipe.model_fields[section].default.model_dump()  # these sections do nothing by default
+    return {f"{section}.{name}": value for name, value in defaults.items() if key in ("", name)}

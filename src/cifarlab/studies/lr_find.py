@@ -20,30 +20,32 @@ from cifarlab.images.sources import open_source
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.duration import training_steps
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.files import RANGE_TEST
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import RANGE_TEST
 from cifarlab.training.loop import choose_images, set_frozen
 from cifarlab.training.optim import build
 from cifarlab.training.schedules import image_size
 from cifarlab.training.train import hard_examples, make_card, make_step
 
 SMOOTHING = 0.9
-"""Weight of the old average of the loss at each step."""
+"""Weight of the previous average of the loss at each step: about the last 10 losses count."""
 FEWEST_STEPS = 10
+"""Steps before the average of the loss is steady enough to be read."""
 DIVERGED = 4.0
 """The test ends when the smoothed loss is this many times its lowest value."""
 FALLEN = 0.95
-"""The loss has learnt something when it falls below this share of where it began."""
+"""The network has learnt something when the loss falls below this share of where it began."""
 MARGIN = 10.0
-"""The suggestion is this many times below the rate with the lowest loss: there the loss still falls fast, and steadily.
+"""The suggestion is this many times below the rate with the lowest loss.
 
-The rule is that of the fast.ai course (Howard and Gugger, 2018), made for the test of Smith (2017).
+At the lowest loss training is about to diverge; at a tenth of that rate the loss falls fast and steadily. The rule is
+that of the fast.ai course (Howard and Gugger, 2018) for the test of Smith (2017).
 """
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """A rate, the loss of its batch and the smoothed loss for every step; and what is suggested, with the reason."""
+    """The rate, the loss of the batch and the smoothed loss of every step; and the suggestion, with its reason."""
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
@@ -52,11 +54,11 @@ class RangeTest:
     lowest: float
     """The rate with the lowest smoothed loss."""
     steepest: float | None
-    """The rate at which the smoothed loss falls fastest; None where it hardly falls, so that this would be noise."""
+    """The rate at which the smoothed loss falls fastest; None when it hardly falls, as that would be noise."""
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The fields as JSON values."""
         return asdict(self)
 
 
@@ -65,13 +67,14 @@ def lr_find(
 ) -> RangeTest:
     """Train a recipe for `steps` batches while the rate rises by equal factors from `start` to `end`.
 
-    The rate takes the place of optimizer.lr and its schedule; everything else is as in the first `steps` of training:
-    images that grow have the size that they have there. The network is thrown away, and neither the validation nor the
-    test split is looked at. Smith (2017), https://arxiv.org/abs/1506.01186.
-    Raises UsageError for rates or steps that make no test.
+    The rate replaces optimizer.lr and its schedule; everything else is as in the first `steps` of training, growing
+    images and hard examples included. The network is thrown away, and neither the validation nor the test split is
+    looked at. Smith (2017), https://arxiv.org/abs/1506.01186.
+    Raises UsageError for an empty range or too few steps.
     """
     if not 0 < start < end or not math.isfinite(end) or steps < FEWEST_STEPS:
         raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
+    # val is held out as in training, so that the rate is found on the images that it is for
     images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = choose_runtime(recipe.runtime)
     lrs: list[float] = []
@@ -84,37 +87,48 @@ def lr_find(
             if number % len(loader) == 0:
                 set_frozen(recipe, step.model, number // len(loader))
                 choose_images(recipe, loader, hard, number, total_steps)
+            # by equal factors, since it is the order of magnitude that is looked for
             lr = start * (end / start) ** (number / (steps - 1))
             build.set_lr(step.optimizer, lr)
             batch = loader.batch(number)
             size = image_size(recipe.training, card.input_size, number, len(loader), total_steps)
             outcome = step(number, batch, size)
             if hard:
-                hard.note(batch.indices, outcome.losses)
-            loss = float(outcome.loss)
+                hard.record(batch.indices, outcome.losses)
+            loss = float(outcome.loss)  # waits for the device, as every loss may be the last
             if not math.isfinite(loss):
-                break
+                break  # expected at some rate: the end of the test, not an error
             lrs.append(lr)
             losses.append(loss)
             advance(1, f"lr {lr:.2g}  loss {loss:.3f}")
-            if _has_diverged(losses):
-                break
-    return judge_range(lrs, losses)
+            smoothed = smooth(losses)
+            if len(losses) >= FEWEST_STEPS and smoothed[-1] > DIVERGED * min(smoothed):
+                break  # higher rates would only stretch the chart
+    return read_range_test(lrs, losses)
 
 
-def judge_range(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
+def read_range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
     """Read a range test; raises UsageError when the loss was not finite from the first steps on."""
     if len(losses) < FEWEST_STEPS:
         raise UsageError(f"The loss was not finite after {len(losses)} steps. Begin with a lower rate: --start.")
-    smoothed = smooth(losses)
+    smoothed = smooth(losses)  # single batches are too noisy to find a minimum in
     low = min(range(len(smoothed)), key=smoothed.__getitem__)
     suggestion, reason = _suggest(lrs, smoothed, low)
-    steepest = None if suggestion is None else lrs[_steepest(lrs, smoothed, low)]
+    steepest = None
+    if suggestion is not None:
+        # on the way down, per factor of the rate; without the first steps, whose average is still noisy
+        places = range(min(FEWEST_STEPS, max(low - 1, 0)), max(low, 1))
+        slopes = {
+            place: (smoothed[place + 1] - smoothed[place]) / math.log(lrs[place + 1] / lrs[place]) for place in places
+        }
+        steepest = lrs[min(slopes, key=slopes.__getitem__)]
     return RangeTest(tuple(lrs), tuple(losses), tuple(smoothed), suggestion, lrs[low], steepest, reason)
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """The moving average, freed of the pull towards 0 at its beginning (Kingma and Ba, 2015, section 3)."""
+    """The exponential moving average with bias correction (Kingma and Ba, 2015, section 3)."""
+    # Started at 0, the average of n values has weights that sum up to 1 - SMOOTHINGⁿ, not 1. Uncorrected, the first
+    # losses would look ten times too small, and the lowest would always be the first.
     average, found = 0.0, []
     for number, value in enumerate(values, 1):
         average = SMOOTHING * average + (1 - SMOOTHING) * value
@@ -150,21 +164,8 @@ def range_chart(found: RangeTest) -> LineChart:
     )  # fmt: skip
 
 
-def _has_diverged(losses: Sequence[float]) -> bool:
-    smoothed = smooth(losses)
-    return len(losses) >= FEWEST_STEPS and smoothed[-1] > DIVERGED * min(smoothed)
-
-
-def _steepest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> int:
-    """Where the loss falls fastest on its way down, the first steps apart, whose average is still noisy."""
-    places = range(min(FEWEST_STEPS, max(low - 1, 0)), max(low, 1))
-    slopes = {
-        place: (smoothed[place + 1] - smoothed[place]) / math.log(lrs[place + 1] / lrs[place]) for place in places
-    }
-    return min(slopes, key=slopes.__getitem__)
-
-
 def _suggest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> tuple[float | None, str]:
+    """The suggested rate and the reason; low: the index of the lowest smoothed loss."""
     if smoothed[low] > FALLEN * smoothed[0]:
         return None, (
             f"The loss hardly fell between {lrs[0]:.2g} and {lrs[-1]:.2g}, so nothing can be suggested: "

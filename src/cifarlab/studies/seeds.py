@@ -13,9 +13,9 @@ from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINING
+from cifarlab.runs.paths import SEEDS
 from cifarlab.training.status import is_complete
 from cifarlab.training.train import Then, resume, train
 
@@ -30,12 +30,14 @@ def train_seeds(
 ) -> Run:
     """Train with seeds training.seed, +1, ... and leave one run per seed in a folder with seeds.json.
 
-    seeds.json gives the seeds that are planned, the runs that have finished, those that have diverged with the reason,
-    and mean, standard deviation (n - 1) and n of the finished ones' validation and test accuracy. `then` is called with
+    seeds.json has the planned seeds, the runs that have finished, those that have diverged with the reason, and mean,
+    standard deviation (n - 1) and n of the validation and test accuracy of the finished ones. `then` is called with
     each trained run, and at last with the group's folder, which is returned as a Run. A seed that diverges does not
     stop the others. Raises what `train` raises; DivergedError when no seed is left.
     """
     first = recipe.training.seed
+    # The plan is written before anything is trained: a group that is killed in its first seed can be continued, and a
+    # mean over fewer seeds than were planned can be seen to be one.
     plan = _summary(TRAINING, list(range(first, first + num_seeds)), [])
     with Run.new(Path(out), f"{recipe.name[:58]}-seeds", recipe, study=SEEDS, plan=plan) as group:
         _train_rest(group, data_dir, then)
@@ -43,7 +45,7 @@ def train_seeds(
 
 
 def resume_seeds(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
-    """Continue a group: its finished seeds stay, the one that was stopped goes on exactly, the others follow."""
+    """Continue a group: finished seeds stay, the one that was stopped continues exactly, the others follow."""
     group = Run.open(path)
     with group.locked():
         if group.group.get("status") == COMPLETE:
@@ -54,7 +56,9 @@ def resume_seeds(path: str | Path, *, data_dir: Path | None = None, then: Then |
 
 
 def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
-    seeds = _planned(group)
+    seeds = group.group.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
     runs: list[Run] = []
     diverged: dict[str, str] = {}
     for number, seed in enumerate(seeds, 1):
@@ -62,15 +66,16 @@ def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
         try:
             runs.append(_train_seed(group, seed, data_dir, then))
         except InterruptedRunError as stop:
+            # the exit code is 128 + the number of the signal
             raise InterruptedRunError(_stopped(group, seed, runs, stop), stop.exit_code - 128) from stop
-        except MachineError as stop:
+        except MachineError as stop:  # a full disk would stop every other seed, too
             raise MachineError(_stopped(group, seed, runs, stop)) from stop
-        except DivergedError as error:
+        except DivergedError as error:  # bad luck of one seed, and a number worth reporting
             diverged[f"seed-{seed}"] = str(error).splitlines()[0]
             log.warning(f"seed {seed}: {error}")
         group.write_study(SEEDS, _summary(TRAINING, seeds, runs, diverged))
     if not runs:
-        require_all_seeds(group)
+        require_all_seeds(group)  # always raises: all of them diverged
     if then is not None:
         then(group)
     group.write_study(SEEDS, _summary(COMPLETE, seeds, runs, diverged))
@@ -83,7 +88,7 @@ def require_all_seeds(group: Run) -> None:
 
 
 def divergence_text(group: Run) -> str:
-    """Which seeds of a group diverged, and how, in one line; empty where none did."""
+    """Which seeds of a group diverged, and how, in one line; empty when none did."""
     diverged = group.group.get("diverged", {})
     if not diverged:
         return ""
@@ -94,7 +99,7 @@ def divergence_text(group: Run) -> str:
 def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
     run = Run(group.path / f"seed-{seed}")
     if run.recipe_file.exists():
-        if run.divergence:
+        if run.divergence:  # training it again would diverge at the same step
             raise DivergedError(run.divergence)
         return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
     if run.path.exists():  # killed between making the folder and writing the recipe
@@ -102,19 +107,13 @@ def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None)
             remove_leftovers(run.path)
             (run.path / ".lock").unlink(missing_ok=True)
             run.path.rmdir()
+    # the seed of training alone: all seeds share one validation split, or their accuracies would not be comparable
     recipe = override(group.recipe, "training.seed", str(seed))
     return train(recipe, out=group.path, name=run.name, data_dir=data_dir, then=then)
 
 
-def _planned(group: Run) -> list[int]:
-    seeds = group.group.get("seeds")
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
-    return seeds
-
-
 def _stopped(group: Run, seed: int, done: Sequence[Run], stop: CifarlabError) -> str:
-    """Say of the whole group what the run that was stopped says of itself."""
+    """The message of the run that was stopped, as one about the whole group."""
     complete = f"Complete: {', '.join(run.name for run in done)}." if done else "No seed is complete yet."
     return (
         f"Seed {seed}: {str(stop).splitlines()[0]}\n{complete}\n"
@@ -127,7 +126,7 @@ def _summary(status: str, seeds: Sequence[int], runs: list[Run], diverged: Mappi
 
 
 def summarise(runs: Sequence[Run]) -> dict[str, Any]:
-    """Mean, standard deviation and n over finished runs, with the single values."""
+    """Mean, standard deviation and n of the accuracies of finished runs, with the single values."""
     tests = [evaluation.accuracy for run in runs if (evaluation := read_evaluation(run, "test"))]
     vals = [value for run in runs if (value := run.facts.best_val_accuracy) is not None]
     return {"runs": [run.name for run in runs], "val_accuracy": _spread(vals), "test_accuracy": _spread(tests)}

@@ -1,8 +1,8 @@
-"""States of a training that survive kills: hashed, verified, without pickle.
+"""Checkpoints that survive kills: hashed, verified, without pickle.
 
-A checkpoint is a folder: tensors.safetensors, state.json, and last manifest.json with the size and SHA-256 of both.
-It is built under a temporary name, flushed, read back and verified, and only then takes the place of `last`, which
-becomes `previous`.
+A checkpoint is a folder: tensors.safetensors, state.json, and manifest.json with the size and SHA-256 of both.
+It is built under a temporary name, flushed, read back and verified; only then it replaces `last`, which becomes
+`previous`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from cifarlab.files import atomic_folder, sha256
 from cifarlab.inference.model_file import tensors_of
 
 _FILES = ("tensors.safetensors", "state.json")
+"""Neither is a pickle, which could run code when it is loaded."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,30 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Make `checkpoint` the `last` in `folder`; the one before it stays as `previous`.
+    """Make `checkpoint` the `last` in `folder`; the one before it is kept as `previous`.
 
     Raises MachineError when the disk is full, with `last` untouched.
     """
     with atomic_folder(folder / "last", keep_old_as=folder / "previous") as new:
+        # safetensors stores contiguous tensors only; channels-last ones get their format back when they are loaded
         tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
         contents = (safetensors.torch.save(tensors), json.dumps(checkpoint.state, allow_nan=False).encode())
         manifest = {}
         for name, content in zip(_FILES, contents, strict=True):
             (new / name).write_bytes(content)
             manifest[name] = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        (new / "manifest.json").write_text(json.dumps(manifest))
+        (new / "manifest.json").write_text(json.dumps(manifest))  # last: without it the folder is not a checkpoint
         try:
+            # read back while `last` is still whole: a disk that loses data must not cost the older state, too
             _verify(new)
         except CheckpointError as error:
             raise MachineError(f"What was written to {folder} cannot be read back: {error}") from error
 
 
 def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Load the newest checkpoint in `folder` that verifies, and why newer ones did not; None when there is none yet.
+    """Load the newest checkpoint in `folder` that verifies, with the reasons against newer ones; None without any.
 
-    Raises CheckpointError when there are checkpoints and none verifies: a run never starts anew in silence.
+    Raises CheckpointError when there are checkpoints and none verifies.
     """
     reasons: list[str] = []
     for path in (folder / "last", folder / "previous"):
@@ -64,22 +67,23 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             return _read(path), reasons
         except CheckpointError as error:
             reasons.append(str(error))
-    if reasons:
+    if reasons:  # starting over silently would throw hours of training away
         raise CheckpointError("\n".join(["No checkpoint of this run can be read:", *reasons]))
     return None, []
 
 
 def _verify(path: Path) -> None:
-    """Check sizes and hashes against the manifest that was written last."""
+    """Check sizes and hashes against the checkpoint's manifest."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         for name in _FILES:
+            # the size first: it is free, and "has 0 bytes" tells more than a hash
             found, wanted = (path / name).stat().st_size, manifest[name]["size_bytes"]
             if found != wanted:
                 raise CheckpointError(f"{path / name} has {found} bytes instead of {wanted}.")
             if sha256(path / name) != manifest[name]["sha256"]:
                 raise CheckpointError(f"{path / name} is damaged: its hash does not match.")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # the last: deeply nested JSON
         raise CheckpointError(f"{path} is not a complete checkpoint: {error!r}.") from error
 
 

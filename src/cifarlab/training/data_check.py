@@ -1,4 +1,4 @@
-"""What is questionable about the data of a run: said before it trains, and of the test split once that was opened."""
+"""Warnings about the data of a run: before it trains and, about the test split, once that has been opened."""
 
 from __future__ import annotations
 
@@ -15,42 +15,45 @@ from cifarlab.runs.folder import Run
 
 
 def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None) -> list[QualityWarning]:
-    """Say what is questionable about the training data; the test split stays sealed.
+    """Warn of what is questionable about the training data; the test split stays sealed.
 
-    Raises DataError where the recipe is strict and anything is.
+    Raises DataError where the recipe is strict and there is a warning.
     """
     found = [*left_out(source.understanding), *_inspect(recipe, source, train, val)]
     if lines := left_out_lines(source.understanding.left_out, worth_a_warning=False):
         log.info("Left out: %s.", "; ".join(lines))
-    if found and recipe.data.strict:
+    if found and recipe.data.strict:  # now, while no time has been spent on training
         raise DataError(_refusal(recipe, [warning.text for warning in found], "Nothing was trained."))
     _say(found)
     return found
 
 
 def check_opened_data(run: Run, source: Source, train: Images, val: Images | None) -> None:
-    """Look at the data again, now together with the test split that has been opened, and write down what is found."""
+    """Look at the data again, together with the test split that has been opened, and write down what is found."""
+    # as dictionaries, since the earlier warnings may come from the manifest of a run that was resumed
     before = [warning.model_dump() for warning in run.data_facts.warnings or []]
     found = [*left_out(source.understanding), *_inspect(run.recipe, source, train, val, source.load("test"))]
-    _say([warning for warning in found if warning.to_dict() not in before])
+    _say([warning for warning in found if warning.to_dict() not in before])  # the others were said at the start
     run.update_data_facts(**quality_facts(found, with_test=True))
 
 
 def refuse_if_strict(run: Run) -> None:
-    """Raise DataError where the recipe is strict and something was found, which for test is known only at the end."""
+    """Raise DataError where the recipe is strict and there are warnings; those about test come only at the end."""
     texts = [warning.text for warning in run.data_facts.warnings or []]
     if texts and run.recipe.data.strict:
         raise DataError(_refusal(run.recipe, texts, f"The run is complete, in {run.path}."))
 
 
 def quality_facts(found: Sequence[QualityWarning], *, with_test: bool = False) -> dict[str, Any]:
-    """What the manifest says: the warnings, and whether the test images were compared with the others."""
+    """The facts for the manifest: the warnings, and whether the test images were compared with the others."""
     return {"warnings": [warning.to_dict() for warning in found], "test_compared": with_test}
 
 
 def _inspect(
     recipe: Recipe, source: Source, train: Images, val: Images | None, test: Images | None = None
 ) -> list[QualityWarning]:
+    # a val that was taken out of train counts into the size of classes, one that the data brings does not; with class
+    # weights the warning of unequal classes does not advise them
     images = {split: each for split, each in (("train", train), ("val", val), ("test", test)) if each is not None}
     is_held_out, is_weighted = val is not None and "val" not in source.splits, recipe.training.class_weights != "none"
     return inspect(images, held_out=is_held_out, weighted=is_weighted)

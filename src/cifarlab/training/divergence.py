@@ -1,4 +1,4 @@
-"""When a training no longer gives finite numbers: how that is noticed, what is kept, and what helps."""
+"""A training that no longer gives finite numbers: how that is noticed, what is kept, and what helps."""
 
 from __future__ import annotations
 
@@ -19,39 +19,40 @@ from cifarlab.training.state import State
 
 
 def is_finite(model: nn.Module) -> bool:
-    """Whether all weights and buffers are numbers; a loss shows it only one step later, and a last step has none."""
+    """Whether all weights and buffers are finite."""
+    # buffers too: running statistics can overflow while every loss is finite, as only evaluation uses them
     tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    # one bool per tensor, stacked on the device, so that it is waited for once
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def diverged(
     run: Run, recipe: Recipe, card: ModelCard, state: State, what: str, step: int, **facts: Any
 ) -> DivergedError:
-    """Keep the best classifier so far, write down what led to it, and say what helps.
+    """Keep the best classifier so far and the evidence; returns the error, which says what helps.
 
-    what: is not finite, and when; step: how many steps had been made; facts: what else diverged.json has to say.
+    what: is not finite, and when; step: how many steps had been made; facts: what else belongs into diverged.json.
     """
+    # step, rates and seed (and the images of the batch) are all that is needed to repeat the step that failed
     rates = [group["lr"] for group in state.optimizer.param_groups]
     evidence = {"what": what, "step": step, "lr": rates, "seed": recipe.training.seed, **facts}
     write_atomic(run.divergence_file, json.dumps(evidence, indent=2) + "\n")
     run.update_manifest(status=DIVERGED, ending=DIVERGED, divergence=f"{what}.")
-    return DivergedError(f"{what}.\n{_kept(run, card, state)}\n{_advice(recipe, step)}")
-
-
-def _kept(run: Run, card: ModelCard, state: State) -> str:
-    evidence = f"The evidence is in {run.divergence_file}."
-    if state.best is None:
-        return f"No epoch had been validated, so no classifier was kept. {evidence}"
-    path = run.best_weights_file
-    save_model(path, state.best_weights, card)
-    accuracy = percent(state.best.accuracy)
-    return f"Kept: {path}, the classifier of epoch {state.best.epoch} ({accuracy} on val). {evidence}"
+    kept = "No epoch had been validated, so no classifier was kept."
+    if state.best is not None:
+        # the last checkpoint may be minutes old, so the best weights are written now
+        save_model(run.best_weights_file, state.best_weights, card)
+        epoch, accuracy = state.best.epoch, percent(state.best.accuracy)
+        kept = f"Kept: {run.best_weights_file}, the classifier of epoch {epoch} ({accuracy} on val)."
+    text = f"{what}.\n{kept} The evidence is in {run.divergence_file}.\n{_advice(recipe, step)}"
+    return DivergedError(text)
 
 
 def _advice(recipe: Recipe, step: int) -> str:
-    if step == 0:
+    if step == 0:  # the learning rate has had no part in it yet
         return "No step had been made, so look at model.weights, training.class_weights and runtime.precision."
     helps = [f"an optimizer.lr below {recipe.optimizer.lr:g}", "a longer schedule.warmup", "training.clip_norm"]
-    if recipe.runtime.precision == "fp16":
+    if recipe.runtime.precision == "fp16":  # overflows above 65,504
         helps.append("runtime.precision=fp32")
+    # randomness is a function of the seed and the step, so the same step would fail again
     return f"A resumed run would do the same. Train anew with {', '.join(helps[:-1])} or {helps[-1]}."

@@ -1,4 +1,8 @@
-"""The training loop: one for every recipe and device."""
+"""The training loop: one for every recipe and device.
+
+`fit` alternates `train_epoch` and `close_epoch`. Everything that changes is in the State, which a checkpoint holds;
+everything that stays is in the Setup.
+"""
 
 from __future__ import annotations
 
@@ -35,16 +39,20 @@ from cifarlab.training.step import Step
 from cifarlab.training.stopping import Best
 from cifarlab.training.trackers import Tracker
 
-LOOK_EVERY = {"cpu": 1}
-"""Steps between looks at the losses; on other devices a look waits for all queued work, so it is taken every 50."""
+FETCH_EVERY = {"cpu": 1}
+"""Steps between fetches of the losses, by kind of device; 50 where none is named.
 
-REST_SECONDS = 10.0
-"""Short epochs are not each worth a checkpoint: an epoch's end writes one when the last is older than this."""
+A GPU works through a queue, and reading a number waits until the queue is empty: fetching each loss would let the
+device idle while Python prepares the next step. On a CPU nothing is queued, so the loss is there already.
+"""
+
+EPOCH_CHECKPOINT_SECONDS = 10.0
+"""An epoch's end writes a checkpoint only when the last one is older than this: short epochs would mostly write."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What stays the same while a run trains."""
+class Setup:
+    """Everything about a training that stays the same while it runs."""
 
     recipe: Recipe
     run: Run
@@ -59,22 +67,25 @@ class Work:
 
 @dataclass
 class Clock:
-    """What this process knows and no checkpoint needs: time, and results that nobody has looked at yet."""
+    """What only this process knows and no checkpoint needs: times, and results that were not fetched yet."""
 
     seconds_before: float
+    """Spent on this run by earlier processes."""
+    # monotonic, since the system clock may be set while a run trains
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
     mark: float = field(default_factory=time.monotonic)
     pending: list[tuple[Tensor, Tensor, Batch]] = field(default_factory=list)
+    """Loss, number of correct images and batch of each step since the last fetch, still on the device."""
 
     @property
     def elapsed_seconds(self) -> float:
-        """Of the whole run, earlier processes included."""
+        """Seconds of the whole run, earlier processes included."""
         return self.seconds_before + time.monotonic() - self.started
 
     @property
     def seconds_since_saving(self) -> float:
-        """Since the last checkpoint of this process."""
+        """Seconds since the last checkpoint of this process."""
         return time.monotonic() - self.saved
 
     def lap(self) -> float:
@@ -84,164 +95,43 @@ class Clock:
         return seconds
 
 
-def fit(work: Work, state: State, signals: Signals) -> None:
+def fit(setup: Setup, state: State, signals: Signals) -> None:
     """Train until all steps are done, patience or time has run out, or a signal came.
 
     Raises DivergedError for a loss that is not finite and InterruptedRunError after a signal, with the state saved.
     """
     clock = Clock(state.elapsed_seconds)
-    with progress(work.recipe.name, work.total_steps, "steps") as advance:
-        advance(state.step)
+    with progress(setup.recipe.name, setup.total_steps, "steps") as advance:
+        advance(state.step)  # of a resumed run
         while not state.ending:
-            train_epoch(work, state, clock, signals, advance)
-            close_epoch(work, state, clock)
-            if state.ending or clock.seconds_since_saving > REST_SECONDS:
-                save(work, state, clock)
-            stop_if_asked(work, state, clock, signals)
+            train_epoch(setup, state, clock, signals, advance)
+            close_epoch(setup, state, clock)
+            if state.ending or clock.seconds_since_saving > EPOCH_CHECKPOINT_SECONDS:
+                save_checkpoint(setup, state, clock)
+            stop_if_asked(setup, state, clock, signals)
 
 
-def train_epoch(work: Work, state: State, clock: Clock, signals: Signals, advance: Advance) -> None:
-    """Go from wherever the state stands to the end of its epoch."""
-    epoch = state.step // len(work.loader)
-    set_frozen(work.recipe, state.model, epoch)
-    choose_images(work.recipe, work.loader, state.hard, state.step, work.total_steps)
-    end = min((epoch + 1) * len(work.loader), work.total_steps)
-    minutes = work.recipe.training
-    clock.lap()
+def train_epoch(setup: Setup, state: State, clock: Clock, signals: Signals, advance: Advance) -> None:
+    """Train from the state's step to the end of its epoch."""
+    epoch = state.step // len(setup.loader)
+    set_frozen(setup.recipe, state.model, epoch)
+    choose_images(setup.recipe, setup.loader, state.hard, state.step, setup.total_steps)
+    end = min((epoch + 1) * len(setup.loader), setup.total_steps)  # the last epoch may be a part of one
+    training = setup.recipe.training
+    clock.lap()  # time between epochs (validation, writing) does not count into images per second
     while state.step < end:
-        take_step(work, state, clock)
-        advance(1, _progress_text(state.totals))
-        if minutes.max_minutes and clock.elapsed_seconds > minutes.max_minutes * 60:
+        take_step(setup, state, clock)
+        done = state.totals
+        advance(1, f"loss {done.mean_loss:.3f}  accuracy {done.accuracy:.1%}  {done.images_per_second:,.0f} images/s")
+        if training.max_minutes and clock.elapsed_seconds > training.max_minutes * 60:
             state.ending = "time limit"
         if state.step == end or state.ending:
-            return  # no checkpoint between an epoch's last step and its row
-        if clock.seconds_since_saving > minutes.checkpoint_minutes * 60:
-            save(work, state, clock)
-        stop_if_asked(work, state, clock, signals)
-
-
-def choose_images(recipe: Recipe, loader: Loader, hard: HardExamples | None, step: int, total_steps: int) -> None:
-    """At an epoch's start choose the hard images when it is time to; within one, go on with those that were chosen."""
-    if not hard:
-        return
-    first = first_hard_step(recipe.training, len(loader), total_steps)
-    if step >= first and step % len(loader) == 0:
-        hard.choose()
-    if len(hard.drawn) == hard.num_drawn:
-        loader.draw_only(hard.drawn)
-
-
-def take_step(work: Work, state: State, clock: Clock) -> None:
-    """Make one optimizer step, and look at the results of those before it when it is time to."""
-    recipe, position = work.recipe, (state.step, len(work.loader), work.total_steps)
-    build.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
-    batch = work.loader.batch(state.step)
-    outcome = work.step(state.step, batch, image_size(recipe.training, work.card.input_size, *position))
-    state.step += 1
-    if state.hard:
-        state.hard.note(batch.indices, outcome.losses)
-    if state.average:
-        state.average.update(state.model, state.step)
-    clock.pending.append((outcome.loss, outcome.correct, batch))
-    if len(clock.pending) >= LOOK_EVERY.get(work.runtime.device.type, 50):
-        look(work, state, clock)
-
-
-def look(work: Work, state: State, clock: Clock) -> None:
-    """Fetch the pending results from the device; raises DivergedError when a loss is not finite."""
-    if not clock.pending:
-        return
-    results = torch.stack([torch.stack((loss, correct)) for loss, correct, _ in clock.pending]).tolist()
-    first_step = state.step - len(results)
-    for number, ((loss, correct), (_, _, batch)) in enumerate(zip(results, clock.pending, strict=True)):
-        if not math.isfinite(loss):
-            step, indices = first_step + number, batch.indices.tolist()
-            raise _diverged(work, state, f"The loss became {loss} at step {step}", step, indices=indices)
-        state.totals.add(loss, correct, len(batch.labels))
-    clock.pending.clear()
-    state.totals.seconds += clock.lap()
-
-
-def require_finite(work: Work, state: State) -> None:
-    """Raise DivergedError when a step has driven the weights out of the numbers: they are neither judged nor saved."""
-    if not all(map(is_finite, {state.model, state.judged})):
-        raise _diverged(work, state, f"The weights are no longer finite after step {state.step - 1}", state.step)
-
-
-def close_epoch(work: Work, state: State, clock: Clock) -> None:
-    """Validate, keep the best weights, track the epoch, and decide whether it was the last."""
-    look(work, state, clock)
-    require_finite(work, state)
-    epoch = -(-state.step // len(work.loader))
-    is_last = state.step >= work.total_steps or bool(state.ending)
-    loss, accuracy = None, None
-    if work.val and (is_last or epoch % work.recipe.validation.every == 0):
-        loss, accuracy = validate(work, state)
-        keep_best(state, Best(accuracy, loss, epoch, state.step))
-        state.stopping.update(loss, accuracy)
-    elif is_last:  # without validation nobody has seen yet what the last step did
-        finite_logits(work, state, work.loader.pixels[: work.recipe.evaluation.batch_size])
-    if state.step >= work.total_steps:
-        state.ending = "all epochs done"
-    elif state.stopping.is_over:
-        state.ending = state.ending or "early stopping"
-    state.elapsed_seconds = clock.elapsed_seconds
-    state.rows.append(_row(state, epoch, loss, accuracy))
-    state.totals = Totals()
-    work.tracker.write(state.rows)
-    if work.recipe.runtime.histograms:
-        work.tracker.write_histograms(state.model, state.step)
-    log.info(_epoch_text(work, state.rows[-1]))
-
-
-def validate(work: Work, state: State) -> tuple[float, float]:
-    """Loss and accuracy on the validation images, in the precision of the training.
-
-    The classifier that is left computes in fp32, with its norms folded away: an image or two may fall to the other
-    side, so its accuracy is measured again at the end. Raises DivergedError for outputs that are not finite.
-    """
-    assert work.val is not None
-    logits = finite_logits(work, state, work.val.pixels)
-    return metrics.cross_entropy(logits, work.val.labels), metrics.accuracy(logits, work.val.labels)
-
-
-def finite_logits(work: Work, state: State, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
-    """The output on uint8 images (N, 3, H, W); raises DivergedError where it is not finite."""
-    batch_size = work.recipe.evaluation.batch_size
-    logits = Classifier(state.judged, work.card, work.runtime, batch_size).logits(pixels)
-    if not np.isfinite(logits).all():
-        raise _diverged(work, state, f"The output is no longer finite after step {state.step - 1}", state.step)
-    return logits
-
-
-def keep_best(state: State, candidate: Best) -> None:
-    """Copy the weights when they are the best so far; a copy, since further steps change the originals."""
-    if candidate.beats(state.best):
-        state.best, state.best_weights = candidate, weights_of(state.judged)
-
-
-def save(work: Work, state: State, clock: Clock) -> None:
-    """Write the checkpoint `last`, and the best classifier so far beside it."""
-    look(work, state, clock)
-    require_finite(work, state)
-    state.elapsed_seconds = clock.elapsed_seconds
-    if state.best_weights:
-        save_model(work.run.best_weights_file, state.best_weights, work.card)
-    checkpoint.save(work.run.checkpoints, state.capture())
-    clock.saved = time.monotonic()
-    clock.lap()
-
-
-def stop_if_asked(work: Work, state: State, clock: Clock, signals: Signals) -> None:
-    """After SIGINT or SIGTERM save and say how to go on."""
-    if not signals.received:
-        return
-    save(work, state, clock)
-    raise InterruptedRunError(
-        f"Stopped at step {state.step} of {work.total_steps}; the state is saved.\n"
-        f"Continue with: cifarlab train --resume {work.run.as_argument}",
-        signals.received,
-    )
+            # No checkpoint between an epoch's last step and its row: the step alone tells a resumed run its epoch, so
+            # it would begin the next one, and this one would never be validated nor get its row.
+            return
+        if clock.seconds_since_saving > training.checkpoint_minutes * 60:
+            save_checkpoint(setup, state, clock)
+        stop_if_asked(setup, state, clock, signals)
 
 
 def set_frozen(recipe: Recipe, model: nn.Module, epoch: int) -> None:
@@ -252,45 +142,173 @@ def set_frozen(recipe: Recipe, model: nn.Module, epoch: int) -> None:
         finetune.freeze_backbone(model)
     elif recipe.model.freeze == "backbone":
         finetune.unfreeze(model)
-    finetune.train_mode(model, frozen)
+    finetune.train_mode(model, frozen)  # norms of a frozen backbone keep their statistics, too
 
 
-def _diverged(work: Work, state: State, what: str, step: int, **facts: Any) -> DivergedError:
-    return diverged(work.run, work.recipe, work.card, state, what, step, **facts)
+def choose_images(recipe: Recipe, loader: Loader, hard: HardExamples | None, step: int, total_steps: int) -> None:
+    """At an epoch's start choose the hard images when it is time to; within an epoch keep those that were chosen."""
+    if not hard:
+        return
+    first = first_hard_step(recipe.training, len(loader), total_steps)
+    if step >= first and step % len(loader) == 0:
+        hard.choose()
+    # a run that is resumed within an epoch has its choice from the checkpoint and only tells the new loader
+    if len(hard.drawn) == hard.num_drawn:
+        loader.draw_only(hard.drawn)
+
+
+def take_step(setup: Setup, state: State, clock: Clock) -> None:
+    """Make one optimizer step, and fetch the results of those before it when it is time to."""
+    recipe, position = setup.recipe, (state.step, len(setup.loader), setup.total_steps)
+    # Rate, batch, image size and (inside of step) all random numbers are functions of the seed and the step number.
+    # So there is no state of a scheduler, sampler or generator that a checkpoint could miss.
+    build.set_lr(state.optimizer, recipe.optimizer.lr * lr_factor(recipe.schedule, *position))
+    batch = setup.loader.batch(state.step)
+    outcome = setup.step(state.step, batch, image_size(recipe.training, setup.card.input_size, *position))
+    state.step += 1
+    if state.hard:
+        state.hard.record(batch.indices, outcome.losses)
+    if state.average:
+        state.average.update(state.model, state.step)
+    clock.pending.append((outcome.loss, outcome.correct, batch))
+    if len(clock.pending) >= FETCH_EVERY.get(setup.runtime.device.type, 50):
+        fetch_results(setup, state, clock)
+
+
+def fetch_results(setup: Setup, state: State, clock: Clock) -> None:
+    """Fetch the pending results from the device; raises DivergedError when a loss is not finite."""
+    if not clock.pending:
+        return
+    # stacked on the device, so that all of them come in one transfer
+    results = torch.stack([torch.stack((loss, correct)) for loss, correct, _ in clock.pending]).tolist()
+    first_step = state.step - len(results)
+    for number, ((loss, correct), (_, _, batch)) in enumerate(zip(results, clock.pending, strict=True)):
+        if not math.isfinite(loss):
+            step, indices = first_step + number, batch.indices.tolist()
+            raise _diverged(setup, state, f"The loss became {loss} at step {step}", step, indices=indices)
+        state.totals.add(loss, correct, len(batch.labels))
+    clock.pending.clear()
+    state.totals.seconds += clock.lap()  # after .tolist(), which has waited for the device
+
+
+def close_epoch(setup: Setup, state: State, clock: Clock) -> None:
+    """Validate, keep the best weights, track the epoch, and decide whether it was the last."""
+    fetch_results(setup, state, clock)
+    require_finite(setup, state)
+    epoch = -(-state.step // len(setup.loader))  # rounded up: a part of an epoch at the end counts as one
+    is_last = state.step >= setup.total_steps or bool(state.ending)
+    loss, accuracy = None, None
+    if setup.val and (is_last or epoch % setup.recipe.validation.every == 0):
+        loss, accuracy = validate(setup, state)
+        keep_best(state, Best(accuracy, loss, epoch, state.step))
+        state.stopping.update(loss, accuracy)
+    elif is_last:  # without validation no later forward pass would show what the last step did to the weights
+        finite_logits(setup, state, setup.loader.pixels[: setup.recipe.evaluation.batch_size])
+    if state.step >= setup.total_steps:
+        state.ending = "all epochs done"
+    elif state.stopping.is_over:
+        state.ending = state.ending or "early stopping"
+    state.elapsed_seconds = clock.elapsed_seconds
+    state.rows.append(_row(state, epoch, loss, accuracy))
+    state.totals = Totals()
+    setup.tracker.write(state.rows)
+    if setup.recipe.runtime.histograms:
+        setup.tracker.write_histograms(state.model, state.step)
+    log.info(_epoch_text(setup, state.rows[-1]))
+
+
+def require_finite(setup: Setup, state: State) -> None:
+    """Raise DivergedError when a weight is NaN or infinite, before weights are evaluated or saved.
+
+    A loss shows it one step late. Saved meanwhile, such weights would replace the last checkpoint and, the next time,
+    the one before it: nothing would be left to continue from.
+    """
+    if not all(map(is_finite, {state.model, state.evaluated_model})):  # a set, as they are often the same network
+        raise _diverged(setup, state, f"The weights are no longer finite after step {state.step - 1}", state.step)
+
+
+def validate(setup: Setup, state: State) -> tuple[float, float]:
+    """Loss and accuracy on the validation images, in the precision of the training.
+
+    The classifier that is left computes in fp32, with its norms folded away, and may disagree on an image or two, so
+    its accuracy is measured again at the end. Raises DivergedError for outputs that are not finite.
+    """
+    assert setup.val is not None
+    logits = finite_logits(setup, state, setup.val.pixels)
+    return metrics.cross_entropy(logits, setup.val.labels), metrics.accuracy(logits, setup.val.labels)
+
+
+def finite_logits(setup: Setup, state: State, pixels: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
+    """The output on uint8 images (N, 3, H, W), (N, C); raises DivergedError where it is not finite."""
+    batch_size = setup.recipe.evaluation.batch_size
+    logits = Classifier(state.evaluated_model, setup.card, setup.runtime, batch_size).logits(pixels)
+    if not np.isfinite(logits).all():  # finite weights can still overflow on the way through the network
+        raise _diverged(setup, state, f"The output is no longer finite after step {state.step - 1}", state.step)
+    return logits
+
+
+def keep_best(state: State, candidate: Best) -> None:
+    """Copy the weights when they are the best so far."""
+    if candidate.beats(state.best):
+        # a copy, since the optimizer changes weights in place: a reference would always be the latest weights
+        state.best, state.best_weights = candidate, weights_of(state.evaluated_model)
+
+
+def save_checkpoint(setup: Setup, state: State, clock: Clock) -> None:
+    """Write the checkpoint `last` and the best classifier so far."""
+    fetch_results(setup, state, clock)  # pending losses belong to the totals that are saved
+    require_finite(setup, state)
+    state.elapsed_seconds = clock.elapsed_seconds
+    if state.best_weights:
+        save_model(setup.run.best_weights_file, state.best_weights, setup.card)
+    checkpoint.save(setup.run.checkpoints, state.capture())
+    clock.saved = time.monotonic()
+    clock.lap()  # writing does not count into images per second
+
+
+def stop_if_asked(setup: Setup, state: State, clock: Clock, signals: Signals) -> None:
+    """After SIGINT or SIGTERM save the state and raise InterruptedRunError, which says how to continue."""
+    if not signals.received:
+        return
+    save_checkpoint(setup, state, clock)
+    raise InterruptedRunError(
+        f"Stopped at step {state.step} of {setup.total_steps}; the state is saved.\n"
+        f"Continue with: cifarlab train --resume {setup.run.as_argument}",
+        signals.received,
+    )
+
+
+def _diverged(setup: Setup, state: State, what: str, step: int, **facts: Any) -> DivergedError:
+    return diverged(setup.run, setup.recipe, setup.card, state, what, step, **facts)
 
 
 def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -> Row:
-    totals = state.totals
+    """The row of metrics.csv for an epoch; loss and accuracy are those of validation."""
+    totals, group = state.totals, state.optimizer.param_groups[-1]
     return {
         "epoch": epoch,
         "step": state.step,
         "elapsed_seconds": round(state.elapsed_seconds, 3),
-        "train/loss": totals.loss / max(1, totals.num_images),
-        "train/accuracy": totals.correct / max(1, totals.num_images),
+        "train/loss": totals.mean_loss,
+        "train/accuracy": totals.accuracy,
         "train/images": totals.num_images,
         "val/loss": loss,
         "val/accuracy": accuracy,
-        "lr": state.optimizer.param_groups[-1]["lr"] / state.optimizer.param_groups[-1]["lr_factor"],
-        "images_per_second": round(totals.num_images / max(totals.seconds, 1e-9), 1),
+        "lr": group["lr"] / group["lr_factor"],  # the recipe's rate, without the group's factor
+        "images_per_second": round(totals.images_per_second, 1),
     }
 
 
-def _progress_text(totals: Totals) -> str:
-    images = max(1, totals.num_images)
-    speed = totals.num_images / max(totals.seconds, 1e-9)
-    return f"loss {totals.loss / images:.3f}  accuracy {totals.correct / images:.1%}  {speed:,.0f} images/s"
-
-
-def _epoch_text(work: Work, row: Row) -> str:
-    epochs = math.ceil(work.total_steps / len(work.loader))
+def _epoch_text(setup: Setup, row: Row) -> str:
+    epochs = math.ceil(setup.total_steps / len(setup.loader))
     train_loss, val_loss = (_loss_text(row[f"{split}/loss"]) for split in ("train", "val"))
     text = f"epoch {row['epoch']}/{epochs}  train loss {train_loss} accuracy {row['train/accuracy']:.1%}"
-    if work.val is not None and row["val/accuracy"] is not None:
-        low, high = wilson(round(row["val/accuracy"] * len(work.val)), len(work.val))
+    if setup.val is not None and row["val/accuracy"] is not None:
+        low, high = wilson(round(row["val/accuracy"] * len(setup.val)), len(setup.val))
         text += f"  val loss {val_loss} accuracy {row['val/accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})"
     return f"{text}  {row['images_per_second']:,.0f} images/s  {row['elapsed_seconds']:.0f} s"
 
 
 def _loss_text(loss: float | None) -> str:
-    """A loss on its way to infinity without its thirty digits."""
+    # a diverging loss has up to thirty digits before the point
     return "" if loss is None else f"{loss:.3f}" if loss < 1e6 else f"{loss:.2g}"

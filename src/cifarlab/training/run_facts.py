@@ -25,40 +25,18 @@ from cifarlab.runs.manifest import DataFacts, DataWarning, GitFacts, MachineFact
 from cifarlab.version import VERSION
 
 PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scipy")
+"""Packages whose version may change a number or a file."""
 
 
-def describe_run(
-    source: Source,
-    train: Images,
-    val: Images | None,
-    questionable: Sequence[QualityWarning],
-    runtime: Runtime,
-    num_parameters: int,
-    seed: int,
-) -> Manifest:
-    """The facts of manifest.json that are known when training starts."""
-    return Manifest(
-        cifarlab=VERSION,
-        started=now(),
-        command=sys.argv,
-        git=git_state(),
-        seed=seed,
-        num_parameters=num_parameters,
-        data=describe_data(source, train, val, questionable),
-        runtime=RuntimeFacts.model_validate(runtime.describe()),
-        machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=_memory_bytes()),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-    )
-
-
-def settle_runtime(run: Run, spec: RuntimeSpec) -> Runtime:
-    """Choose how the machine is used, once for the whole run: a resumed one goes on as it began.
+def settle_runtime(run: Run | None, spec: RuntimeSpec) -> Runtime:
+    """Choose how the machine is used, once per run: a resumed `run` continues as it began; None is a new one.
 
     Raises MachineError where this machine cannot do what the run began with.
     """
-    if not run.manifest_file.exists():
+    if run is None or not run.manifest_file.exists():
         return choose_runtime(spec)
     try:
+        # what "auto" became is pinned: bf16 instead of fp32, or another number of threads, gives other bits
         settled = as_begun(spec, run.facts.runtime.model_dump(exclude_unset=True))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{run.manifest_file} does not say how the run used its machine: {error!r}.") from error
@@ -73,22 +51,35 @@ def settle_runtime(run: Run, spec: RuntimeSpec) -> Runtime:
         ) from error
 
 
-def other_bits(before: Manifest, now: Manifest) -> list[str]:
-    """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
-    values: dict[str, Callable[[Manifest], str]] = {
-        "torch": lambda facts: facts.versions.get("torch", ""),
-        "the device": lambda facts: facts.runtime.device_name,
-        "the compiled kernels": lambda facts: facts.runtime.kernels_fingerprint,
-        "cifarlab": lambda facts: facts.cifarlab,
-    }
-    pairs = {name: (of(before), of(now)) for name, of in values.items()}
-    return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then not in ("", here)]
+def describe_run(
+    source: Source,
+    train: Images,
+    val: Images | None,
+    data_warnings: Sequence[QualityWarning],
+    runtime: Runtime,
+    num_parameters: int,
+    seed: int,
+) -> Manifest:
+    """The facts of manifest.json that are known when training starts."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Manifest(
+        cifarlab=VERSION,
+        started=now(),
+        command=sys.argv,
+        git=git_state(),
+        seed=seed,
+        num_parameters=num_parameters,
+        data=describe_data(source, train, val, data_warnings),
+        runtime=RuntimeFacts.model_validate(runtime.describe()),
+        machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    )
 
 
 def describe_data(
-    source: Source, train: Images, val: Images | None, questionable: Sequence[QualityWarning]
+    source: Source, train: Images, val: Images | None, data_warnings: Sequence[QualityWarning]
 ) -> DataFacts:
-    """Which images were trained on, how their source was understood, what is questionable about them."""
+    """Which images were trained on, how their source was understood, and the warnings about them."""
     return DataFacts(
         original=train.original,
         note=train.note,
@@ -97,11 +88,12 @@ def describe_data(
         num_train=len(train),
         num_val=len(val) if val else 0,
         val_from=("source" if "val" in source.splits else "held out") if val else None,
+        # the fingerprint of test is added when test is opened: nothing reads that split before
         train_fingerprint=train.fingerprint,
         val_fingerprint=val.fingerprint if val else None,
         skipped=len(train.skipped),
         understanding=source.understanding.to_dict(),
-        warnings=[DataWarning.model_validate(each.to_dict()) for each in questionable],
+        warnings=[DataWarning.model_validate(each.to_dict()) for each in data_warnings],
         test_compared=False,
     )
 
@@ -112,17 +104,29 @@ def git_state() -> GitFacts | None:
     if git is None:
         return None
     commit = _git(git, "rev-parse", "HEAD")
+    # a changed tree means that the commit alone does not reproduce the run
     return GitFacts(commit=commit, changed=bool(_git(git, "status", "--porcelain"))) if commit else None
-
-
-def now() -> str:
-    """The time for people to read; durations never come from it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _git(git: str, *words: str) -> str:
     return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def environment_changes(before: Manifest, now: Manifest) -> list[str]:
+    """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
+    # each sums in an order of its own, and the order of a sum decides its last bits
+    values: dict[str, Callable[[Manifest], str]] = {
+        "torch": lambda facts: facts.versions.get("torch", ""),
+        "the device": lambda facts: facts.runtime.device_name,
+        "the compiled kernels": lambda facts: facts.runtime.kernels_fingerprint,
+        "cifarlab": lambda facts: facts.cifarlab,
+    }
+    pairs = {name: (of(before), of(now)) for name, of in values.items()}
+    # "" is what an older version did not write down, so nothing can be said about it
+    return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then not in ("", here)]
+
+
+def now() -> str:
+    """The time of day in UTC, for people to read."""
+    # durations never come from it: the system clock may be set back (see loop.Clock)
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop at the next step, when nothing is half-done."""
+"""SIGINT and SIGTERM as a request to stop after the current step, when nothing is half-done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Signals:
         self.received: int | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Take in a signal."""
+        """Handle a signal."""
+        # whoever presses Ctrl-C twice does not want to wait for the step and the checkpoint
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
@@ -24,9 +25,9 @@ class Signals:
 
 @contextmanager
 def listen() -> Iterator[Signals]:
-    """Listen within the block and restore the old handlers after it; outside the main thread nothing is heard."""
+    """Listen within the block and restore the old handlers after it; outside the main thread no signal arrives."""
     signals = Signals()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
         yield signals
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -34,5 +35,6 @@ def listen() -> Iterator[Signals]:
     try:
         yield signals
     finally:
+        # the process belongs to its caller: a notebook keeps its own Ctrl-C
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

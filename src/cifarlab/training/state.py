@@ -1,4 +1,4 @@
-"""What changes while a run trains, and how it is put into a checkpoint and taken out again."""
+"""Everything that changes while a run trains, and its way into a checkpoint and out again."""
 
 from __future__ import annotations
 
@@ -27,19 +27,38 @@ class Totals:
 
     loss: float = 0.0
     correct: float = 0.0
+    """May be a fraction: mixed images count by the share of the label that they hit."""
     num_images: int = 0
     seconds: float = 0.0
 
     def add(self, mean_loss: float, correct: float, num_images: int) -> None:
-        """Take in one batch."""
-        self.loss += mean_loss * num_images
+        """Add one batch."""
+        self.loss += mean_loss * num_images  # weighted, since the last batch of an epoch may be smaller
         self.correct += correct
         self.num_images += num_images
+
+    @property
+    def mean_loss(self) -> float:
+        """The loss per image; 0 before the first batch."""
+        return self.loss / max(1, self.num_images)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of correct images, 0..1."""
+        return self.correct / max(1, self.num_images)
+
+    @property
+    def images_per_second(self) -> float:
+        """The speed of training alone, without validation and writing."""
+        return self.num_images / max(self.seconds, 1e-9)
 
 
 @dataclass
 class State:
-    """Everything that a step or an epoch changes; randomness is no part of it, being a function of (seed, step)."""
+    """Everything that a step or an epoch changes.
+
+    Randomness has no state here: it is a function of the seed and the step, so `step` is all that resuming needs.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -57,12 +76,13 @@ class State:
     """Why training is over; empty while it is not."""
 
     @property
-    def judged(self) -> nn.Module:
-        """The network whose accuracy counts: the averaged one where there is one."""
+    def evaluated_model(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
         return self.average.model if self.average else self.model
 
     def capture(self) -> Checkpoint:
-        """Put everything into a checkpoint."""
+        """Everything as a checkpoint."""
+        # one flat dictionary, as safetensors knows no nesting: "optimizer.3.momentum_buffer"
         tensors = _named("model", self.model.state_dict())
         tensors |= _named("optimizer", build.state_tensors(self.optimizer))
         tensors |= _named("best", self.best_weights)
@@ -83,9 +103,9 @@ class State:
         return Checkpoint(tensors, values)
 
     def restore(self, checkpoint: Checkpoint, total_steps: int) -> None:
-        """Take everything out of a checkpoint; raises CheckpointError when it is damaged or another recipe's."""
+        """Take everything from a checkpoint; raises CheckpointError when it is damaged or another recipe's."""
         try:
-            saved = Saved.model_validate_json(json.dumps(checkpoint.state, allow_nan=False))
+            saved = SavedState.model_validate_json(json.dumps(checkpoint.state, allow_nan=False))
             saved.check(total_steps)
             self._restore_tensors(checkpoint.tensors, has_best=saved.best is not None)
             self.scaler.load_state_dict(saved.scaler)
@@ -102,10 +122,12 @@ class State:
         self.ending = saved.ending
 
     def _restore_tensors(self, tensors: dict[str, Tensor], *, has_best: bool) -> None:
+        # compared by name, shape and type first: load_state_dict would broadcast or cast what nearly fits
         wanted = _named("model", self.model.state_dict())
-        wanted |= _named("best", self.judged.state_dict()) if has_best else {}
+        wanted |= _named("best", self.evaluated_model.state_dict()) if has_best else {}
         wanted |= _named("average", self.average.model.state_dict()) if self.average else {}
         wanted |= {"hard.losses": self.hard.losses, "hard.drawn": self.hard.drawn} if self.hard else {}
+        # an optimizer without steps has no state to compare with; load_state_tensors checks it by the parameters
         found = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
         if self.hard and "hard.drawn" in found:  # how many images are drawn changes once, from all to the hard ones
             wanted["hard.drawn"] = self.hard.drawn[: len(found["hard.drawn"])]
@@ -122,10 +144,10 @@ class State:
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
-"""At most three centuries."""
+"""At most three centuries: more is a damaged file."""
 
 
-class Finished(Section):
+class SavedRow(Section):
     """An epoch's row of metrics.csv."""
 
     epoch: Count
@@ -140,29 +162,30 @@ class Finished(Section):
     images_per_second: NonNegative
 
 
-class Waiting(Section):
-    """What `Stopping` remembers."""
+class SavedStopping(Section):
+    """The memory of `Stopping`."""
 
     best: float | None
     waited: Count
 
 
-class Saved(Section):
-    """state.json, typed: what it says is believed only where it can be true."""
+class SavedState(Section):
+    """state.json, typed: a value that cannot be true is refused."""
 
     step: Count
     elapsed_seconds: Seconds
     totals: Totals
-    rows: list[Finished]
+    rows: list[SavedRow]
     best: Best | None
-    stopping: Waiting
+    stopping: SavedStopping
     scaler: dict[str, float | int]
     ending: Literal["", "all epochs done", "early stopping", "time limit"]
 
     def check(self, total_steps: int) -> None:
-        """Raise ValueError for steps and epochs that this recipe has not made."""
+        """Raise ValueError for steps and epochs that this recipe cannot have reached."""
         if self.step > total_steps:
             raise ValueError(f"it is at step {self.step}, and the recipe has {total_steps}")
+        # an epoch has at least one step, so its number cannot exceed the step either
         places = [(row.epoch, row.step) for row in self.rows]
         places += [(self.best.epoch, self.best.step)] if self.best else []
         if any(epoch > self.step or step > self.step for epoch, step in places):
@@ -170,7 +193,8 @@ class Saved(Section):
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the network's weights and buffers, which further steps do not change."""
+    """A copy of the network's weights and buffers."""
+    # cloned: state_dict holds the parameters themselves, which the optimizer changes in place
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
@@ -179,4 +203,5 @@ def _named(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Any]:
+    """The inverse of `_named`."""
     return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

@@ -1,4 +1,4 @@
-"""Where a run stands, and how it goes on from there."""
+"""The status of a run, and how to continue it from there."""
 
 from __future__ import annotations
 
@@ -8,36 +8,40 @@ from contextlib import contextmanager
 
 from cifarlab.errors import DataError, MachineError
 from cifarlab.images.images import Images
-from cifarlab.runs.files import STUDIES
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINING
+from cifarlab.runs.paths import STUDIES
 
 
 def status(run: Run) -> str:
-    """A status of `runs.manifest`; a run that was killed before anything was written down has yet to be trained."""
+    """The status in the manifest, one of those in `runs.manifest`."""
+    # a run that was killed before its manifest was written has all of its training ahead
     return run.facts.status if run.manifest_file.exists() else TRAINING
 
 
 def is_complete(run: Run) -> bool:
-    """Whether a run was trained to its end and judged, and everything was drawn and written that was asked for."""
+    """Whether a run was trained and tested, and every figure and page that was asked for is there."""
     return status(run) == COMPLETE
 
 
 def how_to_train_further(run: Run) -> str:
-    """What to do with a run that has made all its epochs: its learning-rate schedule has ended with them."""
+    """The command that trains a complete run for more epochs."""
+    # a new run, since the learning-rate schedule of this one has ended with its epochs
     recipe, weights = (shlex.quote(str(path)) for path in (run.recipe_file, run.model_file))
-    start = f"--set model.weights={weights}" + (" --set model.pretrained=false" if run.recipe.model.pretrained else "")
+    start = f"--set model.weights={weights}"
+    if run.recipe.model.pretrained:  # a recipe that names both kinds of weights is refused
+        start += " --set model.pretrained=false"
     return f"For more epochs start a new run from its weights: cifarlab train {recipe} {start} --epochs N"
 
 
 @contextmanager
-def saying_what_is_kept(run: Run) -> Iterator[None]:
-    """Add to an error of the machine, such as a full disk, how the run goes on when it has passed."""
+def resume_hint(run: Run) -> Iterator[None]:
+    """Add to a MachineError, such as a full disk, how to continue the run once the machine is in order."""
     try:
         yield
     except MachineError as error:
         if not run.has_begun:
-            raise
+            raise  # its folder is removed, so there is nothing to continue
         what = str(error).splitlines()[0]
         raise MachineError(
             f"{what}\nWhat the run had kept by then stays in {run.path}.\n"
@@ -46,7 +50,7 @@ def saying_what_is_kept(run: Run) -> Iterator[None]:
 
 
 def not_a_run(folder: Run) -> str:
-    """Say that a study's folder is not a run to be continued, and which runs lie in it."""
+    """The error for a study's folder that was given as a run, with the runs inside it."""
     inside = [run.name for run in folder.inner_runs]
     hint = f"Give the folder of one of its runs: {', '.join(inside)}." if inside else "There are no runs in it."
     return f"{folder.path} is not a run: it holds {STUDIES[folder.study]}.\n{hint}"
@@ -55,9 +59,10 @@ def not_a_run(folder: Run) -> str:
 def check_same_data(run: Run, train: Images, val: Images | None) -> None:
     """Raise DataError when these are not the training and validation images that a run began with."""
     if not run.manifest_file.exists():
-        return  # killed before anything was written down, so there is nothing to continue that could differ
+        return  # it was killed before its data was written down, and starts from its first step anyway
     for split, images in (("train", train), ("val", val)):
         before, found = run.data_facts.fingerprint(split), images.fingerprint if images else None
+        # other images would neither repeat the lost steps nor choose the epoch by the same measure
         if before != found:
             raise DataError(
                 f"The {split} images are not those that {run.path} began with.\n"

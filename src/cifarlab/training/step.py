@@ -18,14 +18,15 @@ from cifarlab.machine.runtime import Runtime
 from cifarlab.recipe.schema import Recipe
 
 _AUGMENTATION, _NETWORK = 2, 3
-"""Parts of the random keys, so that augmentation and dropout share no stream with each other or the order."""
+"""Parts of the random keys, so that augmentation, dropout and the order of images have independent streams."""
 
 
 class Outcome(NamedTuple):
-    """Of one step, on the device and not waited for: mean loss and number of correct images, both 0-d; losses (N,).
+    """The results of one step, still on the device: nothing has waited for them.
 
-    losses are the plain cross-entropies of the images, by their own label and without smoothing. Under mixup and cutmix
-    an image counts as correct by the share of the label that it hits.
+    loss: the batch's mean, 0-d. correct: number of correct images, 0-d; under mixup and cutmix an image counts by the
+    share of the label that it hits. losses (N,): the plain cross-entropy of each image, by its own label and without
+    smoothing.
     """
 
     loss: Tensor
@@ -34,9 +35,10 @@ class Outcome(NamedTuple):
 
 
 class Step:
-    """Applies one optimizer step to `model`; the same for every recipe and device.
+    """Makes one optimizer step on `model`; the same for every recipe and device.
 
-    All randomness is a function of (training.seed, step), so a resumed run repeats an uninterrupted one.
+    All randomness is a function of (training.seed, step), so a resumed run repeats an uninterrupted one without any
+    saved generator.
     """
 
     def __init__(
@@ -50,21 +52,25 @@ class Step:
     ) -> None:
         self.recipe, self.card, self.runtime = recipe, card, runtime
         self.model, self.optimizer, self.class_weights = model, optimizer, class_weights
+        # shares its weights with `model`, whose state_dict keeps the plain names
         self.network = torch.compile(model) if runtime.compile else model
         self.mean = torch.tensor(card.mean, device=runtime.device)
         self.std = torch.tensor(card.std, device=runtime.device)
+        # small gradients round to 0 in fp16, so the loss is scaled up; bf16 has float32's range and needs no scale
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
     def __call__(self, step: int, batch: Batch, size: int | None = None) -> Outcome:
-        """Make step number `step`; size: side in pixels of what the network sees, when it is not the card's."""
+        """Make step number `step`; size: side in pixels of what the network sees; None: the card's."""
         images, targets = self.inputs(step, batch, size)
+        # dropout draws from torch's global generator, so that is seeded for this step, whatever was drawn before
         randomness.seed_network(self.runtime.device, self.recipe.training.seed, _NETWORK, step)
         with self.runtime.autocast():
             logits = self.network(images)
-        logits = logits.to(torch.get_default_dtype())
+        logits = logits.to(torch.get_default_dtype())  # the loss needs more than the 3 digits of bf16
         loss = self.loss(logits, targets)
         self.update(loss)
         logits = logits.detach()
+        # from the same forward pass that trained, so choosing hard images costs almost nothing
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         return Outcome(loss.detach(), num_correct(logits, targets), losses)
 
@@ -83,24 +89,25 @@ class Step:
             seed=seed,
             mean=self.card.mean,
         )
+        # augmented at full size and then shrunk, so that growing images are cropped by the same share throughout
         images = resize(normalise(pixels, self.mean, self.std), size or self.card.input_size)
         return mix(images.contiguous(memory_format=self.runtime.memory_format), batch.labels, spec, stream)
 
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
-        """Cross-entropy against both labels of a mixed image, by their shares."""
+        """Cross-entropy against both labels of a mixed image, by their shares (Zhang et al., mixup, 2017)."""
         first = self._cross_entropy(logits, targets.first)
         if targets.second is targets.first:
-            return first
+            return first  # nothing was mixed
         second = self._cross_entropy(logits, targets.second)
         return targets.weight * first + (1 - targets.weight) * second
 
     def update(self, loss: Tensor) -> None:
         """Go one step down the gradient."""
-        torch.autograd.backward(self.scaler.scale(loss))
+        torch.autograd.backward(self.scaler.scale(loss))  # scaled in fp16 only
         if self.recipe.training.clip_norm > 0:
-            self.scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(self.optimizer)  # clip_norm is meant for the true gradient
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip_norm)
-        self.scaler.step(self.optimizer)
+        self.scaler.step(self.optimizer)  # skipped when fp16 has overflowed; update() then lowers the scale
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -110,7 +117,7 @@ class Step:
 
 
 def num_correct(logits: Tensor, targets: Targets) -> Tensor:
-    """How many images the logits classify rightly, a mixed one counted by share; 0-d float."""
+    """The number of images that are classified correctly, a mixed one counted by share; 0-d float."""
     predictions = logits.argmax(1)
     first = (predictions == targets.first).sum()
     if targets.second is targets.first:

@@ -20,14 +20,14 @@ from cifarlab.recipe.toml import flatten
 from cifarlab.runs.folder import Row, Run
 
 FIGURES = ("predictions", "confusion_matrix")
-"""Of those that a finished run has in figures/, the ones that TensorBoard shows."""
+"""The figures of a finished run that TensorBoard shows."""
 
 FINAL = {"test/accuracy": "accuracy", "test/loss": "loss", "test/calibration_error": "calibration_error"}
-"""Final metrics, by the name of their field in Evaluation."""
+"""Final metrics -> their field in Evaluation."""
 
 
 class Events:
-    """TensorBoard's file in a run folder. A full disk costs the file, with a warning, and never the training."""
+    """TensorBoard's event file in a run folder. A full disk costs this file, with a warning, and never the training."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Events:
             self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def put(self, add: Callable[[SummaryWriter], None]) -> None:
-        """Let `add` write what it has, and flush."""
+        """Let `add` write, and flush, so that a running TensorBoard shows each epoch at once."""
         if self._writer is not None:
             with self._tolerant():
                 add(self._writer)
@@ -53,24 +53,27 @@ class Events:
         try:
             yield
         except OSError as error:
-            self._writer = None
+            self._writer = None  # given up for good: one warning, not one per epoch
             log.warning(f"TensorBoard's events in {self._folder} cannot be written: {cause(error)}. Going on without.")
 
 
 class Tracker:
     """Writes each epoch's row; after a resume, rows from before the stop are neither lost nor written twice.
 
-    `rows` are those that a resumed run has already: TensorBoard hides whatever else was written after them.
+    rows: those that a resumed run has already.
     """
 
     def __init__(self, run: Run, rows: Sequence[Row], spec: RuntimeSpec) -> None:
         self.run = run
+        # Events cannot be taken out of a file. A run that was killed after its last checkpoint has written rows that it
+        # will write again; purge_step tells TensorBoard to hide everything from there on.
         next_step = int(rows[-1]["step"] or 0) + 1 if rows else 0
         resumed = any(run.path.glob("events.*"))
         self.events = Events(run.path, next_step if resumed else None) if spec.tensorboard else None
 
     def write(self, rows: list[Row]) -> None:
         """Store the table, of which the last row is new."""
+        # the table first: it is the record, TensorBoard only a view of it
         self.run.write_metrics(rows)
         if self.events is None:
             return
@@ -79,18 +82,20 @@ class Tracker:
 
         def add(writer: SummaryWriter) -> None:
             for name, value in row.items():
+                # epoch and step are the axis, and the number of images makes no curve
                 if value is not None and name not in ("epoch", "step", "train/images"):
                     writer.add_scalar(name, value, step)
 
         self.events.put(add)
 
     def write_histograms(self, model: nn.Module, step: int) -> None:
-        """Show how the weights of every layer are spread."""
+        """Show the distribution of every layer's weights."""
         if self.events is None:
             return
 
         def add(writer: SummaryWriter) -> None:
             for name, weight in model.named_parameters():
+                # slashes, by which TensorBoard groups the layers of a block
                 writer.add_histogram(name.replace(".", "/"), weight.detach().float().cpu().numpy(), step)
 
         self.events.put(add)
@@ -98,7 +103,13 @@ class Tracker:
     def write_results(self, recipe: Recipe, step: int) -> None:
         """Show the recipe beside the final metrics, in the list of hyper-parameters."""
         if self.events is not None:
-            settings, results = _settings(recipe), final_metrics(self.run)
+            # TensorBoard's list takes bool, numbers and text: a tuple or a duration is shown as text
+            flat = {name: value for name, value in flatten(recipe).items() if value is not None}
+            settings = {
+                name: value if isinstance(value, bool | int | float) else str(value) for name, value in flat.items()
+            }
+            results = final_metrics(self.run)
+            # run_name "." keeps them in this run; unset, add_hparams would make a folder with a time as its name
             self.events.put(lambda writer: writer.add_hparams(settings, results, run_name=".", global_step=step))
 
     def close(self) -> None:
@@ -108,7 +119,7 @@ class Tracker:
 
 
 def final_metrics(run: Run) -> dict[str, float]:
-    """The best validation accuracy and the numbers on the test split, as far as there are any."""
+    """The best validation accuracy and the numbers on the test split, where they exist."""
     found: dict[str, float] = {}
     if (best := run.facts.best_val_accuracy) is not None:
         found["best/val/accuracy"] = best
@@ -117,10 +128,11 @@ def final_metrics(run: Run) -> dict[str, float]:
 
 
 def add_figures(run: Run) -> None:
-    """Show the prediction grid and the confusion matrix of a finished run, where they lie in figures/.
+    """Show the prediction grid and the confusion matrix of a finished run in TensorBoard, where they were drawn.
 
-    Raises CheckpointError for one that is no image.
+    Raises CheckpointError for a figure that cannot be read as an image.
     """
+    # all are read before anything is written, so that a damaged one leaves no half of the figures
     paths = [path for name in FIGURES if (path := run.figure(name)).exists()]
     pixels = {path.stem: _pixels(path) for path in paths}
 
@@ -139,9 +151,3 @@ def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
         raise CheckpointError(f"Cannot read the figure {path}: {error}.") from error
-
-
-def _settings(recipe: Recipe) -> dict[str, bool | float | str]:
-    """The recipe as TensorBoard's list takes it: everything that is no number is text."""
-    flat = {name: value for name, value in flatten(recipe).items() if value is not None}
-    return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in flat.items()}

@@ -12,7 +12,7 @@ from cifarlab.console import printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.source import HIDDEN, NOT_PICTURES, OURS, SYSTEM
 from cifarlab.images.words import SYSTEM_NAMES, UNREAD, is_picture, suffix_of
-from cifarlab.runs.files import RECIPE_FILE
+from cifarlab.runs.paths import RECIPE_FILE
 
 MOST_LINKED_FOLDERS = 100_000
 """Links to folders that hold links to folders multiply; no real data set has so many."""

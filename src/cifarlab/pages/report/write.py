@@ -24,8 +24,8 @@ from cifarlab.pages.report.people import people
 from cifarlab.pages.report.pictures import explanations, extremes, predictions
 from cifarlab.pages.report.reliability import trust
 from cifarlab.pages.report.summary import data_quality, summary
-from cifarlab.runs.files import SEEDS
 from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import SEEDS
 
 
 def write_report(run: Run, *, humans: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""Numbers and conclusions in words."""
+"""The numbers and conclusions of a comparison in words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from cifarlab.studies.compare.pairs import Pair
 
 
 def conclude(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
-    """What may be concluded about a pair out of `num_tests`, from what, and what is left out of it."""
-    left_out = [
-        f" {count(entry.num_diverged, 'seed')} of {entry.label} diverged and did not count."
-        for entry in (first, second)
-        if entry.num_diverged
-    ]
-    return "".join([_conclusion(pair, first, second, num_tests), *left_out])
+    """What may be concluded about a pair out of `num_tests`, from what, and which seeds did not count."""
+    text = _conclusion(pair, first, second, num_tests)
+    for entry in (first, second):
+        if entry.num_diverged:  # the mean is over the seeds that went well, which flatters the recipe
+            text += f" {count(entry.num_diverged, 'seed')} of {entry.label} diverged and did not count."
+    return text
 
 
 def _conclusion(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
@@ -26,18 +25,27 @@ def _conclusion(pair: Pair, first: Entry, second: Entry, num_tests: int) -> str:
             f"Nothing can be concluded about {pair.first} and {pair.second}: {single.label} was trained once, and only "
             f"several seeds, as of {group.label}, show how much chance there is in a training."
         )
+    assert pair.interval is not None and pair.adjusted_p_value is not None
+    # told from the better one's side, so that the difference is positive and the interval turned round with it
     better, worse = (pair.first, pair.second) if pair.difference >= 0 else (pair.second, pair.first)
+    low, high = pair.interval if pair.difference >= 0 else (-pair.interval.high, -pair.interval.low)
+    corrected = f", corrected for {num_tests} pairs" if num_tests > 1 else ""
     nothing = f"no difference between {pair.first} and {pair.second} is shown:"
     claim = f"{better} is better than {worse} by" if pair.is_different else nothing
-    numbers = f"{claim} {_difference_text(pair, num_tests)}"
+    numbers = (
+        f"{claim} {points(abs(pair.difference))} points (95 % interval {points(low)} to {points(high)}, "
+        f"{p_text(pair.adjusted_p_value)}{corrected})"
+    )
     if pair.method == "Welch":
         num_first, num_second = len(first.members), len(second.members)
         counts = f"{num_first} seeds each" if num_first == num_second else f"{num_first} and {num_second} seeds"
         seeds = f"Over {counts} {numbers}"
         return f"{seeds}; this is more than luck." if pair.is_different else f"{seeds}; more seeds could show one."
-    images = f"On these {len(first.right):,} {first.members[0].evaluation.split} images {numbers}"
+    images = f"On these {len(first.correct):,} {first.members[0].evaluation.split} images {numbers}"
     if pair.is_different:
+        # McNemar's test knows the luck of the images, not that of a training
         return f"{images}; this holds for these two trainings, and for the recipes only if other seeds agree."
+    # "not shown" is not "equal": the reader needs to know how large a difference would have been noticed
     return (
         f"{images}; only one of about {points(pair.smallest_difference or 0)} points or more would be likely to show."
     )
@@ -50,16 +58,17 @@ def headings(split: str) -> dict[str, str]:
 
 def points(fraction: float) -> str:
     """A difference of fractions in percentage points: "−1.25"."""
-    return f"{100 * fraction:.2f}".replace("-", "−")
+    return f"{100 * fraction:.2f}".replace("-", "−")  # a minus sign, as wide as a digit
 
 
 def p_text(p_value: float) -> str:
     """A p-value for people: "p = 0.031" or "p < 0.0001"."""
+    # further digits promise more than the test's assumptions hold
     return f"p = {p_value:.2g}" if p_value >= 0.0001 else "p < 0.0001"
 
 
 def share_text(found: Measure | None) -> str:
-    """A fraction as a percentage with its interval, or its deviation over seeds."""
+    """A fraction as a percentage with its interval, or with its standard deviation over seeds."""
     if found is None:
         return "–"
     if found.sd is not None:
@@ -70,37 +79,19 @@ def share_text(found: Measure | None) -> str:
     return f"{text} ({100 * found.interval.low:.1f} to {100 * found.interval.high:.1f})"
 
 
-def _difference_text(pair: Pair, num_tests: int) -> str:
-    """The size of the difference, its interval as seen from the better one, and the p-value."""
-    assert pair.interval is not None and pair.adjusted_p_value is not None
-    low, high = pair.interval if pair.difference >= 0 else (-pair.interval.high, -pair.interval.low)
-    corrected = f", corrected for {num_tests} pairs" if num_tests > 1 else ""
-    return (
-        f"{points(abs(pair.difference))} points (95 % interval {points(low)} to {points(high)}, "
-        f"{p_text(pair.adjusted_p_value)}{corrected})"
-    )
-
-
-def _count_text(found: Measure | None) -> str:
-    return "–" if found is None else f"{found.value:,.0f}"
-
-
-def _amount_text(found: Measure | None) -> str:
-    return "–" if found is None else f"{found.value:,.6g}"
-
-
-def _time_text(found: Measure | None) -> str:
-    return "–" if found is None else duration(found.value)
+def _written(write: Callable[[float], str]) -> Callable[[Measure | None], str]:
+    """Write the value of a Measure; a dash when there is none."""
+    return lambda found: "–" if found is None else write(found.value)
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Measure | None], str]]] = {
-    "num_parameters": ("parameters", _count_text),
-    "epochs": ("epochs", _amount_text),
-    "seconds": ("time", _time_text),
-    "images_per_second": ("images/s", _count_text),
+    "num_parameters": ("parameters", _written(lambda value: f"{value:,.0f}")),
+    "epochs": ("epochs", _written(lambda value: f"{value:,.6g}")),
+    "seconds": ("time", _written(duration)),
+    "images_per_second": ("images/s", _written(lambda value: f"{value:,.0f}")),
     "train_accuracy": ("train accuracy", share_text),
     "val_accuracy": ("best validation", share_text),
     "accuracy": ("accuracy", share_text),
     "calibration_error": ("calibration error", share_text),
 }
-"""What every number is called and how it is written; `accuracy` is that on the judged split."""
+"""The heading of every number and how it is written; `accuracy` is that on the evaluated split."""

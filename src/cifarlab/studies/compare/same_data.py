@@ -1,8 +1,8 @@
-"""Only what was trained and judged on the same images can be compared."""
+"""Only runs that were trained and evaluated on the same images can be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -12,59 +12,42 @@ from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.recipe.toml import flatten
 from cifarlab.studies.compare.entry import Entry, Member
 
-_Identity = Callable[[Member], object]
-
 
 def require_same_data(entries: Sequence[Entry]) -> None:
     """Refuse runs of different classes, test images, training or validation images; seeds of a group included.
 
-    Raises UsageError with the reason; CheckpointError when predictions are not those of the evaluation beside them.
+    Raises UsageError with the reason; CheckpointError when predictions do not belong to their evaluation.
     """
     members = [member for entry in entries for member in entry.members]
     first = members[0]
     for other in members[1:]:
-        for identity, refuse in _CHECKS:
-            if identity(first) != identity(other):
-                refuse(first, other)
+        both = (first, other)
+        split, data = first.evaluation.split, [member.facts.data for member in both]
+        # The classes come first: data with other classes differs in everything else as well, and this says why.
+        if first.evaluation.class_names != other.evaluation.class_names:
+            named = [_class_text(member.evaluation.class_names) for member in both]
+            _refuse(first, other, "know different classes", " and ".join(named))
+        # McNemar's test pairs the predictions of two runs image by image
+        if first.evaluation.fingerprint != other.evaluation.fingerprint:
+            found = [_images_text(each.evaluation.num_images, each.evaluation.fingerprint) for each in both]
+            reason = f"were judged on different {split} images"
+            _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
+        # more or other training images explain a difference as well as the recipes do
+        if data[0].train_fingerprint != data[1].train_fingerprint:
+            found = [_images_text(each.num_train, str(each.train_fingerprint)) for each in data]
+            reason = "were trained on different images"
+            _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
+        # validation chose the epoch that is compared
+        if data[0].val_fingerprint != data[1].val_fingerprint:
+            found = [f"{each.num_val:,}" for each in data]
+            reason = "were validated on different images"
+            _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
+        # the fingerprint is that of the evaluation; the predictions are another file and may have been replaced
         if not np.array_equal(first.predictions.labels, other.predictions.labels):
             raise CheckpointError(
                 f"The labels in the predictions of {first.run.path} and {other.run.path} differ, though they were "
                 f"judged on the same images.\nJudge both anew with: cifarlab evaluate RUN --split ..."
             )
-
-
-def _refuse_classes(first: Member, other: Member) -> NoReturn:
-    names = [member.evaluation.class_names for member in (first, other)]
-    _refuse(first, other, "know different classes", " and ".join(_listed(each) for each in names))
-
-
-def _refuse_judged(first: Member, other: Member) -> NoReturn:
-    split = first.evaluation.split
-    found = " and ".join(
-        f"{member.evaluation.num_images:,} ({member.evaluation.fingerprint[:12]}...)" for member in (first, other)
-    )
-    _refuse(first, other, f"were judged on different {split} images", f"{found}{_cause(first, other)}")
-
-
-def _refuse_training(first: Member, other: Member) -> NoReturn:
-    found = " and ".join(
-        f"{member.facts.data.num_train:,} ({str(member.facts.data.train_fingerprint)[:12]}...)"
-        for member in (first, other)
-    )
-    _refuse(first, other, "were trained on different images", f"{found}{_cause(first, other)}")
-
-
-def _refuse_validation(first: Member, other: Member) -> NoReturn:
-    found = " and ".join(f"{member.facts.data.num_val:,}" for member in (first, other))
-    _refuse(first, other, "were validated on different images", f"{found}{_cause(first, other)}")
-
-
-_CHECKS: tuple[tuple[_Identity, Callable[[Member, Member], NoReturn]], ...] = (
-    (lambda member: member.evaluation.class_names, _refuse_classes),
-    (lambda member: member.evaluation.fingerprint, _refuse_judged),
-    (lambda member: member.facts.data.train_fingerprint, _refuse_training),
-    (lambda member: member.facts.data.val_fingerprint, _refuse_validation),
-)
 
 
 def _refuse(first: Member, other: Member, reason: str, found: str) -> NoReturn:
@@ -74,14 +57,18 @@ def _refuse(first: Member, other: Member, reason: str, found: str) -> NoReturn:
     )
 
 
-def _cause(first: Member, other: Member) -> str:
-    """The values of the recipes that choose the images and differ."""
+def _differing_settings(first: Member, other: Member) -> str:
+    """The settings that choose the images and are not the same in both recipes; empty when there are none."""
     mine, theirs = (flatten(member.recipe) for member in (first, other))
     keys = [key for key in {**mine, **theirs} if key.startswith(("data.", "validation."))]
     differing = [f"{key} = {mine.get(key)} and {theirs.get(key)}" for key in keys if mine.get(key) != theirs.get(key)]
     return f"; {', '.join(differing)}" if differing else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def _images_text(num_images: int, fingerprint: str) -> str:
+    return f"{num_images:,} ({fingerprint[:12]}...)"
+
+
+def _class_text(names: Sequence[str]) -> str:
     shown = ", ".join(printable(name)[:40] for name in names[:5])
     return f"{len(names)} classes ({shown}{', ...' if len(names) > 5 else ''})"

@@ -1,4 +1,4 @@
-"""Optimizers from their spec, and their state as named tensors."""
+"""Optimizers from a recipe, and their state as named tensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ FUSED_DEVICES = ("cpu", "cuda")
 def build(
     spec: OptimizerSpec, groups: list[ParameterGroup], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> torch.optim.Optimizer:
-    """Make the optimizer for parameter groups that carry their own weight_decay; `dtype`: of muon's matrix products."""
+    """Make the optimizer for parameter groups, each with its own weight_decay; `dtype`: of Muon's matrix products."""
     fused = device.type in FUSED_DEVICES
+    # on a CPU our own forms, which hand the fused kernels views that they do not have to copy (see stored_order)
     sgd, adam, adamw = ON_CPU if device.type == "cpu" else (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
     parameters = [part for group in groups for part in _split(group, spec)]
+    # the rate of each group is set before every step (set_lr), so spec.lr here is only a first value
     match spec.name:
         case "sgd":
             return sgd(parameters, spec.lr, spec.momentum, nesterov=spec.nesterov, fused=fused)
@@ -41,18 +43,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Momenta and the like under "<parameter number>.<name>"."""
+    """The optimizer's state, such as its momenta, as "<parameter number>.<name>" -> tensor."""
     state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {
         f"{number}.{name}": value
         for number, values in state.items()
         for name, value in values.items()
-        if value is not None
+        if value is not None  # SGD without momentum keeps None
     }
 
 
 def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `state_tensors` gave, in each parameter's own memory format: fused kernels need it so.
+    """Restore what `state_tensors` returned, in each parameter's own memory format.
 
     Raises ValueError for tensors that are not those of this optimizer and its parameters.
     """
@@ -63,28 +65,31 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         if not number.isdecimal() or int(number) >= len(parameters):
             raise ValueError(f"optimizer.{key} belongs to no parameter")
         like = parameters[int(number)]
-        wanted = torch.zeros(()) if name == "step" else like  # the one number that is kept beside the tensors
+        wanted = torch.zeros(()) if name == "step" else like  # Adam counts its steps in a 0-d tensor
         if value.shape != wanted.shape or value.dtype != wanted.dtype:
             raise ValueError(f"optimizer.{key} is {value.dtype} {tuple(value.shape)}")
+        # A checkpoint has contiguous tensors, but fused kernels pair numbers by their place in memory: a momentum in
+        # another format than its parameter would move the wrong weights.
         state.setdefault(int(number), {})[name] = value if name == "step" else torch.empty_like(like).copy_(value)
     kept = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.Adam) else {"momentum_buffer"}
     if strange := [number for number, values in state.items() if values.keys() != kept]:
         raise ValueError(f"optimizer.{strange[0]} has {', '.join(state[strange[0]])} instead of {', '.join(kept)}")
+    # the groups stay those of the recipe: a checkpoint brings state, not settings
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _split(group: ParameterGroup, spec: OptimizerSpec) -> list[dict[str, Any]]:
-    """The same parameters, apart where the recipe gives filters, norm scales and biases their own rates.
-
-    A larger rate would make weight decay stronger too, which is therefore divided by the factor.
-    """
+    """Split a group where the recipe gives filters, or norm scales and biases, a rate of their own."""
     is_muon = spec.name == "muon"
+    # lr is the rate of the filters under Muon; a factor makes it rest_lr for everything else
     rest = spec.rest_lr / spec.lr if is_muon else 1.0
     parts: dict[tuple[float, float, bool], list[torch.nn.Parameter]] = {}
     for parameter in group["params"]:
-        is_filter = is_muon and parameter.ndim == 4
-        bias = spec.bias_lr_factor if parameter.ndim <= 1 else 1.0
+        is_filter = is_muon and parameter.ndim == 4  # convolutions; the head stays with SGD, as in airbench
+        bias = spec.bias_lr_factor if parameter.ndim <= 1 else 1.0  # norm scales and biases have one dimension
         factor = group["lr_factor"] * bias * (1.0 if is_filter else rest)
+        # Decay is multiplied by the rate, so it is divided by the factor on the rate to keep its strength. Muon sets
+        # the norm of filters itself, which leaves decay nothing to do.
         decay = 0.0 if is_filter else group["weight_decay"] / bias
         parts.setdefault((factor, decay, is_filter), []).append(parameter)
     return [

@@ -10,7 +10,7 @@ import pytest
 from cifarlab.errors import CheckpointError, CifarlabError, UsageError
 from cifarlab.evaluation.statistics import holm, mcnemar, paired_interval, smallest_difference, welch, wilson
 from cifarlab.runs.folder import Run
-from cifarlab.studies.compare.comparison import compare
+from cifarlab.studies.compare.compare import compare
 
 MakeRun = Callable[..., Run]
 

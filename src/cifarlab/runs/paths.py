@@ -1,4 +1,4 @@
-"""The names of everything in a run folder, each in this one place."""
+"""The names of all files in a run folder, each in this one place."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RECIPE_FILE, MANIFEST_FILE, MODEL_FILE = "recipe.toml", "manifest.json", "model.safetensors"
-"""A folder with a recipe is known as a run; the model is the classifier that it leaves."""
+"""A folder is a run when it has a recipe; the model is the classifier that the run leaves."""
 
 SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
 STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
-"""Files that are in a folder from its beginning when it is not a run itself -> what it holds instead."""
+"""The file that makes a folder a study instead of a run -> what such a folder holds."""
 
 TIME_TO_ACCURACY = "time-to-accuracy.json"
-"""Beside SEEDS: how long each seed took to reach a target."""
+"""In the folder of several seeds: how long each took to reach a target accuracy."""
 
 
 @dataclass(frozen=True)
-class RunFiles:
-    """A run folder's paths; nothing is read or written here."""
+class RunPaths:
+    """The paths in a run folder; nothing is read or written here."""
 
     path: Path
 
@@ -29,7 +29,7 @@ class RunFiles:
 
     @property
     def manifest_file(self) -> Path:
-        """The facts that the run rests on and what came out of it; see `cifarlab.runs.manifest`."""
+        """What the run rests on and what came out of it; see `cifarlab.runs.manifest`."""
         return self.path / MANIFEST_FILE
 
     @property
@@ -39,17 +39,18 @@ class RunFiles:
 
     @property
     def ledger_file(self) -> Path:
-        """Every opening of the test split, or of other images, a line each."""
+        """One line per opening of the test split, or of other images."""
         return self.path / "test-ledger.jsonl"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder with last, previous and the best weights."""
+        """The folder with the checkpoints `last` and `previous` and with the best weights."""
         return self.path / "checkpoints"
 
     @property
     def best_weights_file(self) -> Path:
         """The weights of the best epoch so far, as a model file."""
+        # a model file, so that a run that diverges or is never finished leaves a classifier that can be applied
         return self.checkpoints / "best.safetensors"
 
     @property
@@ -59,12 +60,12 @@ class RunFiles:
 
     @property
     def divergence_file(self) -> Path:
-        """What was seen when the training diverged."""
+        """The evidence of a training that diverged."""
         return self.path / "diverged.json"
 
     @property
     def report_file(self) -> Path:
-        """The page about the run or, in the folder of several seeds, about all of them."""
+        """The report on the run or, in the folder of several seeds, on all of them."""
         return self.path / "report.html"
 
     @property
@@ -78,22 +79,25 @@ class RunFiles:
 
     def evaluation_file(self, name: str) -> Path:
         """The numbers of one split, or of other images (`cifarlab.judge.result_name`)."""
+        # a name per split and data set, so that no evaluation overwrites another one's
         return self.path / f"evaluation-{name}.json"
 
     def predictions_file(self, name: str) -> Path:
-        """index, label, prediction and logits of every image of one split, as parquet."""
+        """Index, label, prediction and logits of every image of one split, as parquet."""
+        # with the logits, calibration and comparisons need no second pass over the images
         return self.path / f"predictions-{name}.parquet"
 
     def examples_file(self, name: str) -> Path:
         """The images of one split that are worth showing, as parquet."""
+        # with their pixels, so that a report needs neither the data nor another opening of the test split
         return self.path / f"examples-{name}.parquet"
 
     def skipped_file(self, name: str = "") -> Path:
-        """The images that could not be read: those of the training or, by name, of an evaluation."""
+        """The list of images that could not be read: of the training or, by name, of an evaluation."""
         return self.path / (f"bad-{name}.jsonl" if name else "bad.jsonl")
 
     def result_files(self, name: str) -> tuple[Path, ...]:
-        """What an evaluation leaves: numbers as JSON, CSV and text, confusions, predictions, examples and a figure."""
+        """The files of an evaluation: numbers as JSON, CSV and text, confusions, predictions, examples and a figure."""
         return (
             self.evaluation_file(name),
             self.path / f"evaluation-{name}.csv",
@@ -102,5 +106,6 @@ class RunFiles:
             self.path / f"confusion-{name}-normalised.csv",
             self.predictions_file(name),
             self.examples_file(name),
+            # that of test is shown in reports and TensorBoard under its short name (`trackers.FIGURES`)
             self.figure("confusion_matrix" if name == "test" else f"confusion_matrix-{name}"),
         )
