@@ -66,8 +66,12 @@ def judge_locked(
     classifier: Classifier | None = None,
     source: str | DataSpec | None = None,
     data_dir: Path | None = None,
+    images: Images | None = None,
 ) -> Evaluation:
-    """Do what `judge` does, for a caller that holds the run's lock already, as training does."""
+    """Do what `judge` does, for a caller that holds the run's lock already, as training does.
+
+    images: the run's own images of that split, where the caller has them; they are not searched and read again.
+    """
     other = data_spec(source) if isinstance(source, str) else source
     source = None if other is None else other.source
     if split not in (None, *SPLITS):
@@ -75,7 +79,10 @@ def judge_locked(
     classifier = classifier or _load_classifier(run)
     if other is None:
         split = split or "val"
-        images = own_images(run, split, classifier, data_dir)
+        if images is None:
+            images = own_images(run, split, classifier, data_dir)
+        else:
+            _require_same_images(run, split, images)
     else:
         split, images = _other_images(run, split, classifier, other, data_dir)
         if sorted(images.class_names) == sorted(classifier.card.class_names):  # another format may order them otherwise
@@ -181,6 +188,11 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
         images = train if split == "train" else val
     if images is None:
         raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")
+    _require_same_images(run, split, images)
+    return images
+
+
+def _require_same_images(run: Run, split: str, images: Images) -> None:
     # with other images the numbers would not be comparable with those that the run has
     before = run.data_facts.fingerprint(split)
     if before is not None and before != images.fingerprint:
@@ -188,7 +200,6 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
             f"The {split} images are not those that {run.path} was trained or judged on.\n"
             f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... To judge other images, name them with --data."
         )
-    return images
 
 
 def _other_images(

@@ -72,10 +72,10 @@ def test_n16_the_test_split_is_looked_at_after_it_was_opened(
     data = folder(tmp_path / "pets", train_cat=20, train_dog=20, test_cat=5, test_dog=5)
     monkeypatch.setattr(Source, "load", load)
     run = train(on(tiny, data, "evaluation.test=true"), out=tmp_path)
-    assert loads == [("train", 0), ("test", 0), ("test", 1)]  # accepted, written down, evaluated; then looked at
+    assert loads == [("train", 0), ("test", 0)]  # read once: accepted, written down, evaluated, looked at
     assert len(run.test_openings) == 1
     sealed = train(on(tiny, data), out=tmp_path)
-    assert [split for split, _ in loads[3:]] == ["train"] and sealed.manifest["data"]["test_compared"] is False
+    assert [split for split, _ in loads[2:]] == ["train"] and sealed.manifest["data"]["test_compared"] is False
 
 
 def test_n16_strict_refuses_before_anything_is_trained(tiny: Recipe, tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None
     return found
 
 
-def check_opened_data(run: Run, source: Source, train: Images, val: Images | None) -> None:
+def check_opened_data(run: Run, source: Source, train: Images, val: Images | None, test: Images) -> None:
     """Look at the data again, together with the test split that has been opened, and write down what is found."""
     # as dictionaries, since the earlier warnings may come from the manifest of a run that was resumed
     before = [warning.model_dump() for warning in run.data_facts.warnings or []]
-    found = [*left_out(source.understanding), *_inspect(run.recipe, source, train, val, source.load("test"))]
+    found = [*left_out(source.understanding), *_inspect(run.recipe, source, train, val, test)]
     _say([warning for warning in found if warning.to_dict() not in before])  # the others were said at the start
     run.update_data_facts(**quality_facts(found, with_test=True))
 

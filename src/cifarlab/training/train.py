@@ -27,6 +27,7 @@ from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
+from cifarlab.images.pictures import fit_images
 from cifarlab.images.sources import open_source
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import ModelCard, save_model
@@ -36,6 +37,7 @@ from cifarlab.machine import randomness
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
 from cifarlab.models.registry import build_network, initialise
+from cifarlab.models.summary import num_parameters
 from cifarlab.recipe.duration import duration_steps, training_steps
 from cifarlab.recipe.schema import LARGEST_SIDE, SMALLEST_SIDE, Recipe
 from cifarlab.runs.folder import Run
@@ -111,15 +113,16 @@ def train(
         folder = nullcontext(resumed) if resumed else Run.new(Path(out), name or recipe.name, recipe)
         with folder as run, resume_hint(run):
             setup, state = prepare(recipe, run, runtime, card, loader, step, val)
-            num_parameters = sum(parameter.numel() for parameter in state.model.parameters())
-            facts = describe_run(source, images, val, data_warnings, runtime, num_parameters, recipe.training.seed)
-            write_manifest(run, facts)
+            settings = (runtime, num_parameters(state.model), recipe.training.seed)
+            write_manifest(run, describe_run(source, images, val, data_warnings, *settings))
             with listen() as signals:
                 fit(setup, state, signals)
             leave_classifier(setup, state)
             if recipe.evaluation.test:
-                judge_locked(run, "test", tta=recipe.evaluation.tta, reason="end of training", data_dir=data_dir)
-                check_opened_data(run, source, images, val)  # copies between train and test can be found only now
+                test = fit_images(source.load("test"), card.image_size, card.fit)
+                judge_locked(run, "test", tta=recipe.evaluation.tta, reason="end of training", images=test)
+                # copies between train and test can be found only now
+                check_opened_data(run, source, images, val, test)
             warn_of_guessing(run, val)
             setup.tracker.write_results(recipe, state.step)
             setup.tracker.close()
