@@ -26,7 +26,7 @@ from typing import Any
 
 from cifarlab.cli import main as cli
 from cifarlab.cli import tables, train  # noqa: F401  # loaded before any process is forked
-from cifarlab.explain import run as explain  # noqa: F401
+from cifarlab.explanation import run as explain  # noqa: F401
 from cifarlab.pages.report import write as report  # noqa: F401
 from cifarlab.studies import seeds  # noqa: F401
 

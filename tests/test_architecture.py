@@ -28,7 +28,7 @@ LINES = (
     ("drawing",),
     ("inference",),
     ("judge",),
-    ("explain",),
+    ("explanation",),
     ("training",),
     ("studies",),
     ("pages", "bench"),

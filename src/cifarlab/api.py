@@ -21,7 +21,7 @@ from cifarlab.runs.paths import SEEDS
 
 if TYPE_CHECKING:
     from cifarlab.evaluation.evaluate import Evaluation
-    from cifarlab.explain.files import Explained
+    from cifarlab.explanation.files import Explained
     from cifarlab.inference.pictures import FilePredictions
     from cifarlab.studies.ablate import Ablation
     from cifarlab.studies.compare.compare import Comparison
@@ -135,7 +135,7 @@ def explain(
     layer: for feature maps and Grad-CAM, unset: the last one with a map. class_name: explain this class instead of the
     predicted one. out: folder for the page, unset: `explanations` in the run folder or beside the model file.
     """
-    from cifarlab.explain.files import explain_files, write_explanations
+    from cifarlab.explanation.files import explain_files, write_explanations
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images
 
@@ -226,7 +226,7 @@ def lr_find(
 
 def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:
     """Draw what needs the network, write the page, and pass figures on to TensorBoard; for a study, write its page."""
-    from cifarlab.explain.run import explain_run
+    from cifarlab.explanation.run import explain_run
     from cifarlab.pages.report.write import write_group_page, write_report
     from cifarlab.training.trackers import add_figures
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cifarlab.cli import main
 from cifarlab.errors import MachineError
-from cifarlab.explain import run as explaining
+from cifarlab.explanation import run as explaining
 from cifarlab.pages.report import write as writing
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run

@@ -32,8 +32,8 @@ def explain(
 
     A lower deletion score means that the map has found more of the evidence. --json prints the heat maps, too.
     """
-    from cifarlab.explain.files import as_dict
-    from cifarlab.explain.render import map_name, verdict
+    from cifarlab.explanation.files import as_dict
+    from cifarlab.explanation.render import map_name, verdict
 
     done, written = api.explain(model, images, layer=layer, class_name=class_name, out=out, device=device)
     if as_json:

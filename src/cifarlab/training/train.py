@@ -51,14 +51,7 @@ from cifarlab.training.optim import build
 from cifarlab.training.run_facts import describe_run, environment_changes, now, settle_runtime
 from cifarlab.training.signals import listen
 from cifarlab.training.state import State
-from cifarlab.training.status import (
-    check_same_data,
-    how_to_train_further,
-    is_complete,
-    not_a_run,
-    resume_hint,
-    status,
-)
+from cifarlab.training.status import check_same_data, how_to_train_further, is_complete, not_a_run, resume_hint, status
 from cifarlab.training.step import Step
 from cifarlab.training.stopping import Stopping
 from cifarlab.training.trackers import Tracker

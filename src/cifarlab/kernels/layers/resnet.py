@@ -16,14 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from cifarlab.kernels import stem
 from cifarlab.kernels.batch_norm import batch_statistics, num_pixels, zero_sums
-from cifarlab.kernels.layers.blocks import (
-    ConvNorm,
-    SavedBlock,
-    SavedConvNorm,
-    backward_block,
-    forward_block,
-    relu_gate,
-)
+from cifarlab.kernels.layers.blocks import ConvNorm, SavedBlock, SavedConvNorm, backward_block, forward_block, relu_gate
 from cifarlab.kernels.norm_relu import affine_relu, means_gradient
 from cifarlab.kernels.winograd import Gate
 

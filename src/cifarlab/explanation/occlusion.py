@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.explain.heat_map import HeatMap
+from cifarlab.explanation.heat_map import HeatMap
 
 OCCLUSION = "occlusion"
 CELLS = 16

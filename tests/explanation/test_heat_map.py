@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cifarlab.explain.heat_map import HeatMap
+from cifarlab.explanation.heat_map import HeatMap
 
 
 def heat_map(*rows: list[float]) -> HeatMap:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from cifarlab.console import log, printable
 from cifarlab.drawing.grid import render_grid
 from cifarlab.evaluation import examples
-from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
-from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
-from cifarlab.explain.image import weigh
-from cifarlab.explain.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay, png
+from cifarlab.explanation.feature_maps import FIRST_STAGES, feature_maps
+from cifarlab.explanation.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
+from cifarlab.explanation.image import weigh
+from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay, png
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.judge import own_images

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cifarlab.errors import UsageError
-from cifarlab.explain.feature_maps import feature_maps, first_filters, strongest
+from cifarlab.explanation.feature_maps import feature_maps, first_filters, strongest
 from cifarlab.inference.classifier import Classifier
 from cifarlab.models.registry import build_network
 from cifarlab.recipe.schema import ModelSpec

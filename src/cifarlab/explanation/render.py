@@ -14,9 +14,9 @@ from PIL import Image
 
 from cifarlab.console import printable
 from cifarlab.drawing.grid import render_grid
-from cifarlab.explain.feature_maps import strongest
-from cifarlab.explain.heat_map import HeatMap
-from cifarlab.explain.image import Evidence, Explanation
+from cifarlab.explanation.feature_maps import strongest
+from cifarlab.explanation.heat_map import HeatMap
+from cifarlab.explanation.image import Evidence, Explanation
 
 SIDE = 128
 """Side in pixels of a picture in a grid, whatever the size of the image."""

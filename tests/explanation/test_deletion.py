@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cifarlab.explain.deletion import Deletion, deleted, deletion
-from cifarlab.explain.heat_map import HeatMap
+from cifarlab.explanation.deletion import Deletion, deleted, deletion
+from cifarlab.explanation.heat_map import HeatMap
 
 SIZE = 8
 WHITE = np.full((3, SIZE, SIZE), 255, np.uint8)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.errors import UsageError, unknown
-from cifarlab.explain.deletion import RANDOM_MAPS, Deletion, deletion
-from cifarlab.explain.feature_maps import FIRST_STAGES, feature_maps
-from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
-from cifarlab.explain.heat_map import HeatMap
-from cifarlab.explain.occlusion import Score, occlusion
+from cifarlab.explanation.deletion import RANDOM_MAPS, Deletion, deletion
+from cifarlab.explanation.feature_maps import FIRST_STAGES, feature_maps
+from cifarlab.explanation.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
+from cifarlab.explanation.heat_map import HeatMap
+from cifarlab.explanation.occlusion import Score, occlusion
 from cifarlab.inference.classifier import Classifier, Prediction
 from cifarlab.models.taps import evaluation_mode, stages
 

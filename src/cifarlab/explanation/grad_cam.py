@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cifarlab.errors import UsageError
-from cifarlab.explain.heat_map import HeatMap
+from cifarlab.explanation.heat_map import HeatMap
 from cifarlab.inference.classifier import Classifier
 from cifarlab.models.taps import capture, evaluation_mode, feature_layers, is_map
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from cifarlab.drawing.grid import GAP, MARGIN
-from cifarlab.explain.deletion import Deletion
-from cifarlab.explain.heat_map import HeatMap
-from cifarlab.explain.image import Evidence
-from cifarlab.explain.render import (
+from cifarlab.explanation.deletion import Deletion
+from cifarlab.explanation.heat_map import HeatMap
+from cifarlab.explanation.image import Evidence
+from cifarlab.explanation.render import (
     SIDE,
     enlarged,
     feature_figure,

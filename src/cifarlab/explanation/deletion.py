@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.explain.heat_map import HeatMap
-from cifarlab.explain.occlusion import Score
+from cifarlab.explanation.heat_map import HeatMap
+from cifarlab.explanation.occlusion import Score
 
 STEPS = 8
 """The number of equal parts in which the image is deleted."""

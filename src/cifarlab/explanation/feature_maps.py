@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cifarlab.errors import UsageError
-from cifarlab.explain.grad_cam import no_maps
+from cifarlab.explanation.grad_cam import no_maps
 from cifarlab.inference.classifier import Classifier
 from cifarlab.models.taps import capture, evaluation_mode, is_map
 

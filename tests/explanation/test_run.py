@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cifarlab import judge as judging
 from cifarlab.errors import DataError
 from cifarlab.evaluation import examples
-from cifarlab.explain import run as module
-from cifarlab.explain.run import PER_KIND, explain_run
+from cifarlab.explanation import run as module
+from cifarlab.explanation.run import PER_KIND, explain_run
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.inference.model_file import save_model, untrained_card

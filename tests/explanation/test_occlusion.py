@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cifarlab.explain.occlusion import occlusion
+from cifarlab.explanation.occlusion import occlusion
 
 SIZE = 8
 RANDOM = np.random.default_rng(0)

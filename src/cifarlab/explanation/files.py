@@ -10,10 +10,10 @@ from typing import Any
 
 from cifarlab.console import progress
 from cifarlab.errors import DataError
-from cifarlab.explain.feature_maps import first_filters
-from cifarlab.explain.image import Evidence, Explanation, explain_image
-from cifarlab.explain.page import explanation_page
-from cifarlab.explain.render import feature_figure, filter_figure, map_figure, png
+from cifarlab.explanation.feature_maps import first_filters
+from cifarlab.explanation.image import Evidence, Explanation, explain_image
+from cifarlab.explanation.page import explanation_page
+from cifarlab.explanation.render import feature_figure, filter_figure, map_figure, png
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.errors import UsageError
-from cifarlab.explain.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
+from cifarlab.explanation.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.inference.classifier import Classifier
 from cifarlab.models.registry import MODELS, build_network
 from cifarlab.models.taps import stages

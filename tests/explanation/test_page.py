@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from cifarlab.explain.feature_maps import first_filters
-from cifarlab.explain.image import explain_image
-from cifarlab.explain.page import explanation_page
+from cifarlab.explanation.feature_maps import first_filters
+from cifarlab.explanation.image import explain_image
+from cifarlab.explanation.page import explanation_page
 from cifarlab.inference.classifier import Classifier
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]

@@ -23,8 +23,8 @@ from cifarlab.drawing.page import (
     table,
 )
 from cifarlab.drawing.wording import short
-from cifarlab.explain.image import Evidence, Explanation
-from cifarlab.explain.render import (
+from cifarlab.explanation.image import Evidence, Explanation
+from cifarlab.explanation.render import (
     deletion_text,
     enlarged,
     feature_figure,

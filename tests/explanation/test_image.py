@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.errors import UsageError
-from cifarlab.explain.image import Explanation, explain_image, mean_colour
+from cifarlab.explanation.image import Explanation, explain_image, mean_colour
 from cifarlab.inference.classifier import Classifier
 
 ClassifierOf = Callable[[nn.Module, int, tuple[str, ...]], Classifier]
