@@ -71,7 +71,7 @@ def test_a_run_goes_through_the_other_functions(recipe: cifarlab.Recipe) -> None
     answers = cifarlab.predict(run.path, [Path("data/test/cat")])
     assert [Path(each.name).name for each in answers.predictions] == [f"{number}.png" for number in range(8)]
     assert cifarlab.report(run.path) == run.report_file
-    explained, files = cifarlab.explanation(run.path, [Path("data/test/cat/0.png")])
+    explained, files = cifarlab.explain(run.path, [Path("data/test/cat/0.png")])
     assert len(explained.explanations) == 1 and all(path.is_file() for path in files)
     assert cifarlab.resume(run.path).path == run.path
     with pytest.raises(UsageError, match="given twice"):
