@@ -221,6 +221,7 @@ def lr_find(
 
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
+    # the folder comes last, so that a test that is refused or stopped leaves none
     return found, finder.write_range_test(found, chosen, Path(out))
 
 
