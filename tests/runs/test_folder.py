@@ -287,3 +287,13 @@ def test_n19_data_is_read_as_it_was_understood_wherever_it_is_asked_for(tmp_path
         run.update_manifest(data={"understanding": {"settled": damaged}})
         with pytest.raises(CheckpointError, match="does not say how its data is read"):
             run.data  # noqa: B018
+
+
+def test_a_run_that_never_began_leaves_no_folder_and_one_that_did_keeps_it(tmp_path: Path) -> None:
+    recipe = load_recipe("resnet18")
+    with pytest.raises(ZeroDivisionError), Run.new(tmp_path, "never", recipe):
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), Run.new(tmp_path, "begun", recipe) as run:
+        run.update_manifest(seed=1)
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,15 +26,16 @@ from cifarlab.errors import (
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.images import Images
 from cifarlab.images.sources import open_source
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import load_model
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override_all, to_toml
+from cifarlab.recipe.toml import load_recipe, override_all, to_toml
 from cifarlab.runs.folder import Run
 from cifarlab.training import loop
 from cifarlab.training.step import Step
-from cifarlab.training.train import resume, train
+from cifarlab.training.train import class_weights, resume, train
 from cifarlab.version import VERSION
 
 EVERYTHING = [
@@ -517,3 +519,15 @@ def test_n65_a_folder_that_could_not_be_begun_is_not_left(tiny, tmp_path, monkey
         patch.setattr(Path, "replace", full)
         train(tiny, out=tmp_path)
     assert "--resume" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_a_class_without_training_images_has_no_weight_and_the_others_weigh_alike() -> None:
+    images = Images(np.zeros((4, 3, 2, 2), np.uint8), np.array([0, 0, 0, 2]), ("cat", "dog", "frog"))
+    recipe = override_all(load_recipe("quick"), ["training.class_weights=balanced"])
+    weights = class_weights(recipe, images, torch.device("cpu"))
+    assert weights is not None and weights.tolist() == pytest.approx([4 / 9, 0, 4 / 3])
+
+
+def test_tensorboard_lists_the_recipe_beside_the_result(tiny, tmp_path):
+    run = train(override_all(tiny, ["training.epochs=1", "runtime.tensorboard=true"]), out=tmp_path)
+    assert any(b"_hparams_" in path.read_bytes() for path in run.path.glob("events.*"))

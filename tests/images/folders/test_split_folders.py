@@ -251,3 +251,20 @@ def test_names_with_commas_are_settled(root: Path) -> None:
         write(root, **{f"{name}__cat": 2, f"{name}__dog": 1})
     settled = read(root, split_names='"train=train, clean","test=train ""a"""').understanding.settled
     assert open_folder(root, data_spec(**settled), root.parent / "cache").splits == ("train", "test")
+
+
+def test_n01_a_word_that_is_shared_is_only_left_out_where_no_name_is_a_split_by_itself(root: Path) -> None:
+    """Without "train", which both names have, nothing would be left of train and only "small" of the other."""
+    write(root, train__cat=2, train__dog=2, small_train__cat=1, small_train__dog=1)
+    with pytest.raises(AmbiguousDataError):
+        read(root)
+    assert counts(root, split_names="train=train,test=small_train") == {
+        "train": {"cat": 2, "dog": 2},
+        "test": {"cat": 1, "dog": 1},
+    }
+
+
+def test_n02_classes_of_which_some_have_folders_inside_are_not_guessed(root: Path) -> None:
+    write(root, cat=2, dog=2, bird__white=1, bird__grey=1)
+    with pytest.raises(AmbiguousDataError, match=r"can be read in two ways: .*bird.* holds folders with pictures"):
+        read(root)
