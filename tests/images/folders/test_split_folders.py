@@ -256,7 +256,7 @@ def test_names_with_commas_are_settled(root: Path) -> None:
 def test_n01_a_word_that_is_shared_is_only_left_out_where_no_name_is_a_split_by_itself(root: Path) -> None:
     """Without "train", which both names have, nothing would be left of train and only "small" of the other."""
     write(root, train__cat=2, train__dog=2, small_train__cat=1, small_train__dog=1)
-    with pytest.raises(AmbiguousDataError):
+    with pytest.raises(AmbiguousDataError, match=r"train/ may be splits, or classes, like small_train/"):
         read(root)
     assert counts(root, split_names="train=train,test=small_train") == {
         "train": {"cat": 2, "dog": 2},
