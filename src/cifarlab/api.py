@@ -108,13 +108,13 @@ def predict(
     """Predict what pictures of any size show, with a run folder or model file; unreadable pictures are listed.
 
     images: files, and folders, of which the same files are taken as in training, in natural order. top: classes per
-    picture, the most probable first. Raises UsageError where there is no picture, CheckpointError for a damaged model.
+    picture, most probable first. Raises UsageError if there are no pictures, CheckpointError for a damaged model.
     """
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images, predict_files
 
     found = find_images(images, follow_links=follow_links)
-    if found.left_out:  # a folder may hold what is no picture; a prediction that is silently missing would be worse
+    if found.left_out:  # said, because a prediction that is silently missing would be worse
         log.info("Left out: %s.", "; ".join(found.left_out))
     answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
     answers.failures.extend(found.failures)

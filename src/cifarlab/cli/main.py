@@ -91,7 +91,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # eager: before click complains that there is no command
+    version: Annotated[  # eager: handled before click reports a missing command
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,

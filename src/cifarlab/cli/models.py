@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Stem = Literal["default", "cifar", "imagenet"]
 STEMS = ("default", "cifar", "imagenet")
 NUM_CLASSES = 10
-"""As in CIFAR-10; the last layer's parameters depend on it."""
+"""The classes of CIFAR-10; the number of parameters in the last layer depends on it."""
 
 
 def models(

@@ -24,6 +24,6 @@ def report(
     """Write report.html, one page that needs nothing else, and figures/ as PNG into a run folder."""
     path = api.report(run, humans=humans)
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
-    # a server has no browser, which is no failure: the page is written, and its path is on stdout
+    # not a failure on a server without a browser: the page is written, and its path is on stdout
     if open_it and not webbrowser.open(path.resolve().as_uri()):
         echo("No browser was found: open the file above.", err=True)

@@ -125,7 +125,7 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     table = _numbers(found.run.name, ("seed", "training", "to target", *ACCURACIES))
     for each in found.seeds:
         values = (each.val_accuracy, each.val_tta_accuracy, each.test_accuracy, each.test_tta_accuracy)
-        # on val, at the end of an epoch that validated: training stops for nothing else, so the time is no finer
+        # known only at the ends of epochs that were validated, so the time is no finer than that
         soonest = "never" if each.seconds_to_target is None else f"{each.seconds_to_target:.1f} s"
         accuracies = ("" if value is None else percent(value, 2) for value in values)
         table.add_row(str(each.seed), f"{each.seconds:.1f} s", soonest, *accuracies)

@@ -19,7 +19,8 @@ class Part(BaseModel):
 
     # Every field has a default, since older runs do not have all of them, and keys of newer versions are ignored: a run
     # stays readable, whichever version is installed.
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    # defer_build: validators are compiled when a manifest is first read, which `cifarlab --help` never does.
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
 
 class DataWarning(Part):

@@ -18,7 +18,7 @@ SLACK = 1e-9
 class Axis:
     """A range of values. `percent` values are fractions in 0..1, shown as percentages; `log` needs positive ends.
 
-    `whole` values are counted, so there is no tick between them.
+    `whole`: the values are whole numbers, so ticks are whole, too.
     """
 
     low: float
@@ -41,7 +41,7 @@ class Axis:
     def around(cls, values: Sequence[float], *, percent: bool = False) -> Axis:
         """Make a y axis with some room beyond the values, of which there must be at least one.
 
-        There is no room beyond 0 if 0 is the lowest or highest value, nor beyond 0 and 100 % if `percent`.
+        No room is added beyond 0 if the values end there, nor beyond 0 and 100 % if `percent`.
         """
         low, high = min(values), max(values)
         room = ROOM * (high - low) or abs(high) / 10 or 0.1  # equal values still need a range
@@ -69,7 +69,7 @@ class Axis:
         rough = (self.high - self.low) / NUM_TICKS
         power = 10.0 ** math.floor(math.log10(rough))  # rough is 1 to 10 times this
         step = power * min((factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999), default=10)
-        step = max(step, 1.0) if self.whole else step  # there is no epoch 1.5
+        step = max(step, 1.0) if self.whole else step  # epoch 1.5 does not exist
         first, last = math.ceil(self.low / step - SLACK), math.floor(self.high / step + SLACK)
         return [index * step for index in range(first, last + 1)]  # by multiples: sums would drift
 

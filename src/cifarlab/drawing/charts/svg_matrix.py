@@ -47,7 +47,7 @@ class _Board:
 
     @property
     def top(self) -> float:
-        """Room for names above, which lean by 40 degrees or, where there is no room for that, stand upright."""
+        """Room for the names above, rotated by 40 degrees or, where they would collide, by 90."""
         return self.room * 0.72 + 14 if self.numbered else self.room + 10
 
     @property
