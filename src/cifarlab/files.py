@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from cifarlab.errors import MachineError, RunInUseError
 
 log = logging.getLogger("cifarlab")
@@ -111,6 +109,8 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
     The file itself stays. On a file system without locks the block runs without one, after a warning.
     Raises RunInUseError when the lock is held elsewhere and `wait` is false.
     """
+    from filelock import FileLock, Timeout  # here, since its import takes 10 ms and `cifarlab --help` locks nothing
+
     # The library would fall back to a lock file that only its owner removes: a killed run would stay locked forever.
     held = FileLock(path, blocking=wait, fallback_to_soft=False)
     with machine_errors(path):

@@ -53,7 +53,7 @@ def test_a_recipe_says_only_what_differs_from_the_defaults(name: str) -> None:
     for section, values in written.items():
         if not isinstance(values, dict) or section in {"model", "reference"}:
             continue
-        default = Recipe.model_fields[section].default
+        default = Recipe.model_fields[section].get_default(call_default_factory=True)
         same = [key for key, value in values.items() if getattr(default, key) == value]
         assert not same, f"[{section}] {same}"
 

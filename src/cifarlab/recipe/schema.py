@@ -294,17 +294,17 @@ class Recipe(Section):
     description: str = ""
     """One sentence, shown in lists."""
     reference: ReferenceSpec | None = None
-    data: DataSpec = DataSpec()
-    validation: ValidationSpec = ValidationSpec()
+    data: DataSpec = Field(default_factory=DataSpec)
+    validation: ValidationSpec = Field(default_factory=ValidationSpec)
     model: ModelSpec
-    augmentation: AugmentationSpec = AugmentationSpec()
-    optimizer: OptimizerSpec = OptimizerSpec()
-    schedule: ScheduleSpec = ScheduleSpec()
-    training: TrainingSpec = TrainingSpec()
-    averaging: AveragingSpec = AveragingSpec()
-    stopping: StoppingSpec = StoppingSpec()
-    runtime: RuntimeSpec = RuntimeSpec()
-    evaluation: EvaluationSpec = EvaluationSpec()
+    augmentation: AugmentationSpec = Field(default_factory=AugmentationSpec)
+    optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec)
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
+    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    averaging: AveragingSpec = Field(default_factory=AveragingSpec)
+    stopping: StoppingSpec = Field(default_factory=StoppingSpec)
+    runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
+    evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
 
     @model_validator(mode="after")
     def _contradictions(self) -> Self:

@@ -77,9 +77,15 @@ class Section(BaseModel):
     """A part of a recipe; unknown keys, wrong types, NaN and infinity are refused."""
 
     # strict: no conversion, so that lr = "0.1" or epochs = true is an error. The docstrings below the fields become
-    # their descriptions, from which the guide is made.
+    # their descriptions, from which the guide is made. defer_build: validators are compiled for the first recipe, which
+    # `cifarlab --help` never reads.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
 

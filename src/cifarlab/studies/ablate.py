@@ -258,5 +258,6 @@ def _off(part: str) -> dict[str, Any]:
     if part in OFF:
         return OFF[part]
     section, _, key = part.partition(".")
-    defaults = Recipe.model_fields[section].default.model_dump()  # these sections do nothing by default
+    # these sections do nothing by default
+    defaults = Recipe.model_fields[section].get_default(call_default_factory=True).model_dump()
     return {f"{section}.{name}": value for name, value in defaults.items() if key in ("", name)}
