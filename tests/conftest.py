@@ -47,21 +47,21 @@ def tiny() -> Recipe:
 def kernels() -> None:
     """The CPU kernels, compiled once; where there is no compiler, a skip that says so."""
     from cifarlab.errors import MachineError
-    from cifarlab.kernels import library
+    from cifarlab.kernels import build
 
     try:
-        library.load(build=True)
+        build.load(compiles=True)
     except MachineError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture
 def bf16_kernels(kernels: None) -> None:
-    """Those of them that CPUs with bf16 and without AMX have alone."""
-    from cifarlab.kernels import library, weight_gradient
+    """Those of them that multiply bf16."""
+    from cifarlab.kernels import build
 
-    if not library.has(weight_gradient.KERNEL):
-        pytest.skip("kernels for CPUs with bf16 and without AMX")
+    if not build.has("winograd_bf16"):
+        pytest.skip("this CPU, or the tier that CIFARLAB_TIER asks for, does not multiply bf16")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cifarlab.api import ablate, compare, evaluate, explain, lr_find, predict, report, resume, train
 from cifarlab.errors import CifarlabError
+from cifarlab.machine.tier import limit_torch
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from cifarlab.models.registry import build_network
 
 __version__ = VERSION
+
+limit_torch()  # torch reads the environment when it is imported, which nothing above does
 
 # A name that leaves this list breaks somebody's program, so it also stands in the changelog
 __all__ = [

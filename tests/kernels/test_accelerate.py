@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cifarlab.errors import MachineError, NoKernelsError
-from cifarlab.kernels import library
+from cifarlab.kernels import build
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.schema import RuntimeSpec
 
@@ -35,7 +35,7 @@ def test_kernels_are_used_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(library, "load", lambda *, build: asked.append(build))
     monkeypatch.setattr(library, "fingerprint", lambda: "f")
     spec = RuntimeSpec(device="cpu", precision="fp32")
-    assert choose_runtime(spec).kernels == choose_runtime(spec, build=False).kernels == "on"
+    assert choose_runtime(spec).kernels == choose_runtime(spec, compiles=False).kernels == "on"
     assert choose_runtime(spec.model_copy(update={"kernels": "off"})).kernels == "off"
     assert choose_runtime(spec.model_copy(update={"compile": "on"})).kernels == "off"
     assert asked == [True, False]

@@ -341,7 +341,7 @@ def test_n30_a_machine_that_cannot_go_on_as_the_run_began_is_refused(
         train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
     run = Run.open(tmp_path / "simple-cnn")
     run.update_manifest(runtime={**run.manifest["runtime"], **began})
-    monkeypatch.setattr("cifarlab.kernels.library.load", no_kernels)
+    monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
     with pytest.raises(MachineError, match=f"(?s)cannot continue: .*{reason}.*train anew") as caught:
         resume(run.path)
     assert caught.value.exit_code == 5
@@ -481,7 +481,7 @@ def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, c
         raise NoKernelsError("The CPU kernels are not there: no compiler.")
 
     caplog.set_level("INFO", logger="cifarlab")
-    monkeypatch.setattr("cifarlab.kernels.library.load", no_kernels)
+    monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
     run = train(override_all(tiny, ["training.epochs=1"]), out=tmp_path)
     assert "no compiler. Torch's own operations take their place" in caplog.text
     assert run.manifest["runtime"]["kernels"] == "The CPU kernels are not there: no compiler."

@@ -197,7 +197,7 @@ def inference_runtime(device: str = "auto", *, kernels: bool = True) -> Runtime:
     """
     threads = torch.get_num_threads()
     spec = RuntimeSpec(device=device, precision="fp32", threads=threads, kernels="auto" if kernels else "off")
-    return choose_runtime(spec, build=False)
+    return choose_runtime(spec, compiles=False)
 
 
 def _network_of(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.Module:

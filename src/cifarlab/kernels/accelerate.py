@@ -11,24 +11,24 @@ from dataclasses import replace
 from torch import nn
 
 from cifarlab.errors import NoKernelsError
-from cifarlab.kernels import library
+from cifarlab.kernels import build
 from cifarlab.kernels.layers.networks import use_kernels, use_predicting_kernels
 from cifarlab.kernels.layers.small_maps import use_matrix_products
 from cifarlab.machine.runtime import Runtime, resolve
 from cifarlab.recipe.schema import RuntimeSpec
 
 
-def choose_runtime(spec: RuntimeSpec, *, build: bool = True) -> Runtime:
+def choose_runtime(spec: RuntimeSpec, *, compiles: bool = True) -> Runtime:
     """Choose what is fast on this machine wherever the recipe says auto, CPU kernels included.
 
-    build: compile the kernels if they are not in the cache yet. Raises MachineError for whatever
+    compiles: compile the kernels if they are not in the cache yet. Raises MachineError for whatever
     `machine.runtime.resolve` refuses, for kernels that are asked for ("on") but unavailable, and for kernels whose
     compilation failed for a passing reason.
     """
     runtime = resolve(spec)  # device, precision and threads, which starts no compiler
-    kernels = _kernels_status(spec, runtime, build=build)
+    kernels = _kernels_status(spec, runtime, compiles=compiles)
     # The fingerprint goes into the manifest: kernels from another compiler round differently, and resuming says so.
-    return replace(runtime, kernels=kernels, kernels_fingerprint=library.fingerprint() if kernels == "on" else "")
+    return replace(runtime, kernels=kernels, kernels_fingerprint=build.fingerprint() if kernels == "on" else "")
 
 
 def accelerate(model: nn.Module, runtime: Runtime, *, trains: bool) -> None:
@@ -44,13 +44,13 @@ def accelerate(model: nn.Module, runtime: Runtime, *, trains: bool) -> None:
         use_matrix_products(model)
 
 
-def _kernels_status(spec: RuntimeSpec, runtime: Runtime, *, build: bool) -> str:
+def _kernels_status(spec: RuntimeSpec, runtime: Runtime, *, compiles: bool) -> str:
     """Return "on", or one line that says why the kernels are not used."""
     # Kernels are called by address, which torch.compile cannot trace.
     if spec.kernels == "off" or runtime.device.type != "cpu" or spec.compile == "on":
         return "off"
     try:
-        library.load(build=build)
+        build.load(compiles=compiles)
     except NoKernelsError as error:  # a passing failure is a plain MachineError, which ends the training
         if spec.kernels == "on":
             raise

@@ -12,11 +12,12 @@ import torch
 
 from cifarlab.errors import MachineError
 from cifarlab.machine.process import num_threads
+from cifarlab.machine.tier import tier
 from cifarlab.recipe.schema import RuntimeSpec
 
-# Instructions, as torch.cpu.get_capabilities names them, with which products in bf16 are faster than in fp32: about 6
-# times with AMX, twice with AVX-512; the last one is ARM's. A CPU without them emulates bf16 and is slower.
-MULTIPLIES_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
+# Tiers on which products in bf16 are faster than in fp32: about 6 times with AMX, twice with AVX-512. A CPU without such
+# instructions emulates bf16 and is slower.
+MULTIPLIES_BF16 = ("amx", "avx512bf16")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -148,8 +149,8 @@ def _precision(device: torch.device) -> str:
     # oneDNN is what makes torch use the instructions; a build without it would emulate bf16.
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "fp32"
-    found = torch.cpu.get_capabilities()
-    return "bf16" if any(found.get(name) for name in MULTIPLIES_BF16) else "fp32"
+    # of ARM's CPUs, which are one tier, some have such instructions
+    return "bf16" if tier() in MULTIPLIES_BF16 or torch.cpu.get_capabilities().get("bf16") else "fp32"
 
 
 def _device_name(device: torch.device) -> str:

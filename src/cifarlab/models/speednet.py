@@ -68,19 +68,13 @@ class SpeedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to logits (N, classes)."""
-        x = self.group3(self.group2(self.group1(self.whitened(images))))
-        logits: Tensor = self.head(self.largest(x)) * LOGIT_SCALE
-        return logits
-
-    def largest(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the largest value of each channel, (N, C)."""
+        x = self.group3(self.group2(self.group1(F.gelu(self.whiten(images)))))
         # A maximum depends on the number of pixels, unlike a mean: training at 28 px and testing at 32 gave 85.6 %
-        # instead of 90.0 %, so the growing images end at full size.
-        return x.amax((2, 3))
-
-    def whitened(self, images: Tensor) -> Tensor:
-        """Map (N, 3, H, W) to (N, 24, H - 1, W - 1)."""
-        return F.gelu(self.whiten(images))
+        # instead of 90.0 %, so the growing images end at full size. Not amax, which divides the gradient among equal
+        # values, and takes 1.8 ms forward and backward for 500 images of 3×3 where this takes 0.2.
+        largest = F.max_pool2d(x, x.shape[2:]).flatten(1)
+        logits: Tensor = self.head(largest) * LOGIT_SCALE
+        return logits
 
 
 class Whitening(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cifarlab.inference.folding import fold
-from cifarlab.kernels import library
+from cifarlab.kernels import build
 from cifarlab.kernels.layers.networks import (
     KernelConv2d,
     KernelGroup,
@@ -86,7 +86,7 @@ def test_speednet_gets_kernels_for_what_they_are_made_for() -> None:
     ours, plain = pair("speednet")
     kinds = {type(module) for module in ours.modules()}
     assert {KernelSpeedNet, KernelGroup} < kinds
-    assert library.has(KERNEL) == (KernelConv2d in kinds) == (KernelPooledConv2d in kinds)
+    assert build.has(KERNEL) == (KernelConv2d in kinds) == (KernelPooledConv2d in kinds)
     assert type(pair("speednet-plus")[0].group1) is KernelResidualGroup
     assert list(ours.state_dict()) == list(plain.state_dict())
 

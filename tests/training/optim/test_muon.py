@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from cifarlab.kernels import muon_step
 from cifarlab.training.optim.muon import Muon, orthogonal_filters, orthogonalise
 
 
@@ -91,38 +90,3 @@ def test_a_filter_is_scaled_to_its_norm_and_moved_orthogonally_by_the_rate() -> 
     step = (scaled - weight.detach()) / 0.1
     torch.testing.assert_close(step, orthogonal_filters([weight.grad], torch.float32)[0], atol=1e-5, rtol=1e-4)
     assert math.isclose(float(scaled.norm()), 2.0, rel_tol=1e-5)
-
-
-@pytest.mark.usefixtures("kernels")
-def test_with_kernels_filters_move_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = []
-    for by_kernels in (True, False):
-        if not by_kernels:
-            monkeypatch.setattr(muon_step, "supports", lambda *_: False)
-        shapes = [(32, 16, 3, 3), (48, 32, 3, 3), (32, 16, 3, 3), (320, 32, 3, 3)]  # the last is taller than wide
-        filters = [nn.Parameter(random(*shape, seed=i)) for i, shape in enumerate(shapes)]
-        for weight in filters:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        group = {"params": filters, "lr_factor": 1.0, "weight_decay": 0.0, "is_filter": True}
-        muon = Muon([group], 0.1, momentum=0.85, filter_momentum=0.6, dtype=torch.bfloat16)
-        for number in range(3):
-            for i, weight in enumerate(filters):
-                gradient = random(*weight.shape, seed=10 * number + i)
-                weight.grad = gradient.contiguous(memory_format=torch.channels_last)
-            muon.step()
-        moved.append((muon, filters))
-    (ours, filters), (torchs, others) = moved
-    for weight, other in zip(filters, others, strict=True):
-        torch.testing.assert_close(
-            ours.state[weight]["momentum_buffer"], torchs.state[other]["momentum_buffer"], atol=1e-6, rtol=1e-6
-        )
-        assert (weight - other).norm() < 5e-3 * other.norm()
-
-
-@pytest.mark.usefixtures("kernels")
-def test_kernels_take_what_lies_as_they_expect() -> None:
-    plain = random(32, 16, 3, 3).contiguous(memory_format=torch.channels_last)
-    assert muon_step.supports([plain, plain], torch.bfloat16)
-    assert not muon_step.supports([plain], torch.float32)
-    for other in (None, random(32, 16, 3, 3), plain.double(), random(32), random(5, 3, 1, 1)):
-        assert not muon_step.supports([plain, other], torch.bfloat16)

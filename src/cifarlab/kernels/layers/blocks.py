@@ -1,4 +1,4 @@
-"""The basic blocks of a ResNet in training, forward and backward in bf16, where each kernel prepares the next one.
+"""The basic blocks of a ResNet in training, forward and backward, where each kernel prepares the next one.
 
 A convolution adds up what the norm behind it needs. A gradient for the output of a norm with ReLU passes through the
 ReLU while it is written, and is added up for the norm at the same time. So the maps between the layers of a block are
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from cifarlab.kernels import batch_norm, pixels
-from cifarlab.kernels.batch_norm import Statistics, batch_statistics, num_pixels, zero_sums
-from cifarlab.kernels.layers.convolutions import convolve, images_gradient, out_size
-from cifarlab.kernels.norm_relu import affine_relu, empty_mask, gradient_sums
-from cifarlab.kernels.weight_gradient import weight_gradient
-from cifarlab.kernels.winograd import Gate
+from cifarlab.kernels.ops import batch_norm
+from cifarlab.kernels.ops.batch_norm import Statistics, batch_statistics, channel_sums, num_pixels, zero_sums
+from cifarlab.kernels.ops.conv3x3 import Gate, convolve, images_gradient, out_size, weight_gradient
+from cifarlab.kernels.ops.norm_relu import affine_relu, empty_mask, gradient_sums
 from cifarlab.models.resnet import BasicBlock
 
 
@@ -67,26 +66,16 @@ def conv_norms(block: BasicBlock) -> list[ConvNorm]:
     return found
 
 
-def forward_block(block: list[ConvNorm], x: Tensor, affine: Tensor | None = None) -> SavedBlock:
-    """Run a block on x (N, C, H, W), bf16.
-
-    affine: the scale and shift of a norm with ReLU that has not been applied to x yet, for a block without projection.
-    """
-    first = forward_conv3x3(x, affine, block[0])
+def forward_block(block: list[ConvNorm], x: Tensor) -> SavedBlock:
+    """Run a block on x (N, C, H, W)."""
+    first = forward_conv3x3(x, None, block[0])
     # bn1 and ReLU are never written out: the second convolution applies them to first.x while it loads.
     second = forward_conv3x3(first.x, first.stats.affine, block[1])
     # Where the shape changes (stride 2, more channels) the shortcut is a 1×1 convolution with a norm.
     projection = forward_conv1x1(x, block[2]) if len(block) > 2 else None
-    shortcut, shortcut_affine = (x, affine) if projection is None else (projection.x, projection.stats.affine)
+    shortcut, shortcut_affine = (x, None) if projection is None else (projection.x, projection.stats.affine)
     mask = empty_mask(second.x)  # one bit per value instead of the whole output, for the way back
-    output = affine_relu(
-        second.x,
-        second.stats.affine,
-        shortcut,
-        shortcut_affine=shortcut_affine,
-        shortcut_relu=affine is not None,  # a projection's norm has none
-        mask=mask,
-    )
+    output = affine_relu(second.x, second.stats.affine, shortcut, shortcut_affine=shortcut_affine, mask=mask)
     return SavedBlock(first, second, Gate(second.x, mask), projection, output, block[0].conv.stride[0])
 
 
@@ -101,9 +90,12 @@ def forward_conv3x3(images: Tensor, affine: Tensor | None, layer: ConvNorm) -> S
 def forward_conv1x1(images: Tensor, layer: ConvNorm) -> SavedConvNorm:
     """Run a 1×1 convolution and take the statistics of the norm behind it, which is not applied."""
     conv, norm = layer
-    sums = zero_sums(conv.out_channels)
-    x = pixels.convolve(images, conv.weight, conv.stride[0], sums=sums)
-    return SavedConvNorm(images, None, conv.weight, x, batch_statistics(norm, sums, num_pixels(x)))
+    step = conv.stride[0]
+    # As a product of the pixels that are read: torch's convolution takes 9.2 ms for what takes 5.8 (all of resnet18).
+    pixels = images[:, :, ::step, ::step].contiguous(memory_format=torch.channels_last)
+    x = _multiply(pixels, conv.weight.detach().flatten(1).to(images.dtype).t())
+    statistics = batch_statistics(norm, channel_sums(x), num_pixels(x))
+    return SavedConvNorm(pixels, None, conv.weight, x, statistics)
 
 
 def relu_gate(saved: SavedConvNorm) -> Gate:
@@ -130,9 +122,7 @@ def backward_block(
     # In place: nothing else needs `middle`.
     x_gradient, *first_norm = norm_backward(first, middle, first_sums, in_place=True)
     conv1 = weight_gradient(first.images, x_gradient, block.stride, affine=first.affine)
-    shortcut, *projection = (
-        (gradient,) if block.shortcut is None else backward_conv1x1(block.shortcut, gradient, block.stride)
-    )
+    shortcut, *projection = (gradient,) if block.shortcut is None else backward_conv1x1(block.shortcut, gradient)
     # The last product adds the shortcut's gradient and passes the ReLU before it writes anything.
     sums_before = zero_sums(first.images.shape[1])
     input_gradient = images_gradient(
@@ -149,11 +139,24 @@ def norm_backward(
     return found, weights[0], weights[1]
 
 
-def backward_conv1x1(saved: SavedConvNorm, gradient: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def backward_conv1x1(saved: SavedConvNorm, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients for the pixels that a projection has read, a map of the output's size, and its weights."""
     # There is no ReLU between the projection's norm and the sum, so `gradient` is that of the norm's output.
     sums = gradient_sums(gradient, saved.x, saved.stats, relu=False)
     # in_place: the shortcut is the last to use the block's gradient.
     x_gradient, scale, shift = norm_backward(saved, gradient, sums, in_place=True)
-    filters = pixels.weight_gradient(saved.images, x_gradient, stride)
-    return pixels.images_gradient(saved.weight, x_gradient), filters, scale, shift
+    filters = _rows(x_gradient).t() @ _rows(saved.images)
+    weight = saved.weight.detach().flatten(1)
+    images = _multiply(x_gradient, weight.to(x_gradient.dtype))
+    return images, filters.float().view_as(saved.weight), scale, shift
+
+
+def _multiply(maps: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply every pixel of channels-last maps (N, C, H, W) by a matrix (C, channels_out)."""
+    num, _, height, width = maps.shape
+    return (_rows(maps) @ matrix).view(num, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """The pixels of channels-last maps (N, C, H, W) as rows, (N · H · W, C)."""
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)

@@ -9,38 +9,20 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels import pixels, stem, whiten, winograd
-from cifarlab.kernels.batch_norm import is_training, zero_sums
-from cifarlab.kernels.layers import convolutions, resnet
+from cifarlab.kernels import tiers
+from cifarlab.kernels.layers import resnet
 from cifarlab.kernels.layers.blocks import ConvNorm, conv_norms
-from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_pool_norm_gelu, conv3x3_with_shortcut, out_size
-from cifarlab.kernels.layers.small_maps import is_bf16, is_plain
-from cifarlab.kernels.norm_relu import norm_relu
-from cifarlab.kernels.pool_norm_gelu import gelu, norm_add_gelu, pool_norm_gelu
+from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_pool_norm_gelu, conv3x3_with_shortcut
+from cifarlab.kernels.ops import conv3x3 as ops
+from cifarlab.kernels.ops.batch_norm import is_training, zero_sums
+from cifarlab.kernels.ops.conv3x3 import out_size
+from cifarlab.kernels.ops.norm_relu import norm_relu
+from cifarlab.kernels.ops.pool_norm_gelu import norm_add_gelu, pool_norm_gelu
 from cifarlab.models.pooled_conv import PooledConv2d
 from cifarlab.models.resnet import BasicBlock, Bottleneck, ResNet
-from cifarlab.models.speednet import Group, ResidualGroup, SpeedNet
-
-
-class KernelSpeedNet(SpeedNet):
-    """SpeedNet with whitening and GELU as one operation, and the global max pool that is fastest in torch."""
-
-    def whitened(self, images: Tensor) -> Tensor:
-        """See SpeedNet."""
-        dtype = torch.bfloat16 if is_bf16(images) else images.dtype  # that of the next layer; computed in float32
-        if whiten.supports(images, self.whiten.weight, dtype):
-            return whiten.whiten(images, self.whiten.weight, dtype)
-        return gelu(self.whiten(images))
-
-    def largest(self, x: Tensor) -> Tensor:
-        """See SpeedNet; of several equal maxima only one gets the gradient, where amax divides it among them."""
-        if not x.requires_grad:
-            return super().largest(x)
-        # adaptive_max_pool2d takes 0.22 ms forward and backward at 3×3 (500 images), amax 1.79.
-        return (F.adaptive_max_pool2d(x, 1) if x.shape[2] * x.shape[3] > 1 else x).flatten(1)
+from cifarlab.models.speednet import Group, ResidualGroup
 
 
 class KernelGroup(Group):
@@ -74,11 +56,8 @@ class KernelResNet(ResNet):
         # The maps of a single image may have a single pixel, whose batch has no variance: torch says so in its error.
         if len(ready) < len(blocks) or len(images) < 2 or not _takes(images):
             return super().features(images)
-        # With the CIFAR stem the operation begins at the images, else behind the max pool.
-        first = ConvNorm(self.conv1, self.bn1)
-        if isinstance(self.maxpool, nn.Identity) and _is_learned(first) and stem.supports(images, self.conv1):
-            return resnet.features(images, first, ready)
-        return resnet.features(self.maxpool(self.first_maps(images)), None, ready)
+        x = self.maxpool(self.first_maps(images))
+        return resnet.features(x.to(cast(torch.dtype, training_dtype(x))), ready)
 
     def first_maps(self, images: Tensor) -> Tensor:
         """See ResNet."""
@@ -117,7 +96,7 @@ def conv_with_sums(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor,
     if not (type(conv) is KernelConv2d and _takes(x) and is_training(norm)):
         return conv(x), None  # the norm then makes a pass of its own for its sums
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
-    return conv3x3(x.bfloat16(), conv.weight, stride, out_size(x, stride), sums=sums), sums
+    return conv3x3(_cast(x), conv.weight, stride, out_size(x, stride), sums=sums), sums
 
 
 def conv_with_shortcut(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -127,36 +106,36 @@ def conv_with_shortcut(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Ten
         output, found = conv_with_sums(conv, x, norm)
         return output, x, found
     sums = zero_sums(conv.out_channels)
-    return *conv3x3_with_shortcut(x.bfloat16(), conv.weight, sums=sums), sums
+    return *conv3x3_with_shortcut(_cast(x), conv.weight, sums=sums), sums
 
 
 class KernelConv2d(nn.Conv2d):
-    """A 3×3 convolution on our kernels, where CPU autocast asks for bf16."""
+    """A 3×3 convolution on our kernels."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
         if not _takes(input):
             return super().forward(input)
         stride = self.stride[0]
-        return conv3x3(input.bfloat16(), self.weight, stride, out_size(input, stride))
+        return conv3x3(_cast(input), self.weight, stride, out_size(input, stride))
 
 
 class KernelPooledConv2d(PooledConv2d):
-    """A 3×3 convolution before a 2×2 pool on our kernels, where CPU autocast asks for bf16."""
+    """A 3×3 convolution before a 2×2 pool on our kernels."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
         if not _takes(input):
             return super().forward(input)
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
-        return conv3x3(input.bfloat16(), self.weight, 1, size)
+        return conv3x3(_cast(input), self.weight, 1, size)
 
 
 def first_layer(group: Group, x: Tensor) -> Tensor:
     """Run a group's first convolution, pool, norm and GELU: as one operation if the convolution has a kernel."""
     # In training only: the operation takes the statistics of the batch. A side of one pixel pools to none.
     if type(group.conv1) is KernelPooledConv2d and group.training and _takes(x) and min(x.shape[2:]) > 1:
-        return conv3x3_pool_norm_gelu(x.bfloat16(), group.conv1.weight, group.norm1)
+        return conv3x3_pool_norm_gelu(_cast(x), group.conv1.weight, group.norm1)
     return pool_norm_gelu(group.conv1(x), group.norm1, pool=True)
 
 
@@ -174,7 +153,7 @@ class PredictingConv2d(nn.Conv2d):
         size = (input.shape[2], input.shape[3])  # padding 1 keeps it
         if not _can_predict(input, size):
             return super().forward(input)
-        return winograd.convolve(input, self.transformed, size, bias=self.shift)
+        return ops.convolve_transformed(input, self.transformed, size, bias=self.shift)
 
 
 class PredictingPooledConv2d(PooledConv2d):
@@ -188,12 +167,11 @@ class PredictingPooledConv2d(PooledConv2d):
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
         if not _can_predict(input, size):
             return super().forward(input)
-        return winograd.convolve(input, self.transformed, size, bias=self.shift)
+        return ops.convolve_transformed(input, self.transformed, size, bias=self.shift)
 
 
 # Which class replaces which. Types are compared exactly: a subclass may compute something else, so it is left alone.
 TRAINING_AND_PREDICTING: dict[type[nn.Module], type[nn.Module]] = {
-    SpeedNet: KernelSpeedNet,
     Group: KernelGroup,
     ResidualGroup: KernelResidualGroup,
 }
@@ -215,27 +193,34 @@ PREDICTING: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def use_kernels(model: nn.Module) -> None:
-    """Let a network in training on the CPU use the kernels that exist here, in place; weights keep their names."""
+    """Let a network in training on the CPU use the kernels that are fast here, in place; weights keep their names."""
     for module in model.modules():
         module.__class__ = TRAINING.get(type(module), type(module))  # what has no kernel keeps its class
-        if type(module) in TRAINING_CONVOLUTIONS and is_plain(module) and convolutions.supports(module):
+        if type(module) in TRAINING_CONVOLUTIONS and ops.supports(module) and cast(nn.Conv2d, module).bias is None:
             module.__class__ = TRAINING_CONVOLUTIONS[type(module)]
 
 
 def use_predicting_kernels(model: nn.Module) -> None:
-    """Let a network that predicts in float32, with weights that no longer change, use the kernels that exist here."""
+    """Let a network that predicts in float32, with weights that no longer change, use the kernels that are fast here."""
     for module in model.modules():
         module.__class__ = TRAINING_AND_PREDICTING.get(type(module), type(module))
-        if type(module) in PREDICTING and winograd.supports(module, torch.float32):
+        if type(module) in PREDICTING and ops.supports(module, strides=(1,)) and tiers.predicts(tiers.CONVOLUTIONS):
             conv = cast(nn.Conv2d, module)
             # Folding gives most of these a bias, the norm's shift; the kernel always adds one.
             shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
             # Not persistent: the state dict stays that of the plain network.
-            conv.register_buffer(
-                "transformed", winograd.transform_filters(conv.weight, torch.float32), persistent=False
-            )
+            conv.register_buffer("transformed", ops.transform_filters(conv.weight, torch.float32), persistent=False)
             conv.register_buffer("shift", shift, persistent=False)
             module.__class__ = PREDICTING[type(module)]
+
+
+def training_dtype(input: Tensor) -> torch.dtype | None:
+    """The dtype in which a layer with this input computes on the CPU; None if the kernels are not made for it."""
+    if input.device.type != "cpu" or len(input) == 0:
+        return None
+    # The dtype of the input does not say so: under autocast a float32 input becomes bf16 inside the layer.
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+    return dtype if input.dtype in (torch.float32, dtype) and tiers.trains(tiers.CONVOLUTIONS, dtype) else None
 
 
 def _can_predict(input: Tensor, size: tuple[int, int]) -> bool:
@@ -243,7 +228,7 @@ def _can_predict(input: Tensor, size: tuple[int, int]) -> bool:
     # There is no backward, so where a gradient is wanted torch's own convolution is used.
     plain = input.device.type == "cpu" and input.dtype == torch.float32 and not input.requires_grad
     in_order = input.is_contiguous(memory_format=torch.channels_last)
-    return plain and in_order and size[0] * size[1] >= winograd.SMALLEST_PIXELS
+    return plain and in_order and size[0] * size[1] >= ops.SMALLEST_PIXELS
 
 
 def _trains_on_kernels(block: BasicBlock) -> bool:
@@ -251,11 +236,7 @@ def _trains_on_kernels(block: BasicBlock) -> bool:
     first, second, *shortcut = conv_norms(block)
     on_kernels = type(first.conv) is KernelConv2d and type(second.conv) is KernelConv2d
     # A frozen layer needs no gradient, and the one operation for all blocks computes them all.
-    return (
-        on_kernels
-        and all(pixels.supports(conv) for conv, _ in shortcut)
-        and all(map(_is_learned, (first, second, *shortcut)))
-    )
+    return on_kernels and all(map(_is_learned, (first, second, *shortcut)))
 
 
 def _is_learned(layer: ConvNorm) -> bool:
@@ -263,5 +244,10 @@ def _is_learned(layer: ConvNorm) -> bool:
 
 
 def _takes(input: Tensor) -> bool:
-    """Whether the bf16 kernels take an input; they are not made for a batch without images."""
-    return is_bf16(input) and len(input) > 0
+    """Whether the convolutions' kernels take an input in training."""
+    return training_dtype(input) is not None
+
+
+def _cast(input: Tensor) -> Tensor:
+    """An input that the kernels take, in the dtype in which they compute."""
+    return input.to(cast(torch.dtype, training_dtype(input)))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from cifarlab.kernels import muon_step
 
 # p(x) = 3.4445 x - 4.7750 x³ + 2.0315 x⁵ is applied to every singular value again and again. Its slope of 3.4 at 0
 # lifts small values fast, so that three iterations are enough. The price is that p(1) is not 1: values above 0.05 of
@@ -47,9 +45,6 @@ class Muon(torch.optim.Optimizer):
                 self._move(parameters, group)
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        if group["is_filter"] and muon_step.supports(self._tensors(parameters), self.dtype):
-            self._move_by_kernels(parameters, group["lr"])
-            return
         # foreach: one call for all tensors, since most are small and the calls cost more than their arithmetic
         momentum = self.filter_momentum if group["is_filter"] else self.momentum
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -68,24 +63,6 @@ class Muon(torch.optim.Optimizer):
                 parameter.mul_(_to_norm(parameter))
             directions = orthogonal_filters(directions, self.dtype)
         torch._foreach_add_(parameters, directions, alpha=-group["lr"])
-
-    def _move_by_kernels(self, filters: list[Tensor], lr: float) -> None:
-        """The same for filters, in two passes over memory around the iteration."""
-        for places in _of_one_shape(filters):
-            same = [filters[place] for place in places]
-            directions = torch.empty(len(same), len(same[0]), same[0][0].numel(), dtype=self.dtype)
-            for bank, direction in zip(same, directions, strict=True):
-                assert bank.grad is not None
-                # momentum, Nesterov's step ahead and rounding to bf16 while each number is loaded once
-                muon_step.average_into(self._average(bank), bank.grad, self.filter_momentum, direction)
-            orthogonal, scales = _iterate(directions)
-            for bank, direction, scale in zip(same, orthogonal, scales.flatten().tolist(), strict=True):
-                # the factor that _iterate leaves out rides on the learning rate: no pass of its own
-                muon_step.move(bank, direction, float(_to_norm(bank)), -lr * scale)
-
-    def _tensors(self, parameters: list[Tensor]) -> Iterator[Tensor | None]:
-        for parameter in parameters:
-            yield from (parameter, parameter.grad, self._average(parameter))
 
     def _average(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]

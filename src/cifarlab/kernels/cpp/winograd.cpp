@@ -1,0 +1,250 @@
+// 3x3 convolutions with padding 1 with fewer products; winograd.h has the transformations.
+//
+// Each square tile of the input becomes a square of numbers, each filter as well; what was a convolution is then for
+// each number a product of matrices (tiles x channels) * (channels x channels_out), and these become the outputs of the
+// tile. A core takes some tiles, transforms them, multiplies them with COLUMNS channels_out at a time, and transforms
+// these back before they leave its caches.
+//
+// Compiled once for float and, with BF16, for CPUs that multiply bf16, once for that.
+
+#include "winograd_tiles.h"
+
+namespace {
+
+// Filters as the products take them: [channels_out / COLUMNS][FILTER_POINTS^2][channels][COLUMNS] numbers, in words of
+// PACKED channels. In bf16, where filters are transformed in every step, a word more per matrix than there is, or all
+// numbers would lie in the same places of the caches.
+template <class T> constexpr long matrix_words(long channels) {
+    return (channels / Terms<T>::PACKED + Terms<T>::PACKED - 1) * COLUMNS;
+}
+
+// Writes the words of PACKED channels, whose taps load(channel, tap) gives; the numbers are `apart`
+template <class W, class T, class Load> inline void write_words(Load load, uint32_t* to, long apart) {
+    constexpr int NUMBERS = W::FILTER_POINTS * W::FILTER_POINTS, PACKED = Terms<T>::PACKED;
+    Floats numbers[NUMBERS][PACKED];
+    for (int channel = 0; channel < PACKED; ++channel)
+        in_square<3, W::FILTER_POINTS>(
+            W::filter_taps, [&](int tap) { return load(channel, tap); },
+            [&](int number, Floats value) { numbers[number][channel] = value; });
+    for (int number = 0; number < NUMBERS; ++number) __builtin_prefetch(to + number * apart + 2 * COLUMNS, 1, 2);
+    for (int number = 0; number < NUMBERS; ++number) store(to + number * apart, Terms<T>::pack(numbers[number]));
+}
+
+// Filters as they lie in memory: [channels_out][9][channels] or, turned by half a turn, [channels][9][channels_out]
+struct Filters {
+    const float* taps;
+    long channels, channels_out;
+    bool turned;
+
+    // LANES channels_out from `out` on, and LANES channels from `channel` on; `to`: where the numbers of the columns begin
+    template <class W, class T> void transform(long out, long channel, uint32_t* to) const {
+        constexpr long PACKED = Terms<T>::PACKED;
+        channel = std::min(channel, channels - LANES);  // the last ones overlap where LANES does not divide the channels
+        to += channel / PACKED * COLUMNS + out % COLUMNS;
+        Floats squares[9][LANES];
+        for (long tap = 0; tap < 9 && !turned; ++tap) {
+            for (long i = 0; i < LANES; ++i) {
+                const float* from = taps + ((out + i) * 9 + tap) * channels + channel;
+                __builtin_prefetch(from + LANES, 0, 2);  // of the next channels
+                squares[tap][i] = load(from);
+            }
+            transpose(squares[tap]);
+        }
+        for (long word = 0; word < LANES / PACKED; ++word, to += COLUMNS) {
+            const float* from = taps + (channel + word * PACKED) * 9 * channels_out + out;
+            if (turned)
+                write_words<W, T>([=](int i, int tap) { return load(from + (i * 9 + 8 - tap) * channels_out); }, to,
+                                  matrix_words<T>(channels));
+            else
+                write_words<W, T>([&](int i, int tap) { return squares[tap][word * PACKED + i]; }, to,
+                                  matrix_words<T>(channels));
+        }
+    }
+};
+
+// All of them
+template <class W, class T> void transform_all(const Filters& filters, uint32_t* result) {
+    long of_columns = W::FILTER_POINTS * W::FILTER_POINTS * matrix_words<T>(filters.channels);
+#pragma omp parallel for collapse(2) schedule(static)
+    for (long out = 0; out < filters.channels_out; out += LANES)
+        for (long channel = 0; channel < filters.channels; channel += LANES)
+            filters.transform<W, T>(out, channel, result + out / COLUMNS * of_columns);
+}
+
+// Tiles at a time: what is made of them and their sums has to fit a core's caches
+constexpr long in_block(int points) { return points == 4 ? 64 : points == 5 ? 72 : points == 6 ? 32 : 16; }
+
+constexpr int ROWS = LANES == 8 ? 6 : 8;  // tiles that are multiplied at once: AVX2 has half as many registers
+
+// What is the same for all blocks of tiles
+template <class W, class T, class Write> struct Blocks {
+    static constexpr long MATRICES = W::POINTS * W::POINTS, FILTERS = W::FILTER_POINTS * W::FILTER_POINTS;
+    static constexpr long PACKED = Terms<T>::PACKED;
+    Images<T> images;
+    const Shape& s;
+    Write write;
+    long size, values_apart = 0, sums_apart = 0;
+
+    // At most so many tiles in a block, and as many as give all cores as much to do; `kept`: how many rows of values
+    // have to fit
+    Blocks(const Images<T>& images, const Shape& s, Write write, long most, long cores, long kept)
+        : images(images), s(s), write(write), size(even(s.tiles(), most, cores)) {
+        if constexpr (Write::ACROSS) size = (size + s.per_image() - 1) / s.per_image() * s.per_image();
+        auto whole = [](long rows) { return (rows + ROWS - 1) / ROWS * ROWS; };
+        // a cache line more than the matrices hold, or all would lie in the same places of the caches
+        values_apart = whole(std::max(size, kept)) * s.channels + LANES * 2;
+        sums_apart = (whole(size) + 1) * COLUMNS;
+    }
+
+    static long even(long tiles, long most, long cores) {
+        long rounds = (tiles + cores * most - 1) / (cores * most);
+        return tiles ? (tiles + cores * rounds - 1) / (cores * rounds) : 1;
+    }
+    long words() const { return s.channels / PACKED; }
+    long values_words() const { return MATRICES * values_apart / PACKED; }
+    long column_words() const { return FILTERS * matrix_words<T>(s.channels); }
+    long in_block_at(long first) const { return std::min(size, s.tiles() - first); }
+
+    // The outputs of the block that begins with tile `first`, for the columns to which `filters` belong; meanwhile
+    // asks for their places, and for the images of the next block where there is one
+    void multiply(const T* values, const uint32_t* filters, long first, long column, long next, float* sums,
+                  double* totals) const {
+        long num = in_block_at(first);
+        Place asked(s, first);
+        Ahead ahead;
+        if (next < s.tiles()) note_rows<W>(images.maps, s, next, in_block_at(next), &ahead);
+        for (long k = 0; k < MATRICES; ++k) {
+            for (long i = k * num / MATRICES; i < (k + 1) * num / MATRICES; ++i, asked.step(s))
+                write.ask_for(asked, column);
+            ahead.ask(k + 1, MATRICES);
+            for (long row = 0; row < num; row += ROWS)
+                multiply_rows((const uint32_t*)(values + k * values_apart + row * s.channels),
+                              filters + W::filter(k) * matrix_words<T>(s.channels), sums + k * sums_apart + row * COLUMNS);
+        }
+        write(sums, sums_apart, first, num, column, totals);
+    }
+
+private:
+    // Not inlined: among everything else compilers lose its registers
+    __attribute__((noinline)) void multiply_rows(const uint32_t* values, const uint32_t* filters, float* sums) const {
+        Products<T, ROWS> products;
+        products.add(values, words(), 1, filters, words());
+        products.store(sums);
+    }
+};
+
+// Each core takes some blocks
+template <class W, bool RECTIFIED, class T, class Write>
+void convolve(const Images<T>& images, const uint32_t* filters, const Shape& s, Write write, double* sums_of_all) {
+    Blocks<W, T, Write> blocks(images, s, write, in_block(W::POINTS), omp_get_max_threads(), 0);
+    CoreSums adding(sums_of_all, s.channels_out);
+#pragma omp parallel
+    {
+        FlushDenormals flush;
+        Buffer values(blocks.values_words()), sums(blocks.MATRICES * blocks.sums_apart);
+        std::memset(values.words, 0, blocks.values_words() * sizeof(uint32_t));
+        std::vector<T> zeros(s.channels, T{});
+#pragma omp for schedule(static)
+        for (long first = 0; first < s.tiles(); first += blocks.size) {
+            transform<W, RECTIFIED>(images, s, first, blocks.in_block_at(first), zeros.data(), (T*)values.words,
+                                    blocks.values_apart);
+            for (long column = 0; column < s.channels_out; column += COLUMNS)
+                blocks.multiply((const T*)values.words, filters + column / COLUMNS * blocks.column_words(), first,
+                                column, column + COLUMNS < s.channels_out ? s.tiles() : first + blocks.size,
+                                (float*)sums.words, adding.mine());
+        }
+    }
+}
+
+// The same where there are more filters than tiles: each core takes some columns, for which it transforms the filters
+// when it needs them
+template <class W, bool RECTIFIED, class T>
+void convolve_by_columns(const Images<T>& images, const Filters& filters, const Shape& s, Plainly<W, T> write,
+                         double* sums_of_all) {
+    Blocks<W, T, Plainly<W, T>> blocks(images, s, write, 2 * in_block(W::POINTS), 1, s.tiles() + ROWS);
+    CoreSums adding(sums_of_all, s.channels_out);
+#pragma omp parallel
+    {
+        FlushDenormals flush;
+        Buffer values(blocks.values_words()), sums(blocks.MATRICES * blocks.sums_apart),
+            of_column(blocks.column_words());
+        std::memset(values.words, 0, blocks.values_words() * sizeof(uint32_t));
+        std::vector<T> zeros(s.channels, T{});
+        transform<W, RECTIFIED>(images, s, 0, s.tiles(), zeros.data(), (T*)values.words, blocks.values_apart);
+#pragma omp for schedule(static)
+        for (long column = 0; column < s.channels_out; column += COLUMNS) {
+            for (long out = column; out < column + COLUMNS; out += LANES)
+                for (long channel = 0; channel < s.channels; channel += LANES)
+                    filters.transform<W, T>(out, channel, of_column.words);
+            for (long first = 0; first < s.tiles(); first += blocks.size)
+                blocks.multiply((const T*)values.words + first * s.channels, of_column.words, first, column,
+                                s.tiles(), (float*)sums.words, adding.mine());
+        }
+    }
+}
+
+// By filters that are not transformed yet
+template <class W, bool RECTIFIED, class T>
+void convolve_by(const Images<T>& images, const Filters& filters, const Shape& s, Plainly<W, T> write, double* sums) {
+    // with a stride tiles become more numbers than filters do, and columns do not pay
+    if (W::POINTS == W::FILTER_POINTS && s.channels_out > s.tiles())
+        return convolve_by_columns<W, RECTIFIED>(images, filters, s, write, sums);
+    Buffer transformed(s.channels_out / COLUMNS * Blocks<W, T, Plainly<W, T>>::FILTERS * matrix_words<T>(s.channels));
+    transform_all<W, T>(filters, transformed.words);
+    convolve<W, RECTIFIED>(images, transformed.words, s, write, sums);
+}
+
+template <class W, class T>
+void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& shape, T* result, uint8_t* places,
+                       double* sums) {
+    Shape s = shape.in_tiles<W>();
+    convolve<W, false>(Images<T>{images, nullptr}, filters, s, Pooled<W, T>{s, result, places}, sums);
+}
+
+}  // namespace
+
+// kind: as winograd.h has it. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them, o a
+// multiple of 32. result: (n, p, q, o), or half the sides if pooled. bias (o) may be null. sums: to these the results and
+// their squares are added, per channel.
+//
+// winograd_by takes taps (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient. affine: with stride 1, of a norm that x
+// is in front of, with ReLU. added (n, p, q, o); with apart 2 only every second row and column of it is there. The gate's
+// x is like the result, passed (n, p, q, o / LANES). All of these, and the sums, may be null. Behind a gate the sums are
+// those of the results, and of their products with its x.
+#define EXPORT(T)                                                                                                    \
+    extern "C" void winograd_filters_##T(const float* taps, long kind, long c, long o, uint32_t* to) {               \
+        by_kind(kind, [&](auto k) { transform_all<decltype(k), T>({taps, c, o, false}, to); });                      \
+    }                                                                                                                \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long kind, long n, long h, long w,   \
+                                 long c, long p, long q, long o, T* y) {                                             \
+        by_kind(kind, [&](auto k) {                                                                                  \
+            using W = decltype(k);                                                                                   \
+            Shape s = Shape{n, h, w, c, p, q, o}.in_tiles<W>();                                                      \
+            convolve<W, false>(Images<T>{x, nullptr}, f, s, Plainly<W, T>{s, b, {nullptr, 1}, {}, y}, nullptr);      \
+        });                                                                                                          \
+    }                                                                                                                \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,      \
+                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                 \
+        by_kind(kind,                                                                                                \
+                [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); });      \
+    }                                                                                                                \
+    extern "C" void winograd_by_##T(const T* x, const float* affine, const float* taps, long turned, const T* added, \
+                                    long apart, const T* gate_x, const Mask* passed, const float* gate_affine,       \
+                                    long kind, long n, long h, long w, long c, long p, long q, long o, T* y,         \
+                                    double* sums) {                                                                  \
+        by_kind(kind, [&](auto k) {                                                                                  \
+            using W = decltype(k);                                                                                   \
+            Shape s = Shape{n, h, w, c, p, q, o}.in_tiles<W>();                                                      \
+            Plainly<W, T> write{s, nullptr, {added, apart}, {gate_x, passed, gate_affine}, y};                       \
+            Filters filters{taps, c, o, turned != 0};                                                                \
+            if constexpr (W::POINTS == W::FILTER_POINTS)                                                             \
+                if (affine) return convolve_by<W, true>(Images<T>{x, affine}, filters, s, write, sums);              \
+            convolve_by<W, false>(Images<T>{x, nullptr}, filters, s, write, sums);                                   \
+        });                                                                                                          \
+    }
+
+#if !defined(BF16)
+EXPORT(float)
+#elif defined(__AVX512BF16__)
+EXPORT(bf16)
+#endif

@@ -1,0 +1,1 @@
+"""One module per operation: forward, and both gradients."""

@@ -1,0 +1,69 @@
+"""The tier of a CPU: how wide its registers are and whether it multiplies bf16, which decides what is fast on it.
+
+CIFARLAB_TIER=none|avx2|avx512|avx512bf16|amx|neon makes cifarlab and torch use a lower tier than the CPU's own, so that
+a result can be repeated on, or a kernel tested for, a machine that is not at hand. It is read once, before torch loads.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from functools import cache
+
+from cifarlab.errors import MachineError
+
+VARIABLE = "CIFARLAB_TIER"
+
+X86 = ("none", "avx2", "avx512", "avx512bf16", "amx")
+"""From the lowest to the highest; each CPU has those below its own. "none" uses no kernels of ours."""
+
+# What torch's libraries read before they choose their instructions: oneDNN, ATen and MKL, which only limits Intel's.
+_LIMITS = {
+    "avx2": ("AVX2", "avx2", "AVX2"),
+    "avx512": ("AVX512_CORE", "avx512", "AVX512"),
+    "avx512bf16": ("AVX512_CORE_BF16", "avx512", "AVX512"),
+}
+_LIMITED = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+
+
+def limit_torch() -> None:
+    """Tell torch's libraries about a tier that is asked for; called before torch is imported."""
+    for variable, limit in zip(_LIMITED, _LIMITS.get(os.environ.get(VARIABLE, ""), ()), strict=False):
+        if os.environ.get(variable) == limit:  # of a parent process that has done this
+            continue
+        if variable in os.environ or "torch" in sys.modules:
+            raise MachineError(
+                f"{VARIABLE}={os.environ[VARIABLE]} comes too late, or {variable} is set to something else.\n"
+                f"Set it before Python starts, without {', '.join(_LIMITED)}."
+            )
+        os.environ[variable] = limit
+
+
+@cache
+def tier() -> str:
+    """The tier that is used: the CPU's own, or a lower one that CIFARLAB_TIER asks for.
+
+    Raises MachineError for one that this CPU does not have.
+    """
+    own = _own()
+    wanted = os.environ.get(VARIABLE) or own
+    allowed = X86[: X86.index(own) + 1] if own in X86 else ("none", own)
+    if wanted not in allowed:
+        raise MachineError(f"{VARIABLE}={wanted} is not possible on this CPU. It has: {', '.join(allowed)}.")
+    return wanted
+
+
+def _own() -> str:
+    import torch
+
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return "neon"
+    has = torch.cpu.get_capabilities().get
+    if has("amx_bf16"):
+        return "amx"
+    if has("avx512_bf16"):
+        return "avx512bf16"
+    if all(has(f"avx512_{part}") for part in ("f", "bw", "dq", "vl")):
+        return "avx512"
+    return "avx2" if has("avx2") and has("fma3") else "none"
