@@ -18,7 +18,7 @@ HAS_COMPILER = any(map(shutil.which, build.COMPILERS))
 @pytest.fixture(autouse=True)
 def _nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(library, "_library", None)
+    monkeypatch.setattr(build, "_library", None)
 
 
 def only_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -42,8 +42,8 @@ def test_kernels_are_compiled_once_and_called_by_name(monkeypatch: pytest.Monkey
     total = torch.zeros(2, 16, dtype=torch.float64)
     build.call("sums_float", torch.full((3, 16), 2.0), 3, 1, 16, total)
     assert total.tolist() == [[6.0] * 16, [12.0] * 16]
-    monkeypatch.setattr(library, "_library", None)
-    monkeypatch.setattr(library, "compile_library", lambda file: pytest.fail("compiled twice"))
+    monkeypatch.setattr(build, "_library", None)
+    monkeypatch.setattr(build, "compile_library", lambda file: pytest.fail("compiled twice"))
     build.load(compiles=True)
     assert build.has("sums_float")
 
@@ -69,7 +69,7 @@ def test_what_a_compiler_complains_of_is_passed_on(tmp_path: Path, monkeypatch: 
 
 def test_a_compiler_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only_compiler(tmp_path / "bin", monkeypatch, "exec /bin/sleep 60")
-    monkeypatch.setattr(library, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(build, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(MachineError, match=r"took longer than 0.2 seconds") as caught:
         build.load(compiles=True)
     assert not isinstance(caught.value, NoKernelsError)
@@ -125,9 +125,9 @@ def test_other_sources_and_other_cpus_have_other_libraries(tmp_path: Path, monke
     source = tmp_path / "one.cpp"
     source.write_text("int one() { return 1; }", "utf-8")
     places = [build.cached_path()]
-    monkeypatch.setattr(library, "_cpu", lambda: "another CPU")
+    monkeypatch.setattr(build, "_cpu", lambda: "another CPU")
     places.append(build.cached_path())
-    monkeypatch.setattr(library, "SOURCES", (source,))
+    monkeypatch.setattr(build, "SOURCES", (source,))
     places.append(build.cached_path())
     assert len(set(places)) == 3
     assert build.cached_path() == places[-1]

@@ -15,8 +15,8 @@ from cifarlab.machine.process import num_threads
 from cifarlab.machine.tier import tier
 from cifarlab.recipe.schema import RuntimeSpec
 
-# Tiers on which products in bf16 are faster than in fp32: about 6 times with AMX, twice with AVX-512. A CPU without such
-# instructions emulates bf16 and is slower.
+# Tiers on which products in bf16 are faster than in fp32: about 6 times with AMX, twice with AVX-512. A CPU without
+# such instructions emulates bf16 and is slower.
 MULTIPLIES_BF16 = ("amx", "avx512bf16")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cifarlab.kernels.layers.convolutions import conv3x3, conv3x3_pool_norm_gelu, conv3x3_with_shortcut
-from cifarlab.kernels.pool_norm_gelu import pool_norm_gelu
+from cifarlab.kernels.ops.pool_norm_gelu import pool_norm_gelu
 from cifarlab.models.speednet import Norm
 
 pytestmark = pytest.mark.usefixtures("bf16_kernels")

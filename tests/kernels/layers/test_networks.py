@@ -16,11 +16,9 @@ from cifarlab.kernels.layers.networks import (
     KernelGroup,
     KernelPooledConv2d,
     KernelResidualGroup,
-    KernelSpeedNet,
     use_kernels,
     use_predicting_kernels,
 )
-from cifarlab.kernels.weight_gradient import KERNEL
 from cifarlab.models.registry import build_network
 from cifarlab.recipe.schema import ModelSpec
 
@@ -56,37 +54,30 @@ def images(side: int = 32) -> Tensor:
     return torch.randn(6, 3, side, side, generator=GENERATOR).to(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("name", ["speednet", "speednet-plus"])
-def test_training_in_float32_is_the_same(name: str) -> None:
-    ours, plain = pair(name)
-    batch = images()
-    for mine, other in zip(outcome(ours, batch, bf16=False), outcome(plain, batch, bf16=False), strict=True):
-        assert torch.allclose(mine, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
-    for name_of, value in ours.state_dict().items():
-        assert torch.allclose(value, plain.state_dict()[name_of], rtol=1e-3, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["speednet", "speednet-plus", "resnet18"])
 @pytest.mark.parametrize("side", [32, 16])
-def test_training_in_bf16_is_nearly_as_exact_as_without(name: str, side: int) -> None:
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_is_nearly_as_exact_as_without(name: str, side: int, bf16: bool) -> None:
+    if bf16 and not build.has("winograd_bf16"):
+        pytest.skip("this CPU, or the tier that CIFARLAB_TIER asks for, does not multiply bf16")
     ours, plain = pair(name)
     distances = [0.0, 0.0]
     for _ in range(4):  # of a single batch, the distances differ by a factor of two
         batch = images(side)
-        exact = list(outcome(copy.deepcopy(plain), batch, bf16=False))
+        exact = list(outcome(copy.deepcopy(plain).double(), batch.double(), bf16=False))
         for place, model in enumerate((ours, plain)):
-            found = outcome(copy.deepcopy(model), batch, bf16=True)
+            found = outcome(copy.deepcopy(model), batch, bf16=bf16)
             distances[place] += sum(
                 float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True)
             )
-    assert distances[0] < 2 * distances[1]  # winograd.py says why it is not 1
+    # conv3x3.py says why it is not 1; in float32 torch rounds a fifth as much, and its order differs
+    assert distances[0] < (2 if bf16 else 6) * distances[1]
 
 
 def test_speednet_gets_kernels_for_what_they_are_made_for() -> None:
     ours, plain = pair("speednet")
     kinds = {type(module) for module in ours.modules()}
-    assert {KernelSpeedNet, KernelGroup} < kinds
-    assert build.has(KERNEL) == (KernelConv2d in kinds) == (KernelPooledConv2d in kinds)
+    assert {KernelGroup, KernelConv2d, KernelPooledConv2d} < kinds
     assert type(pair("speednet-plus")[0].group1) is KernelResidualGroup
     assert list(ours.state_dict()) == list(plain.state_dict())
 
@@ -107,11 +98,11 @@ def test_predictions_are_the_same(name: str) -> None:
             assert torch.allclose(ours(batch), plain(batch), atol=1e-4)
 
 
-def test_convolutions_outside_of_autocast_are_torchs() -> None:
-    conv = nn.Conv2d(8, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+def test_what_the_kernels_are_not_made_for_is_torchs() -> None:
+    conv = nn.Conv2d(16, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     model = nn.Sequential(copy.deepcopy(conv))
     use_kernels(model)
-    batch = torch.randn(2, 8, 5, 5, generator=GENERATOR)
-    assert torch.equal(model(batch), conv(batch))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert model(batch[:0]).shape == (0, 32, 5, 5)
+    assert type(model[0]) is KernelConv2d
+    batch = torch.randn(2, 16, 5, 5, generator=GENERATOR)
+    assert torch.equal(model.double()(batch.double()), conv.double()(batch.double()))
+    assert model(batch[:0].double()).shape == (0, 32, 5, 5)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels import batch_norm
-from cifarlab.kernels.norm_relu import affine_relu, empty_mask, means_gradient, norm_relu
+from cifarlab.kernels.ops import batch_norm
+from cifarlab.kernels.ops.batch_norm import lanes
+from cifarlab.kernels.ops.norm_relu import affine_relu, empty_mask, means_gradient, norm_relu
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -79,7 +80,7 @@ def test_what_passes_relu_is_kept_as_one_bit_each(dtype: torch.dtype, with_short
     stats = batch_norm.batch_statistics(norm, batch_norm.channel_sums(x), batch_norm.num_pixels(x))
     mask = empty_mask(x)
     output = affine_relu(x, stats.affine, shortcut if with_shortcut else None, mask=mask)
-    bits = mask[..., None] >> torch.arange(16, dtype=torch.int16) & 1
+    bits = mask[..., None] >> torch.arange(lanes(), dtype=mask.dtype) & 1
     assert torch.equal(bits.flatten(3).permute(0, 3, 1, 2) == 1, output > 0)
     assert 0.2 < bits.double().mean() < 0.8
 

@@ -6,8 +6,8 @@
 
 namespace {
 
-// exp(x) for x <= 0: 2^n by the exponent bits, the rest by its series; relative error below 3e-7. 0 below 2^-115, so that
-// no product with it is a denormal number.
+// exp(x) for x <= 0: 2^n by the exponent bits, the rest by its series; relative error below 3e-7. 0 below 2^-115, so
+// that no product with it is a denormal number.
 inline Floats exp_negative(Floats x) {
     Floats y = x * 1.44269504f;
     Ints is_0 = y < -115.f;

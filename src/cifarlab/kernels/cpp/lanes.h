@@ -146,8 +146,8 @@ inline Floats largest(const Floats* values, Ints* place) {
     return best;
 }
 
-// While one of these lives, this thread takes numbers below 2^-126 for 0, which x86 multiplies a hundred times as slowly
-// as others; the caller's mode comes back
+// While one of these lives, this thread takes numbers below 2^-126 for 0, which x86 multiplies a hundred times as
+// slowly as others; the caller's mode comes back
 class FlushDenormals {
 public:
 #if defined(__SSE2__)

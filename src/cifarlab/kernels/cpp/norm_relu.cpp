@@ -24,8 +24,7 @@ inline Floats at_least(Floats low, Floats x) { return x < low ? low : x; }  // w
 // y = x + added, or 0 where that is larger, and so is what is added where `low` is 0. passed: one bit per number,
 // whether it is above 0; may be null
 template <class T>
-void rectified(const Affine<T>& x, const Affine<T>& added, Floats low, long pixels, long channels, T* y,
-               Mask* passed) {
+void rectified(const Affine<T>& x, const Affine<T>& added, Floats low, long pixels, long channels, T* y, Mask* passed) {
     in_parallel(pixels, [=](long pixel) {
         for (long c = 0; c < channels; c += LANES) {
             long at = pixel * channels + c;
@@ -102,11 +101,11 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const Li
 
 }  // namespace
 
-// Maps (n, p, c); d and passed (n, p, c / LANES) may be null. affine a, and of d b, which may be null; relu: of d as well;
-// sums, moments and weights as batch_norm.h has them. g: for means_gradient (n, c).
+// Maps (n, p, c); d and passed (n, p, c / LANES) may be null. affine a, and of d b, which may be null; relu: of d as
+// well; sums, moments and weights as batch_norm.h has them. g: for means_gradient (n, c).
 #define EXPORT(T)                                                                                                    \
     extern "C" void rectified_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu, \
-                                  T* y, Mask* passed) {                                                          \
+                                  T* y, Mask* passed) {                                                              \
         rectified<T>({x, a, c}, {d, b, c}, Floats{} - (relu ? 0.f : HUGE_VALF), p, c, y, passed);                    \
     }                                                                                                                \
     extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,             \

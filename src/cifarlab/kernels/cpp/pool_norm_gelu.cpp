@@ -2,8 +2,8 @@
 // (N, H, W, C).
 //
 // Each function reads and writes every value once; torch's own operations go through memory seven times. The
-// formulas are those of ops/pool_norm_gelu.py. T is float or bf16; sums are taken in float per image and then in double,
-// in an order that depends on the number of threads alone.
+// formulas are those of ops/pool_norm_gelu.py. T is float or bf16; sums are taken in float per image and then in
+// double, in an order that depends on the number of threads alone.
 
 #include "batch_norm.h"
 #include "gelu.h"
@@ -149,7 +149,7 @@ void norm_and_pool_gradient(const T* of_affine, const T* x, const uint8_t* place
     extern "C" void norm_and_pool_gradient_##T(const T* z, const T* x, const uint8_t* i, long n, long h, long w,     \
                                                long c, const double* sums, const double* moments, const float* a,    \
                                                float* weights, T* y) {                                               \
-        Linear linear({sums, moments, a, weights}, n * (h / 2) * (w / 2), c);                                        \
+        Linear linear({sums, moments, a, weights}, n*(h / 2) * (w / 2), c);                                          \
         norm_and_pool_gradient(z, x, i, n, h, w, c, linear, y);                                                      \
     }
 

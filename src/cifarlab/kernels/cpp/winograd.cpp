@@ -36,10 +36,12 @@ struct Filters {
     long channels, channels_out;
     bool turned;
 
-    // LANES channels_out from `out` on, and LANES channels from `channel` on; `to`: where the numbers of the columns begin
+    // LANES channels_out from `out` on, and LANES channels from `channel` on; `to`: where the numbers of the columns
+    // begin
     template <class W, class T> void transform(long out, long channel, uint32_t* to) const {
         constexpr long PACKED = Terms<T>::PACKED;
-        channel = std::min(channel, channels - LANES);  // the last ones overlap where LANES does not divide the channels
+        channel =
+            std::min(channel, channels - LANES);  // the last ones overlap where LANES does not divide the channels
         to += channel / PACKED * COLUMNS + out % COLUMNS;
         Floats squares[9][LANES];
         for (long tap = 0; tap < 9 && !turned; ++tap) {
@@ -119,7 +121,8 @@ template <class W, class T, class Write> struct Blocks {
             ahead.ask(k + 1, MATRICES);
             for (long row = 0; row < num; row += ROWS)
                 multiply_rows((const uint32_t*)(values + k * values_apart + row * s.channels),
-                              filters + W::filter(k) * matrix_words<T>(s.channels), sums + k * sums_apart + row * COLUMNS);
+                              filters + W::filter(k) * matrix_words<T>(s.channels),
+                              sums + k * sums_apart + row * COLUMNS);
         }
         write(sums, sums_apart, first, num, column, totals);
     }
@@ -177,8 +180,8 @@ void convolve_by_columns(const Images<T>& images, const Filters& filters, const 
                 for (long channel = 0; channel < s.channels; channel += LANES)
                     filters.transform<W, T>(out, channel, of_column.words);
             for (long first = 0; first < s.tiles(); first += blocks.size)
-                blocks.multiply((const T*)values.words + first * s.channels, of_column.words, first, column,
-                                s.tiles(), (float*)sums.words, adding.mine());
+                blocks.multiply((const T*)values.words + first * s.channels, of_column.words, first, column, s.tiles(),
+                                (float*)sums.words, adding.mine());
         }
     }
 }
@@ -204,43 +207,42 @@ void convolve_and_pool(const T* images, const uint32_t* filters, const Shape& sh
 }  // namespace
 
 // kind: as winograd.h has it. images (n, h, w, c), c even and at least 16; filters as winograd_filters gives them, o a
-// multiple of 32. result: (n, p, q, o), or half the sides if pooled. bias (o) may be null. sums: to these the results and
-// their squares are added, per channel.
+// multiple of 32. result: (n, p, q, o), or half the sides if pooled. bias (o) may be null. sums: to these the results
+// and their squares are added, per channel.
 //
-// winograd_by takes taps (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient. affine: with stride 1, of a norm that x
-// is in front of, with ReLU. added (n, p, q, o); with apart 2 only every second row and column of it is there. The gate's
-// x is like the result, passed (n, p, q, o / LANES). All of these, and the sums, may be null. Behind a gate the sums are
-// those of the results, and of their products with its x.
-#define EXPORT(T)                                                                                                    \
-    extern "C" void winograd_filters_##T(const float* taps, long kind, long c, long o, uint32_t* to) {               \
-        by_kind(kind, [&](auto k) { transform_all<decltype(k), T>({taps, c, o, false}, to); });                      \
-    }                                                                                                                \
-    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long kind, long n, long h, long w,   \
-                                 long c, long p, long q, long o, T* y) {                                             \
-        by_kind(kind, [&](auto k) {                                                                                  \
-            using W = decltype(k);                                                                                   \
-            Shape s = Shape{n, h, w, c, p, q, o}.in_tiles<W>();                                                      \
-            convolve<W, false>(Images<T>{x, nullptr}, f, s, Plainly<W, T>{s, b, {nullptr, 1}, {}, y}, nullptr);      \
-        });                                                                                                          \
-    }                                                                                                                \
-    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,      \
-                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                 \
-        by_kind(kind,                                                                                                \
-                [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); });      \
-    }                                                                                                                \
-    extern "C" void winograd_by_##T(const T* x, const float* affine, const float* taps, long turned, const T* added, \
-                                    long apart, const T* gate_x, const Mask* passed, const float* gate_affine,       \
-                                    long kind, long n, long h, long w, long c, long p, long q, long o, T* y,         \
-                                    double* sums) {                                                                  \
-        by_kind(kind, [&](auto k) {                                                                                  \
-            using W = decltype(k);                                                                                   \
-            Shape s = Shape{n, h, w, c, p, q, o}.in_tiles<W>();                                                      \
-            Plainly<W, T> write{s, nullptr, {added, apart}, {gate_x, passed, gate_affine}, y};                       \
-            Filters filters{taps, c, o, turned != 0};                                                                \
-            if constexpr (W::POINTS == W::FILTER_POINTS)                                                             \
-                if (affine) return convolve_by<W, true>(Images<T>{x, affine}, filters, s, write, sums);              \
-            convolve_by<W, false>(Images<T>{x, nullptr}, filters, s, write, sums);                                   \
-        });                                                                                                          \
+// winograd_by takes taps (o, 3, 3, c), or turned (c, 3, 3, o), for the gradient. affine: with stride 1, of a norm that
+// x is in front of, with ReLU. added (n, p, q, o); with apart 2 only every second row and column of it is there. The
+// gate's x is like the result, passed (n, p, q, o / LANES). All of these, and the sums, may be null. Behind a gate the
+// sums are those of the results, and of their products with its x.
+#define EXPORT(T)                                                                                                     \
+    extern "C" void winograd_filters_##T(const float* taps, long kind, long c, long o, uint32_t* to) {                \
+        by_kind(kind, [&](auto k) { transform_all<decltype(k), T>({taps, c, o, false}, to); });                       \
+    }                                                                                                                 \
+    extern "C" void winograd_##T(const T* x, const uint32_t* f, const float* b, long kind, long n, long h, long w,    \
+                                 long c, long p, long q, long o, T* y) {                                              \
+        by_kind(kind, [&](auto k) {                                                                                   \
+            using W = decltype(k);                                                                                    \
+            Shape s = Shape{n, h, w, c, p, q, o}.in_tiles<W>();                                                       \
+            convolve<W, false>(Images<T>{x, nullptr}, f, s, Plainly<W, T>{s, b, {nullptr, 1}, {}, y}, nullptr);       \
+        });                                                                                                           \
+    }                                                                                                                 \
+    extern "C" void winograd_pool_##T(const T* x, const uint32_t* f, long kind, long n, long h, long w, long c,       \
+                                      long p, long q, long o, T* y, uint8_t* places, double* sums) {                  \
+        by_kind(kind, [&](auto k) { convolve_and_pool<decltype(k)>(x, f, {n, h, w, c, p, q, o}, y, places, sums); }); \
+    }                                                                                                                 \
+    extern "C" void winograd_by_##T(const T* x, const float* affine, const float* taps, long turned, const T* added,  \
+                                    long apart, const T* gate_x, const Mask* passed, const float* gate_affine,        \
+                                    long kind, long n, long h, long w, long c, long p, long q, long o, T* y,          \
+                                    double* sums) {                                                                   \
+        by_kind(kind, [&](auto k) {                                                                                   \
+            using W = decltype(k);                                                                                    \
+            Shape s = Shape{n, h, w, c, p, q, o}.in_tiles<W>();                                                       \
+            Plainly<W, T> write{s, nullptr, {added, apart}, {gate_x, passed, gate_affine}, y};                        \
+            Filters filters{taps, c, o, turned != 0};                                                                 \
+            if constexpr (W::POINTS == W::FILTER_POINTS)                                                              \
+                if (affine) return convolve_by<W, true>(Images<T>{x, affine}, filters, s, write, sums);               \
+            convolve_by<W, false>(Images<T>{x, nullptr}, filters, s, write, sums);                                    \
+        });                                                                                                           \
     }
 
 #if !defined(BF16)

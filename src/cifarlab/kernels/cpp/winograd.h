@@ -12,8 +12,8 @@
 
 namespace {
 
-// What tiles are in one dimension: SIDE inputs become POINTS numbers, three taps FILTER_POINTS, and the products of both
-// OUTPUTS. Tiles begin STEP inputs apart, the first one BEFORE the map.
+// What tiles are in one dimension: SIDE inputs become POINTS numbers, three taps FILTER_POINTS, and the products of
+// both OUTPUTS. Tiles begin STEP inputs apart, the first one BEFORE the map.
 template <int SIDE_, int POINTS_, int FILTER_POINTS_, int OUTPUTS_, int STEP_, int BEFORE_> struct Tile {
     static constexpr int SIDE = SIDE_, POINTS = POINTS_, FILTER_POINTS = FILTER_POINTS_, OUTPUTS = OUTPUTS_;
     static constexpr int STEP = STEP_, BEFORE = BEFORE_;
@@ -28,9 +28,9 @@ template <int SIDE_, int POINTS_, int FILTER_POINTS_, int OUTPUTS_, int STEP_, i
     static constexpr int last(int filter) { return filter < FILTER_POINTS - 1 ? filter + 1 : POINTS; }
 };
 
-// In one dimension, for as many channels as there are lanes. What divides stands with the filters, which are the fewest.
-// In the paper's notation: input is the transposed B, filter_taps G, output the transposed A; for the gradient of filters
-// output_gradient is A and filter_gradient the transposed G.
+// In one dimension, for as many channels as there are lanes. What divides stands with the filters, which are the
+// fewest. In the paper's notation: input is the transposed B, filter_taps G, output the transposed A; for the gradient
+// of filters output_gradient is A and filter_gradient the transposed G.
 template <int M> struct Winograd;
 
 template <> struct Winograd<2> : Tile<4, 4, 4, 2, 2, 1> {
@@ -157,7 +157,9 @@ struct Halving : Tile<9, 9, 6, 4, 8, 1> {
         TwoTaps::output_gradient(g, to);
         for (int i = 0; i < 4; ++i) to[5 + i] = g[i];
     }
-    static inline void filter_gradient(const Floats* u, Floats* to) { TwoTaps::filter_gradient(u, to, to + 2), to[1] = u[5]; }
+    static inline void filter_gradient(const Floats* u, Floats* to) {
+        TwoTaps::filter_gradient(u, to, to + 2), to[1] = u[5];
+    }
 };
 
 // Its gradient for the values, from that of the outputs and the filters turned

@@ -129,31 +129,33 @@ template <class W, class T> struct Plainly {
         for (long tile = 0; tile < num; ++tile, place.step(s)) {
             Floats outputs[2][M * M];
             transform_back<W>(sums + tile * COLUMNS, apart, outputs);
-            for_pixels(place, column, [&](long i, long to, const T* more) __attribute__((always_inline)) {
-                Floats two[] = {outputs[0][i] + shift[0], outputs[1][i] + shift[1]};
-                if (more) two[0] += load(more), two[1] += load(more + LANES);
-                if (gate.x) {
-                    Floats x[] = {load(gate.x + to), load(gate.x + to + LANES)};
-                    for (long half = 0; half < 2; ++half)
-                        two[half] =
-                            gate.pass(two[half], x[half], to + half * LANES, column + half * LANES, s.channels_out);
-                    if (totals) products.note(two, x);
-                } else if (totals) {
-                    squares.note(two, two);
-                }
-                store_two(result + to, two[0], two[1]);
-            });
+            for_pixels(
+                place, column, [&](long i, long to, const T* more) __attribute__((always_inline)) {
+                    Floats two[] = {outputs[0][i] + shift[0], outputs[1][i] + shift[1]};
+                    if (more) two[0] += load(more), two[1] += load(more + LANES);
+                    if (gate.x) {
+                        Floats x[] = {load(gate.x + to), load(gate.x + to + LANES)};
+                        for (long half = 0; half < 2; ++half)
+                            two[half] =
+                                gate.pass(two[half], x[half], to + half * LANES, column + half * LANES, s.channels_out);
+                        if (totals) products.note(two, x);
+                    } else if (totals) {
+                        squares.note(two, two);
+                    }
+                    store_two(result + to, two[0], two[1]);
+                });
         }
         if (totals) squares.add_to(totals + column, s.channels_out), products.add_to(totals + column, s.channels_out);
     }
 
     __attribute__((always_inline)) void ask_for(const Place& place, long column) const {
-        for_pixels(place, column, [this](long, long to, const T* more) __attribute__((always_inline)) {
-            prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0);
-            if (more) prefetch<0>(more, 1, COLUMNS * sizeof(T), 0);
-            if (gate.x) prefetch<0>(gate.x + to, 1, COLUMNS * sizeof(T), 0);
-            if (gate.passed) prefetch<0>(gate.passed + to / LANES, 1, 2 * sizeof(Mask), 0);
-        });
+        for_pixels(
+            place, column, [this](long, long to, const T* more) __attribute__((always_inline)) {
+                prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0);
+                if (more) prefetch<0>(more, 1, COLUMNS * sizeof(T), 0);
+                if (gate.x) prefetch<0>(gate.x + to, 1, COLUMNS * sizeof(T), 0);
+                if (gate.passed) prefetch<0>(gate.passed + to / LANES, 1, 2 * sizeof(Mask), 0);
+            });
     }
 
     // Calls work(which of the tile, where in the result, what is to be added) for the pixels that lie within the map
@@ -204,15 +206,16 @@ template <class W, class T> struct Pooled {
     // outputs: for each half of the columns so many pixels, with rows of `side`; place: of the first
     inline void pool(const Floats* outputs, long pixels, long side, const Place& place, long column,
                      ColumnSums<true>* found) const {
-        for_pixels(place, column, [&](long y, long x, long to) __attribute__((always_inline)) {
-            Floats two[HALVES];
-            for (long half = 0; half < HALVES; ++half) {
-                const Floats* corner = outputs + half * pixels + 2 * y * side + 2 * x;
-                Floats window[] = {corner[0], corner[1], corner[side], corner[side + 1]};
-                two[half] = write_largest(window, to + half * LANES);
-            }
-            found->note(two, two);
-        });
+        for_pixels(
+            place, column, [&](long y, long x, long to) __attribute__((always_inline)) {
+                Floats two[HALVES];
+                for (long half = 0; half < HALVES; ++half) {
+                    const Floats* corner = outputs + half * pixels + 2 * y * side + 2 * x;
+                    Floats window[] = {corner[0], corner[1], corner[side], corner[side + 1]};
+                    two[half] = write_largest(window, to + half * LANES);
+                }
+                found->note(two, two);
+            });
     }
 
     // Returns it as the next layer will see it
@@ -226,10 +229,11 @@ template <class W, class T> struct Pooled {
 
     __attribute__((always_inline)) void ask_for(const Place& place, long column) const {
         if (ACROSS && (place.row || place.column)) return;
-        for_pixels(place, column, [this](long, long, long to) __attribute__((always_inline)) {
-            prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0);
-            prefetch<1>(places + to, 1, COLUMNS, 0);
-        });
+        for_pixels(
+            place, column, [this](long, long, long to) __attribute__((always_inline)) {
+                prefetch<1>(result + to, 1, COLUMNS * sizeof(T), 0);
+                prefetch<1>(places + to, 1, COLUMNS, 0);
+            });
     }
 
     // Calls work(row and column in what is pooled at once, where in the result) for the pixels that lie within the map

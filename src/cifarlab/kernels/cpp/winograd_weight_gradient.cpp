@@ -15,10 +15,10 @@
 
 namespace {
 
-constexpr int ROWS = LANES == 16 ? 8 : 4;   // channels that are summed up at once, in twice as many registers
-constexpr long TILE = 9 * LANES * COLUMNS;  // sums of LANES rows and all columns: [9][LANES][COLUMNS]
-constexpr long BLOCK_WORDS = 1 << 17;       // in a block, or as many as there are sums
-constexpr long SUMS = 1 << 26;              // of all cores: more of them would have too much to add up
+constexpr int ROWS = LANES == 16 ? 8 : 4;    // channels that are summed up at once, in twice as many registers
+constexpr long PANEL = 9 * LANES * COLUMNS;  // sums of LANES rows and all columns: [9][LANES][COLUMNS]
+constexpr long BLOCK_WORDS = 1 << 17;        // in a block, or as many as there are sums
+constexpr long SUMS = 1 << 26;               // of all cores: more of them would have too much to add up
 
 struct Shape {
     long images, height, width, channels, out_height, out_width, channels_out;
@@ -26,9 +26,9 @@ struct Shape {
 
     long across() const { return (out_width + outputs - 1) / outputs; }
     long tiles() const { return (out_height + outputs - 1) / outputs * across(); }
-    long row_tiles() const { return (channels + LANES - 1) / LANES; }
-    long rows() const { return row_tiles() * LANES; }
-    long size() const { return row_tiles() * (channels_out / COLUMNS) * TILE; }
+    long row_panels() const { return (channels + LANES - 1) / LANES; }
+    long rows() const { return row_panels() * LANES; }
+    long size() const { return row_panels() * (channels_out / COLUMNS) * PANEL; }
     long value_map() const { return height * width * channels; }
     long gradient_map() const { return out_height * out_width * channels_out; }
     long groups = 0;  // of as many images as a word holds
@@ -68,8 +68,11 @@ struct Division {
 template <class W, class T> class Block {
 public:
     Block(const Shape& shape, const Part& part, long most)
-        : shape(shape), part(part), zeros(std::max(shape.channels, shape.channels_out)),
-          values(MATRICES * (most * shape.rows() + LANES)), gradients(MATRICES * (most * part.columns() + LANES)) {}
+        : shape(shape),
+          part(part),
+          zeros(std::max(shape.channels, shape.channels_out)),
+          values(MATRICES * (most * shape.rows() + LANES)),
+          gradients(MATRICES * (most * part.columns() + LANES)) {}
 
     // Not inlined: beside it compilers lose the registers of `multiply`, which then takes twice as long
     template <bool RECTIFIED>
@@ -79,23 +82,22 @@ public:
         for (long term = 0; term < terms; ++term) {
             long group = (first + term) / shape.tiles(), tile = (first + term) % shape.tiles();
             long images[PACKED];  // -1 for one that is not there
-            for (long i = 0; i < PACKED; ++i)
-                images[i] = PACKED * group + i < shape.images ? PACKED * group + i : -1;
+            for (long i = 0; i < PACKED; ++i) images[i] = PACKED * group + i < shape.images ? PACKED * group + i : -1;
             load_values<RECTIFIED>(all_values, affine, images, tile, term);
             load_gradients(all_gradients, images, tile, term);
         }
     }
 
-    // What this block adds to the sums of a tile; `fresh`: there are none yet. Meanwhile asks for what comes next: it
-    // is the tile after `done` of `tiles`
-    void add_to(float* tile, long row, long column, bool fresh, Ahead* ahead, long done, long tiles) const {
+    // What this block adds to the sums of a panel; `fresh`: there are none yet. Meanwhile asks for what comes next:
+    // this is the panel after `done` of `panels`
+    void add_to(float* panel, long row, long column, bool fresh, Ahead* ahead, long done, long panels) const {
         for (long half = 0; half < std::min<long>(LANES, shape.channels - row); half += ROWS) {
             alignas(64) float found[FILTERS][ROWS * COLUMNS];
             for (int k = 0; k < FILTERS; ++k) {
-                ahead->ask((LANES / ROWS * done + half / ROWS) * FILTERS + k + 1, LANES / ROWS * tiles * FILTERS);
+                ahead->ask((LANES / ROWS * done + half / ROWS) * FILTERS + k + 1, LANES / ROWS * panels * FILTERS);
                 multiply(k, row, half, column - part.first, found[k]);
             }
-            float* of_half = tile + half * COLUMNS;
+            float* of_half = panel + half * COLUMNS;
             fresh ? add_taps<true>(found[0], of_half) : add_taps<false>(found[0], of_half);
         }
     }
@@ -159,8 +161,8 @@ private:
                                     images[i] < 0 ? 0 : shape.out_height, shape.out_width, shape.channels_out,
                                     zeros.data(), pixels[i]);
         for (long c = 0; c < part.columns(); c += LANES)
-            write_words<W::OUTPUTS>([&](int i, int k) { return ::load(pixels[i][k] + part.first + c); }, W::output_gradient,
-                                    gradients_apart(),
+            write_words<W::OUTPUTS>([&](int i, int k) { return ::load(pixels[i][k] + part.first + c); },
+                                    W::output_gradient, gradients_apart(),
                                     gradients.words + c / COLUMNS * COLUMNS * terms + term * COLUMNS + c % COLUMNS);
     }
 
@@ -180,13 +182,13 @@ private:
     }
 };
 
-// A tile to result[channels_out][9][channels]
-inline void write(const float* tile, long row, long column, long channels, float* result) {
+// A panel to result[channels_out][9][channels]
+inline void write(const float* panel, long row, long column, long channels, float* result) {
     long rows = std::min<long>(LANES, channels - row);
     for (long tap = 0; tap < 9; ++tap)
         for (long c = 0; c < COLUMNS; c += LANES) {
             Floats square[LANES];
-            for (long i = 0; i < LANES; ++i) square[i] = load(tile + (tap * LANES + i) * COLUMNS + c);
+            for (long i = 0; i < LANES; ++i) square[i] = load(panel + (tap * LANES + i) * COLUMNS + c);
             transpose(square);
             for (long i = 0; i < LANES; ++i) {
                 float* to = result + ((column + c + i) * 9 + tap) * channels + row;
@@ -198,13 +200,14 @@ inline void write(const float* tile, long row, long column, long channels, float
         }
 }
 
-// Adds up the tiles of all cores and writes them; called by all of them
+// Adds up the panels of all cores and writes them; called by all of them
 void add_up(float* sums, long cores, const Shape& s, float* result) {
 #pragma omp for schedule(static)
-    for (long at = 0; at < s.size(); at += TILE) {
+    for (long at = 0; at < s.size(); at += PANEL) {
         for (long core = 1; core < cores; ++core)
-            for (long i = 0; i < TILE; i += LANES) add(sums + at + i, load(sums + core * s.size() + at + i));
-        write(sums + at, at / TILE % s.row_tiles() * LANES, at / TILE / s.row_tiles() * COLUMNS, s.channels, result);
+            for (long i = 0; i < PANEL; i += LANES) add(sums + at + i, load(sums + core * s.size() + at + i));
+        write(sums + at, at / PANEL % s.row_panels() * LANES, at / PANEL / s.row_panels() * COLUMNS, s.channels,
+              result);
     }
 }
 
@@ -228,8 +231,8 @@ void note_rows(const T* values, const T* gradients, const Shape& s, long first, 
 
 // What one core does; its sums are [columns][rows][9][LANES][COLUMNS]
 template <class W, class T>
-void sum_up(const T* values, const float* affine, const T* gradients, const Shape& s, const Part& part,
-            bool alone, float* sums, float* result) {
+void sum_up(const T* values, const float* affine, const T* gradients, const Shape& s, const Part& part, bool alone,
+            float* sums, float* result) {
     long words = s.points * s.points * (s.rows() + part.columns()), num = part.end - part.start;
     // few enough terms for a core's caches, enough to be worth loading and storing so many sums for; those of so many
     // numbers per tile are worth leaving the second cache for
@@ -237,7 +240,7 @@ void sum_up(const T* values, const float* affine, const T* gradients, const Shap
     long blocks = (num + at_once - 1) / at_once;
     auto first_of = [&](long i) { return part.start + std::min(i, blocks) * num / blocks; };
     Block<W, T> block(s, part, (num + blocks - 1) / blocks);
-    alignas(64) float tile_alone[TILE];
+    alignas(64) float panel_alone[PANEL];
     Ahead ahead;
     for (long i = 0; i < blocks; ++i) {
         if (affine)
@@ -246,13 +249,13 @@ void sum_up(const T* values, const float* affine, const T* gradients, const Shap
             block.template load<false>(values, nullptr, gradients, first_of(i), first_of(i + 1));
         ahead.clear();
         if (i + 1 < blocks) note_rows<W>(values, gradients, s, first_of(i + 1), first_of(i + 2), &ahead);
-        long done = 0, tiles = part.columns() / COLUMNS * s.row_tiles();
+        long done = 0, panels = part.columns() / COLUMNS * s.row_panels();
         for (long column = part.first; column < part.last; column += COLUMNS)
             for (long row = 0; row < s.channels; row += LANES, ++done) {
-                float* of_tile = sums + (column / COLUMNS * s.row_tiles() + row / LANES) * TILE;
-                float* tile = alone && blocks == 1 ? tile_alone : of_tile;
-                block.add_to(tile, row, column, i == 0, &ahead, done, tiles);
-                if (alone && i + 1 == blocks) write(tile, row, column, s.channels, result);
+                float* of_panel = sums + (column / COLUMNS * s.row_panels() + row / LANES) * PANEL;
+                float* panel = alone && blocks == 1 ? panel_alone : of_panel;
+                block.add_to(panel, row, column, i == 0, &ahead, done, panels);
+                if (alone && i + 1 == blocks) write(panel, row, column, s.channels, result);
             }
     }
 }
@@ -270,7 +273,7 @@ void weight_gradient(const T* values, const float* affine, const T* gradients, S
         long parts = division.of_terms * division.of_columns;
         for (long i = omp_get_thread_num(); i < parts; i += omp_get_num_threads())
             sum_up<W, T>(values, affine, gradients, s, division.of(i, s), division.of_terms == 1,
-                      (float*)sums.words + i % division.of_terms * s.size(), result);
+                         (float*)sums.words + i % division.of_terms * s.size(), result);
         if (division.of_terms > 1) {
 #pragma omp barrier
             add_up((float*)sums.words, division.of_terms, s, result);
@@ -285,10 +288,10 @@ void weight_gradient(const T* values, const float* affine, const T* gradients, S
 // (channels_out, 3, 3, channels), as channels-last filters are stored. With affine, which may be null, the values are
 // what ReLU makes of a norm of these, with a multiple of LANES channels.
 #define EXPORT(T)                                                                                                      \
-    extern "C" void winograd_weight_gradient_##T(const T* values, const float* affine, const T* gradients, long kind, \
-                                                 long images, long height, long width, long channels,                 \
-                                                 long out_height, long out_width, long channels_out, float* result) { \
-        Shape shape{images, height, width, channels, out_height, out_width, channels_out};                            \
+    extern "C" void winograd_weight_gradient_##T(const T* values, const float* affine, const T* gradients, long kind,  \
+                                                 long images, long height, long width, long channels, long out_height, \
+                                                 long out_width, long channels_out, float* result) {                   \
+        Shape shape{images, height, width, channels, out_height, out_width, channels_out};                             \
         by_kind(kind, [&](auto k) {                                                                                    \
             if constexpr (decltype(k)::POINTS > 4 && decltype(k)::BEFORE == 1)                                         \
                 weight_gradient<decltype(k), T>(values, affine, gradients, shape, result);                             \

@@ -21,11 +21,12 @@ from cifarlab.kernels.ops.conv3x3 import (
 
 
 def conv3x3(images: Tensor, weight: Tensor, stride: int, size: Size, *, sums: Tensor | None = None) -> Tensor:
-    """Map (N, C, H, W), bf16 or float32, to (N, channels_out, *size) with padding 1; weight: (channels_out, C, 3, 3), float32.
+    """Map (N, C, H, W), bf16 or float32, to (N, channels_out, *size) with padding 1.
 
-    size: of the output; at stride 1 it may be smaller, which leaves out the last rows and columns. The filters are
-    rounded to the images' dtype for the products; their gradient is float32. sums: float64 (2, channels_out), to which the sums of
-    the output and of its squares are added.
+    weight: float32 (channels_out, C, 3, 3), rounded to the images' dtype for the products; its gradient is float32.
+
+    size: of the output; at stride 1 it may be smaller, which leaves out the last rows and columns. sums: float64
+    (2, channels_out), to which the sums of the output and of its squares are added.
     """
     images = images.contiguous(memory_format=torch.channels_last)
     output: Tensor = Conv3x3.apply(images, weight, stride, size, sums)

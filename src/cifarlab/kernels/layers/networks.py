@@ -201,7 +201,7 @@ def use_kernels(model: nn.Module) -> None:
 
 
 def use_predicting_kernels(model: nn.Module) -> None:
-    """Let a network that predicts in float32, with weights that no longer change, use the kernels that are fast here."""
+    """Let a network that predicts in float32 use the kernels that are fast here; its weights no longer change."""
     for module in model.modules():
         module.__class__ = TRAINING_AND_PREDICTING.get(type(module), type(module))
         if type(module) in PREDICTING and ops.supports(module, strides=(1,)) and tiers.predicts(tiers.CONVOLUTIONS):
