@@ -72,7 +72,7 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        # a disk or a memory that is full can show in any line, so it is told from a fault of ours here, for all
+        # a disk or a memory that is full can show in any line, so it is told from a bug in cifarlab here, for all
         if isinstance(error, OSError) and is_machine_fault(error):
             return _report(f"{error.filename or 'A file'} cannot be written or read: {error.strerror}.", 5, debug)
         if _is_out_of_memory(error):
