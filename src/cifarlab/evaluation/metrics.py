@@ -130,7 +130,7 @@ def check(logits: Floats, labels: Ints) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"need logits (N, C) and labels (N,), not {logits.shape} and {labels.shape}")
     if len(labels) == 0:
-        raise ValueError("there are no images to judge")
+        raise ValueError("there are no images to evaluate")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         found = f"{labels.min()}..{labels.max()}"
         raise ValueError(f"labels must lie in 0..{logits.shape[1] - 1}, found {found}")

@@ -21,7 +21,7 @@ def summary(evaluation: Evaluation) -> str:
     """Return what `cifarlab evaluate` prints: accuracy with its interval, per-class table, most confused pairs."""
     lines = [f"{label:<20}{value}" for label, value in _facts(evaluation)]
     if evaluation.original is False:
-        lines += ["", "The pixels are not the original ones: published numbers are no comparison."]
+        lines += ["", "The pixels are not the original ones: published numbers cannot be compared with these."]
     return "\n".join([*lines, "", *_class_table(evaluation), *_confusions(evaluation)])
 
 
@@ -148,7 +148,7 @@ def _class_table(evaluation: Evaluation) -> list[str]:
 def _confusions(evaluation: Evaluation) -> list[str]:
     if not evaluation.most_confused:
         return []
-    texts = [printable(f"{each.label} taken for {each.prediction}") for each in evaluation.most_confused]
+    texts = [printable(f"{each.label} predicted as {each.prediction}") for each in evaluation.most_confused]
     width = max(len(text) for text in texts) + 2
     rows = [
         f"{text:<{width}}{each.count:>8,}{100 * each.share:>8.2f} % of {printable(each.label)}"

@@ -30,7 +30,7 @@ def require_same_data(entries: Sequence[Entry]) -> None:
         # McNemar's test pairs the predictions of two runs image by image
         if first.evaluation.fingerprint != other.evaluation.fingerprint:
             found = [_images_text(each.evaluation.num_images, each.evaluation.fingerprint) for each in both]
-            reason = f"were judged on different {split} images"
+            reason = f"were evaluated on different {split} images"
             _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
         # more or other training images explain a difference as well as the recipes do
         if data[0].train_fingerprint != data[1].train_fingerprint:
@@ -46,7 +46,7 @@ def require_same_data(entries: Sequence[Entry]) -> None:
         if not np.array_equal(first.predictions.labels, other.predictions.labels):
             raise CheckpointError(
                 f"The labels in the predictions of {first.run.path} and {other.run.path} differ, though they were "
-                f"judged on the same images.\nJudge both anew with: cifarlab evaluate RUN --split ..."
+                "evaluated on the same images.\nEvaluate both again: cifarlab evaluate RUN --split ..."
             )
 
 
