@@ -80,7 +80,7 @@ def run(arguments: list[str] | None = None) -> int:
         show = getattr(error, "format_message", None)  # click's usage errors; typer brings a click of its own
         if callable(show) and isinstance(code := getattr(error, "exit_code", None), int):
             return _report(f"{show()}\nSee: cifarlab --help", code, debug)
-        return _report(f"{type(error).__name__}: {error}\nThis is a fault of cifarlab; --debug shows where.", 1, debug)
+        return _report(f"{type(error).__name__}: {error}\nThis is a bug in cifarlab; --debug shows where.", 1, debug)
 
 
 def _show_version(wanted: bool) -> None:
