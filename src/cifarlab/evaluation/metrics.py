@@ -44,12 +44,7 @@ class Confusion:
     share: float
 
 
-def accuracy(logits: Floats, labels: Ints) -> float:
-    """Return the fraction of images whose largest logit is that of the label; among equal logits the first counts."""
-    return top_k_accuracy(logits, labels, 1)
-
-
-def top_k_accuracy(logits: Floats, labels: Ints, k: int) -> float:
+def accuracy(logits: Floats, labels: Ints, k: int = 1) -> float:
     """Return the fraction of images whose label is among the k largest logits; 1.0 if there are at most k classes.
 
     Among equal logits that of the lower class counts as larger, as in argmax.
