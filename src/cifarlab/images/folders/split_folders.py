@@ -45,8 +45,9 @@ class Meaning:
     """The meaning of a tree of folders.
 
     root: the folder that holds the splits or classes, inside the folders that only wrap it. layout: the value of
-    data.layout that gives the same reading. rule: one sentence that says what the folders mean, and why. split_folders:
-    split -> the path of its folder below the root. left_out: reason -> folders and pictures not used for that reason.
+    data.layout that gives the same reading. rule: one sentence that says what the folders mean. split_folders: split ->
+    its folder's path below the root, or, in layout class-first, its name in every class. left_out: reason -> folders
+    and pictures that are not used for that reason.
     """
 
     root: Folder
