@@ -44,7 +44,7 @@ def command_page() -> str:
         "",
         "Every command and option, as `--help` shows them. Made by `make docs`; do not edit.",
         "",
-        "Results are printed on stdout, notes and progress on stderr. Exit codes: 0 done, 1 a fault of ours,",
+        "Results are printed on stdout, notes and progress on stderr. Exit codes: 0 done, 1 a bug in cifarlab,",
         "2 usage or recipe, 3 data, 4 checkpoint or model file, 5 machine, 6 training diverged, 7 run folder in use,",
         "8 finished but some parts failed and are listed, 130 or 143 after Ctrl-C or SIGTERM, with the state saved.",
         "",
@@ -78,7 +78,7 @@ def _command_lines(path: str, command: Any) -> list[str]:
 
 def _parameter_row(parameter: Any, context: click.Context) -> tuple[str, str]:
     names, text = parameter.get_help_record(context) or (parameter.make_metavar(context), parameter.help or "")
-    return f"`{names}`", text
+    return f"`{names.replace('<list[Path]>', '<path>...')}`", text  # typer writes the type as Python does
 
 
 def _paragraphs(text: str) -> str:

@@ -67,7 +67,7 @@ def rows(scale: float) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Writes a run folder that was judged on test, wrong at given images."""
+    """Writes a run folder that was evaluated on test, wrong at given images."""
 
     def make(
         name: str,

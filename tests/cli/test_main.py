@@ -87,7 +87,7 @@ def test_n65_a_disk_that_fails_anywhere_is_the_machines_fault(
     assert main.run(["train"]) == code
     err = capsys.readouterr().err
     assert os.strerror(number) in err and "some/file" in err
-    assert ("a fault of cifarlab" in err) == (code == 1)
+    assert ("a bug in cifarlab" in err) == (code == 1)
 
 
 def test_n65_a_thread_that_met_a_full_disk_shows_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:

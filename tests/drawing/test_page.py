@@ -121,6 +121,12 @@ def test_wrong_pictures_are_marked_for_the_eye_and_in_words() -> None:
     assert re.findall(r'alt="([^"]*)"', found) == ["cat is dog, wrong", "cat, right", "cat"]
 
 
+def test_a_gallery_has_as_many_columns_as_it_is_asked_for() -> None:
+    for columns in (4, 6, 8):
+        assert f'<ul class="gallery" style="--columns: {columns}">' in gallery([Tile(png(8), "a")], columns=columns)
+    assert "repeat(var(--columns), " in page("A", [])
+
+
 def test_small_pictures_are_kept_bit_for_bit_and_large_ones_become_thumbnails() -> None:
     small, large = pictures(gallery([Tile(png(32), "a"), Tile(png(200, 100), "b")]))
     assert small == png(32)

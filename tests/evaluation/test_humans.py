@@ -77,13 +77,13 @@ def test_counts_are_read(tmp_path: Path) -> None:
         (COUNTS[:3], r"\(3, 2\)"),
         (COUNTS.astype(complex), "complex"),
         (COUNTS - 1, "not negative"),
-        (COUNTS * [[1], [1], [1], [0]], "at least one answer"),
+        (COUNTS * [[1], [1], [1], [0]], "at least one label"),
         (COUNTS * [[1], [1], [1], [np.nan]], "finite"),
         (COUNTS[:, ::-1], "other images"),
         (np.array(["a"]), "needs numbers"),
     ],
 )
-def test_answers_to_something_else_are_refused(tmp_path: Path, values: np.ndarray, reason: str) -> None:
+def test_labels_of_something_else_are_refused(tmp_path: Path, values: np.ndarray, reason: str) -> None:
     with pytest.raises(DataError, match=reason) as caught:
         load_counts(save(tmp_path / "h.npy", values), LABELS, 2)
     assert "h.npy" in str(caught.value)

@@ -48,7 +48,7 @@ def test_classification_report_of_the_user_guide() -> None:
 
 def test_top_k_accuracy_of_the_user_guide() -> None:
     scores = np.array([[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.2, 0.4, 0.3], [0.7, 0.2, 0.1]])
-    assert metrics.top_k_accuracy(scores, np.array([0, 1, 2, 2]), 2) == 0.75
+    assert metrics.accuracy(scores, np.array([0, 1, 2, 2]), 2) == 0.75
 
 
 def test_log_loss_of_the_user_guide() -> None:
@@ -61,7 +61,7 @@ def test_agrees_with_scikit_learn() -> None:
     predictions = logits.argmax(axis=1)
     matrix = metrics.confusion_matrix(logits, labels)
     assert metrics.accuracy(logits, labels) == accuracy_score(labels, predictions)
-    assert metrics.top_k_accuracy(logits, labels, 3) == top_k_accuracy_score(labels, logits, k=3)
+    assert metrics.accuracy(logits, labels, 3) == top_k_accuracy_score(labels, logits, k=3)
     exact = np.exp(logits.astype(np.float64))
     assert metrics.cross_entropy(logits, labels) == pytest.approx(
         log_loss(labels, exact / exact.sum(axis=1, keepdims=True)), rel=1e-12
@@ -80,7 +80,7 @@ def test_top_k_is_a_stable_sort_even_among_ties(num_classes: int, num_images: in
     order = np.argsort(-logits, axis=1, kind="stable")
     for k in range(1, num_classes + 2):
         wanted = np.mean([label in row[:k] for label, row in zip(labels, order, strict=True)])
-        assert metrics.top_k_accuracy(logits, labels, k) == wanted
+        assert metrics.accuracy(logits, labels, k) == wanted
 
 
 def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes() -> None:

@@ -99,7 +99,7 @@ def test_summary_says_what_a_reader_needs() -> None:
     text = summary(judged())
     assert "test, 6 images" in text
     assert "66.67 %  (95 % interval 30.00 to 90.32)" in text
-    assert "dog taken for owl" in text and "50.00 % of dog" in text
+    assert "dog predicted as owl" in text and "50.00 % of dog" in text
     assert "top-5" not in text  # four classes: it would say nothing
     assert "original" not in text
 
@@ -159,7 +159,7 @@ def test_n24_of_many_classes_the_best_and_the_worst_are_shown() -> None:
     shown, which = shown_classes(found)
     assert [each.recall for each in shown] == [1.0] * 20 + [0.0] * 20
     assert which == "the 20 best and the 20 worst of 100 classes" and which in summary(found)
-    assert sum(line.startswith("class") and "taken" not in line for line in summary(found).splitlines()) == 41
+    assert sum(line.startswith("class") and "predicted as" not in line for line in summary(found).splitlines()) == 41
     assert shown_classes(counted(dict(list(support.items())[:40])))[1] == ""
     few = {f"class{number:03}": int(number % 5 == 0) for number in range(100)}
     assert [each.support for each in shown_classes(counted(few))[0]] == [1] * 20

@@ -88,18 +88,16 @@ def test_n16_images_of_a_table_are_named_by_their_rows_and_the_rest_is_counted()
 def test_n16_one_image_under_two_labels_is_told_within_a_split_and_across() -> None:
     names = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
     train = make([1, 2, 1, 3], [0, 0, 1, 1], names=names)
-    assert texts("two labels", train=train) == [
-        "1 image is there under more than one label: cat/1.png (cat) = dog/1.png (dog)."
-    ]
+    assert texts("two labels", train=train) == ["1 image has more than one label: cat/1.png (cat) = dog/1.png (dog)."]
     [text] = texts("two labels", train=train, test=make([2, 3, 3], [1, 1, 0]))
-    assert text.startswith("3 images are there") and "cat/2.png (cat) = test row 0 (dog)" in text
+    assert text.startswith("3 images have more than one label") and "cat/2.png (cat) = test row 0 (dog)" in text
     assert "dog/2.png (dog) = test row 2 (cat)" in text
 
 
 def test_n16_classes_that_share_a_tenth_of_their_images_may_be_one() -> None:
     values, labels = [*range(60), *range(57, 87)], [0] * 60 + [1] * 30
     assert texts("look-alike classes", train=make(values, labels)) == [
-        "The classes cat and dog share 3 of the 30 different images of dog: they may be one class under two names."
+        "The classes cat and dog share 3 of the 30 distinct images of dog: they may be one class under two names."
     ]
     assert texts("look-alike classes", train=make([*values, 90, 91], [*labels, 1, 1])) == []  # less than a tenth
     few = make([1, 2, 1, 2], [0, 0, 1, 1])
@@ -110,7 +108,7 @@ def test_copies_of_test_images_make_the_interval_too_narrow() -> None:
     repeated = make([1, 2, 2, 2], [0, 1, 1, 1])
     assert texts("copies within a split", train=repeated, test=plenty()) == []
     assert texts("copies within a split", test=repeated) == [
-        "2 of 4 test images repeat another one of them: the interval of an accuracy on them is too narrow."
+        "2 of 4 test images are copies of others: the interval of an accuracy on them is too narrow."
     ]
 
 
@@ -129,7 +127,7 @@ def test_n17_imbalance_is_told_from_three_to_one(counts: tuple[int, int, int], i
 def test_n17_imbalance_says_what_always_giving_one_answer_is_worth() -> None:
     train = plenty(counts=(190, 10, 0))
     [text] = texts("imbalance", train=train)
-    assert text.startswith("cat has 190 training images, dog 10: always answering cat would be right in 95.0 %.")
+    assert text.startswith("cat has 190 training images, dog 10: always predicting cat would be right for 95.0 %.")
     assert "training.class_weights = balanced" in text
     [found] = [each for each in inspect({"train": train}, weighted=True) if each.kind == "imbalance"]
     assert "class_weights" not in found.text and "balanced accuracy" in found.text

@@ -268,7 +268,7 @@ def test_what_is_no_data(tmp_path: Path, caplog) -> None:
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "cifar10").mkdir()
     for path in (tmp_path / "notes.txt", tmp_path / "cifar10"):
-        with pytest.raises(DataError, match="nothing that cifarlab reads"):
+        with pytest.raises(DataError, match="cifarlab cannot read"):
             find(path)
     assert find("cifar10", data_dir=tmp_path) is None
     assert "looking elsewhere" in caplog.text

@@ -173,7 +173,7 @@ def test_n36_the_command_ends_with_6_and_three_lines(tiny, tmp_path, after_step,
     assert main.run(["--quiet", "train", str(file), "--out", str(tmp_path)]) == 6
     said = capsys.readouterr()
     assert len(said.err.splitlines()) == 3
-    assert "fault of cifarlab" not in said.err
+    assert "bug in cifarlab" not in said.err
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

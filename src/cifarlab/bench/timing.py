@@ -1,4 +1,4 @@
-"""Take times correctly: wait for the device before the clock is read, and leave the first rounds out."""
+"""Measure times correctly: wait for the device before the clock is read, and leave the first rounds out."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """The median of the rounds, which a round that something else disturbed does not move."""
+        """The median of the rounds, which one disturbed round does not move."""
         return statistics.median(self.values)
 
     @property
     def min(self) -> float:
-        """The smallest value of a round."""
+        """The smallest value."""
         return min(self.values)
 
     @property
     def max(self) -> float:
-        """The largest value of a round."""
+        """The largest value."""
         return max(self.values)
 
     @property

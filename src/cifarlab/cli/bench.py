@@ -91,7 +91,7 @@ def throughput(
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count the images per second of training steps, and of the forward pass alone, on noise on the device."""
+    """Measure images per second of training steps, and of the forward pass alone, on noise on the device."""
     # on noise, because the speed does not depend on the pixels, and nothing has to be downloaded or loaded
     from cifarlab.bench import throughput as bench
     from cifarlab.bench.subject import recipe_of
@@ -118,7 +118,7 @@ def loader(
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count the images per second that are gathered, augmented, normalised and mixed, without any network."""
+    """Measure images per second of gathering, augmenting, normalising and mixing, without any network."""
     from cifarlab.bench.loader import loading
 
     chosen = changed(load_recipe(recipe), assignments, {"data.source": data, "runtime.device": device})
@@ -157,7 +157,7 @@ def predict(
 
 @app.command()
 def startup(
-    model: Annotated[str, typer.Option(help="A run folder, a model file or a network's name.")] = ("resnet18"),
+    model: Annotated[str, typer.Option(help="A run folder, a model file or a network's name.")] = "resnet18",
     rounds: Rounds = 5,
     warmup: Warmup = 1,  # the first process reads torch from the disk, the others from the page cache
     as_json: AsJson = False,

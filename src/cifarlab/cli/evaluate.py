@@ -45,7 +45,8 @@ def evaluate(
         ),
     ] = None,
     tta: Annotated[
-        Tta | None, typer.Option(help="Test-time augmentation, a number of its own; unset: as the recipe says.")
+        Tta | None,
+        typer.Option(help="Test-time augmentation, reported beside the number without it; unset: as the recipe says."),
     ] = None,
     data: Annotated[
         str | None,
@@ -93,4 +94,4 @@ def evaluate(
         for file in files:
             echo(f"  {file}")
     if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
-        raise PartialError(f"Judged, but {evaluation.num_skipped} images could not be read and do not count.")
+        raise PartialError(f"Evaluated, but {evaluation.num_skipped} images could not be read and do not count.")

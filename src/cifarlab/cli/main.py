@@ -72,7 +72,7 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        # a disk or a memory that is full can show in any line, so it is told from a fault of ours here, for all
+        # a disk or a memory that is full can show in any line, so it is told from a bug in cifarlab here, for all
         if isinstance(error, OSError) and is_machine_fault(error):
             return _report(f"{error.filename or 'A file'} cannot be written or read: {error.strerror}.", 5, debug)
         if _is_out_of_memory(error):
@@ -80,7 +80,7 @@ def run(arguments: list[str] | None = None) -> int:
         show = getattr(error, "format_message", None)  # click's usage errors; typer brings a click of its own
         if callable(show) and isinstance(code := getattr(error, "exit_code", None), int):
             return _report(f"{show()}\nSee: cifarlab --help", code, debug)
-        return _report(f"{type(error).__name__}: {error}\nThis is a fault of cifarlab; --debug shows where.", 1, debug)
+        return _report(f"{type(error).__name__}: {error}\nThis is a bug in cifarlab; --debug shows where.", 1, debug)
 
 
 def _show_version(wanted: bool) -> None:

@@ -77,17 +77,9 @@ def _show(spec: ModelSpec, image_size: int, as_json: bool) -> None:
     table = layers(network, image_size)
     total_parameters, total_madds = num_parameters(network), multiply_adds(network, image_size)
     if as_json:
-        echo_json(
-            {
-                "name": spec.name,
-                "stem": spec.stem,
-                "image_size": image_size,
-                "num_classes": NUM_CLASSES,
-                "num_parameters": total_parameters,
-                "multiply_adds": total_madds,
-                "layers": [asdict(layer) for layer in table],
-            }
-        )
+        facts = {"name": spec.name, "stem": spec.stem, "image_size": image_size, "num_classes": NUM_CLASSES}
+        totals = {"num_parameters": total_parameters, "multiply_adds": total_madds}
+        echo_json({**facts, **totals, "layers": [asdict(layer) for layer in table]})
         return
     width = max(len(layer.name) for layer in table) + 2
     echo(f"{'layer':{width}}{'kind':20}{'output':>16}{'parameters':>14}{'multiply-adds':>16}")

@@ -59,12 +59,7 @@ class Output(Console):
 def plain_table(title: str | None = None, *, show_header: bool = True) -> Table:
     """A table without lines, three spaces between its columns."""
     return Table(
-        title=title,
-        title_justify="left",
-        show_header=show_header,
-        header_style="bold",
-        box=None,
-        padding=(0, 3, 0, 0),
+        title=title, title_justify="left", show_header=show_header, header_style="bold", box=None, padding=(0, 3, 0, 0)
     )
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cifarlab.cli.output import Output, plain_table
 from cifarlab.drawing.wording import count, duration, percent, with_ends, with_interval
-from cifarlab.runs.folder import Run
+from cifarlab.runs.folder import Run, median_images_per_second
 from cifarlab.runs.manifest import Manifest
 from cifarlab.runs.paths import SEEDS
 
@@ -75,9 +75,8 @@ def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
             table.add_row("test, balanced", f"{with_ends(test.balanced_accuracy, test.balanced_interval)}  {share}")
         if test.tta_accuracy is not None:  # beside the plain accuracy, never instead of it
             table.add_row(f"test, {test.tta}", with_ends(test.tta_accuracy, test.tta_interval))
-    speeds = sorted(row["images_per_second"] for row in run.metrics if row["images_per_second"])
-    # the median, because the first epoch also compiles and warms up
-    speed = f"{speeds[len(speeds) // 2]:,.0f} images/s" if speeds else "no epoch"
+    images_per_second = median_images_per_second(run.metrics)
+    speed = "no epoch" if images_per_second is None else f"{images_per_second:,.0f} images/s"
     table.add_row("training", f"{duration(facts.elapsed_seconds or 0)}, {speed}, {facts.ending}")
     runtime = facts.runtime
     table.add_row("on", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}")

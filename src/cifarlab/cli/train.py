@@ -37,6 +37,10 @@ from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.paths import SEEDS
 
+Resume = Annotated[
+    Path | None, typer.Option(metavar="RUN", help="Continue this run or study as if it had never stopped.")
+]
+
 
 def train(
     recipe: OptionalRecipeName = None,  # --resume takes its place
@@ -49,7 +53,7 @@ def train(
     seeds: Seeds = 1,
     device: RecipeDevice = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long and keep what was learned.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run or study exactly.")] = None,
+    resume: Resume = None,
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
@@ -59,7 +63,7 @@ def train(
     follow_links: FollowLinks = False,
     strict: Strict = False,
     skip_bad: SkipBad = False,
-    no_test: Annotated[bool, typer.Option("--no-test", help="Leave the test split sealed.")] = False,
+    no_test: Annotated[bool, typer.Option("--no-test", help="Do not open the test split.")] = False,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Leave report.html and its figures to cifarlab report.")
     ] = False,

@@ -119,12 +119,7 @@ def class_grid(images: Images, per_class: int = 10) -> Image.Image:
 
 
 def _lay_out(
-    pixels: NDArray[np.uint8],
-    captions: Sequence[str],
-    columns: int,
-    scale: int,
-    gap: int,
-    row_labels: Sequence[str],
+    pixels: NDArray[np.uint8], captions: Sequence[str], columns: int, scale: int, gap: int, row_labels: Sequence[str]
 ) -> _Layout:
     height, width = pixels.shape[2] * scale, pixels.shape[3] * scale
     font_size = min(max(width // 8, 11), 15)  # grows with the images; below 11 px letters cannot be read

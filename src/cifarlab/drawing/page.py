@@ -71,8 +71,9 @@ def embed_png(picture: Path | bytes, alt: str, *, wide: bool = True) -> Markup:
 
 
 def gallery(tiles: Sequence[Tile], *, columns: int = 8) -> Markup:
-    """Show small pictures with captions, 8 or 4 side by side where there is room; wrong ones get a cross."""
-    return Markup('<ul class="gallery of-{}">{}</ul>').format(columns, Markup().join(_tile(tile) for tile in tiles))
+    """Show small pictures with captions, `columns` side by side where there is room; wrong ones get a cross."""
+    items = Markup().join(map(_tile, tiles))
+    return Markup('<ul class="gallery" style="--columns: {}">{}</ul>').format(columns, items)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:

@@ -86,7 +86,7 @@ class Evaluation:
         try:
             return _ADAPTER.validate_python(_completed(values))
         except (ValueError, TypeError, OverflowError) as error:  # pydantic's ValidationError is a ValueError
-            raise CheckpointError(f"This is no evaluation: {error}") from error
+            raise CheckpointError(f"This is not an evaluation: {error}") from error
 
 
 _ADAPTER = TypeAdapter(Evaluation)  # built once, since it compiles the validators of all nested dataclasses
@@ -167,9 +167,9 @@ def _accuracy(logits: NDArray[np.float32], images: Images, k: int = 1) -> tuple[
 
 def _all_logits(logits_of: LogitsOf, images: Images, description: str) -> NDArray[np.float32]:
     if len(images) == 0:
-        raise ValueError("there are no images to judge")
+        raise ValueError("there are no images to evaluate")
     blocks = []
-    with progress(f"Judging {description}", len(images), "images") as advance:
+    with progress(f"Evaluating {description}", len(images), "images") as advance:
         for start in range(0, len(images), BLOCK):
             pixels = images.pixels[start : start + BLOCK]
             blocks.append(logits_of(pixels))

@@ -23,14 +23,8 @@ DRAWN, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
 ROOM_BYTES = 32 * 2**20  # of raw pixels; of larger images than CIFAR's correspondingly fewer are kept
 FEWEST = 8  # of each kind, however large the images are
 SCHEMA = pa.schema(
-    [
-        ("index", pa.int64()),
-        ("label", pa.int64()),
-        ("prediction", pa.int64()),
-        ("confidence", pa.float64()),
-        ("drawn", pa.bool_()),
-        ("png", pa.binary()),
-    ]
+    [(name, pa.int64()) for name in ("index", "label", "prediction")]
+    + [("confidence", pa.float64()), ("drawn", pa.bool_()), ("png", pa.binary())]
 )
 
 

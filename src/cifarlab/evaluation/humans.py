@@ -61,7 +61,7 @@ def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float6
     try:
         counts = np.load(path, allow_pickle=False)  # a pickle could run code
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read the human answers {path}: {cause(error)}.") from error
+        raise DataError(f"Cannot read the human labels {path}: {cause(error)}.") from error
     wanted = (len(labels), num_classes)
     # np.load returns an archive for .npz, which has no shape.
     if not isinstance(counts, np.ndarray) or counts.shape != wanted or counts.dtype.kind not in "iuf":
@@ -69,7 +69,7 @@ def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float6
         raise DataError(f"{path} holds {found}, but this run's test split needs numbers {wanted}.")
     exact = counts.astype(np.float64)
     if not np.isfinite(exact).all() or exact.min() < 0 or not exact.sum(axis=1).all():
-        raise DataError(f"{path} must hold counts: finite, not negative, and at least one answer for each image.")
+        raise DataError(f"{path} must hold counts: finite, not negative, and at least one label for each image.")
     agreement = float((exact.argmax(axis=1) == labels).mean())
     if agreement < SAME_IMAGES:
         raise DataError(

@@ -44,12 +44,7 @@ class Confusion:
     share: float
 
 
-def accuracy(logits: Floats, labels: Ints) -> float:
-    """Return the fraction of images whose largest logit is that of the label; among equal logits the first counts."""
-    return top_k_accuracy(logits, labels, 1)
-
-
-def top_k_accuracy(logits: Floats, labels: Ints, k: int) -> float:
+def accuracy(logits: Floats, labels: Ints, k: int = 1) -> float:
     """Return the fraction of images whose label is among the k largest logits; 1.0 if there are at most k classes.
 
     Among equal logits that of the lower class counts as larger, as in argmax.
@@ -130,7 +125,7 @@ def check(logits: Floats, labels: Ints) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"need logits (N, C) and labels (N,), not {logits.shape} and {labels.shape}")
     if len(labels) == 0:
-        raise ValueError("there are no images to judge")
+        raise ValueError("there are no images to evaluate")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         found = f"{labels.min()}..{labels.max()}"
         raise ValueError(f"labels must lie in 0..{logits.shape[1] - 1}, found {found}")

@@ -21,7 +21,7 @@ def summary(evaluation: Evaluation) -> str:
     """Return what `cifarlab evaluate` prints: accuracy with its interval, per-class table, most confused pairs."""
     lines = [f"{label:<20}{value}" for label, value in _facts(evaluation)]
     if evaluation.original is False:
-        lines += ["", "The pixels are not the original ones: published numbers are no comparison."]
+        lines += ["", "The pixels are not the original ones: published numbers cannot be compared with these."]
     return "\n".join([*lines, "", *_class_table(evaluation), *_confusions(evaluation)])
 
 
@@ -31,10 +31,8 @@ def classification_text(evaluation: Evaluation) -> str:
     def line(name: str, *cells: object) -> str:
         return f"{name:>{width}} " + "".join(f"{cell!s:>10}" for cell in cells)
 
-    width, total = (
-        max(len("weighted avg"), *(len(printable(name)) for name in evaluation.class_names)),
-        evaluation.num_images,
-    )
+    width = max(len("weighted avg"), *(len(printable(name)) for name in evaluation.class_names))
+    total = evaluation.num_images
     classes = [
         line(printable(each.class_name), *map(_digits, (each.precision, each.recall, each.f1)), each.support)
         for each in evaluation.per_class
@@ -49,20 +47,14 @@ def classification_csv(evaluation: Evaluation) -> str:
     """Return the table with all digits and the 95 % interval of each recall; a class without images has empty cells."""
     overall, balanced = evaluation.accuracy_interval, evaluation.balanced_interval
     averages, total = _averages(evaluation), evaluation.num_images
+    classes = [
+        [_cell(one.class_name), one.precision, one.recall, one.f1, one.support, *(one.recall_interval or ("", ""))]
+        for one in evaluation.per_class
+    ]
     return _csv(
         [
             ["class", "precision", "recall", "f1-score", "support", "recall low", "recall high"],
-            *(
-                [
-                    _cell(each.class_name),
-                    each.precision,
-                    each.recall,
-                    each.f1,
-                    each.support,
-                    *(each.recall_interval or ("", "")),
-                ]
-                for each in evaluation.per_class
-            ),
+            *classes,
             ["accuracy", "", "", evaluation.accuracy, total, *overall],
             ["macro avg", *averages["macro avg"], total, *balanced],
             # The recall weighted by images is the accuracy, so it has that interval.
@@ -148,7 +140,7 @@ def _class_table(evaluation: Evaluation) -> list[str]:
 def _confusions(evaluation: Evaluation) -> list[str]:
     if not evaluation.most_confused:
         return []
-    texts = [printable(f"{each.label} taken for {each.prediction}") for each in evaluation.most_confused]
+    texts = [printable(f"{each.label} predicted as {each.prediction}") for each in evaluation.most_confused]
     width = max(len(text) for text in texts) + 2
     rows = [
         f"{text:<{width}}{each.count:>8,}{100 * each.share:>8.2f} % of {printable(each.label)}"

@@ -34,10 +34,8 @@ def read_predictions(run: Run, name: str, evaluation: Evaluation) -> Predictions
     """Return the predictions for a split; raises CheckpointError if they do not fit its evaluation."""
     path = run.predictions_file(name)
     found = predictions.read(path)
-    if (
-        found.logits.shape != (evaluation.num_images, len(evaluation.class_names))
-        or not np.isfinite(found.logits).all()
-    ):
+    wanted = (evaluation.num_images, len(evaluation.class_names))
+    if found.logits.shape != wanted or not np.isfinite(found.logits).all():
         raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
     if not np.isin(found.labels, np.arange(len(evaluation.class_names))).all():
         raise CheckpointError(f"{path} has labels without a class.")

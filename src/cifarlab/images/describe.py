@@ -14,7 +14,7 @@ ORIGINAL = {
     True: "the published ones",
     False: "re-encoded: compare accuracies only with others measured on the same pixels",
 }
-"""Images.original in words. None is missing: images that nobody has published are no news."""
+"""Images.original in words. None is left out: most images were never published, which is not worth a line."""
 
 
 def describe(images: Mapping[str, Images], understanding: Understanding | None = None) -> dict[str, Any]:

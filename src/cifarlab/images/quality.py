@@ -17,17 +17,18 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Understanding, left_out_lines
 
 MIN_TRAIN = 10
-"""A class with fewer training images is called small: a tenth of them, held out, is less than one."""
+"""A class with fewer training images is called small: a tenth of them, held out for validation, is less than one."""
 MIN_VAL = 100
-"""With fewer validation images the choice of the epoch is called chance: on 100, an accuracy is known to ±10 points."""
+"""With fewer validation images the chosen epoch is mostly chance: 100 images give an accuracy to within ±10 points."""
 IMBALANCE = 3
-"""Ratio of the largest class to the smallest: of these two, always predicting the larger one is right in 75 %."""
+"""Largest class divided by smallest from which on a warning is due: with two classes, always predicting the larger
+one would be right for 75 %."""
 SHARED = 0.1
-"""Share of a class's different images that another class has too; from here on the two may be one class."""
+"""Share of a class's distinct images that are in another class too; from here on the two may be one class."""
 MIN_SHARED = 3
-"""Shared images; fewer are slips of the hand."""
+"""Number of shared images; fewer are probably labelling mistakes."""
 REPEATED = 0.05
-"""Share of the images of val or test that repeat others; from here on intervals are noticeably too narrow."""
+"""Share of the val or test images that are copies of others; from here on intervals are noticeably too narrow."""
 
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -69,9 +70,9 @@ class QualityWarning:
 class Duplicates:
     """Images that are equal in every pixel.
 
-    within: split -> number of images that repeat an earlier one. across: (split, other split) -> int64 (K, 2), for
-    every image of the other split that is also in the first: its index there, its own index.
-    differently_labelled: (split, other split) -> number of pairs in `across` with two labels.
+    within: split -> number of images that repeat an earlier one. across: (split, other split) -> int64 (K, 2): one row
+    for each image of the other split that is also in the first, its index in the first and its index in the other.
+    differently_labelled: (split, other split) -> number of pairs in `across` whose labels differ.
     """
 
     within: dict[str, int]
@@ -81,9 +82,9 @@ class Duplicates:
 
 def find_duplicates(images: Mapping[str, Images]) -> Duplicates:
     """Compare all images of all splits by their hashes."""
-    # by dictionaries of hashes, in O(N): all pairs of CIFAR-10 would be 1.8 billion comparisons
+    # dictionaries of hashes take O(N); comparing all pairs of CIFAR-10 would take 1.8 billion comparisons
     hashes = {split: each.hashes.tolist() for split, each in images.items()}
-    # backwards, so that the first of equal images is the one that stays
+    # reversed, so that of equal images the first one stays in the dictionary
     first = {split: {key: i for i, key in reversed(list(enumerate(keys)))} for split, keys in hashes.items()}
     across, differing = {}, {}
     for a, b in itertools.combinations(images, 2):
@@ -96,10 +97,10 @@ def find_duplicates(images: Mapping[str, Images]) -> Duplicates:
 
 
 def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: bool = False) -> list[QualityWarning]:
-    """Say what is questionable about the splits of a data set, or about those that may be seen while test is sealed.
+    """Return warnings about the splits of a data set; without test while that split must not be opened.
 
-    held_out: val was taken out of train, so that classes are counted over both. weighted: training weighs the classes
-    already. The most important warnings come first.
+    held_out: val was taken out of train, so classes are counted over both. weighted: the recipe already weights the
+    classes. The most important warnings come first.
     """
     found = [*_labels(images), *_copies(images)]
     if (train := images.get("train")) is not None:
@@ -113,14 +114,14 @@ def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: b
 
 
 def left_out(understanding: Understanding) -> list[QualityWarning]:
-    """Say which parts of a data set are not used although they may have been meant to be."""
+    """Warn of parts of a data set that are not used, although they may have been meant to be."""
     lines = left_out_lines(understanding.left_out, worth_a_warning=True)
     counts = {reason: len(names) for reason, names in understanding.left_out.items()}
     return [QualityWarning("left out", f"Left out: {'; '.join(lines)}.", counts=counts)] if lines else []
 
 
 def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """Images that have several labels, and classes that share many images."""
+    """Warn of images that have several labels, and of classes that share many images."""
     groups = _under_several_labels(images)
     if not groups:
         return
@@ -132,10 +133,10 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         )
         for group in groups
     ]
-    what = f"{_count(len(groups), 'image')} {_agree(len(groups), 'is', 'are')}"
+    what = f"{_count(len(groups), 'image')} {_agree(len(groups), 'has', 'have')}"
     yield QualityWarning(
         "two labels",
-        f"{what} there under more than one label: {some(names, _NAMED)}.",
+        f"{what} more than one label: {some(names, _NAMED)}.",
         tuple(names[:_NAMED]),
         {"different_images": len(groups), "images": sum(map(len, groups))},
     )
@@ -144,7 +145,7 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         labels = sorted({int(images[split].labels[index]) for split, index in group})
         shared.update(itertools.combinations(labels, 2))
     for pair, number in shared.most_common():
-        # different images: one image a thousand times over counts once
+        # distinct images: a thousand copies of one image count once
         sizes = {
             label: len(set().union(*(set(each.hashes[each.labels == label].tolist()) for each in images.values())))
             for label in pair
@@ -154,7 +155,7 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
             a, b = (printable(class_names[label]) for label in pair)
             yield QualityWarning(
                 "look-alike classes",
-                f"The classes {a} and {b} share {number:,} of the {sizes[smaller]:,} different images of "
+                f"The classes {a} and {b} share {number:,} of the {sizes[smaller]:,} distinct images of "
                 f"{printable(class_names[smaller])}: they may be one class under two names.",
                 (class_names[pair[0]], class_names[pair[1]]),
                 {"shared": number, "different_images": sizes[smaller]},
@@ -162,7 +163,7 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
 
 
 def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, int]]]:
-    """The places (split, index) of every image that has several labels, the first of each label at the front."""
+    """The places (split, index) of each image with several labels: first one place for each label, then the rest."""
     # one array for all splits, so that copies are found across them
     hashes = np.concatenate([each.hashes for each in images.values()])
     labels = np.concatenate([each.labels for each in images.values()])
@@ -174,7 +175,7 @@ def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, 
     members: dict[int, list[int]] = defaultdict(list)
     for number in np.flatnonzero((lowest < highest)[group_of]).tolist():
         members[int(group_of[number])].append(number)
-    if not members:  # nearly always: the list of all places need not be made
+    if not members:  # the usual case, which does not need the list of all places
         return []
     places = [(split, index) for split, each in images.items() for index in range(len(each))]
     groups = []
@@ -185,7 +186,7 @@ def _under_several_labels(images: Mapping[str, Images]) -> list[list[tuple[str, 
 
 
 def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """Images that are in two splits, so that a test measures memory, and images that val or test repeats."""
+    """Warn of images that are in two splits, where a test measures memory, and of copies within val or test."""
     duplicates = find_duplicates(images)
     for (a, b), pairs in duplicates.across.items():
         if not len(pairs):
@@ -202,21 +203,21 @@ def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
             {"images": number, "differently_labelled": differing, "of": len(images[b])},
         )
     for split, number in duplicates.within.items():
-        # an interval counts independent images; a copy in train is only trained on twice
+        # an interval assumes independent images; a copy in train is merely trained on twice
         if split != "train" and number >= REPEATED * len(images[split]):
             of_all = _count(len(images[split]), f"{_WORDS[split]} image")
-            what = f"{number:,} of {of_all} {_agree(number, 'repeats', 'repeat')}"
+            what = f"{number:,} of {of_all} {_agree(number, 'is a copy of another', 'are copies of others')}"
             yield QualityWarning(
                 "copies within a split",
-                f"{what} another one of them: the interval of an accuracy on them is too narrow.",
+                f"{what}: the interval of an accuracy on them is too narrow.",
                 (),
                 {"images": number, "of": len(images[split])},
             )
 
 
 def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool) -> Iterator[QualityWarning]:
-    """Classes with few training images, and classes of very different sizes."""
-    # a class without any has a warning of its own
+    """Warn of classes with few training images, and of classes of very different sizes."""
+    # classes without any image have a warning of their own
     present = [(int(count), name) for name, count in zip(class_names, counts, strict=True) if count]
     small = sorted((each for each in present if each[0] < MIN_TRAIN), key=lambda each: each[0])
     if small:
@@ -228,7 +229,7 @@ def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool
             tuple(name for _, name in small[:_NAMED]),
             {"classes": len(small)},
         )
-    # (0, "") for train without an image
+    # the default, for a train split without images, gives no warning
     (most, largest), (fewest, smallest) = max(present, default=(0, "")), min(present, default=(0, ""))
     if most >= IMBALANCE * fewest > 0:
         share = most / int(counts.sum())
@@ -236,17 +237,17 @@ def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool
         yield QualityWarning(
             "imbalance",
             f"{printable(largest)} has {_count(most, 'training image')}, {printable(smallest)} {fewest:,}: always "
-            f"answering {printable(largest)} would be right in {100 * share:.1f} %. Read the balanced accuracy beside "
-            f"the accuracy{advice}.",
+            f"predicting {printable(largest)} would be right for {100 * share:.1f} %. Read the balanced accuracy "
+            f"beside the accuracy{advice}.",
             (largest, smallest),
             {"largest": most, "smallest": fewest},
         )
 
 
 def _too_few(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """Classes that a split has no image of, and too few validation images to choose an epoch by."""
+    """Warn of classes that have no image in a split, and of too few validation images to choose an epoch by."""
     for split, each in images.items():
-        # such a class has no accuracy in this split
+        # these classes have no accuracy in this split
         empty = [name for name, count in zip(each.class_names, each.counts, strict=True) if count == 0]
         if empty:
             what = f"{len(empty):,} of {_count(each.num_classes, 'class')} {_agree(len(empty), 'has', 'have')}"
@@ -269,7 +270,7 @@ def _too_few(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
 
 
 def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
-    """Images that could not be read, what was lost in those that were, and channels without information."""
+    """Warn of images that cannot be read, of what decoding lost in the others, and of channels without information."""
     for split, each in images.items():
         if each.skipped:
             yield QualityWarning(
@@ -278,7 +279,7 @@ def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
                 each.skipped[:_NAMED],
                 {"images": len(each.skipped)},
             )
-    first = next(iter(images.values()))  # the other splits would say the same again
+    first = next(iter(images.values()))  # the other splits would give the same warnings
     yield from (QualityWarning("decoding", text) for text in first.warnings)
     if flat := first.flat_channels():
         channels = " and ".join(f"the {name} channel is {value}" for name, value in flat.items())

@@ -180,7 +180,7 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
     path = _existing(spec.source)
     if (found := recognise(path, spec)) is None:
         raise DataError(
-            f"{path} is nothing that cifarlab reads.\n"
+            f"cifarlab cannot read {path}.\n"
             "It reads the CIFAR archives and their folders, folders of pictures (<class>/*.png, train/<class>/*.png), "
             "lists of pictures (CSV, ...), parquet, npz, npy, IDX, SVHN's .mat and CIFAR-10-C."
         )

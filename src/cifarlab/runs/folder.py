@@ -10,7 +10,8 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -336,11 +337,18 @@ class Run(RunPaths):
         return values
 
 
+def median_images_per_second(rows: Sequence[Row]) -> float | None:
+    """The training speed of a run, from the rows of metrics.csv; None without an epoch."""
+    # not the mean: the first epoch also compiles and warms up, and other programs disturb single ones
+    speeds = [speed for row in rows if (speed := row["images_per_second"])]
+    return statistics.median(speeds) if speeds else None
+
+
 def _entry(line: str) -> dict[str, str]:
     """Parse one line of the ledger; raises ValueError when it is not one."""
     entry = json.loads(line)
     if not isinstance(entry, dict) or not {"time", "reason"} <= entry.keys():
-        raise ValueError(f"{line[:60]!r} is no entry")
+        raise ValueError(f"{line[:60]!r} is not an entry")
     return entry
 
 

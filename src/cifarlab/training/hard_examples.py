@@ -44,6 +44,6 @@ class HardExamples:
         if len(drawn) not in (self.num_drawn, len(self.losses)) or not rises:
             raise ValueError("hard.drawn does not say which images are drawn")
         if int(drawn[0]) < 0 or int(drawn[-1]) >= len(self.losses):
-            raise ValueError("hard.drawn names images that are not there")
+            raise ValueError("hard.drawn names images that do not exist")
         self.losses.copy_(losses)
         self.drawn = drawn.to(self.losses.device)

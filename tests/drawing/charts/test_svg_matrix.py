@@ -15,6 +15,7 @@ from cifarlab.drawing.charts import png
 from cifarlab.drawing.charts import svg_matrix as module
 from cifarlab.drawing.charts.description import Matrix
 from cifarlab.drawing.charts.svg_matrix import DARK
+from cifarlab.drawing.charts.svg_parts import CHARACTER
 
 COUNTS = np.array([[90, 10, 0], [0, 0, 0], [3, 1, 96]])
 NAMES = ("cat", "<b>dog</b>", "owl")
@@ -39,7 +40,7 @@ def test_cells_show_count_and_percent_and_say_both_when_pointed_at() -> None:
     ]
     assert [cell.findtext("title") for cell in found][:2] == [
         "cat recognised\n90 images, 90.0 % of cat",
-        "cat taken for <b>dog</b>\n10 images, 10.0 % of cat",
+        "cat predicted as <b>dog</b>\n10 images, 10.0 % of cat",
     ]
 
 
@@ -47,6 +48,12 @@ def test_rows_are_labels_and_columns_predictions() -> None:
     first, second, *_, last = (cell.find("rect") for cell in cells(matrix(COUNTS, NAMES)))
     assert first.get("y") == second.get("y") and float(first.get("x")) < float(second.get("x"))
     assert float(last.get("x")) > float(first.get("x")) and float(last.get("y")) > float(first.get("y"))
+
+
+def test_beside_short_names_there_is_still_room_for_the_word_label() -> None:
+    chart = matrix(np.array([[8, 1], [0, 9]]), ("a", "b"))
+    place = re.search(r'translate\(([\d.]+),[\d.]+\)" text-anchor="end">label', chart)
+    assert place is not None and float(place[1]) > len("label ↓") * CHARACTER
 
 
 def colours(mode: str) -> dict[str, tuple[float, ...]]:

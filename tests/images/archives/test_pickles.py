@@ -130,7 +130,7 @@ def gadgets(canary: Path) -> dict[str, bytes]:
         "huge text": b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"a.",
         "negative size": b"\x80\x02T" + struct.pack("<i", -1) + b"a.",
         "no dict": b"\x80\x02].",
-        "key that is no string": b"\x80\x02}(]K\x01u.",
+        "key that is not a string": b"\x80\x02}(]K\x01u.",
         "odd number of items": b"\x80\x02}(U\x01au.",
         "stack underflow": b"\x80\x02\x87.",
         "below a mark": b"\x80\x02K\x01(\x85.",

@@ -194,7 +194,7 @@ def test_other_training_images_are_refused(make_run: MakeRun, change: dict[str, 
 def test_other_test_images_and_classes_are_refused(make_run: MakeRun) -> None:
     a = make_run("a")
     other = make_run("b", image_seed=1)
-    with pytest.raises(UsageError, match="were judged on different test images"):
+    with pytest.raises(UsageError, match="were evaluated on different test images"):
         compare([a.path, other.path])
     classes = make_run("c", names=("cat", "owl"))
     with pytest.raises(UsageError, match=r"(?s)know different classes.*3 classes \(cat, dog.* and 2 classes"):
@@ -242,7 +242,7 @@ def test_a_damaged_folder_is_named(make_run: MakeRun, name: str, damage: Callabl
     damage(b.path / name)
     with pytest.raises(CifarlabError, match=r"/b\b") as caught:
         compare([a.path, b.path])
-    assert name in str(caught.value) or "was not judged on test" in str(caught.value)
+    assert name in str(caught.value) or "was not evaluated on the test split" in str(caught.value)
 
 
 def test_an_unfinished_run_is_refused(make_run: MakeRun) -> None:

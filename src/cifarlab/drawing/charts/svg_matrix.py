@@ -41,9 +41,9 @@ class _Board:
 
     @property
     def room(self) -> float:
-        """Room for names at the left."""
+        """Room for names at the left, and for the word above them."""
         letter = CHARACTER if self.numbered else 0.75 * CHARACTER  # of 9 px instead of 12.5
-        return 22 + letter * max((len(short(name)) for name in self.chart.names), default=0)
+        return 22 + letter * max(len("label ↓"), *(len(short(name)) for name in self.chart.names))
 
     @property
     def top(self) -> float:
@@ -97,7 +97,7 @@ def _cell(board: _Board, row: int, column: int, count: int, share: float) -> Mar
     x, y, side = board.room + column * board.side, board.top + row * board.side, board.side
     # Opacity and numbers are both fractions of the row: the diagonal is recall.
     label, prediction = printable(board.chart.names[row]), printable(board.chart.names[column])
-    words = f"{label} recognised" if row == column else f"{label} taken for {prediction}"
+    words = f"{label} recognised" if row == column else f"{label} predicted as {prediction}"
     title = f"{words}\n{count:,} images, {100 * share:.1f} % of {label}"
     opacity = share**GAMMA  # of one colour over the page's own, so that the dark page needs no other scale
     square = Markup(

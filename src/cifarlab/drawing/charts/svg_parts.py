@@ -112,10 +112,11 @@ def left_margin(axis: Axis) -> float:
 
 def drawing(width: float, height: float, words: str, parts: Iterable[Markup]) -> Markup:
     """Put parts into an SVG of that many units; `words` describe it to screen readers."""
-    # A viewBox without a width: style sheets decide how wide it is on a screen, a phone or paper.
-    return Markup('<svg viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
-        width, height, printable(words), join(parts)
-    )
+    # A viewBox without a width: style sheets decide how wide it is on a screen, a phone or paper. --largest keeps them
+    # from blowing up a small drawing, such as the confusion matrix of two classes.
+    return Markup(
+        '<svg viewBox="0 0 {:.0f} {:.0f}" style="--largest: {:.0f}px" role="img" aria-label="{}">{}</svg>'
+    ).format(width, height, 1.3 * width, printable(words), join(parts))
 
 
 def figure(title: str, drawing: Markup, legend: Markup = NO_LEGEND, *, wide: bool = False) -> Markup:

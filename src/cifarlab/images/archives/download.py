@@ -107,10 +107,7 @@ def _receive(response: HTTPResponse, part: Path, have: int, archive: Archive) ->
     size = archive.size_bytes
     done = start = _start(response, have, archive)
     # "wb" drops the old part, but only now: a response that was refused above has cost none of it.
-    with (
-        part.open("r+b" if start else "wb") as file,
-        progress(archive.name, (size or 0) / 1e6, "MB") as advance,
-    ):
+    with part.open("r+b" if start else "wb") as file, progress(archive.name, (size or 0) / 1e6, "MB") as advance:
         file.seek(start)
         advance(done / 1e6)
         try:

@@ -17,18 +17,7 @@ NUM_VALUES = 3 * SIDE * SIDE
 META_LIMIT = 64 * 1024
 """Bytes; the files with the class names have about 1 KiB."""
 
-CIFAR10_NAMES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True)

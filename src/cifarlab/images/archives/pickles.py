@@ -150,14 +150,14 @@ class _Machine:
 
     def extend(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):  # APPEND may follow any object in a forged file
-            raise ValueError("values for something that is no list")
+            raise ValueError("values for something that is not a list")
         self.stack[-1].extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         # Python 2's keys are bytes and Python 3's are text: readers ask for bytes.
         keys = [key.encode() if isinstance(key, str) else key for key in values[::2]]
         if not isinstance(self.stack[-1], dict) or not all(isinstance(key, bytes) for key in keys):
-            raise ValueError("items for something that is no dict, or a key that is no string")
+            raise ValueError("items for something that is not a dict, or a key that is not a string")
         self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def protocol(self) -> None:
@@ -213,7 +213,7 @@ class _Machine:
             # "|" stands for values of one byte, which have no order.
             target.dtype = target.dtype.newbyteorder(">" if _string(state[1]) == ">" else "<")
         else:
-            raise ValueError("a state for something that is no array")
+            raise ValueError("a state for something that is not an array")
 
 
 def _string(value: Any) -> str:

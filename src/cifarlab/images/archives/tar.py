@@ -119,7 +119,7 @@ def _octal(field: bytes) -> int:
     digits = field.strip(b" \0")
     # int() would also take signs, underscores and a 0o; GNU's binary sizes, with the top bit set, are refused, too.
     if not all(byte in b"01234567" for byte in digits):
-        raise ValueError(f"{field!r} is no size")
+        raise ValueError(f"{field!r} is not a size")
     return int(digits or b"0", 8)
 
 

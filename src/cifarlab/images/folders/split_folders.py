@@ -1,7 +1,7 @@
 """Decide what the folders of a data set mean: which are splits, which are classes, and which only wrap it.
 
-What can be read in two ways is refused, with the option that settles it; nothing is guessed, and everything that is
-left out is reported.
+Folders that can be read in two ways are refused, and the error names the option that decides; nothing is guessed, and
+everything that is left out is reported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from cifarlab.recipe.section import SPLITS, Split, named_splits
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """The pictures right inside `folders` are of one class and one split; "" where splits have to be drawn."""
+    """The pictures directly inside `folders` are of one class and one split; split is "" if the data has no splits."""
 
     split: str
     class_name: str
@@ -44,9 +44,10 @@ class ClassFolder:
 class Meaning:
     """The meaning of a tree of folders.
 
-    root: the folder that holds the splits or classes, inside the folders that only wrap it. rule: one sentence that
-    says what decided. layout: the value of data.layout that says the same. split_folders: split -> the name of its
-    folder, or its path below the root. left_out: reason -> folders and pictures that are not used for that reason.
+    root: the folder that holds the splits or classes, inside the folders that only wrap it. layout: the value of
+    data.layout that gives the same reading. rule: one sentence that says what the folders mean. split_folders: split ->
+    its folder's path below the root, or, in layout class-first, its name in every class. left_out: reason -> folders
+    and pictures that are not used for that reason.
     """
 
     root: Folder
@@ -57,7 +58,7 @@ class Meaning:
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def split_names(self) -> str:
-        """The value of data.split_names that says the same; a test split that is added later may be used then."""
+        """The value of data.split_names that gives the same reading; a test split that is added later still counts."""
         if not self.split_folders:
             return ""
         # "val=" where there is none: a folder called dev that is added later must not replace the held-out images
@@ -68,9 +69,9 @@ class Meaning:
 
 
 def understand(tree: Tree, spec: DataSpec) -> Meaning:
-    """Decide what the folders of a tree mean, as the options of `spec` say, or by their names and contents.
+    """Decide what the folders of a tree mean: by the options in `spec`, else by their names and contents.
 
-    Raises AmbiguousDataError for what can be read in two ways, DataError for what holds no pictures in class folders,
+    Raises AmbiguousDataError for folders that can be read in two ways, DataError if no class folder has pictures, and
     UsageError for options that contradict each other.
     """
     where = printable(str(tree.root))
@@ -95,7 +96,7 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
     meaning = Meaning(top, layout)
     if layout == "class-first":
         _read_class_first(where, meaning, named)
-    # "leaves" says which folders are classes, not whether there are splits: they count if nothing lies beside them
+    # "leaves" says which folders are classes, not whether there are splits: there are if all folders are called so
     elif layout == "splits" or (layout == "leaves" and (named or sum(map(len, by_split.values())) == len(top.filled))):
         _read_splits(where, meaning, by_split, spec)
     else:
@@ -111,13 +112,14 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
 
 
 def _unwrapped(folder: Folder) -> Folder:
-    """The folder that holds the splits or classes: archives often unpack to it inside another, or inside two.
+    """The folder that holds the splits or classes; archives often unpack to one or two folders around it.
 
-    A folder wraps a data set if it is the only one with pictures and holds folders; with pictures alone it is a class.
+    A folder wraps a data set if it is the only one with pictures and holds folders; if it holds only pictures, it is a
+    class.
     """
     while len(folder.filled) == 1:
         only = folder.filled[0]  # "Garbage classification/Garbage classification/", "fruits-360/"
-        if split_of(only.basename):  # one called test wraps a data set only if that has splits
+        if split_of(only.basename):  # "test/" wraps a data set only if all folders in it are splits
             wraps = bool(only.filled) and all(split_of(inner.basename) and inner.filled for inner in only.filled)
         else:
             wraps = len(only.filled) > 1 or any(not only.pictures or inner.filled for inner in only.filled)
@@ -128,7 +130,7 @@ def _unwrapped(folder: Folder) -> Folder:
 
 
 def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dict[Split, list[Folder]]:
-    """Split -> the folders whose names mean it, or the one that the user named, in the order of SPLITS."""
+    """Split -> the folders that are called like it, or the one that the user named; in the order of SPLITS."""
     usual = _usual_splits([folder.basename for folder in top.filled])
     found: dict[Split, list[Folder]] = defaultdict(list)
     for folder, split in zip(top.filled, usual, strict=True):
@@ -139,7 +141,7 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
             chosen = top.find(name)
             if chosen is None or not chosen.num_pictures:
                 raise DataError(
-                    f"{where} has no folder {printable(name)} with pictures, which is to be its {split} split.\n"
+                    f"{where} has no folder {printable(name)} with pictures to be its {split} split.\n"
                     f"It has: {listed(top.filled, 20)}."
                 )
             found[split] = [chosen]
@@ -154,9 +156,9 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
 
 
 def _usual_splits(names: Sequence[str]) -> list[Split | None]:
-    """The split that each name stands for; words that all names have in common change nothing (flowers_train, ...)."""
+    """The split that each name stands for; words that all names share are ignored (flowers_train, flowers_test)."""
     alone = [split_of(name) for name in names]
-    # one name means nothing in common: a lone folder flowers_train may be a class
+    # needs two names: a lone folder flowers_train may be a class
     if any(alone) or len(names) < 2:
         return alone
     words = [re.findall(r"[^\W_]+", name) for name in names]
@@ -165,10 +167,10 @@ def _usual_splits(names: Sequence[str]) -> list[Split | None]:
 
 
 def _recognised_layout(where: str, top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> str:
-    """Whether the folders at the top are splits, classes, or classes that hold splits: by names and contents."""
-    called = [folder for folders in by_split.values() for folder in folders]  # like a split
+    """Decide by names and contents whether the folders at the top are splits, classes, or classes that hold splits."""
+    called = [folder for folders in by_split.values() for folder in folders]  # train, test, ...
     others = [folder for folder in top.filled if folder not in called]
-    holding = [folder for folder in called if not holds_no_classes(folder)]  # as a split has to
+    holding = [folder for folder in called if not holds_no_classes(folder)]  # class folders, as a split must
     if not called:
         return _classes_or_class_first(where, top)
     is_train_alone = [folder.basename.casefold() for folder in called] == ["train"]
@@ -179,7 +181,7 @@ def _recognised_layout(where: str, top: Folder, by_split: Mapping[Split, Sequenc
             f"{without_classes(where, top)}\n"
             f"If {listed(called)} are classes, say so with --layout classes (data.layout)."
         )
-    # a test without class folders may be one whose labels are kept secret; a train without them cannot be learnt from
+    # a test split without class folders may have secret labels; a train split without them cannot be learnt from
     is_train_flat = any(folder not in holding for folder in by_split.get("train", ()))
     if not holding or is_train_flat or (others and len(by_split) == 1):
         beside = f", like {listed(others)}" if others else ""
@@ -202,7 +204,7 @@ def _recognised_layout(where: str, top: Folder, by_split: Mapping[Split, Sequenc
 
 
 def _classes_or_class_first(where: str, top: Folder) -> str:
-    """Whether the folders at the top are classes, or classes that hold a train/ and a test/ each."""
+    """Decide whether the folders at the top are plain classes, or classes that each hold a train/ and a test/."""
     split_in_two = [
         folder
         for folder in top.filled
@@ -214,17 +216,13 @@ def _classes_or_class_first(where: str, top: Folder) -> str:
         raise AmbiguousDataError(
             f"{where} can be read in two ways: {listed(split_in_two)} may be classes that hold splits "
             f"({listed(split_in_two[0].filled)}), but not all folders beside it do.\n"
-            "Say --layout class-first (only what lies in splits is used) or --layout classes (data.layout)."
+            "Say --layout class-first (only pictures in splits are used) or --layout classes (data.layout)."
         )
     return "class-first"
 
 
-def _are_all_splits(top: Folder, by_split: Mapping[Split, Sequence[Folder]]) -> bool:
-    return sum(map(len, by_split.values())) == len(top.filled)
-
-
 def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence[Folder]], spec: DataSpec) -> None:
-    """Read the folders at the top as splits; the classes are in each of them, perhaps inside a wrapping folder."""
+    """Read the folders at the top as splits, each with its classes, perhaps inside a wrapping folder."""
     if not by_split:
         raise DataError(
             f"{where} has no folder that is called like a split. It has: {listed(meaning.root.filled, 20)}.\n"
@@ -256,7 +254,7 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
 
 def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
     """The folder in which the classes of a split lie: seg_train/seg_train/<class>."""
-    # test/cat/, alone because test has no dogs, does not wrap a split: another split has cat/ as a class
+    # test/cat/ is alone if test has no dogs; it does not wrap a split, because another split has cat/ as a class
     known = {inner.basename for other in others for inner in other.filled if len(other.filled) > 1 or not inner.filled}
     while len(folder.filled) == 1 and folder.filled[0].basename not in known:
         inner = folder.filled[0]
@@ -276,15 +274,15 @@ def _read_class_first(where: str, meaning: Meaning, named: Mapping[str, str]) ->
                 names[split].add(inner.basename)
     if not meaning.classes:
         raise DataError(f"{where} has no class folders with splits in them. It has: {listed(meaning.root.filled, 20)}.")
-    if all(len(each) == 1 for each in names.values()):  # "train" in one class and "Train" in another have no one name
+    if all(len(each) == 1 for each in names.values()):  # "train" in one class and "Train" in another: no single name
         meaning.split_folders = {split: each.pop() for split, each in names.items()}
     meaning.rule = f"The folders{_inside(meaning.root)} are the classes, the folders in them the splits"
 
 
 def _leave_out(tree: Tree, meaning: Meaning) -> None:
-    """Sort everything that is in no class by the reason why."""
+    """Record everything that belongs to no class, with the reason."""
     used = {folder.name for each in meaning.classes for folder in each.folders}
-    # every folder around a class: pictures right in one of these belong to no class
+    # the folders around a class folder: pictures directly inside them belong to no class
     above = {name[:place] for name in used for place in range(len(name)) if name[place] == "/"} | {""}
     unlabelled = set(meaning.left_out[UNLABELLED])
     waiting = [tree.top]
@@ -293,16 +291,16 @@ def _leave_out(tree: Tree, meaning: Meaning) -> None:
         if folder.name in used or folder.name in above:
             if folder.name not in used:
                 meaning.left_out[LOOSE] += folder.names()
-            waiting += reversed(folder.folders)  # reversed, because the last one is taken first
+            waiting += reversed(folder.folders)  # reversed, because pop() takes the last one
         elif not folder.num_pictures:
-            # a folder of runs has been named already
+            # folders of runs are already recorded as such
             if not any(name.startswith(f"{folder.name}/") for name in tree.left_out.get(OURS, ())):
                 meaning.left_out[EMPTY].append(folder.name)
-        # pictures without labels have been named one by one; the folder would count them again
+        # unlabelled pictures are already recorded one by one; their folder would count them twice
         elif not unlabelled.intersection(name for each in folder.walk() for name in each.names()):
             meaning.left_out[BESIDE].append(folder.name)
 
 
 def _inside(folder: Folder) -> str:
-    """The phrase for the rule that names the folder around the data set; empty if nothing wraps it."""
+    """Where the root is, for the sentence in `rule`; empty if no folder wraps the data set."""
     return f" in {printable(folder.name)}/" if folder.name else ""

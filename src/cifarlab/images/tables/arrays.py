@@ -159,8 +159,7 @@ def to_labels(stored: Stored) -> Labels:
         values = np.where(np.isnan(values), -1, values)  # pandas writes missing numbers as NaN, and the rest as floats
     with np.errstate(invalid="ignore"):  # for numbers beyond int64, which the next line refuses
         whole = values.astype(np.int64)
-    # A uint64 beyond int64 has become a negative number.
-    if (whole != values).any() or (values.dtype.kind == "u" and (whole < 0).any()):
+    if (whole != values).any():  # also a uint64 beyond int64, which has become a negative number
         raise DataError(f"{stored.origin}: labels must be whole numbers or names, found {stored.dtype.name}.")
     return labels.numbers(stored.origin, whole)
 

@@ -90,9 +90,7 @@ def texts(origin: str, values: Sequence[str | None]) -> Labels:
     return Labels(origin, np.array([code[value] for value in shown], np.int64), names)
 
 
-def usable_splits(
-    parts: Mapping[str, Sequence[Labels]],
-) -> tuple[dict[str, Sequence[Labels]], dict[str, list[str]]]:
+def usable_splits(parts: Mapping[str, Sequence[Labels]]) -> tuple[dict[str, Sequence[Labels]], dict[str, list[str]]]:
     """Return the splits that can be used, and the reasons for leaving out others: no rows, or labels kept secret.
 
     Raises DataError for splits in which only some rows have labels, for a train without any, and when nothing is left.

@@ -24,8 +24,10 @@ def confusion(result: Result) -> Section:
     matrix = Matrix.of(evaluation)
     pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
     body = to_svg(matrix) + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
-    note = "Each cell: how many images of the row's class were taken for the column's, and the percentage of the row."
-    return Section("Confusion", body, note, figures=[Figure("confusion_matrix", [matrix])])
+    note = (
+        "Each cell: how many images of the row's class were predicted as the column's, and the percentage of the row."
+    )
+    return Section("Confusion matrix", body, note, figures=[Figure("confusion_matrix", [matrix])])
 
 
 def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
@@ -50,7 +52,9 @@ def per_class(evaluation: Evaluation) -> Section:
     )
     if which:
         note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
-    return Section("Classes", side_by_side(to_svg(chart), numbers), note, figures=[Figure("per_class", [chart])])
+    return Section(
+        "Per-class results", side_by_side(to_svg(chart), numbers), note, figures=[Figure("per_class", [chart])]
+    )
 
 
 def _bar(each: ClassMetrics) -> Bar:

@@ -41,9 +41,9 @@ def _result(materials: Sequence[Material]) -> Markup:
 
 
 def _runs(materials: Sequence[Material]) -> Section:
-    judged = [(each, each.result.evaluation) for each in materials if each.result is not None]
-    bars = [Bar(each.run.name, evaluation.accuracy, evaluation.accuracy_interval) for each, evaluation in judged]
-    low = min((evaluation.accuracy_interval.low for _, evaluation in judged), default=0.0)
+    evaluated = [(each, each.result.evaluation) for each in materials if each.result is not None]
+    bars = [Bar(each.run.name, evaluation.accuracy, evaluation.accuracy_interval) for each, evaluation in evaluated]
+    low = min((evaluation.accuracy_interval.low for _, evaluation in evaluated), default=0.0)
     chart = to_svg(BarChart("Accuracy", "accuracy, 95 % interval", bars, value_name="accuracy"))
     rows = [_row(material) for material in materials]
     body = chart + table(["run", "validation, 95 % interval", "test, 95 % interval", "epochs", "time", "ending"], rows)
@@ -52,7 +52,7 @@ def _runs(materials: Sequence[Material]) -> Section:
         "Whiskers are 95 % intervals for the number of images; they do not include luck in training. The lowest end is "
         f"{percent(low)}."
     )
-    return Section("Runs", body, note if judged else "")
+    return Section("Runs", body, note if evaluated else "")
 
 
 def _row(material: Material) -> list[str | int | Markup | None]:

@@ -87,14 +87,14 @@ def collect(run: Run) -> Material:
     for name in ("test", "val"):
         evaluation = reader.read(partial(read_evaluation, run, name), None)
         if evaluation is not None:
-            said = reader.read(partial(read_predictions, run, name, evaluation), None)
-            result = Result(evaluation, said, reader.read(partial(_examples, run, name, evaluation), None))
+            predicted = reader.read(partial(read_predictions, run, name, evaluation), None)
+            result = Result(evaluation, predicted, reader.read(partial(_examples, run, name, evaluation), None))
             break
     return Material(run, recipe, facts, rows, openings, result, tuple(reader.damages))
 
 
 def _epochs(run: Run) -> list[Row]:
-    """The rows of metrics.csv; raises CheckpointError where they are no epochs."""
+    """The rows of metrics.csv; raises CheckpointError where one has no epoch."""
     rows: list[Row] = list(run.metrics)
     # the epoch is the x-axis of every curve, so a row without one cannot be drawn
     if any(row["epoch"] is None or not 0 <= row["epoch"] < 1e9 for row in rows):

@@ -25,12 +25,12 @@ def people(result: Result | None, path: Path) -> Section:
     DataError when the labels are not about these images.
     """
     if result is None or result.evaluation.split != "test":
-        raise UsageError("Human answers are about test images, and this run was not judged on test.")
+        raise UsageError("Human labels are about test images, and this run was not evaluated on the test split.")
     if result.predictions is None:
-        raise CheckpointError("Human answers are compared with the predictions of the test split, which are damaged.")
-    said, evaluation = result.predictions, result.evaluation
-    counts = load_counts(path, said.labels, len(evaluation.class_names))
-    found = compare_with_humans(counts, said.logits, said.labels, evaluation.temperature)
+        raise CheckpointError("Human labels are compared with the predictions of the test split, which are damaged.")
+    predicted, evaluation = result.predictions, result.evaluation
+    counts = load_counts(path, predicted.labels, len(evaluation.class_names))
+    found = compare_with_humans(counts, predicted.logits, predicted.labels, evaluation.temperature)
 
     mistakes = found.mistakes
     # the share of all images stands beside that of the mistakes: only a difference says that both find the same hard

@@ -27,19 +27,19 @@ def trust(result: Result) -> Section:
         "means 70 % correct. Calibration error: the mean distance from it, weighted by images."
     )
     body = paragraph(text) + side_by_side(*map(to_svg, charts))
-    return Section("Confidence", body, note, figures=[Figure("reliability", charts)])
+    return Section("Calibration", body, note, figures=[Figure("reliability", charts)])
 
 
 def diagrams(result: Result) -> list[Reliability]:
     """The diagram before temperature, where the logits are known, and the one after it."""
-    evaluation, said = result.evaluation, result.predictions
+    evaluation, predicted = result.evaluation, result.predictions
     if evaluation.temperature == 1:
         return [_titled("Reliability", evaluation.reliability)]
     after = _titled("After temperature", evaluation.reliability)
-    if said is None:
+    if predicted is None:
         return [after]
     # evaluation.json holds the bins after it only; those before it come from the logits of predictions.parquet
-    return [_titled("Before temperature", calibration.reliability(said.logits, said.labels)), after]
+    return [_titled("Before temperature", calibration.reliability(predicted.logits, predicted.labels)), after]
 
 
 def _titled(title: str, bins: tuple[Bin, ...]) -> Reliability:

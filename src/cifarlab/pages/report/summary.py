@@ -10,6 +10,7 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.pages.report.material import Material
+from cifarlab.runs.folder import median_images_per_second
 from cifarlab.runs.manifest import DIVERGED, TRAINING
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
@@ -179,11 +180,10 @@ def _training(material: Material) -> Facts:
         found.append(("Network", f"{recipe.model.name}{parameters}"))
     if run_facts.elapsed_seconds is not None:
         epochs = count(len(material.rows), "epoch")
-        speeds = sorted(speed for row in material.rows if (speed := row["images_per_second"]))
-        # the median: the first epoch is slower, because it also compiles and warms up
-        median = f", {speeds[len(speeds) // 2]:,.0f} images/s" if speeds else ""
+        images_per_second = median_images_per_second(material.rows)
+        speed = "" if images_per_second is None else f", {images_per_second:,.0f} images/s"
         ending = f"; {run_facts.ending}" if run_facts.ending else ""
-        found.append(("Training", f"{epochs} in {duration(run_facts.elapsed_seconds)}{median}{ending}"))
+        found.append(("Training", f"{epochs} in {duration(run_facts.elapsed_seconds)}{speed}{ending}"))
     if run_facts.runtime.device_name:
         runtime = run_facts.runtime
         found.append(("Device", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from cifarlab.errors import UsageError
 from cifarlab.recipe.toml import flatten
+from cifarlab.runs.folder import median_images_per_second
 from cifarlab.studies.compare.conclusions import conclude
 from cifarlab.studies.compare.entry import Entry, Measure, Member, read_entries
 from cifarlab.studies.compare.pairs import Pair, test_pairs
@@ -77,7 +78,7 @@ _NUMBERS: dict[str, Callable[[Entry], Measure | None]] = {
     "num_parameters": lambda entry: entry.measure(lambda member: member.facts.num_parameters),
     "epochs": lambda entry: entry.measure(lambda member: member.rows[-1]["epoch"] if member.rows else None),
     "seconds": lambda entry: entry.measure(lambda member: member.facts.elapsed_seconds),
-    "images_per_second": lambda entry: entry.measure(lambda member: member.images_per_second),
+    "images_per_second": lambda entry: entry.measure(lambda member: median_images_per_second(member.rows)),
     "train_accuracy": lambda entry: entry.train_accuracy,
     "val_accuracy": lambda entry: entry.val_accuracy,
     "accuracy": lambda entry: entry.accuracy,

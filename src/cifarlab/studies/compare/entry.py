@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,13 +64,6 @@ class Member:
         # nothing was validated where best_epoch is unset: then the last weights were kept
         kept = [row for row in self.rows if row["epoch"] == self.facts.best_epoch] or self.rows[-1:]
         return kept[0] if kept else {}
-
-    @property
-    def images_per_second(self) -> float | None:
-        """The median over epochs."""
-        # not the mean: the first epoch warms up, and other programs disturb single ones
-        speeds = [speed for row in self.rows if (speed := row["images_per_second"])]
-        return statistics.median(speeds) if speeds else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +165,8 @@ def _read_member(run: Run, split: str) -> Member:
     evaluation = read_evaluation(run, split)
     if evaluation is None:
         raise UsageError(
-            f"{run.path} was not judged on {split}.\n"
-            f"Judge it with: cifarlab evaluate {run.as_argument} --split {split}, or compare on another --split."
+            f"{run.path} was not evaluated on the {split} split.\n"
+            f"Evaluate it with: cifarlab evaluate {run.as_argument} --split {split}, or compare on another --split."
         )
     return Member(run, run.recipe, facts, run.metrics, evaluation, read_predictions(run, split, evaluation))
 

@@ -36,24 +36,24 @@ class ClassDifference:
     """Corrected by Holm for the number of classes; None for a run and a group, which cannot be tested."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
-    """The first entry minus the second, on the same images."""
+    """The first entry minus the second, on the same images; the defaults are those of a pair that is not tested."""
 
     first: str
     second: str
     difference: float
-    method: str
+    method: str = "none"
     """McNemar for two runs, Welch for two groups of seeds, none for a run and a group."""
-    interval: Interval | None
+    interval: Interval | None = None
     """As wide as the correction of the p-value demands: it excludes 0 exactly where a difference may be claimed."""
-    p_value: float | None
-    adjusted_p_value: float | None
+    p_value: float | None = None
+    adjusted_p_value: float | None = None
     """Corrected by Holm for the number of pairs."""
-    only_first: int | None
+    only_first: int | None = None
     """The number of images that only the first classifies correctly; None for groups, whose seeds disagree."""
-    only_second: int | None
-    smallest_difference: float | None
+    only_second: int | None = None
+    smallest_difference: float | None = None
     """The difference that a test on these images would show in four of five cases."""
     per_class: tuple[ClassDifference, ...]
     first_wins: tuple[int, ...]
@@ -124,13 +124,6 @@ def _untested(first: Entry, second: Entry) -> Pair:
         first=first.label,
         second=second.label,
         difference=first.accuracy.value - second.accuracy.value,
-        method="none",
-        interval=None,
-        p_value=None,
-        adjusted_p_value=None,
-        only_first=None,
-        only_second=None,
-        smallest_difference=None,
         per_class=_class_differences(first, second, None),
         first_wins=_wins(first, second),
         second_wins=_wins(second, first),

@@ -26,34 +26,32 @@ def require_same_data(entries: Sequence[Entry]) -> None:
         # The classes come first: data with other classes differs in everything else as well, and this says why.
         if first.evaluation.class_names != other.evaluation.class_names:
             named = [_class_text(member.evaluation.class_names) for member in both]
-            _refuse(first, other, "know different classes", " and ".join(named))
+            _refuse(first, other, "know different classes", named)
         # McNemar's test pairs the predictions of two runs image by image
         if first.evaluation.fingerprint != other.evaluation.fingerprint:
             found = [_images_text(each.evaluation.num_images, each.evaluation.fingerprint) for each in both]
-            reason = f"were judged on different {split} images"
-            _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
+            _refuse(first, other, f"were evaluated on different {split} images", found)
         # more or other training images explain a difference as well as the recipes do
         if data[0].train_fingerprint != data[1].train_fingerprint:
             found = [_images_text(each.num_train, str(each.train_fingerprint)) for each in data]
-            reason = "were trained on different images"
-            _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
+            _refuse(first, other, "were trained on different images", found)
         # validation chose the epoch that is compared
         if data[0].val_fingerprint != data[1].val_fingerprint:
             found = [f"{each.num_val:,}" for each in data]
-            reason = "were validated on different images"
-            _refuse(first, other, reason, " and ".join(found) + _differing_settings(first, other))
+            _refuse(first, other, "were validated on different images", found)
         # the fingerprint is that of the evaluation; the predictions are another file and may have been replaced
         if not np.array_equal(first.predictions.labels, other.predictions.labels):
             raise CheckpointError(
                 f"The labels in the predictions of {first.run.path} and {other.run.path} differ, though they were "
-                f"judged on the same images.\nJudge both anew with: cifarlab evaluate RUN --split ..."
+                "evaluated on the same images.\nEvaluate both again: cifarlab evaluate RUN --split ..."
             )
 
 
-def _refuse(first: Member, other: Member, reason: str, found: str) -> NoReturn:
+def _refuse(first: Member, other: Member, reason: str, found: Sequence[str]) -> NoReturn:
     raise UsageError(
         f"{first.run.path} and {other.run.path} {reason}, so their difference would say nothing.\n"
-        f"Found: {found}.\nTrain both on the same images with the same [validation] to compare them."
+        f"Found: {' and '.join(found)}{_differing_settings(first, other)}.\n"
+        "Train both on the same images with the same [validation] to compare them."
     )
 
 
