@@ -39,7 +39,7 @@ def throughput(recipe: Recipe, *, steps: int = 10, rounds: int = 5, warmup: int 
         loader, step = make_step(recipe, runtime, make_card(recipe, images), images)
         batch = loader.batch(0)  # one batch for all steps, so that the loader is not measured
         timings = {}
-        for name, action in (("training", _training(step, batch)), ("forward", _forward(step, batch))):
+        for name, action in (("training", training_action(step, batch)), ("forward", _forward(step, batch))):
             parts = f"{count(rounds, 'round')} of {count(steps, 'step')}"
             log.info(f"{recipe.model.name}: {name}, {parts} after {warmup} to warm up")
             seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
@@ -54,7 +54,7 @@ def throughput(recipe: Recipe, *, steps: int = 10, rounds: int = 5, warmup: int 
     return Benchmark(f"{recipe.model.name} on noise", settings, timings, machine(runtime))
 
 
-def _training(step: Step, batch: Batch) -> Callable[[], object]:
+def training_action(step: Step, batch: Batch) -> Callable[[], object]:
     """Make an action that takes one optimizer step on the batch."""
 
     def action() -> None:

@@ -168,6 +168,29 @@ def startup(
     _print(bench.startup(model, rounds=rounds, warmup=warmup), as_json)
 
 
+@app.command()
+def kernels(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL", help="Networks or recipes; unset: speed and resnet18.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=2, help="Rounds in which each way takes its turn.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per round and way.")] = 3,
+    compiled: Annotated[
+        bool, typer.Option(help="Include torch.compile, which takes a minute per network to compile.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what our CPU kernels give on this machine, against the fastest of torch at the same precision."""
+    from cifarlab.bench import kernels as bench
+    from cifarlab.cli import tables
+
+    found = bench.kernels(models or ("speed", "resnet18"), pairs=pairs, steps=steps, compiled=compiled)
+    if as_json:
+        echo_json(found.to_dict())
+    else:
+        tables.print_kernels(found)
+
+
 def _print(found: Benchmark, as_json: bool) -> None:
     from cifarlab.cli import tables
 

@@ -13,6 +13,7 @@ from cifarlab.runs.manifest import Manifest
 from cifarlab.runs.paths import SEEDS
 
 if TYPE_CHECKING:
+    from cifarlab.bench.kernels import KernelTable
     from cifarlab.bench.time_to_accuracy import TimeToAccuracy
     from cifarlab.bench.timing import Benchmark
     from cifarlab.evaluation.evaluate import Evaluation
@@ -115,6 +116,24 @@ def print_benchmark(found: Benchmark) -> None:
     # settings beside the numbers: a speed without batch size and image size cannot be compared with anything
     numbers = {key: f"{value:,}" if isinstance(value, int) else value for key, value in found.settings.items()}
     console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
+    console.print(machine_text(found.machine))
+
+
+def print_kernels(found: KernelTable) -> None:
+    """Print images per second with kernels and without, their ratio, and which kernels are used, on stdout."""
+    console = Output()
+    titles = ("", "kernels", "torch", "compiled", "ratio", "95 % interval", "n")
+    table = _numbers("images per second on the CPU", titles, text=("",))
+    for row in found.rows:
+        speeds = [f"{timing.median:,.0f}" for timing in row.timings.values()]
+        speeds += ["–"] * (3 - len(speeds))  # without torch.compile
+        ratio, (low, high) = row.ratio
+        ratios = f"{ratio:.2f}", f"{low:.2f} to {high:.2f}", str(row.timings["kernels"].n)
+        table.add_row(f"{row.model}, {row.mode}, {row.precision}, {row.images}", *speeds, *ratios)
+    console.print(table)
+    console.print("The ratio is that of kernels to the faster of the two others.")
+    used = "; ".join(f"{what}: {', '.join(kernels) or 'none'}" for what, kernels in found.used.items())
+    console.print(f"Used on this tier, {found.tier}: {used}")
     console.print(machine_text(found.machine))
 
 

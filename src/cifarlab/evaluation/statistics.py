@@ -152,6 +152,16 @@ def welch(first: Sequence[float], second: Sequence[float], confidence: float = 0
     return Welch(difference, Interval(difference - half, difference + half), degrees, p_value)
 
 
+def ratio_interval(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> tuple[float, Interval]:
+    """Return the mean ratio of paired measurements, first to second, and its interval.
+
+    The ratio is the geometric mean, by Student's t on the logarithms. Raises ValueError for fewer than two pairs.
+    """
+    mean, sd = mean_and_sd([math.log(a / b) for a, b in zip(first, second, strict=True)])
+    half = float(stdtrit(len(first) - 1, (1 + confidence) / 2)) * sd / math.sqrt(len(first))
+    return math.exp(mean), Interval(math.exp(mean - half), math.exp(mean + half))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for their number: the chance of any false positive among them stays below the chosen level.
 

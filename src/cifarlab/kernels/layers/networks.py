@@ -142,32 +142,36 @@ def first_layer(group: Group, x: Tensor) -> Tensor:
 class PredictingConv2d(nn.Conv2d):
     """A 3×3 convolution in float32 with fewer multiplications, for filters that no longer change.
 
-    They are transformed once, by `use_predicting_kernels`: in training that would have to be done in every step.
+    They are transformed once for each size of tiles that is needed: in training that has to be done in every step.
     """
 
-    transformed: Tensor
+    transformed: dict[int, Tensor]
     shift: Tensor
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H, W)."""
         size = (input.shape[2], input.shape[3])  # padding 1 keeps it
-        if not _can_predict(input, size):
-            return super().forward(input)
-        return ops.convolve_transformed(input, self.transformed, size, bias=self.shift)
+        return predict(self, input, size) if _can_predict(input, size) else super().forward(input)
 
 
 class PredictingPooledConv2d(PooledConv2d):
     """A PredictingConv2d before a 2×2 pool."""
 
-    transformed: Tensor
+    transformed: dict[int, Tensor]
     shift: Tensor
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
-        if not _can_predict(input, size):
-            return super().forward(input)
-        return ops.convolve_transformed(input, self.transformed, size, bias=self.shift)
+        return predict(self, input, size) if _can_predict(input, size) else super().forward(input)
+
+
+def predict(conv: PredictingConv2d | PredictingPooledConv2d, input: Tensor, size: tuple[int, int]) -> Tensor:
+    """Convolve by filters that are transformed when tiles of their size are needed for the first time."""
+    side = ops.tile_side(size)
+    if side not in conv.transformed:  # two threads may both do it, to the same result
+        conv.transformed[side] = ops.transform_filters(conv.weight, torch.float32, side=side)
+    return ops.convolve_transformed(input, conv.transformed[side], size, side=side, bias=conv.shift)
 
 
 # Which class replaces which. Types are compared exactly: a subclass may compute something else, so it is left alone.
@@ -208,10 +212,9 @@ def use_predicting_kernels(model: nn.Module) -> None:
             conv = cast(nn.Conv2d, module)
             # Folding gives most of these a bias, the norm's shift; the kernel always adds one.
             shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-            # Not persistent: the state dict stays that of the plain network.
-            conv.register_buffer("transformed", ops.transform_filters(conv.weight, torch.float32), persistent=False)
-            conv.register_buffer("shift", shift, persistent=False)
             module.__class__ = PREDICTING[type(module)]
+            # No buffers: the state dict stays that of the plain network.
+            module.shift, module.transformed = shift, {}  # type: ignore[assignment]
 
 
 def training_dtype(input: Tensor) -> torch.dtype | None:
