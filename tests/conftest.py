@@ -55,15 +55,6 @@ def kernels() -> None:
         pytest.skip(str(error))
 
 
-@pytest.fixture
-def bf16_kernels(kernels: None) -> None:
-    """Those of them that multiply bf16."""
-    from cifarlab.kernels import build
-
-    if not build.has("winograd_bf16"):
-        pytest.skip("this CPU, or the tier that CIFARLAB_TIER asks for, does not multiply bf16")
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder that CIFARLAB_DATA names; tests that need it are skipped, and counted, without it."""

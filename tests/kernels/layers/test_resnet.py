@@ -14,7 +14,7 @@ from cifarlab.kernels.layers.resnet import features
 from cifarlab.models.resnet import BasicBlock, resnet
 from cifarlab.recipe.schema import ModelSpec
 
-pytestmark = pytest.mark.usefixtures("bf16_kernels")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -26,6 +26,11 @@ def _same_numbers_in_any_order() -> None:
 
 def draw(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=GENERATOR).bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def in_type(dtype: torch.dtype) -> torch.autocast:
+    """A context in which networks compute in this type."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def vary(module: nn.Module) -> None:
@@ -55,15 +60,16 @@ def run(network: nn.Sequential, x: Tensor) -> Tensor:
     return features(x, [conv_norms(block) for block in network if isinstance(block, BasicBlock)])
 
 
-def compare(ours: nn.Sequential, x: Tensor) -> None:
+def compare(ours: nn.Sequential, x: Tensor, dtype: torch.dtype) -> None:
     """The features, the gradients and the statistics."""
     theirs, rounded = copy.deepcopy(ours).double(), copy.deepcopy(ours)
+    x = x.to(dtype)
     inputs = [x.detach().requires_grad_(), x.detach().double().requires_grad_(), x.detach()]
     inputs[2].requires_grad_()
     found, exact = run(ours, inputs[0]), means(theirs, inputs[1])
-    with torch.autocast("cpu", torch.bfloat16):
+    with in_type(dtype):
         other = means(rounded, inputs[2])
-    upstream = torch.randn(found.shape, generator=GENERATOR).bfloat16()
+    upstream = torch.randn(found.shape, generator=GENERATOR).to(dtype)
     results = []
     for output, network, leaf in zip((found, exact, other), (ours, theirs, rounded), inputs, strict=True):
         leaves = [leaf, *network.parameters()]
@@ -89,9 +95,9 @@ def compare(ours: nn.Sequential, x: Tensor) -> None:
     ],
 )
 def test_features_gradients_and_statistics_are_those_of_the_layers(
-    size: tuple[int, int], blocks: list[tuple[int, int, int]]
+    product_dtype: torch.dtype, size: tuple[int, int], blocks: list[tuple[int, int, int]]
 ) -> None:
-    compare(nn.Sequential(*(a_block(*block) for block in blocks)), draw(24, blocks[0][0], *size))
+    compare(nn.Sequential(*(a_block(*block) for block in blocks)), draw(24, blocks[0][0], *size), product_dtype)
 
 
 def test_layers_have_all_weights_of_a_block() -> None:
@@ -101,7 +107,7 @@ def test_layers_have_all_weights_of_a_block() -> None:
 
 
 def test_gradients_cannot_be_asked_for_twice() -> None:
-    x = draw(4, 32, 8, 8).requires_grad_()
+    x = draw(4, 32, 8, 8).float().requires_grad_()
     output = run(nn.Sequential(a_block(32, 32, 1)), x).float().sum()
     torch.autograd.grad(output, x, retain_graph=True)
     with pytest.raises(RuntimeError, match="twice"):
@@ -117,8 +123,7 @@ def a_resnet() -> KernelResNet:
 
 def operation(model: KernelResNet, images: Tensor) -> str:
     """That gave the features."""
-    with torch.autocast("cpu", torch.bfloat16):
-        return type(model.features(images).grad_fn).__name__
+    return type(model.features(images).grad_fn).__name__
 
 
 def images(num: int = 4) -> Tensor:
@@ -131,8 +136,7 @@ def takes(model: KernelResNet, num: int = 4) -> bool:
 
 def test_a_resnet_in_training_takes_it_from_its_first_block_on() -> None:
     model = a_resnet()
-    with torch.autocast("cpu", torch.bfloat16):
-        found = model.features(images()).grad_fn
+    found = model.features(images()).grad_fn
     assert type(found).__name__ == "FeaturesBackward"
     assert {id(leaf.variable) for leaf, _ in found.next_functions if hasattr(leaf, "variable")} == {
         id(weight) for name, weight in model.named_parameters() if name.startswith("layer")
@@ -147,8 +151,7 @@ def test_another_stem_or_images_that_need_a_gradient_are_torchs() -> None:
     given = images().requires_grad_()
     assert operation(large, draw(4, 3, 64, 64).float()) == operation(a_resnet(), given) == "FeaturesBackward"
     model = a_resnet()
-    with torch.autocast("cpu", torch.bfloat16):
-        model(given).float().sum().backward()
+    model(given).sum().backward()
     assert given.grad is not None and given.grad.norm() > 0
 
 
@@ -164,5 +167,5 @@ def test_what_does_not_learn_goes_block_by_block() -> None:
 
 def test_a_single_image_goes_block_by_block_and_a_single_pixel_is_an_error() -> None:
     assert not takes(a_resnet(), num=1)
-    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="more than 1 value"):
+    with pytest.raises(ValueError, match="more than 1 value"):
         a_resnet()(draw(1, 3, 8, 8).float())

@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarlab.kernels import build
 from cifarlab.kernels.ops import conv3x3
-from cifarlab.kernels.ops.batch_norm import SUFFIX, lanes
+from cifarlab.kernels.ops.batch_norm import lanes
 from cifarlab.kernels.ops.conv3x3 import (
     DOUBLING,
     HALVING,
@@ -29,7 +28,6 @@ from cifarlab.kernels.ops.conv3x3 import (
 pytestmark = pytest.mark.usefixtures("kernels")
 
 GENERATOR = torch.Generator().manual_seed(0)
-DTYPES = [torch.float32, torch.bfloat16]
 TOLERANCE = {
     torch.float32: {2: 1e-6, 3: 2e-6, 4: 3e-6, HALVING: 2e-6, DOUBLING: 2e-6},
     torch.bfloat16: {2: 6e-3, 3: 9e-3, 4: 1.6e-2, HALVING: 7e-3, DOUBLING: 7e-3},
@@ -45,13 +43,10 @@ def _same_numbers_in_any_order() -> None:
     GENERATOR.manual_seed(0)
 
 
-@pytest.fixture(params=DTYPES, ids=["float32", "bf16"])
-def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+@pytest.fixture
+def dtype(product_dtype: torch.dtype) -> torch.dtype:
     """Each type that the kernels of this CPU multiply."""
-    chosen: torch.dtype = request.param
-    if not build.has(f"winograd_{SUFFIX[chosen]}"):
-        pytest.skip("this CPU, or the tier that CIFARLAB_TIER asks for, does not multiply bf16")
-    return chosen
+    return product_dtype
 
 
 def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
