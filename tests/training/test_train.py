@@ -33,6 +33,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.sources import open_source
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import load_model
+from cifarlab.machine import contention
 from cifarlab.machine.runtime import _device_name
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all, to_toml
@@ -531,6 +532,14 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
     assert seen[1] != seen[3]  # chosen anew, by newer losses
     assert {batch.pass_number for batch in epochs[0]} == {0}
     assert len({batch.pass_number for batch in epochs[2]}) > 1  # so alternating flips go on alternating
+
+
+def test_a_training_whose_cores_are_held_by_others_says_so_once(tiny, tmp_path, monkeypatch, caplog):
+    counts = (1e9 * number for number in range(100))
+    monkeypatch.setattr(contention, "WINDOW_SECONDS", 1e-9)
+    monkeypatch.setattr(contention, "read", lambda: contention.Usage(waited=(count := next(counts)), own=0, all=count))
+    train(tiny, out=tmp_path)
+    assert len([record for record in caplog.records if record.message.startswith("Other programs use")]) == 1
 
 
 def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):
