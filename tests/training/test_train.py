@@ -543,7 +543,7 @@ def test_a_training_whose_cores_are_held_by_others_says_so_once(tiny, tmp_path, 
 
 
 def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):
-    def no_kernels(*, build):
+    def no_kernels(*, compiles):
         raise NoKernelsError("The CPU kernels are not there: no compiler.")
 
     caplog.set_level("INFO", logger="cifarlab")
