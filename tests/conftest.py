@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cifarlab.machine.process import num_cores
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all
 
 pytest_plugins = ("compared_runs",)
 
 REAL_DATA = os.environ.get("CIFARLAB_DATA")
+
+# Workers of pytest-xdist share the cores: if each took all of them, their threads would wait for each other. Set before
+# torch is loaded, which reads it, and so for the processes that tests start, too.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // int(workers))))
 
 settings.register_profile("timeless", deadline=None)  # a busy machine is no fault of the code
 settings.register_profile("long", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=long
@@ -24,6 +30,8 @@ settings.load_profile("timeless")
 def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CIFARLAB_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    # whether the machine is busy while the tests run changes nothing that they see
+    monkeypatch.setattr("cifarlab.machine.contention.read", lambda: None)
 
 
 @pytest.fixture

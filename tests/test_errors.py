@@ -17,6 +17,7 @@ CODES = {
     "MachineError": 5,
     "MissingExtraError": 5,
     "NoKernelsError": 5,
+    "OtherMachineError": 5,
     "DivergedError": 6,
     "RunInUseError": 7,
     "PartialError": 8,

@@ -57,15 +57,22 @@ def train(
     return train_once(chosen, out=out, data_dir=data_dir, then=then)
 
 
-def resume(run: str | Path, *, data_dir: Path | None = None, report: bool = True) -> Run:
-    """Continue a run, or a study of several seeds, exactly where it was stopped, and finish it as `train` does."""
+def resume(
+    run: str | Path, *, data_dir: Path | None = None, report: bool = True, allow_different_machine: bool = False
+) -> Run:
+    """Continue a run, or a study of several seeds, exactly where it was stopped, and finish it as `train` does.
+
+    allow_different_machine: continue, with other bits, where the device, its instructions, the kernels or torch differ
+    from those that the run was trained on; the manifest records it. Raises OtherMachineError for them otherwise, and
+    what `training.train.resume` raises.
+    """
     from cifarlab.studies.seeds import resume_seeds
     from cifarlab.training.train import resume as resume_once
 
     then = partial(_present, data_dir=data_dir, report=report)
     if Run.open(run).study == SEEDS:  # the folder says what it is, so the caller need not know
-        return resume_seeds(Path(run), data_dir=data_dir, then=then)
-    return resume_once(run, data_dir=data_dir, then=then)
+        return resume_seeds(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
+    return resume_once(run, data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
 
 
 def evaluate(

@@ -8,13 +8,15 @@ CifarlabError                 1   the base class; raised by itself, a fault in c
 ├── CheckpointError           4   a checkpoint, model file or run folder that cannot be read
 ├── MachineError              5   disk, memory, device
 │   ├── MissingExtraError     5   an optional package that is not installed
-│   └── NoKernelsError        5   CPU kernels that cannot be compiled here
+│   ├── NoKernelsError        5   CPU kernels that cannot be compiled here
+│   └── OtherMachineError     5   a run that would continue with other bits here
 ├── DivergedError             6   the loss is no longer a finite number
 ├── RunInUseError             7   another process writes to the run folder
 ├── PartialError              8   finished, but the listed parts failed
 └── InterruptedRunError     130   SIGINT (143 after SIGTERM); the last state is saved
 
-A message has one to three lines: what is wrong, what was found, what is allowed, what to do, what was kept.
+A message has one to three lines: what is wrong, what was found, what is allowed, what to do, what was kept. Only
+OtherMachineError has more, one for each difference.
 """
 
 from __future__ import annotations
@@ -70,6 +72,10 @@ class MissingExtraError(MachineError):
 
 class NoKernelsError(MachineError):
     """The CPU kernels cannot be compiled on this machine, now or later: no compiler, or one that rejects them."""
+
+
+class OtherMachineError(MachineError):
+    """A run was to be resumed where device, instructions, kernels or torch differ from those that it was trained on."""
 
 
 class DivergedError(CifarlabError):

@@ -126,6 +126,7 @@ def test_the_facts_of_this_machine_and_those_of_a_run_have_the_same_names() -> N
             "memory_format": "channels_last",
             "compile": True,
             "threads": 3,
+            "tier": "",
             "kernels": "off",
             "kernels_fingerprint": "",
         },

@@ -45,12 +45,14 @@ def test_throughput(capsys: pytest.CaptureFixture[str]) -> None:
         "fp32",
         "--device",
         "cpu",
+        "--threads",
+        "2",
         *SMALL,
     ]
     found = result(capsys, "throughput", "simple-cnn", *words, "--set", "optimizer.name=adam")
     check(found, {"training": "images/s", "forward": "images/s"})
     assert found["settings"]["batch_size"] == 4 and found["settings"]["image_size"] == 16
-    assert found["machine"]["precision"] == "fp32"
+    assert found["machine"]["precision"] == "fp32" and found["machine"]["threads"] == 2
 
 
 def test_throughput_of_a_network_that_has_no_recipe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,9 +61,10 @@ def test_throughput_of_a_network_that_has_no_recipe(capsys: pytest.CaptureFixtur
 
 
 def test_loader(capsys: pytest.CaptureFixture[str]) -> None:
-    found = result(capsys, "loader", "quick", "--steps", "2", *SMALL, "--device", "cpu", "--set", "runtime.threads=1")
+    found = result(capsys, "loader", "quick", "--steps", "2", *SMALL, "--device", "cpu", "--threads", "1")
     check(found, {"batches": "images/s", "inputs": "images/s"})
     assert found["settings"]["data"] == "sample" and found["settings"]["batch_size"] == 64
+    assert found["machine"]["threads"] == 1
 
 
 def test_predict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,9 @@ def test_n51_a_group_is_complete_with_the_report_of_each_seed_and_its_own(
     assert (group.path / "report.html").is_file() and not any(map(promised, group.seeds))
 
 
-@pytest.mark.parametrize("change", [["--epochs", "9"], ["--set", "training.epochs=9"], ["--seeds", "3"], ["--no-test"]])
+@pytest.mark.parametrize(
+    "change", [["--epochs", "9"], ["--set", "training.epochs=9"], ["--seeds", "3"], ["--no-test"], ["--threads", "1"]]
+)
 def test_n61_a_resume_takes_no_changes_and_says_how_to_train_further(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, change: list[str]
 ) -> None:
@@ -125,6 +127,32 @@ def test_n61_the_way_to_more_epochs_that_a_complete_run_names_works(
     )
     words = ["my runs/simple-cnn/recipe.toml", "--set", "model.weights=my runs/simple-cnn/model.safetensors"]
     assert main.run(["train", *words, "--epochs", "0.2", "--no-report"]) == 0
+
+
+def test_a_resume_on_another_machine_has_to_be_allowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "leave_classifier", kill)
+        main.run(["train", *TINY, "--no-report", "--threads=1"])
+    run = Run.open("runs/simple-cnn")
+    assert run.recipe.runtime.threads == run.manifest["runtime"]["threads"] == 1
+    run.update_manifest(versions={**run.manifest["versions"], "torch": "1.0"})
+    resume = ["train", "--resume", str(run.path), "--no-report"]
+    capsys.readouterr()
+    assert main.run(resume) == 5
+    err = capsys.readouterr().err
+    assert "\n  torch: recorded 1.0, found " in err and "--allow-different-machine" in err
+    assert main.run([*resume, "--allow-different-machine"]) == 0
+    assert "torch: recorded 1.0" in run.manifest["resumed"][0]["other_bits"][0]
+
+
+def test_a_new_run_has_no_other_machine_to_allow(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["train", *TINY, "--allow-different-machine"]) == 2
+    assert "--resume" in capsys.readouterr().err
 
 
 def test_n62_weights_that_cannot_be_downloaded_leave_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:

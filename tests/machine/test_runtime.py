@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cifarlab.errors import MachineError
 from cifarlab.machine import process, randomness
 from cifarlab.machine.runtime import Runtime, as_begun, resolve
+from cifarlab.machine.tier import tier
 from cifarlab.recipe.schema import RuntimeSpec
 
 CPU = torch.device("cpu")
@@ -22,6 +23,14 @@ def keep_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def forget_tier() -> Iterator[None]:
+    """A test that changes what the CPU can do leaves no tier behind."""
+    tier.cache_clear()
+    yield
+    tier.cache_clear()
 
 
 def draw(*key: int) -> list[int]:
@@ -74,7 +83,7 @@ def test_neighbouring_keys_share_half_of_their_bits() -> None:
 def test_resolve_takes_what_is_asked_for() -> None:
     spec = RuntimeSpec(device="cpu", precision="fp32", memory_format="contiguous", compile="on", threads=1)
     found = resolve(spec)
-    assert found == Runtime(CPU, "fp32", channels_last=False, compile=True, threads=1)
+    assert found == Runtime(CPU, "fp32", channels_last=False, compile=True, threads=1, tier=tier())
 
 
 def test_n58_the_process_has_its_own_number_of_threads_again() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cifarlab.cli import main
-from cifarlab.errors import CheckpointError, DivergedError, InterruptedRunError, UsageError
+from cifarlab.errors import CheckpointError, DivergedError, InterruptedRunError, OtherMachineError, UsageError
 from cifarlab.inference.model_file import load_model
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override, override_all, to_toml
@@ -82,6 +82,21 @@ def test_n50_a_group_that_was_interrupted_goes_on_as_a_group(
     assert {path.name for path in group.path.iterdir() if path.is_dir()} == {"seed-0", "seed-1", "seed-2"}
     assert same(group, straight)
     assert group.group["val_accuracy"] == straight.group["val_accuracy"]
+
+
+def test_a_group_on_another_machine_is_refused_like_a_run(
+    short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_in(0, monkeypatch)
+    with pytest.raises(InterruptedRunError):
+        train_seeds(short, 2, out=tmp_path)
+    group = Run.open(tmp_path / "simple-cnn-seeds")
+    seed = Run(group.path / "seed-0")
+    seed.update_manifest(versions={**seed.manifest["versions"], "torch": "1.0"})
+    with pytest.raises(OtherMachineError, match=r"\n  torch: recorded 1.0, found .*\n.*--allow-different-machine"):
+        resume_seeds(group.path)
+    resume_seeds(group.path, allow_different_machine=True)
+    assert [len(run.facts.resumed) for run in group.seeds] == [1, 0]
 
 
 @pytest.mark.parametrize("content", [[], [".lock", ".tmp-1-recipe.toml"]])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import cifarlab
 from cifarlab.batches.loader import Batch
 from cifarlab.errors import (
     CheckpointError,
@@ -20,6 +22,7 @@ from cifarlab.errors import (
     InterruptedRunError,
     MachineError,
     NoKernelsError,
+    OtherMachineError,
     RecipeError,
     RunInUseError,
 )
@@ -30,6 +33,8 @@ from cifarlab.images.images import Images
 from cifarlab.images.sources import open_source
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import load_model
+from cifarlab.machine import contention
+from cifarlab.machine.runtime import _device_name
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all, to_toml
 from cifarlab.runs.folder import Run
@@ -300,19 +305,20 @@ def test_n31_fp16_trains_as_fp32_does(tiny, tmp_path):
 
 def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypatch, caplog):
     """In the precision, on the threads and with the kernels that it began with, whatever would be chosen now."""
+    monkeypatch.setattr("cifarlab.machine.runtime.tier", lambda: "avx512bf16")
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
     recipe = override_all(
         tiny, ["training.checkpoint_minutes=1e-9", "runtime.precision=auto", "runtime.threads=2", "runtime.kernels=off"]
     )
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
     straight = train(recipe, out=tmp_path)
     assert straight.manifest["runtime"]["precision"] == "bf16"
     kill_at(5)
     with pytest.raises(Killed):
         train(recipe, out=tmp_path)
-    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
     run = Run.open(tmp_path / "simple-cnn-2")
     run.write_recipe(override_all(recipe, ["runtime.threads=1", "runtime.kernels=auto"]))
-    run.update_manifest(versions={**run.manifest["versions"], "torch": "1.0"}, cifarlab="0.0")
+    run.update_manifest(cifarlab="0.0")
     caplog.set_level("WARNING", logger="cifarlab")
     resume(run.path)
     assert differences(straight, run) == []
@@ -322,32 +328,84 @@ def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypa
         "threads": 2,
         "kernels": "off",
     }
-    torch_version = torch.__version__.split("+")[0]
-    assert resumed["other_bits"] == [f"torch was 1.0 and is {torch_version}", f"cifarlab was 0.0 and is {VERSION}"]
-    assert "torch was 1.0" in caplog.text
+    assert resumed["other_bits"] == [f"cifarlab: recorded 0.0, found {VERSION}"]
+    assert "cifarlab: recorded 0.0" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("began", "reason"), [({"device": "cuda:9"}, "The device cuda:9 is not there"), ({"kernels": "on"}, "no compiler")]
-)
-def test_n30_a_machine_that_cannot_go_on_as_the_run_began_is_refused(
-    tiny, tmp_path, kill_at, monkeypatch, began, reason
-):
-    def no_kernels(*, build):
-        raise NoKernelsError("The CPU kernels are not there: no compiler.")
-
+@pytest.fixture
+def killed(tiny, tmp_path, kill_at):
+    """A run that died before its sixth step, with a checkpoint of the fifth."""
     kill_at(5)
     with pytest.raises(Killed):
         train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
-    run = Run.open(tmp_path / "simple-cnn")
-    run.update_manifest(runtime={**run.manifest["runtime"], **began})
-    monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
-    with pytest.raises(MachineError, match=f"(?s)cannot continue: .*{reason}.*train anew") as caught:
-        resume(run.path)
+    return Run.open(tmp_path / "simple-cnn")
+
+
+def change_runtime(run: Run, **values: str) -> None:
+    run.update_manifest(runtime={**run.manifest["runtime"], **values})
+
+
+def test_on_the_same_machine_a_run_is_resumed_without_a_word(killed, caplog):
+    caplog.set_level("WARNING", logger="cifarlab")
+    resume(killed.path)
+    assert killed.manifest["resumed"][0]["other_bits"] == [] and caplog.text == ""
+
+
+def test_a_run_that_was_written_before_there_were_tiers_is_resumed(killed):
+    runtime = killed.manifest["runtime"]
+    assert runtime.pop("tier")
+    killed.update_manifest(runtime=runtime)
+    resume(killed.path)
+    assert killed.manifest["resumed"][0]["other_bits"] == []
+
+
+def test_a_machine_that_gives_other_bits_is_refused_unless_it_is_allowed(killed, kill_at, monkeypatch, caplog):
+    monkeypatch.setattr("cifarlab.machine.runtime.tier", lambda: "avx2")
+    change_runtime(killed, device_name="Abacus", tier="avx512")
+    killed.update_manifest(versions={**killed.manifest["versions"], "torch": "1.0"})
+    before = killed.manifest
+    differing = [
+        f"device: recorded Abacus, found {_device_name(torch.device('cpu'))}",
+        "CPU tier: recorded avx512, found avx2",
+        f"torch: recorded 1.0, found {version('torch')}",
+    ]
+    with pytest.raises(OtherMachineError, match="--allow-different-machine") as caught:
+        resume(killed.path)
     assert caught.value.exit_code == 5
-    run.update_manifest(runtime={})
+    assert [line.strip() for line in str(caught.value).splitlines()[1:-1]] == differing
+    assert killed.manifest == before
+    caplog.set_level("WARNING", logger="cifarlab")
+    kill_at(7)
+    with pytest.raises(Killed):
+        cifarlab.resume(killed.path, report=False, allow_different_machine=True)
+    assert killed.manifest["resumed"][0]["other_bits"] == differing
+    assert all(line in caplog.text for line in differing)
+    # from here on this is the machine that the run was trained on
+    caplog.clear()
+    resume(killed.path)
+    assert killed.manifest["resumed"][1]["other_bits"] == [] and caplog.text == ""
+    assert killed.manifest["status"] == "complete"
+
+
+def test_what_is_not_on_this_machine_is_replaced_only_if_that_is_allowed(killed, monkeypatch):
+    def no_kernels(*, compiles):
+        raise NoKernelsError("No compiler.\nInstall one.")
+
+    monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
+    change_runtime(killed, device="cuda:9", device_name="H100", kernels="on")
+    with pytest.raises(
+        OtherMachineError, match=r"(?s)device: recorded H100, .*kernels: recorded on, found No compiler\."
+    ):
+        resume(killed.path)
+    resume(killed.path, allow_different_machine=True)
+    assert killed.manifest["resumed"][0]["runtime"]["kernels"] == "No compiler."
+    assert killed.manifest["status"] == "complete"
+
+
+def test_n30_a_manifest_without_settings_is_not_guessed_at(killed):
+    killed.update_manifest(runtime={})
     with pytest.raises(CheckpointError, match="does not say how the run used its machine"):
-        resume(run.path)
+        resume(killed.path, allow_different_machine=True)
 
 
 def test_a_fraction_of_an_epoch_is_trained(tiny, tmp_path):
@@ -476,8 +534,16 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
     assert len({batch.pass_number for batch in epochs[2]}) > 1  # so alternating flips go on alternating
 
 
+def test_a_training_whose_cores_are_held_by_others_says_so_once(tiny, tmp_path, monkeypatch, caplog):
+    counts = (1e9 * number for number in range(100))
+    monkeypatch.setattr(contention, "WINDOW_SECONDS", 1e-9)
+    monkeypatch.setattr(contention, "read", lambda: contention.Usage(waited=(count := next(counts)), own=0, all=count))
+    train(tiny, out=tmp_path)
+    assert len([record for record in caplog.records if record.message.startswith("Other programs use")]) == 1
+
+
 def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):
-    def no_kernels(*, build):
+    def no_kernels(*, compiles):
         raise NoKernelsError("The CPU kernels are not there: no compiler.")
 
     caplog.set_level("INFO", logger="cifarlab")

@@ -19,6 +19,7 @@ from cifarlab.cli.options import (
     RecipeDevice,
     RecipeName,
     Seeds,
+    Threads,
     changed,
 )
 from cifarlab.cli.output import echo_json
@@ -88,6 +89,7 @@ def throughput(
     warmup: Warmup = 1,
     precision: Annotated[Precision | None, typer.Option(help="Unset: as the recipe says.")] = None,
     device: RecipeDevice = None,
+    threads: Threads = None,
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,6 +103,7 @@ def throughput(
         "data.image_size": image_size,
         "runtime.precision": precision,
         "runtime.device": device,
+        "runtime.threads": threads,
     }
     chosen = changed(recipe_of(model), assignments, options)
     _print(bench.throughput(chosen, steps=steps, rounds=rounds, warmup=warmup), as_json)
@@ -115,13 +118,15 @@ def loader(
     rounds: Rounds = 5,
     warmup: Warmup = 1,
     device: RecipeDevice = None,
+    threads: Threads = None,
     assignments: Assignments = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure images per second of gathering, augmenting, normalising and mixing, without any network."""
     from cifarlab.bench.loader import loading
 
-    chosen = changed(load_recipe(recipe), assignments, {"data.source": data, "runtime.device": device})
+    options = {"data.source": data, "runtime.device": device, "runtime.threads": threads}
+    chosen = changed(load_recipe(recipe), assignments, options)
     _print(loading(chosen, steps=steps, rounds=rounds, warmup=warmup, data_dir=data_dir), as_json)
 
 

@@ -47,6 +47,7 @@ Epochs = Annotated[float | None, typer.Option(help="Same as --set training.epoch
 RecipeDevice = Annotated[
     str | None, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps; unset: as the recipe says.")
 ]
+Threads = Annotated[int | None, typer.Option(help="CPU threads. Same as --set runtime.threads=...")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; can be repeated.")
 ]

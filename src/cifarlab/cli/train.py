@@ -27,6 +27,7 @@ from cifarlab.cli.options import (
     SkipBad,
     SplitNames,
     Strict,
+    Threads,
     WhiteLevel,
     changed,
     data_fields,
@@ -40,6 +41,14 @@ from cifarlab.runs.paths import SEEDS
 Resume = Annotated[
     Path | None, typer.Option(metavar="RUN", help="Continue this run or study as if it had never stopped.")
 ]
+AllowDifferentMachine = Annotated[
+    bool,
+    typer.Option(
+        "--allow-different-machine",
+        help="With --resume: continue with other bits where device, instructions, kernels or torch differ.",
+    ),
+]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Leave report.html and its figures to cifarlab report.")]
 
 
 def train(
@@ -52,8 +61,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=...")] = None,
     seeds: Seeds = 1,
     device: RecipeDevice = None,
+    threads: Threads = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long and keep what was learned.")] = None,
     resume: Resume = None,
+    allow_different_machine: AllowDifferentMachine = False,
     layout: Layout = None,
     split_names: SplitNames = None,
     columns: Columns = None,
@@ -64,9 +75,7 @@ def train(
     strict: Strict = False,
     skip_bad: SkipBad = False,
     no_test: Annotated[bool, typer.Option("--no-test", help="Do not open the test split.")] = False,
-    no_report: Annotated[
-        bool, typer.Option("--no-report", help="Leave report.html and its figures to cifarlab report.")
-    ] = False,
+    no_report: NoReport = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe and evaluate the result on the test split, which is opened once.
@@ -75,13 +84,13 @@ def train(
     """
     from cifarlab.cli import tables
 
-    if (recipe is None) == (resume is None):
-        raise UsageError("Give either a recipe or --resume RUN.\nSee the recipes with: cifarlab recipes")
+    _require_one_task(recipe, resume, allow_different_machine)
     options: dict[str, object] = {
         "data.source": data,
         "training.epochs": epochs,
         "training.seed": seed,
         "runtime.device": device,
+        "runtime.threads": threads,
         "training.max_minutes": max_minutes,
         "evaluation.test": False if no_test else None,  # None: not given, so a recipe may say false itself
     }
@@ -90,9 +99,10 @@ def train(
     if resume is not None:
         changes = [*(assignments or []), *(key for key, value in options.items() if value is not None)]
         changes += ["seeds"] if seeds > 1 else []  # 1 is the default, which cannot be told from not given
-        if changes:
-            _refuse_changes(changes, resume)
-        run = api.resume(resume, data_dir=data_dir, report=not no_report)
+        _refuse_changes(changes, resume)
+        run = api.resume(
+            resume, data_dir=data_dir, report=not no_report, allow_different_machine=allow_different_machine
+        )
     else:
         chosen = changed(load_recipe(recipe or ""), assignments, options)
         run = api.train(chosen, seeds=seeds, out=out, data_dir=data_dir, report=not no_report)
@@ -110,8 +120,18 @@ def result(run: Run) -> dict[str, Any]:
     return {"run": str(run.path), "manifest": run.manifest, "test": run.evaluation("test")}
 
 
+def _require_one_task(recipe: str | None, resume: Path | None, allow_different_machine: bool) -> None:
+    """Raise UsageError unless there is either a recipe to train or a run to resume."""
+    if (recipe is None) == (resume is None):
+        raise UsageError("Give either a recipe or --resume RUN.\nSee the recipes with: cifarlab recipes")
+    if allow_different_machine and resume is None:
+        raise UsageError("--allow-different-machine is for --resume RUN: a new run takes the machine as it is.")
+
+
 def _refuse_changes(changes: list[str], path: Path) -> None:
-    """Raise UsageError, with the command that trains with changes: a resumed run ends like one never stopped."""
+    """Raise UsageError for any changes, with the command that makes them: a resumed run ends like one never stopped."""
+    if not changes:
+        return
     from cifarlab.training.status import how_to_train_further
 
     run = Run.open(path)

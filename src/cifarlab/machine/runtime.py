@@ -31,6 +31,8 @@ class Runtime:
     channels_last: bool
     compile: bool
     threads: int
+    tier: str = ""
+    """The tier of the CPU that trains; empty on other devices."""
     kernels: str = "off"
     """Either "on" or the reason why not, as `kernels.accelerate` decides."""
     kernels_fingerprint: str = ""
@@ -88,6 +90,7 @@ class Runtime:
             "memory_format": "channels_last" if self.channels_last else "contiguous",
             "compile": self.compile,
             "threads": self.threads,
+            "tier": self.tier,
             "kernels": self.kernels,
             "kernels_fingerprint": self.kernels_fingerprint,
         }
@@ -96,7 +99,8 @@ class Runtime:
 def resolve(spec: RuntimeSpec) -> Runtime:
     """Choose what is fast on this machine wherever the recipe says auto; nothing takes effect before `Runtime.in_use`.
 
-    CPU kernels are left to `kernels.accelerate`. Raises MachineError for a device that is not present.
+    CPU kernels are left to `kernels.accelerate`. Raises MachineError for a device that is not present, and for a tier
+    that this CPU does not have.
     """
     # By what the machine is, never by timing it: equal machines choose alike, however busy, and runs can be repeated.
     device = _device(spec.device)
@@ -107,6 +111,7 @@ def resolve(spec: RuntimeSpec) -> Runtime:
         channels_last=spec.memory_format != "contiguous",
         compile=spec.compile == "on",
         threads=spec.threads or num_threads(),
+        tier=tier() if device.type == "cpu" else "",
     )
 
 

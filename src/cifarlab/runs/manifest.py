@@ -71,6 +71,8 @@ class RuntimeFacts(Part):
     memory_format: str = ""
     compile: bool = False
     threads: int | None = None
+    tier: str = ""
+    """The instructions of the CPU that were used, as `machine.tier` names them; empty on other devices."""
     kernels: str = ""
     """Either "on", "off", or why there are none."""
     kernels_fingerprint: str = ""
@@ -101,7 +103,7 @@ class Resumption(Part):
     machine: MachineFacts = MachineFacts()
     versions: dict[str, str] = {}
     other_bits: list[str] = []
-    """What changed and may make the run end with other bits than one that was never stopped."""
+    """What changed and may make the run end with other bits than one that was never stopped, with both values."""
 
 
 class Manifest(Part):
@@ -133,3 +135,8 @@ class Manifest(Part):
     machine: MachineFacts = MachineFacts()
     versions: dict[str, str] = {}
     resumed: list[Resumption] = []
+
+    @property
+    def latest(self) -> Manifest | Resumption:
+        """What the run's newest steps rest on: the last time it was resumed, or its start."""
+        return self.resumed[-1] if self.resumed else self

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, CifarlabError, DivergedError, InterruptedRunError, MachineError
+from cifarlab.errors import (
+    CheckpointError,
+    CifarlabError,
+    DivergedError,
+    InterruptedRunError,
+    MachineError,
+    OtherMachineError,
+)
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
@@ -44,18 +51,27 @@ def train_seeds(
     return group
 
 
-def resume_seeds(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
-    """Continue a group: finished seeds stay, the one that was stopped continues exactly, the others follow."""
+def resume_seeds(
+    path: str | Path,
+    *,
+    data_dir: Path | None = None,
+    then: Then | None = None,
+    allow_different_machine: bool = False,
+) -> Run:
+    """Continue a group: finished seeds stay, the one that was stopped continues exactly, the others follow.
+
+    allow_different_machine: for the one that was stopped, as in `training.train.resume`.
+    """
     group = Run.open(path)
     with group.locked():
         if group.group.get("status") == COMPLETE:
             log.info(f"{group.path} is already complete.")
         else:
-            _train_rest(group, data_dir, then)
+            _train_rest(group, data_dir, then, allow_different_machine)
     return group
 
 
-def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
+def _train_rest(group: Run, data_dir: Path | None, then: Then | None, allow_different_machine: bool = False) -> None:
     seeds = group.group.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
         raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
@@ -64,10 +80,12 @@ def _train_rest(group: Run, data_dir: Path | None, then: Then | None) -> None:
     for number, seed in enumerate(seeds, 1):
         log.info(f"seed {seed}: run {number} of {len(seeds)}")
         try:
-            runs.append(_train_seed(group, seed, data_dir, then))
+            runs.append(_train_seed(group, seed, data_dir, then, allow_different_machine))
         except InterruptedRunError as stop:
             # the exit code is 128 + the number of the signal
             raise InterruptedRunError(_stopped(group, seed, runs, stop), stop.exit_code - 128) from stop
+        except OtherMachineError:  # says what differs and what to do; nothing has happened yet
+            raise
         except MachineError as stop:  # a full disk would stop every other seed, too
             raise MachineError(_stopped(group, seed, runs, stop)) from stop
         except DivergedError as error:  # bad luck of one seed, and a number worth reporting
@@ -96,12 +114,14 @@ def divergence_text(group: Run) -> str:
     return f"{len(diverged)} of {len(group.group['seeds'])} seeds diverged. {reasons}"
 
 
-def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None) -> Run:
+def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None, allow_different_machine: bool) -> Run:
     run = Run(group.path / f"seed-{seed}")
     if run.recipe_file.exists():
         if run.divergence:  # training it again would diverge at the same step
             raise DivergedError(run.divergence)
-        return run if is_complete(run) else resume(run.path, data_dir=data_dir, then=then)
+        if is_complete(run):
+            return run
+        return resume(run.path, data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
     if run.path.exists():  # killed between making the folder and writing the recipe
         with machine_errors(run.path):
             remove_leftovers(run.path)

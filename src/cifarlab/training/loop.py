@@ -24,6 +24,7 @@ from cifarlab.evaluation.statistics import wilson
 from cifarlab.images.images import Images
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import ModelCard, save_model
+from cifarlab.machine.contention import Watch
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
 from cifarlab.recipe.schema import Recipe
@@ -77,6 +78,8 @@ class Clock:
     mark: float = field(default_factory=time.monotonic)
     pending: list[tuple[Tensor, Tensor, Batch]] = field(default_factory=list)
     """Loss, number of correct images and batch of each step since the last fetch, still on the device."""
+    watch: Watch | None = None
+    """Warns when other programs hold the cores of a CPU that trains."""
 
     @property
     def elapsed_seconds(self) -> float:
@@ -101,6 +104,8 @@ def fit(setup: Setup, state: State, signals: Signals) -> None:
     Raises DivergedError for a loss that is not finite and InterruptedRunError after a signal, with the state saved.
     """
     clock = Clock(state.elapsed_seconds)
+    if setup.runtime.device.type == "cpu":
+        clock.watch = Watch(setup.runtime.threads, clock.started)
     with progress(setup.recipe.name, setup.total_steps, "steps") as advance:
         advance(state.step)  # of a resumed run
         while not state.ending:
@@ -121,6 +126,8 @@ def train_epoch(setup: Setup, state: State, clock: Clock, signals: Signals, adva
     clock.lap()  # time between epochs (validation, writing) does not count into images per second
     while state.step < end:
         take_step(setup, state, clock)
+        if clock.watch:
+            clock.watch.look(time.monotonic())
         done = state.totals
         advance(1, f"loss {done.mean_loss:.3f}  accuracy {done.accuracy:.1%}  {done.images_per_second:,.0f} images/s")
         if training.max_minutes and clock.elapsed_seconds > training.max_minutes * 60:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from cifarlab.errors import CheckpointError, MachineError
+from cifarlab.errors import CheckpointError, MachineError, OtherMachineError
 from cifarlab.images.images import Images
 from cifarlab.images.quality import QualityWarning
 from cifarlab.images.source import Source
@@ -21,34 +20,48 @@ from cifarlab.machine.process import num_cores
 from cifarlab.machine.runtime import Runtime, as_begun
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.folder import Run
-from cifarlab.runs.manifest import DataFacts, DataWarning, GitFacts, MachineFacts, Manifest, RuntimeFacts
+from cifarlab.runs.manifest import (
+    DataFacts,
+    DataWarning,
+    GitFacts,
+    MachineFacts,
+    Manifest,
+    Resumption,
+    RuntimeFacts,
+)
 from cifarlab.version import VERSION
 
 PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scipy")
 """Packages whose version may change a number or a file."""
 
 
-def settle_runtime(run: Run | None, spec: RuntimeSpec) -> Runtime:
-    """Choose how the machine is used, once per run: a resumed `run` continues as it began; None is a new one.
+def settle_runtime(run: Run | None, spec: RuntimeSpec, *, allow_different_machine: bool = False) -> Runtime:
+    """Choose how the machine is used, once per run: a resumed `run` continues as before; None is a new one.
 
-    Raises MachineError where this machine cannot do what the run began with.
+    Raises OtherMachineError, with all differences, where a resumed run would get other bits than so far, unless
+    `allow_different_machine` is set. What this machine lacks is then replaced by what it has.
     """
     if run is None or not run.manifest_file.exists():
         return choose_runtime(spec)
+    latest = run.facts.latest
     try:
         # what "auto" became is pinned: bf16 instead of fp32, or another number of threads, gives other bits
-        settled = as_begun(spec, run.facts.runtime.model_dump(exclude_unset=True))
+        pinned = as_begun(spec, latest.runtime.model_dump(exclude_unset=True))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{run.manifest_file} does not say how the run used its machine: {error!r}.") from error
     try:
-        return choose_runtime(settled)
-    except MachineError as error:
-        recipe = shlex.quote(str(run.recipe_file))
-        raise MachineError(
-            f"{run.path} began on {settled.device} in {settled.precision} with CPU kernels {settled.kernels}, which "
-            f"this machine cannot continue: {str(error).splitlines()[0]}\n"
-            f"Continue it where it began, or train anew here from its recipe: cifarlab train {recipe}"
-        ) from error
+        runtime = choose_runtime(pinned)
+    except MachineError:  # no such device or no kernels: what is here instead becomes one of the differences
+        instead = {"device": "auto", "kernels": "off" if spec.kernels == "off" else "auto"}
+        runtime = choose_runtime(pinned.model_copy(update=instead))
+    here = RuntimeFacts.model_validate(runtime.describe())
+    if (differing := machine_differences(latest, here, version("torch"))) and not allow_different_machine:
+        raise OtherMachineError(
+            "\n  ".join([f"{run.path} cannot continue here with the same bits. Nothing was changed.", *differing])
+            + "\nContinue it where these are as recorded, or accept other bits: --allow-different-machine "
+            "(in Python allow_different_machine=True)."
+        )
+    return runtime
 
 
 def describe_run(
@@ -112,18 +125,30 @@ def _git(git: str, *words: str) -> str:
     return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def environment_changes(before: Manifest, now: Manifest) -> list[str]:
-    """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
+def machine_differences(before: Manifest | Resumption, here: RuntimeFacts, torch_version: str) -> list[str]:
+    """What a run was trained on and this machine does not have, one line each, with both values."""
     # each sums in an order of its own, and the order of a sum decides its last bits
-    values: dict[str, Callable[[Manifest], str]] = {
-        "torch": lambda facts: facts.versions.get("torch", ""),
-        "the device": lambda facts: facts.runtime.device_name,
-        "the compiled kernels": lambda facts: facts.runtime.kernels_fingerprint,
-        "cifarlab": lambda facts: facts.cifarlab,
+    then, kernels = before.runtime, (before.runtime.kernels, here.kernels)
+    found = {
+        "device": (then.device_name, here.device_name),
+        "CPU tier": (then.tier, here.tier),
+        # any reason why there are none is as good as "off"
+        "kernels": kernels if (then.kernels == "on") != (here.kernels == "on") else ("", ""),
+        "compiled kernels": (then.kernels_fingerprint, here.kernels_fingerprint),
+        "torch": (before.versions.get("torch", ""), torch_version),
     }
-    pairs = {name: (of(before), of(now)) for name, of in values.items()}
-    # "" is what an older version did not write down, so nothing can be said about it
-    return [f"{name} was {then} and is {here}" for name, (then, here) in pairs.items() if then not in ("", here)]
+    return _differences(found)
+
+
+def environment_changes(before: Manifest | Resumption, now: Manifest) -> list[str]:
+    """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
+    versions = _differences({"cifarlab": (before.cifarlab, now.cifarlab)})
+    return machine_differences(before, now.runtime, now.versions["torch"]) + versions
+
+
+def _differences(found: dict[str, tuple[str, str]]) -> list[str]:
+    # "" is what an older version did not write down or what is not used here, so nothing can be said about it
+    return [f"{name}: recorded {a}, found {b}" for name, (a, b) in found.items() if a and b and a != b]
 
 
 def now() -> str:

@@ -78,6 +78,7 @@ def train(
     data_dir: Path | None = None,
     then: Then | None = None,
     resumed: Run | None = None,
+    allow_different_machine: bool = False,
 ) -> Run:
     """Train a recipe, test the result and return the run folder, which holds everything that is known about it.
 
@@ -87,7 +88,8 @@ def train(
 
     name: of the folder inside `out`; unset: the recipe's. then: what else has to be done with the trained run before
     it is complete. resumed: continue this run, whose lock is held, instead of making a folder (`resume` does it all).
-    Raises DataError, DivergedError and InterruptedRunError. Images that cannot be read are listed in bad.jsonl.
+    allow_different_machine: as for `resume`. Raises DataError, DivergedError and InterruptedRunError. Images that
+    cannot be read are listed in bad.jsonl.
     """
     source = open_own_source(resumed, data_dir) if resumed else open_source(recipe.data, data_dir)
     if recipe.evaluation.test:
@@ -95,7 +97,7 @@ def train(
     images, val = load_train_and_val(source, recipe.validation)  # test stays sealed until the last weights are chosen
     if resumed:
         check_same_data(resumed, images, val)
-    runtime = settle_runtime(resumed, recipe.runtime)
+    runtime = settle_runtime(resumed, recipe.runtime, allow_different_machine=allow_different_machine)
     with runtime.in_use():
         data_warnings = check_data(recipe, source, images, val)
         if runtime.kernels not in ("on", "off"):  # then it says why there are none
@@ -127,11 +129,18 @@ def train(
     return run
 
 
-def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None = None) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    data_dir: Path | None = None,
+    then: Then | None = None,
+    allow_different_machine: bool = False,
+) -> Run:
     """Continue a run exactly from its last checkpoint; a complete run is left as it is.
 
-    Raises CheckpointError when no checkpoint can be read, DataError when the training or validation images have
-    changed, and UsageError for the folder of a study.
+    allow_different_machine: go on, with other bits, where this machine differs from that of the run so far. Otherwise
+    raises OtherMachineError there. Raises CheckpointError when no checkpoint can be read, DataError when the training
+    or validation images have changed, and UsageError for the folder of a study.
     """
     run = Run.open(path)
     if run.study:
@@ -143,7 +152,13 @@ def resume(path: str | Path, *, data_dir: Path | None = None, then: Then | None 
             with resume_hint(run):
                 complete(run, then)
         else:
-            train(run.recipe, data_dir=data_dir, then=then, resumed=run)
+            train(
+                run.recipe,
+                data_dir=data_dir,
+                then=then,
+                resumed=run,
+                allow_different_machine=allow_different_machine,
+            )
     return run
 
 
@@ -281,8 +296,9 @@ def write_manifest(run: Run, facts: Manifest) -> None:
         run.update_manifest(**facts.model_dump(exclude_unset=True), status=TRAINING)
         return
     before = run.facts
-    if differing := environment_changes(before, facts):
-        log.warning(f"{'; '.join(differing)}: the run may end with other bits than one that was never stopped.")
+    # of the machine only what was allowed to differ; see settle_runtime
+    if differing := environment_changes(before.latest, facts):
+        log.warning("\n  ".join(["The run may end with other bits than one that was never stopped:", *differing]))
     resumption = Resumption.model_validate({**facts.model_dump(exclude_unset=True), "other_bits": differing})
     run.update_manifest(resumed=[each.model_dump(exclude_unset=True) for each in (*before.resumed, resumption)])
 

@@ -122,7 +122,9 @@ def convolve(
         return convolve_fused(images, weight, size, side=tile_side(size), affine=affine, sums=sums)
     # torch's own convolution for the rest, such as maps of a single pixel, and what is fused above one by one.
     images = images if affine is None else affine_relu(images, affine)
-    output = F.conv2d(images, weight.to(images.dtype), stride=stride, padding=1)[:, :, : size[0], : size[1]]
+    output = F.conv2d(images, weight.to(images.dtype), stride=stride, padding=1)
+    if output.shape[2:] != size:
+        output = output[:, :, : size[0], : size[1]]
     output = output.contiguous(memory_format=torch.channels_last)
     if sums is not None:
         sums += channel_sums(output)
