@@ -11,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
-CLAIMS := data_path precision small_maps kernels resnet18 floor
+CLAIMS := data_path precision small_maps resnet18 floor
 PART ?= all
 
 .PHONY: train test check long bench bench-gpu docs clean

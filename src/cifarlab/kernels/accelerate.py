@@ -37,8 +37,10 @@ def accelerate(model: nn.Module, runtime: Runtime, *, trains: bool) -> None:
     The network lies on the runtime's device. trains: for a network in training; otherwise for one that only predicts,
     in float32, with weights that no longer change.
     """
-    if runtime.kernels == "on":
-        (use_kernels if trains else use_predicting_kernels)(model)
+    if runtime.kernels == "on" and trains:
+        use_kernels(model, runtime.dtype)
+    elif runtime.kernels == "on":
+        use_predicting_kernels(model)
     # Only what still has torch's own class is replaced, so this reaches the layers for which there was no kernel.
     if trains and runtime.device.type == "cpu" and runtime.precision == "bf16":
         use_matrix_products(model)

@@ -82,7 +82,7 @@ class Tracker:
 
         def add(writer: SummaryWriter) -> None:
             for name, value in row.items():
-                # epoch and step are the axis, and the number of images makes no curve
+                # epoch and step are the axis, and a curve of the number of images would say nothing
                 if value is not None and name not in ("epoch", "step", "train/images"):
                     writer.add_scalar(name, value, step)
 

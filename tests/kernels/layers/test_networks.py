@@ -31,12 +31,12 @@ def _same_numbers_in_any_order() -> None:
     GENERATOR.manual_seed(0)
 
 
-def pair(name: str) -> tuple[nn.Module, nn.Module]:
+def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, nn.Module]:
     """A network with kernels, and the same without."""
     torch.manual_seed(0)
     plain = build_network(ModelSpec(name=name, width=0.5), 4, 32).to(memory_format=torch.channels_last)
     ours = copy.deepcopy(plain)
-    use_kernels(ours)
+    use_kernels(ours, dtype)
     return ours, plain
 
 
@@ -57,7 +57,7 @@ def images(side: int = 32) -> Tensor:
 @pytest.mark.parametrize("side", [32, 16])
 def test_training_is_nearly_as_exact_as_without(product_dtype: torch.dtype, name: str, side: int) -> None:
     bf16 = product_dtype == torch.bfloat16
-    ours, plain = pair(name)
+    ours, plain = pair(name, product_dtype)
     distances = [0.0, 0.0]
     for _ in range(4):  # of a single batch, the distances differ by a factor of two
         batch = images(side)
@@ -98,7 +98,7 @@ def test_predictions_are_the_same(name: str) -> None:
 def test_what_the_kernels_are_not_made_for_is_torchs() -> None:
     conv = nn.Conv2d(16, 32, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     model = nn.Sequential(copy.deepcopy(conv))
-    use_kernels(model)
+    use_kernels(model, torch.float32)
     assert type(model[0]) is KernelConv2d
     batch = torch.randn(2, 16, 5, 5, generator=GENERATOR)
     assert torch.equal(model.double()(batch.double()), conv.double()(batch.double()))

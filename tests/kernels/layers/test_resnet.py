@@ -116,7 +116,7 @@ def test_gradients_cannot_be_asked_for_twice() -> None:
 
 def a_resnet() -> KernelResNet:
     model = resnet(18)(ModelSpec(name="resnet18", width=0.5), 4, 32).to(memory_format=torch.channels_last)
-    use_kernels(model)
+    use_kernels(model, torch.float32)
     assert isinstance(model, KernelResNet)
     return model
 
@@ -146,7 +146,7 @@ def test_a_resnet_in_training_takes_it_from_its_first_block_on() -> None:
 def test_another_stem_or_images_that_need_a_gradient_are_torchs() -> None:
     large = resnet(18)(ModelSpec(name="resnet18", width=0.5, stem="imagenet"), 4, 32)
     large.to(memory_format=torch.channels_last)
-    use_kernels(large)
+    use_kernels(large, torch.float32)
     assert isinstance(large, KernelResNet)
     given = images().requires_grad_()
     assert operation(large, draw(4, 3, 64, 64).float()) == operation(a_resnet(), given) == "FeaturesBackward"

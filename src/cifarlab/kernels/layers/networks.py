@@ -196,23 +196,30 @@ PREDICTING: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def use_kernels(model: nn.Module) -> None:
-    """Let a network in training on the CPU use the kernels that are fast here, in place; weights keep their names."""
+def use_kernels(model: nn.Module, dtype: torch.dtype) -> None:
+    """Let a network that trains in this dtype on the CPU use the kernels that are fast here, in place.
+
+    Weights keep their names.
+    """
+    classes = TRAINING if tiers.trains(tiers.NORMS, dtype) else {}
+    convolutions = TRAINING_CONVOLUTIONS if tiers.trains(tiers.CONVOLUTIONS, dtype) else {}
     for module in model.modules():
-        module.__class__ = TRAINING.get(type(module), type(module))  # what has no kernel keeps its class
-        if type(module) in TRAINING_CONVOLUTIONS and ops.supports(module) and cast(nn.Conv2d, module).bias is None:
-            module.__class__ = TRAINING_CONVOLUTIONS[type(module)]
+        module.__class__ = classes.get(type(module), type(module))  # what has no kernel keeps its class
+        if type(module) in convolutions and ops.supports(module) and cast(nn.Conv2d, module).bias is None:
+            module.__class__ = convolutions[type(module)]
 
 
 def use_predicting_kernels(model: nn.Module) -> None:
     """Let a network that predicts in float32 use the kernels that are fast here; its weights no longer change."""
+    classes = TRAINING_AND_PREDICTING if tiers.predicts(tiers.NORMS) else {}
+    convolutions = PREDICTING if tiers.predicts(tiers.CONVOLUTIONS) else {}
     for module in model.modules():
-        module.__class__ = TRAINING_AND_PREDICTING.get(type(module), type(module))
-        if type(module) in PREDICTING and ops.supports(module, strides=(1,)) and tiers.predicts(tiers.CONVOLUTIONS):
+        module.__class__ = classes.get(type(module), type(module))
+        if type(module) in convolutions and ops.supports(module, strides=(1,)):
             conv = cast(nn.Conv2d, module)
             # Folding gives most of these a bias, the norm's shift; the kernel always adds one.
             shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-            module.__class__ = PREDICTING[type(module)]
+            module.__class__ = convolutions[type(module)]
             # No buffers: the state dict stays that of the plain network.
             module.shift, module.transformed = shift, {}  # type: ignore[assignment]
 
