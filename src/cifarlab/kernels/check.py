@@ -1,7 +1,6 @@
 """What the kernels compute on this CPU, compared once, after they were compiled, with torch's own operations.
 
-A compiler may be wrong, and so may a kernel on a CPU that nobody has tried it on. Small shapes show it within some
-milliseconds, and the training then goes on with torch's operations.
+A compiler may be wrong, and so may a kernel on a CPU that nobody has tried it on. Small shapes show it in milliseconds, and the training then goes on with torch's operations.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_input, conv2d_weight
 
 from cifarlab.console import some
 from cifarlab.errors import NoKernelsError
@@ -59,12 +57,12 @@ def _convolution(dtype: torch.dtype, side: int, stride: int) -> Iterator[tuple[s
     images, weight = _maps(dtype, random, 3, 32, side, side), _maps(torch.float32, random, 64, 32, 3, 3)
     size = conv3x3.out_size(images, stride)
     gradient = _maps(dtype, random, 3, 64, *size)
-    output = conv3x3.convolve(images, weight, stride, size)
-    yield "a convolution", output, F.conv2d(images.float(), weight, None, stride, 1)
-    found = conv3x3.images_gradient(images, weight, gradient, stride)
-    yield "the images' gradient", found, conv2d_input(images.shape, weight, gradient.float(), stride, 1)
-    found = conv3x3.weight_gradient(images, gradient, stride)
-    yield "the filters' gradient", found, conv2d_weight(images.float(), weight.shape, gradient.float(), stride, 1)
+    plain = images.detach().float().requires_grad_(), weight.detach().requires_grad_()
+    expected = F.conv2d(*plain, None, stride, 1)
+    expected_gradients = torch.autograd.grad(expected, plain, gradient.float())
+    yield "a convolution", conv3x3.convolve(images, weight, stride, size), expected.detach()
+    yield "the images' gradient", conv3x3.images_gradient(images, weight, gradient, stride), expected_gradients[0]
+    yield "the filters' gradient", conv3x3.weight_gradient(images, gradient, stride), expected_gradients[1]
 
 
 def _norms(dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -77,11 +75,9 @@ def _norms(dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:
         plain = x.detach().float().requires_grad_()
         expected = activation(F.batch_norm(plain, None, None, training=True))
         yield name, kernel.detach(), expected.detach()
-        yield (
-            f"the gradient of {name}",
-            *torch.autograd.grad(kernel, x, gradient),
-            *torch.autograd.grad(expected, plain, gradient.float()),
-        )
+        (found_gradient,) = torch.autograd.grad(kernel, x, gradient)
+        (expected_gradient,) = torch.autograd.grad(expected, plain, gradient.float())
+        yield f"the gradient of {name}", found_gradient, expected_gradient
 
 
 def _random() -> torch.Generator:

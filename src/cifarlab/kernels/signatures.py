@@ -173,10 +173,12 @@ class Kernel:
         for place, number in zip(self.numbers, numbers, strict=True):
             parameter = self.parameters[place]
             named[parameter.name] = number
-            if not isinstance(number, int if parameter.type == "long" else (int, float)):
-                raise TypeError(f"Kernel {self.name}: found {number!r}, expected {parameter.text} ({parameter.type}).")
-            if parameter.type == "long" and not parameter.allows(number, self.lanes):
-                raise ValueError(f"Kernel {self.name}: found {number}, expected {parameter.text}; lanes={self.lanes}.")
+            if not isinstance(number, int) and (parameter.type == "long" or not isinstance(number, float)):
+                raise TypeError(
+                    f"Kernel {self.name}: expected {parameter.text}, a C {parameter.type}; found {number!r}."
+                )
+            if isinstance(number, int) and not parameter.allows(number, self.lanes):
+                raise ValueError(f"Kernel {self.name}: expected {parameter.text}, {self.lanes} lanes; found {number}.")
         if "kind" in named:
             named |= {"filters": FILTERS[named["kind"]], "padded": named.get("c", 0) + self.unused}
         return [math.prod(_factor(factor, named) for factor in parameter.shape) for _, parameter, *_ in self.tensors]
