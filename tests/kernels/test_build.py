@@ -112,7 +112,7 @@ def test_without_a_compiler_the_names_of_compilers_are_said(tmp_path: Path, monk
 
 def test_without_wide_registers_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "tier", lambda: "none")
-    with pytest.raises(NoKernelsError, match="AVX2 or NEON.*CIFARLAB_TIER"):
+    with pytest.raises(NoKernelsError, match=r"AVX2 or NEON.*CIFARLAB_TIER"):
         build.load(compiles=True, check=never)
 
 
@@ -146,13 +146,13 @@ def test_kernels_that_compute_wrong_values_are_not_kept() -> None:
 
 @needs_compiler
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"no library"])
-def test_a_damaged_library_is_compiled_again_by_a_training(damage, caplog) -> None:
+@pytest.mark.parametrize("damaged", [lambda whole: whole[: len(whole) // 2], lambda _: b"", lambda _: b"no library"])
+def test_a_damaged_library_is_compiled_again_by_a_training(damaged, caplog) -> None:
     load_anew()
     (file,) = kept()
     whole = file.read_bytes()
     file.unlink()  # another file, since this one is still mapped
-    file.write_bytes(damage(whole))
+    file.write_bytes(damaged(whole))
     file.chmod(0o700)
     with pytest.raises(NoKernelsError, match=f"{file.name} cannot be loaded .*a training compiles it again"):
         load_anew(compiles=False)
@@ -269,7 +269,7 @@ def test_other_sources_cpus_and_tiers_have_other_libraries(tmp_path: Path, monke
 
 @pytest.mark.parametrize(
     "line",
-    ["flags\t\t: fpu avx2", "model name\t: EPYC", "Features\t: fp asimd", "CPU implementer\t: 0x41", "CPU part\t: 0xd40"],
+    ["flags\t\t: fpu avx2", "model name\t: EPYC", "Features\t: fp asimd", "CPU implementer: 0x41", "CPU part\t: 0xd40"],
 )
 def test_cpus_differ_by_model_and_instructions(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(text: str) -> str:

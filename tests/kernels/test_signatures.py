@@ -11,12 +11,12 @@ import torch
 from cifarlab.kernels import build
 from cifarlab.kernels.signatures import OWN, SIGNATURES, Kernel, parse
 
-# The kinds of parameters, by their types in C. Filters that are transformed are words that hold numbers of type T.
+# The kinds of parameters, by their types in C. Transformed filters are words, which hold numbers of type T.
 KINDS = {"T": "T", "uint32_t": "T", "float": "f32", "double": "f64", "uint8_t": "u8", "Mask": "mask"}
 
 
 def declared() -> dict[str, list[tuple[str, str]]]:
-    """The functions that the C++ files export, `T` in a macro standing for a type: name -> (name, kind) of parameters."""
+    """The functions that the C++ files export, as the table names them: (name, kind) of each parameter."""
     found = {}
     for source in build.SOURCES:
         text = source.read_text("utf-8").replace("\\\n", " ")

@@ -1,6 +1,7 @@
-"""What the kernels compute on this CPU, compared once, after they were compiled, with torch's own operations.
+"""What the kernels compute on this CPU, compared once, when they have been compiled, with torch's own operations.
 
-A compiler may be wrong, and so may a kernel on a CPU that nobody has tried it on. Small shapes show it in milliseconds, and the training then goes on with torch's operations.
+A compiler may be wrong, and so may a kernel on a CPU on which nobody has tried it. Small shapes show that in some
+milliseconds, and a training then does without kernels.
 """
 
 from __future__ import annotations
