@@ -5,7 +5,7 @@ elements it is, as a product of the integers in the same call. A test compares t
 
     x: T[n h/2 w/2 c]    a tensor of n · h/2 · w/2 · c elements (rounded up) of the function's own type, float or bf16
     affine: f32[2 c]?    or None; f32, f64, u8 are dtypes, mask that of masks; [c%lanes] needs a multiple of lanes
-    n, c%8>=16, kind=2|4 an integer from 0, one that is a multiple of 8 and at least 16, one of those listed
+    n, c%8>=16, relu=0|1 an integer from 0, one that is a multiple of 8 and at least 16, one of those listed
     eps: double          a float
 
 Tensors of four dimensions are maps or filters in channels-last order; masks and all others are in plain order.
@@ -59,9 +59,8 @@ SIGNATURES = {
     "affine_gradient_T": f"g: T[p c], x: T[p c], p, c%lanes, {_NORM}, y: T[p c]",
     "winograd_filters_T": "taps: f32[9 c o], kind=0|1|2|3|4, c%8>=16, o%32, to: T[o filters padded]",
     "winograd_T": (f"x: T[n h w c], f: T[o filters padded], b: f32[o]?, kind=0|1|2|3|4, {_CONVOLUTION}, y: T[n p q o]"),
-    # A tile of 3 outputs per side would cut the pool's windows.
     "winograd_pool_T": (
-        "x: T[n h w c], f: T[o filters padded], kind=2|4, n, h, w, c%8>=16, p%2, q%2, o%32, "
+        "x: T[n h w c], f: T[o filters padded], kind=2|3|4, n, h, w, c%8>=16, p%2, q%2, o%32, "
         "y: T[n p/2 q/2 o], places: u8[n p/2 q/2 o], sums: f64[2 o]"
     ),
     "winograd_by_T": (
