@@ -18,11 +18,36 @@ pytestmark = pytest.mark.skipif(not any(map(shutil.which, compiler.COMPILERS)), 
 
 DO_WITHOUT = "Torch's own operations take their place"
 
+# So that the sources are compiled once for all tests of this file.
+REMEMBERING_COMPILER = """#!/bin/sh
+for last; do :; done
+case "$last" in *.cpp) ;; *) exec {compiler} "$@" ;; esac
+name=$(basename "$last" .cpp)
+[ -f {memory}/$name.o ] || {{ {compiler} "$@" -o {memory}/$$.o && mv {memory}/$$.o {memory}/$name.o; }} || exit 1
+cp {memory}/$name.o .
+"""
+
+
+@pytest.fixture(scope="module")
+def remembering_compiler(tmp_path_factory):
+    memory = tmp_path_factory.mktemp("objects")
+    real = next(filter(None, map(shutil.which, compiler.COMPILERS)))
+    program = memory / "compiler"
+    program.write_text(REMEMBERING_COMPILER.format(compiler=real, memory=memory), "utf-8")
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch, remembering_compiler):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", remembering_compiler)
+
 
 @pytest.fixture
 def trained(tiny, tmp_path, monkeypatch, caplog):
-    """Train for one step with a cache of one's own; returns the run's `kernels` and what was said."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    """Train for one step, as a new process would; returns the run's `kernels` and what was said."""
+    # First set here, so that what other tests have loaded comes back at the end.
     monkeypatch.setattr(build, "_library", None)
     caplog.set_level("INFO", logger="cifarlab")
 
@@ -58,6 +83,7 @@ def test_a_truncated_library_is_compiled_again(trained):
 
 
 def test_without_a_compiler_a_training_does_without_kernels(trained, tmp_path, monkeypatch):
+    monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", str(tmp_path))
     kernels, said = trained()
     assert kernels == "The CPU kernels are not there: no C++ compiler found (CXX, g++, c++, clang++)."
@@ -95,13 +121,12 @@ def test_two_trainings_that_compile_at_the_same_time_both_use_kernels(tiny, tmp_
         "run = train(Recipe.model_validate_json(sys.argv[1]), out=Path(sys.argv[2]))\n"
         "print(json.dumps(run.manifest['runtime']))\n"
     )
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, recipe.model_dump_json(), str(tmp_path / name)],
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=os.environ.copy(),
         )
         for name in ("one", "two")
     ]
