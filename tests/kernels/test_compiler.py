@@ -38,6 +38,13 @@ def test_compilers_have_an_order_and_cxx_comes_first(tmp_path: Path, monkeypatch
     assert compiler.find() == [str(tmp_path / "clang++"), "-stdlib=lib c++"]
 
 
+def test_cxx_may_be_relative_to_the_folder_where_the_command_was_given(tmp_path: Path, monkeypatch) -> None:
+    path = program(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CXX", "./mine")
+    assert compiler.find() == [path]
+
+
 @pytest.mark.parametrize(("value", "reason"), [("icpx -O1", "names no program"), ("g++ '-O1", "cannot be read")])
 def test_cxx_that_is_no_compiler_is_told_and_not_replaced(tmp_path, monkeypatch, value, reason) -> None:
     program(tmp_path / "g++")

@@ -5,7 +5,7 @@ is kept in the user's cache folder as PURPOSE-COMPILER-CONTENT.so, three hashes:
 
 - PURPOSE: of the sources, the flags and the CPU.
 - COMPILER: of its version, so that a training compiles again after the compiler has changed. A prediction starts no
-  program and cannot ask for the version, so it takes the first library of its purpose, whatever compiled it.
+  compiler and cannot ask for its version, so it takes the first library of its purpose, whatever compiled it.
 - CONTENT: of the file, so that a damaged library is noticed before it is loaded: loading one that was cut off may end
   the process. It is also the fingerprint in manifests.
 
@@ -139,7 +139,7 @@ def cached(compiler: Sequence[str]) -> list[Path]:
 
 
 def compile_library(compiler: Sequence[str], check: Callable[[], None]) -> None:
-    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, and OSError.
+    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, or OSError.
 
     It is linked without OpenMP, because torch has loaded one already: a second one would start threads of its own and
     compete for the cores.

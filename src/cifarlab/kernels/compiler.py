@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from cifarlab.errors import MachineError, NoKernelsError
 
@@ -46,7 +47,7 @@ def find() -> list[str]:
     program = shutil.which(command[0])
     if program is None:  # and not another compiler instead, since this one was asked for
         raise unavailable(f"CXX={asked} names no program that is found")
-    return [program, *command[1:]]
+    return [str(Path(program).absolute()), *command[1:]]  # it is run in another folder
 
 
 def version(compiler: Sequence[str]) -> bytes:
