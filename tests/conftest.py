@@ -54,13 +54,11 @@ def tiny() -> Recipe:
 @pytest.fixture
 def kernels() -> None:
     """The CPU kernels, compiled once; where there is no compiler, a skip that says so."""
-    from cifarlab.errors import MachineError
-    from cifarlab.kernels import build
+    from cifarlab.kernels import build, compiler
 
-    try:
-        build.load(compiles=True)
-    except MachineError as error:
-        pytest.skip(str(error))
+    if not compiler.find():
+        pytest.skip("no C++ compiler was found")
+    build.load(compiles=True, check=lambda: None)  # the tests themselves are the check
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ TORCH_FREE = (
 )
 """Rooms, and modules of rooms, that load no torch when they are imported, so that help and listings start at once."""
 
-STARTS_PROGRAMS = {"kernels.build", "training.run_facts", "bench.startup"}
+STARTS_PROGRAMS = {"kernels.compiler", "training.run_facts", "bench.startup"}
 """May start another program: a C++ compiler; git, for the state of the working tree; Python, to time its start."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "misc", "tools"}

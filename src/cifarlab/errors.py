@@ -8,7 +8,7 @@ CifarlabError                 1   the base class; raised by itself, a fault in c
 ├── CheckpointError           4   a checkpoint, model file or run folder that cannot be read
 ├── MachineError              5   disk, memory, device
 │   ├── MissingExtraError     5   an optional package that is not installed
-│   ├── NoKernelsError        5   CPU kernels that cannot be compiled here
+│   ├── NoKernelsError        5   CPU kernels that cannot be used here
 │   └── OtherMachineError     5   a run that would continue with other bits here
 ├── DivergedError             6   the loss is no longer a finite number
 ├── RunInUseError             7   another process writes to the run folder

@@ -10,12 +10,12 @@ from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.schema import RuntimeSpec
 
 
-def no_kernels(*, compiles: bool) -> None:
+def no_kernels(**_: object) -> None:
     raise NoKernelsError("No compiler.\nInstall one.")
 
 
 def test_n30_kernels_that_failed_this_time_are_not_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*, compiles: bool) -> None:
+    def fail(**_: object) -> None:
         raise MachineError("Out of memory.")
 
     monkeypatch.setattr(build, "load", fail)
@@ -32,7 +32,7 @@ def test_kernels_that_cannot_be_had_are_done_without_and_the_reason_is_kept(monk
 
 def test_kernels_are_used_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(build, "load", lambda *, compiles: asked.append(compiles))
+    monkeypatch.setattr(build, "load", lambda *, compiles, check: asked.append(compiles))
     monkeypatch.setattr(build, "fingerprint", lambda: "f")
     spec = RuntimeSpec(device="cpu", precision="fp32")
     assert choose_runtime(spec).kernels == choose_runtime(spec, compiles=False).kernels == "on"

@@ -12,6 +12,7 @@ from torch import nn
 
 from cifarlab.errors import NoKernelsError
 from cifarlab.kernels import build
+from cifarlab.kernels.check import check
 from cifarlab.kernels.layers.networks import use_kernels, use_predicting_kernels
 from cifarlab.kernels.layers.small_maps import use_matrix_products
 from cifarlab.machine.runtime import Runtime, resolve
@@ -52,7 +53,7 @@ def _kernels_status(spec: RuntimeSpec, runtime: Runtime, *, compiles: bool) -> s
     if spec.kernels == "off" or runtime.device.type != "cpu" or spec.compile == "on":
         return "off"
     try:
-        build.load(compiles=compiles)
+        build.load(compiles=compiles, check=check)
     except NoKernelsError as error:  # a passing failure is a plain MachineError, which ends the training
         if spec.kernels == "on":
             raise

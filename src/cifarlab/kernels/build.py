@@ -1,31 +1,43 @@
-"""Compile the C++ files of `cpp` for the CPU at hand, once, and load them.
+"""Compile the C++ files of `cpp` for the CPU at hand, once, check what they compute, keep the library and load it.
 
 Code that is compiled on the spot may use every instruction of this CPU, which a wheel for all CPUs may not. The library
-is kept in the user's cache folder, under a name that is a hash of the sources, the flags and the CPU.
+is kept in the user's cache folder as PURPOSE-COMPILER-CONTENT.so, three hashes:
+
+- PURPOSE: of the sources, the flags and the CPU.
+- COMPILER: of its version, so that a training compiles again after the compiler has changed. A prediction starts no
+  compiler and cannot ask for its version, so it takes the first library of its purpose, whatever compiled it.
+- CONTENT: of the file, so that a damaged library is noticed before it is loaded: loading one that was cut off may end
+  the process. It is also the fingerprint in manifests.
+
+A library is moved there once `check` has passed, so what lies there computes the right values on this CPU.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import hashlib
+import logging
 import os
 import platform
-import shutil
-import subprocess
+import stat
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 import torch
 
-from cifarlab.errors import MachineError, NoKernelsError
-from cifarlab.machine.tier import tier
+from cifarlab.errors import NoKernelsError
+from cifarlab.kernels import compiler as compilers
+from cifarlab.kernels.signatures import NAMES, Kernel
+from cifarlab.machine.tier import VARIABLE, tier
+
+log = logging.getLogger("cifarlab")
 
 SOURCES, HEADERS = (tuple(sorted((Path(__file__).parent / "cpp").glob(pattern))) for pattern in ("*.cpp", "*.h"))
-COMPILERS = ("g++", "c++")
 # -ffp-contract=fast lets a multiplication and an addition become one instruction, rounded once. Not -ffast-math, which
 # assumes that there are no NaNs: those of a training that has diverged have to come through.
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-fPIC")
@@ -37,35 +49,52 @@ MARCH = {
     "amx": ("-march=native",),
     "neon": ("-march=native",),
 }
-TIMEOUT_SECONDS = 600  # for one compilation; the longest takes about five seconds on an idle machine
-
-SHORTAGES = ("Killed", "out of memory", "memory exhausted", "Cannot allocate", "No space left", "Too many open files")
-"""What compilers and the system say, in English, when they run out of something that may be there again later."""
-# The same as numbers: full disk or quota, memory, processes, open files, and a disk that fails.
-SHORTAGE_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO}
-
-_library: ctypes.CDLL | None = None  # loaded once for the process
 
 
-def load(*, compiles: bool) -> None:
+class Library(NamedTuple):
+    """A library that is loaded."""
+
+    functions: ctypes.CDLL
+    kernels: dict[str, Kernel]
+    fingerprint: str
+
+
+_library: Library | None = None  # loaded once for the process
+
+
+def load(*, compiles: bool, check: Callable[[], None]) -> None:
     """Make the kernels available to `call`: from the cache or, with `compiles`, by compiling them.
+
+    check: is run on kernels that have just been compiled, and raises NoKernelsError if they compute wrong values.
 
     Raises NoKernelsError with the reason if that is impossible on this machine, and MachineError if it failed for a
     passing reason. The difference matters: a training goes on without kernels only if every training on this machine
     would, because the weights come out differently with and without them.
     """
-    global _library
-    if _library is not None:
+    if is_loaded():
         return
-    file = cached_path()
-    if compiles and not file.exists():
-        compile_library(file)
+    if tier() not in MARCH:
+        raise compilers.unavailable(f"they need AVX2 or NEON, which this CPU does not have, or {VARIABLE} is none")
+    compiler = compilers.find() if compiles else []
     try:
-        # Looks up OpenMP among what torch has loaded; see compile_library.
-        _library = ctypes.CDLL(str(file))
+        for file in cached(compiler):
+            try:
+                _open(file)
+                return
+            except OSError as error:
+                if not compiles:
+                    reason = f"{file} cannot be loaded ({error}); a training compiles it again"
+                    raise compilers.unavailable(reason) from error
+                log.info(f"The CPU kernels cannot be loaded ({error}) and are compiled again: {file}.")
+                file.unlink(missing_ok=True)
+        if not compiles:
+            raise compilers.unavailable("not compiled yet, which a training does")
+        compile_library(compiler, check)
     except OSError as error:
-        reason = "not compiled yet, which a training does" if not file.exists() else str(error)
-        raise NoKernelsError(f"The CPU kernels are not there: {reason}.") from error
+        reason = f"{cache_folder()}: {error.strerror or error}"
+        if error.errno in compilers.SHORTAGE_NUMBERS:
+            raise compilers.passing_failure(reason) from error
+        raise compilers.unavailable(reason) from error
 
 
 def is_loaded() -> bool:
@@ -75,98 +104,124 @@ def is_loaded() -> bool:
 
 def fingerprint() -> str:
     """A hash of the loaded library, which differs between compilers; empty if none is loaded."""
-    return hashlib.sha256(Path(_library._name).read_bytes()).hexdigest()[:16] if _library is not None else ""
+    return _library.fingerprint if _library is not None else ""
 
 
 def call(name: str, *arguments: torch.Tensor | float | None) -> None:
-    """Run a kernel. It gets the bare addresses of tensors, so their layout and dtype have to be what it expects.
+    """Run a kernel. It gets the addresses of tensors; None becomes a null pointer, an int a C long, a float a double.
 
-    None becomes a null pointer, an integer a C long, a float a double.
+    Raises TypeError or ValueError for arguments that its signature does not allow.
     """
-    function = getattr(_library, name)
-    function.restype = None  # void; ctypes would otherwise read an int
-    # Declaring argtypes beforehand would save next to nothing: 2.5 instead of 2.7 µs per call.
-    function(*map(_argument, arguments))
+    assert _library is not None
+    _library.kernels[name](*arguments)
 
 
 def has(name: str) -> bool:
     """Whether the kernels are loaded and `name` is among them; those for bf16 are built for some CPUs only."""
-    return _library is not None and hasattr(_library, name)
+    return _library is not None and name in _library.kernels
 
 
 def number(name: str) -> int:
     """Return what a function of the library without arguments says, such as the number of lanes."""
-    return int(getattr(_library, name)())
+    assert _library is not None
+    return int(getattr(_library.functions, name)())
 
 
-def cached_path() -> Path:
-    """Where the library of these sources for this CPU is kept."""
-    # A home folder may be shared between machines, so the CPU is part of the name: -march=native differs.
-    key = hashlib.sha256("\n".join([*FLAGS, *MARCH[tier()], _cpu()]).encode())
-    for source in (*HEADERS, *SOURCES):
-        key.update(source.read_bytes())  # so that another version of cifarlab compiles its own
-    return platformdirs.user_cache_path("cifarlab") / "kernels" / f"{key.hexdigest()[:24]}.so"
+def cache_folder() -> Path:
+    """Where the libraries are kept."""
+    return platformdirs.user_cache_path("cifarlab") / "kernels"
 
 
-def compile_library(file: Path) -> None:
-    """Compile all sources into one library, which is whole or absent. Raises what `load` raises.
+def cached(compiler: Sequence[str]) -> list[Path]:
+    """The libraries in the cache that fit these sources and this CPU: of one compiler or, without one, of any."""
+    # By name, not by age: which one is taken is not to depend on a clock.
+    return sorted(cache_folder().glob(f"{_stem(compiler)}-*.so"))
+
+
+def compile_library(compiler: Sequence[str], check: Callable[[], None]) -> None:
+    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, or OSError.
 
     It is linked without OpenMP, because torch has loaded one already: a second one would start threads of its own and
     compete for the cores.
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
-    if compiler is None:  # permanent, so a training may do without
-        raise NoKernelsError(f"The CPU kernels are not there: no C++ compiler found ({' or '.join(COMPILERS)}).")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the library, on the same file system, so that renaming it into place is atomic.
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            # One process per source, at the same time: about five seconds instead of one after the other.
-            commands = ([compiler, *FLAGS, *MARCH[tier()], "-c", str(source)] for source in SOURCES)
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda command: _run(command, folder), commands))
-            _run([compiler, "-shared", *(f"{source.stem}.o" for source in SOURCES), "-o", "kernels.so"], folder)
-            (Path(folder) / "kernels.so").replace(file)
-    except OSError as error:
-        reason = f"{file}: {error.strerror or error}"
-        if error.errno in SHORTAGE_NUMBERS:
-            raise _passing_error(reason) from error
-        raise NoKernelsError(f"The CPU kernels are not there: {reason}.") from error
+    global _library
+    if not compiler:  # permanent, so a training may do without
+        raise compilers.unavailable(f"no C++ compiler found (CXX, {', '.join(compilers.COMPILERS)})")
+    stem, folder = _stem(compiler), cache_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_foreign(folder)
+    # Beside the library, on the same file system, so that renaming it into place is atomic. Of two processes that
+    # compile at the same time, the last one puts its own whole library into the place of the other's.
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        # One process per source, at the same time: about five seconds instead of one after the other.
+        commands = ([*compiler, *FLAGS, *MARCH[tier()], "-c", str(source)] for source in SOURCES)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda command: compilers.run(command, temporary), commands))
+        objects = [f"{source.stem}.o" for source in SOURCES]
+        compilers.run([*compiler, "-shared", *objects, "-o", "kernels.so"], temporary)
+        built = Path(temporary) / "kernels.so"
+        built.chmod(0o700)  # under a umask of 002, the default of many systems, the linker lets the group write
+        built = built.rename(built.with_name(f"{stem}-{_hash(built.read_bytes())}.so"))
+        try:
+            _open(built)
+            check()
+            built.replace(folder / built.name)
+        except BaseException:
+            _library = None
+            raise
 
 
-def _run(command: Sequence[str], folder: str) -> None:
-    english = {**os.environ, "LC_ALL": "C"}  # SHORTAGES are matched in English
-    try:
-        subprocess.run(command, cwd=folder, env=english, check=True, capture_output=True, timeout=TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise _passing_error(f"{command[0]} took longer than {TIMEOUT_SECONDS} seconds") from error
-    except subprocess.CalledProcessError as error:
-        text = error.stderr.decode(errors="replace").strip() or str(error)
-        # A negative code is a signal: the kernel kills a compiler that takes too much memory.
-        if error.returncode < 0 or any(words in text for words in SHORTAGES):
-            raise _passing_error(f"{command[0]}: {text[-300:]}") from error
-        raise NoKernelsError(f"The CPU kernels are not there: {command[0]} failed.\n{text[:500]}") from error
+def _open(file: Path) -> None:
+    """Load a library; OSError for one that is damaged or not for this machine."""
+    global _library
+    _refuse_foreign(file.parent)
+    _refuse_foreign(file)
+    content = file.stem.rpartition("-")[2]
+    if _hash(file.read_bytes()) != content:
+        raise OSError("the file is damaged")
+    functions = ctypes.CDLL(str(file))  # looks up OpenMP among what torch has loaded; see compile_library
+    lanes = int(functions.lanes())
+    there = [name for name in NAMES if hasattr(functions, name)]
+    _library = Library(functions, {name: Kernel(name, getattr(functions, name), lanes) for name in there}, content)
 
 
-def _passing_error(reason: str) -> MachineError:
-    """The error for a compilation that may succeed another time; a plain MachineError, not a NoKernelsError."""
-    return MachineError(
-        f"The CPU kernels could not be compiled this time: {reason}.\n"
-        "Try again when the machine has memory, disk and time to spare, or do without: --set runtime.kernels=off"
-    )
+def _refuse_foreign(path: Path) -> None:
+    """Raise NoKernelsError for what another user may have written: to load a library is to run it."""
+    if sys.platform == "win32":  # has no such modes; the cache folder lies in the user's own profile
+        return
+    found = path.stat()
+    owned, mode = found.st_uid == os.getuid(), stat.S_IMODE(found.st_mode)
+    if not owned or mode & (stat.S_IWGRP | stat.S_IWOTH):
+        reason = f"may be written by other users (mode {mode:o})" if owned else f"belongs to user {found.st_uid}"
+        raise NoKernelsError(
+            f"The CPU kernels are not used: {path} {reason}.\nRemove it, or set XDG_CACHE_HOME to a folder of your own."
+        )
 
 
-def _argument(value: torch.Tensor | float | None) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:
-    if value is None or isinstance(value, torch.Tensor):
-        return ctypes.c_void_p(None if value is None else value.data_ptr())
-    # The kernels take long and double only, so that ctypes can tell the C type from the Python one.
-    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_long(value)
+def _stem(compiler: Sequence[str]) -> str:
+    """PURPOSE-COMPILER of a library; without a compiler, a pattern for any."""
+    return f"{_purpose()}-{_hash(compilers.version(compiler)) if compiler else '*'}"
+
+
+def _hash(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _purpose() -> str:
+    """A hash of what a library is compiled from and for."""
+    # A home folder may be shared between machines, so the CPU is part of it: -march=native differs.
+    settings = "\n".join([*FLAGS, *MARCH[tier()], tier(), _cpu()]).encode()
+    return _hash(settings, *(source.read_bytes() for source in (*HEADERS, *SOURCES)))
 
 
 def _cpu() -> str:
-    """A description that differs between CPUs that may not run each other's code: model and instruction flags."""
+    """A description that differs between CPUs that may not run each other's code: model and instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
+        if sys.platform == "darwin":
+            return compilers.run(["sysctl", "machdep.cpu"]).decode()
         return f"{platform.machine()} {platform.processor()}"
-    return platform.machine() + "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    # "flags" are those of x86; ARM has "Features" and "CPU implementer", "part" and "variant".
+    words = "model name", "flags", "Features", "CPU "
+    return platform.machine() + "".join(sorted({line for line in lines if line.startswith(words)}))

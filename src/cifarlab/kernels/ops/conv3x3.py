@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from cifarlab.kernels import build
 from cifarlab.kernels.ops.batch_norm import SUFFIX, channel_sums, lanes, nhwc_shape
 from cifarlab.kernels.ops.norm_relu import affine_relu
+from cifarlab.kernels.signatures import FILTERS, UNUSED
 
 Size = tuple[int, int]
 
@@ -37,16 +38,11 @@ Size = tuple[int, int]
 HALVING, DOUBLING = 0, 1
 OUTPUTS = {2: 2, 3: 3, 4: 4, HALVING: 4, DOUBLING: 8}  # of a tile, per side
 POINTS = {2: 4, 3: 5, 4: 6, HALVING: 9, DOUBLING: 9}  # numbers into which a tile is transformed, per side
-FILTERS = {2: 16, 3: 25, 4: 36, HALVING: 36, DOUBLING: 36}  # numbers into which the 9 taps of a filter are transformed
 
 FEWEST_CHANNELS = 16  # the transforms process up to 16 at once, one register
 # What channels_out are a multiple of: two AVX-512 registers. The same on every CPU, so that a network that runs on the
 # kernels does so everywhere.
 COLUMNS = 32
-
-# Padding after the channels of a transformed filter. Without it, in bf16, the numbers of one filter lie a power of two
-# apart and evict each other from the caches (256 × 256 channels: 0.18 ms to transform with it, 0.30 without).
-UNUSED = {torch.float32: 0, torch.bfloat16: 2}
 
 # Fewest pixels of an output map: a tile of 2×2 over a single pixel would make 16 products for one output.
 SMALLEST_PIXELS = 4
