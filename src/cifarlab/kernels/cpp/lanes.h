@@ -80,9 +80,16 @@ inline void store_two(bf16* to, Floats x, Floats y) {
 // The first `num` of a register's numbers, and zeros for the rest
 template <class T> inline Floats load_some(const T* from, long num) {
     if (num >= LANES) return load(from);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    __mmask16 some = (__mmask16)((1 << num) - 1);
+    if constexpr (sizeof(T) == sizeof(float)) return (Floats)_mm512_maskz_loadu_ps(some, from);
+    __m512i words = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, from));
+    return (Floats)_mm512_slli_epi32(words, 16);
+#else
     T some[LANES] = {};
     std::memcpy(some, from, num * sizeof(T));
     return load(some);
+#endif
 }
 
 inline void add(float* to, Floats x) { store(to, load(to) + x); }

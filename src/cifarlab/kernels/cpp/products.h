@@ -42,19 +42,30 @@ inline Words load_words(const uint32_t* from) {
     return x;
 }
 
-// sums[ROWS][COLUMNS] of values[row * ROW + word * WORD] * filters[word][COLUMNS] over some words
+// sums[ROWS][COLUMNS] of the products of values with filters[word][COLUMNS], over some words
 template <class T, int ROWS> struct Products {
     Floats sum[ROWS][2] = {};
 
-    __attribute__((always_inline)) inline void add(const uint32_t* values, long row_apart, long word_apart,
-                                                   const uint32_t* filters, long words) {
+    // values[word][APART], of which ROWS are used
+    template <int APART>
+    __attribute__((always_inline)) inline void add_rows(const uint32_t* values, const uint32_t* filters, long words) {
+        add([=](long row, long word) { return values[APART * word + row]; }, filters, words);
+    }
+
+    // values[ROWS][words]
+    __attribute__((always_inline)) inline void add_lines(const uint32_t* values, const uint32_t* filters, long words) {
         const uint32_t* from[(ROWS + 3) / 4];  // four rows each, which addresses can count by themselves
-        for (long i = 0; i < (ROWS + 3) / 4; ++i) from[i] = values + 4 * i * row_apart;
+        for (long i = 0; i < (ROWS + 3) / 4; ++i) from[i] = values + 4 * i * words;
+        add([&](long row, long word) { return from[row / 4][row % 4 * words + word]; }, filters, words);
+    }
+
+    template <class Value>
+    __attribute__((always_inline)) inline void add(Value value_at, const uint32_t* filters, long words) {
         for (long word = 0; word < words; ++word) {
             Words left = load_words(filters + COLUMNS * word), right = load_words(filters + COLUMNS * word + LANES);
 #pragma GCC unroll 16
             for (long row = 0; row < ROWS; ++row) {
-                Words value = Words{} + from[row / 4][row % 4 * row_apart + word * word_apart];
+                Words value = Words{} + value_at(row, word);
                 sum[row][0] = Terms<T>::add(sum[row][0], value, left);
                 sum[row][1] = Terms<T>::add(sum[row][1], value, right);
             }

@@ -73,24 +73,28 @@ void sum_over_images(const T* x, long images, long map, long num, long channels,
     for (size_t i = 0; i < of_cores.size(); ++i) sums[i % (2 * channels)] += of_cores[i];
 }
 
-// The sums of COLUMNS channels_out for what a core has written; the base is the first value that is noted. SQUARES of
-// values, or products of gradients with others.
-template <bool SQUARES> struct ColumnSums {
-    Floats base[2], total[2] = {}, products[2] = {};
+// The sums of COLUMNS channels_out for what a core writes, from a base: of squares of values, or of products of
+// gradients with others
+struct ColumnSums {
+    Floats base[2] = {}, total[2] = {}, products[2] = {};
     long num = 0;
 
-    inline void note(const Floats* values, const Floats* others) {
-        if (!num++) base[0] = others[0], base[1] = others[1];
+    inline void square(const Floats* values) {
+        ++num;
         for (int half = 0; half < 2; ++half) {
-            Floats other = others[half] - base[half], value = SQUARES ? other : values[half];
-            total[half] += value, products[half] += value * other;
+            Floats from_base = values[half] - base[half];
+            total[half] += from_base, products[half] += from_base * from_base;
         }
+    }
+    inline void product(const Floats* gradients, const Floats* others) {
+        for (int half = 0; half < 2; ++half)
+            total[half] += gradients[half], products[half] += gradients[half] * (others[half] - base[half]);
     }
 
     void add_to(double* sums, long channels_out) const {
-        for (long i = 0; num && i < COLUMNS; ++i) {
+        for (long i = 0; i < COLUMNS; ++i) {
             long half = i / LANES, lane = i % LANES;
-            if (SQUARES)
+            if (num)
                 add_squares(sums + i, channels_out, base[half][lane], total[half][lane], products[half][lane], num);
             else
                 add_products(sums + i, channels_out, base[half][lane], total[half][lane], products[half][lane]);

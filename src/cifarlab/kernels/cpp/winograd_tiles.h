@@ -123,12 +123,12 @@ template <class W, class T> struct Plainly {
     void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
         Floats shift[2] = {};
         if (bias) shift[0] = load(bias + column), shift[1] = load(bias + column + LANES);
-        ColumnSums<true> squares;
-        ColumnSums<false> products;
+        ColumnSums found;
         Place place(s, first);
         for (long tile = 0; tile < num; ++tile, place.step(s)) {
             Floats outputs[2][M * M];
             transform_back<W>(sums + tile * COLUMNS, apart, outputs);
+            if (tile == 0) set_base(place, column, outputs, &found);
             for_pixels(
                 place, column, [&](long i, long to, const T* more) __attribute__((always_inline)) {
                     Floats two[] = {outputs[0][i] + shift[0], outputs[1][i] + shift[1]};
@@ -138,14 +138,23 @@ template <class W, class T> struct Plainly {
                         for (long half = 0; half < 2; ++half)
                             two[half] =
                                 gate.pass(two[half], x[half], to + half * LANES, column + half * LANES, s.channels_out);
-                        if (totals) products.note(two, x);
+                        if (totals) found.product(two, x);
                     } else if (totals) {
-                        squares.note(two, two);
+                        found.square(two);
                     }
                     store_two(result + to, two[0], two[1]);
                 });
         }
-        if (totals) squares.add_to(totals + column, s.channels_out), products.add_to(totals + column, s.channels_out);
+        if (totals) found.add_to(totals + column, s.channels_out);
+    }
+
+    // The first pixel of the first tile lies near all others, as sums need it
+    void set_base(const Place& place, long column, const Floats (*outputs)[M * M], ColumnSums* found) const {
+        long pixel = (place.image * s.out_height + place.row * M) * s.out_width + place.column * M;
+        for (long half = 0; half < 2; ++half) {
+            long c = column + half * LANES;
+            found->base[half] = gate.x ? load(gate.x + pixel * s.channels_out + c) : outputs[half][0];
+        }
     }
 
     __attribute__((always_inline)) void ask_for(const Place& place, long column) const {
@@ -182,13 +191,14 @@ template <class W, class T> struct Pooled {
     uint8_t* places;
 
     void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
-        ColumnSums<true> found;
+        ColumnSums found;
         Place place(s, first);
         long side = ACROSS ? s.across * M : M, pixels = ACROSS ? s.down * M * side : M * M;
         std::vector<Floats> image(ACROSS ? HALVES * pixels : 0);
         for (long tile = 0; tile < num; ++tile, place.step(s)) {
             Floats outputs[HALVES][M * M];
             transform_back<W>(sums + tile * COLUMNS, apart, outputs);
+            if (tile == 0) found.base[0] = outputs[0][0], found.base[1] = outputs[1][0];
             if constexpr (ACROSS) {
                 for (long half = 0; half < HALVES; ++half)
                     for (long i = 0; i < M * M; ++i)
@@ -205,7 +215,7 @@ template <class W, class T> struct Pooled {
 
     // outputs: for each half of the columns so many pixels, with rows of `side`; place: of the first
     inline void pool(const Floats* outputs, long pixels, long side, const Place& place, long column,
-                     ColumnSums<true>* found) const {
+                     ColumnSums* found) const {
         for_pixels(
             place, column, [&](long y, long x, long to) __attribute__((always_inline)) {
                 Floats two[HALVES];
@@ -214,7 +224,7 @@ template <class W, class T> struct Pooled {
                     Floats window[] = {corner[0], corner[1], corner[side], corner[side + 1]};
                     two[half] = write_largest(window, to + half * LANES);
                 }
-                found->note(two, two);
+                found->square(two);
             });
     }
 

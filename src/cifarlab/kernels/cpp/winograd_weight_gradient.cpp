@@ -131,8 +131,9 @@ private:
         int y = k / W::FILTER_POINTS, x = k % W::FILTER_POINTS;
         for (int i = y; i < W::last(y); ++i)
             for (int j = x; j < W::last(x); ++j)
-                sums.add(values.words + (i * N + j) * values_apart() + row * terms + half, 1, LANES,
-                         gradients.words + (i * N + j) * gradients_apart() + column * terms, terms);
+                sums.template add_rows<LANES>(values.words + (i * N + j) * values_apart() + row * terms + half,
+                                              gradients.words + (i * N + j) * gradients_apart() + column * terms,
+                                              terms);
         sums.store(to);
     }
 
@@ -169,15 +170,15 @@ private:
     // The numbers of IN x IN pixels, which load(image, pixel) gives, as words
     template <int IN, class Load, class Along>
     __attribute__((always_inline)) static inline void write_words(Load load, Along along, long apart, uint32_t* to) {
-        Floats numbers[MATRICES][PACKED];
-        for (int i = 0; i + 1 < PACKED; ++i)
+        Floats first[MATRICES];
+        if constexpr (PACKED == 2)
             in_square<IN, N>(
-                along, [&](int k) { return load(i, k); }, [&](int k, Floats number) { numbers[k][i] = number; });
+                along, [&](int k) { return load(0, k); }, [&](int k, Floats number) { first[k] = number; });
         in_square<IN, N>(
             along, [&](int k) { return load(PACKED - 1, k); },
             [&](int k, Floats number) {
-                numbers[k][PACKED - 1] = number;
-                store(to + k * apart, Terms<T>::pack(numbers[k]));
+                Floats terms[] = {PACKED == 2 ? first[k] : number, number};
+                store(to + k * apart, Terms<T>::pack(terms));
             });
     }
 };
