@@ -388,7 +388,7 @@ def test_a_machine_that_gives_other_bits_is_refused_unless_it_is_allowed(killed,
 
 
 def test_what_is_not_on_this_machine_is_replaced_only_if_that_is_allowed(killed, monkeypatch):
-    def no_kernels(*, compiles):
+    def no_kernels(**_):
         raise NoKernelsError("No compiler.\nInstall one.")
 
     monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
@@ -543,7 +543,7 @@ def test_a_training_whose_cores_are_held_by_others_says_so_once(tiny, tmp_path, 
 
 
 def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, caplog):
-    def no_kernels(*, compiles):
+    def no_kernels(**_):
         raise NoKernelsError("The CPU kernels are not there: no compiler.")
 
     caplog.set_level("INFO", logger="cifarlab")
