@@ -1,7 +1,7 @@
 # Every target installs what it needs first, into .venv, and is quick when that is done.
 #   make train    from nothing to a trained model with pictures and numbers, in a few minutes
 #   make test     style, types and tests; the last lines are the summary of pytest
-#   make test-kernels   the CPU kernels on every kind of CPU that this machine can imitate
+#   make test-kernels   the CPU kernels on every kind of CPU that this machine can imitate, and with sanitizers
 #   make check    style and types only
 #   make long     what takes hours: generated data by the thousand, equal weights on a busy machine, a failing disk, mutants
 #   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
@@ -27,7 +27,7 @@ test: check
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 test-kernels: .venv/.installed-dev
-	@OMP_NUM_THREADS=1 $(BIN)/python scripts/kernel_tests.py tiers arm
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/kernel_tests.py
 
 check: .venv/.installed-dev
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from cifarlab.evaluation.statistics import (
     mcnemar,
     mean_and_sd,
     paired_interval,
+    ratio_interval,
     smallest_difference,
     welch,
     wilson,
@@ -282,3 +283,19 @@ def test_the_confidence_of_a_single_test_is_not_corrected() -> None:
     assert corrected_confidence(0.02, 0.02) == 0.95
     assert corrected_confidence(0.02, 0.06) == pytest.approx(1 - 0.05 / 3)
     assert corrected_confidence(0.0, 0.0) == 0.95
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=2, max_size=12))
+def test_a_ratio_of_pairs_has_the_interval_of_students_t_on_logarithms(pairs: list[tuple[float, float]]) -> None:
+    ratio, (low, high) = ratio_interval([a for a, _ in pairs], [b for _, b in pairs])
+    logs = np.log([a / b for a, b in pairs])
+    assert ratio == pytest.approx(math.exp(logs.mean()), rel=1e-9)
+    if (error := logs.std(ddof=1) / math.sqrt(len(logs))) > 1e-6:
+        expected = t.interval(0.95, len(logs) - 1, loc=logs.mean(), scale=error)
+        assert np.log([low, high]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_a_ratio_of_one_pair_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="at least two values, found 1"):
+        ratio_interval([1.0], [2.0])

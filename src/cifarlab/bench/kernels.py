@@ -172,6 +172,6 @@ def _in_turns(subject: str, actions: Actions, num: int, pairs: int, steps: int) 
 
 
 def _first(images: Images, num: int) -> Images:
-    """As many images as a batch, from all classes: the sample is in the official order, which is random."""
+    """The first images, as many as a batch has; in the official order, which is random, they are of all classes."""
     places = np.arange(num) % len(images.labels)
     return Images(np.ascontiguousarray(images.pixels[places]), images.labels[places], images.class_names)

@@ -122,16 +122,18 @@ def print_benchmark(found: Benchmark) -> None:
 def print_kernels(found: KernelTable) -> None:
     """Print images per second with kernels and without, their ratio, and which kernels are used, on stdout."""
     console = Output()
-    titles = ("", "kernels", "torch", "compiled", "ratio", "95 % interval", "n")
-    table = _numbers("images per second on the CPU", titles, text=("",))
-    for row in found.rows:
-        speeds = [f"{timing.median:,.0f}" for timing in row.timings.values()]
-        speeds += ["–"] * (3 - len(speeds))  # without torch.compile
-        ratio, (low, high) = row.ratio
-        ratios = f"{ratio:.2f}", f"{low:.2f} to {high:.2f}", str(row.timings["kernels"].n)
-        table.add_row(f"{row.model}, {row.mode}, {row.precision}, {row.images}", *speeds, *ratios)
-    console.print(table)
-    console.print("The ratio is that of kernels to the faster of the two others.")
+    for model in dict.fromkeys(row.model for row in found.rows):  # a table each, so that lines fit into 80 columns
+        table = _numbers(f"{model}, images per second", ("", "kernels", "torch", "compiled", "ratio"), text=("",))
+        for row in found.rows:
+            if row.model == model:
+                speeds = [f"{timing.median:,.0f}" for timing in row.timings.values()]
+                speeds += ["–"] * (3 - len(speeds))  # without torch.compile
+                ratio, (low, high) = row.ratio
+                what = f"{row.mode}, {row.precision}, {row.images}"
+                table.add_row(what, *speeds, f"{ratio:.2f} ({low:.2f} to {high:.2f})")
+        console.print(table)
+    pairs = found.rows[0].timings["kernels"].n
+    console.print(f"Ratios of kernels to the faster of the others, with 95 % intervals over {count(pairs, 'pair')}.")
     used = "; ".join(f"{what}: {', '.join(kernels) or 'none'}" for what, kernels in found.used.items())
     console.print(f"Used on this tier, {found.tier}: {used}")
     console.print(machine_text(found.machine))

@@ -54,10 +54,9 @@ class KernelResNet(ResNet):
         blocks = [block for layer in (self.layer1, self.layer2, self.layer3, self.layer4) for block in layer]
         ready = [conv_norms(block) for block in blocks if isinstance(block, BasicBlock) and _trains_on_kernels(block)]
         # The maps of a single image may have a single pixel, whose batch has no variance: torch says so in its error.
-        if len(ready) < len(blocks) or len(images) < 2 or not _takes(images):
+        if len(ready) < len(blocks) or len(images) < 2 or (dtype := training_dtype(images)) is None:
             return super().features(images)
-        x = self.maxpool(self.first_maps(images))
-        return resnet.features(x.to(cast(torch.dtype, training_dtype(x))), ready)
+        return resnet.features(self.maxpool(self.first_maps(images)).to(dtype), ready)
 
     def first_maps(self, images: Tensor) -> Tensor:
         """See ResNet."""
@@ -69,7 +68,6 @@ class KernelBasicBlock(BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """See BasicBlock."""
-        # A projection in downsample runs on torch: its kernel is used by KernelResNet only.
         change = conv_norm_relu(self.conv1, x, self.bn1)
         return conv_norm_relu(self.conv2, change, self.bn2, self.downsample(x))
 
@@ -93,20 +91,22 @@ def conv_norm_relu(conv: nn.Conv2d, x: Tensor, norm: nn.BatchNorm2d, shortcut: T
 
 def conv_with_sums(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Return conv(x) and the sums that the norm behind it needs in training, if a kernel has added them up."""
-    if not (type(conv) is KernelConv2d and _takes(x) and is_training(norm)):
+    dtype = training_dtype(x) if type(conv) is KernelConv2d and is_training(norm) else None
+    if dtype is None:
         return conv(x), None  # the norm then makes a pass of its own for its sums
     sums, stride = zero_sums(conv.out_channels), conv.stride[0]
-    return conv3x3(_cast(x), conv.weight, stride, out_size(x, stride), sums=sums), sums
+    return conv3x3(x.to(dtype), conv.weight, stride, out_size(x, stride), sums=sums), sums
 
 
 def conv_with_shortcut(conv: nn.Conv2d, x: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return conv(x) at stride 1, x for a shortcut whose gradient the kernel adds, and the sums for the norm."""
     # Without a gradient for x there is nothing to add up.
-    if not (type(conv) is KernelConv2d and _takes(x) and is_training(norm) and x.requires_grad):
+    on_kernels = type(conv) is KernelConv2d and is_training(norm) and x.requires_grad
+    if not on_kernels or (dtype := training_dtype(x)) is None:
         output, found = conv_with_sums(conv, x, norm)
         return output, x, found
     sums = zero_sums(conv.out_channels)
-    return *conv3x3_with_shortcut(_cast(x), conv.weight, sums=sums), sums
+    return *conv3x3_with_shortcut(x.to(dtype), conv.weight, sums=sums), sums
 
 
 class KernelConv2d(nn.Conv2d):
@@ -114,10 +114,10 @@ class KernelConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
-        if not _takes(input):
+        if (dtype := training_dtype(input)) is None:
             return super().forward(input)
         stride = self.stride[0]
-        return conv3x3(_cast(input), self.weight, stride, out_size(input, stride))
+        return conv3x3(input.to(dtype), self.weight, stride, out_size(input, stride))
 
 
 class KernelPooledConv2d(PooledConv2d):
@@ -125,17 +125,18 @@ class KernelPooledConv2d(PooledConv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, channels_out, H', W'), with H' and W' the sides rounded down to even numbers."""
-        if not _takes(input):
+        if (dtype := training_dtype(input)) is None:
             return super().forward(input)
         size = (input.shape[2] // 2 * 2, input.shape[3] // 2 * 2)
-        return conv3x3(_cast(input), self.weight, 1, size)
+        return conv3x3(input.to(dtype), self.weight, 1, size)
 
 
 def first_layer(group: Group, x: Tensor) -> Tensor:
     """Run a group's first convolution, pool, norm and GELU: as one operation if the convolution has a kernel."""
     # In training only: the operation takes the statistics of the batch. A side of one pixel pools to none.
-    if type(group.conv1) is KernelPooledConv2d and group.training and _takes(x) and min(x.shape[2:]) > 1:
-        return conv3x3_pool_norm_gelu(_cast(x), group.conv1.weight, group.norm1)
+    on_kernels = type(group.conv1) is KernelPooledConv2d and group.training and min(x.shape[2:]) > 1
+    if on_kernels and (dtype := training_dtype(x)) is not None:
+        return conv3x3_pool_norm_gelu(x.to(dtype), group.conv1.weight, group.norm1)
     return pool_norm_gelu(group.conv1(x), group.norm1, pool=True)
 
 
@@ -251,13 +252,3 @@ def _trains_on_kernels(block: BasicBlock) -> bool:
 
 def _is_learned(layer: ConvNorm) -> bool:
     return is_training(layer.norm) and all(weight.requires_grad for weight in layer.weights())
-
-
-def _takes(input: Tensor) -> bool:
-    """Whether the convolutions' kernels take an input in training."""
-    return training_dtype(input) is not None
-
-
-def _cast(input: Tensor) -> Tensor:
-    """An input that the kernels take, in the dtype in which they compute."""
-    return input.to(cast(torch.dtype, training_dtype(input)))
