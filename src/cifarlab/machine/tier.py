@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from functools import cache
 
 from cifarlab.errors import MachineError
@@ -28,30 +29,36 @@ _LIMITED = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTION
 
 
 def limit_torch() -> None:
-    """Tell torch's libraries about a tier that is asked for; called before torch is imported."""
-    for variable, limit in zip(_LIMITED, _LIMITS.get(os.environ.get(VARIABLE, ""), ()), strict=False):
-        if os.environ.get(variable) == limit:  # of a parent process that has done this
-            continue
-        if variable in os.environ or "torch" in sys.modules:
-            raise MachineError(
-                f"{VARIABLE}={os.environ[VARIABLE]} comes too late, or {variable} is set to something else.\n"
-                f"Set it before Python starts, without {', '.join(_LIMITED)}."
-            )
-        os.environ[variable] = limit
+    """Tell torch's libraries about a tier that is asked for, if torch has not been imported; `tier` checks that."""
+    if "torch" not in sys.modules:
+        for variable, limit in _wanted_limits():
+            os.environ.setdefault(variable, limit)
 
 
 @cache
 def tier() -> str:
     """The tier that is used: the CPU's own, or a lower one that CIFARLAB_TIER asks for.
 
-    Raises MachineError for one that this CPU does not have.
+    Raises MachineError for one that this CPU does not have, and where torch's libraries could not be limited to it.
     """
     own = _own()
     wanted = os.environ.get(VARIABLE) or own
     allowed = X86[: X86.index(own) + 1] if own in X86 else ("none", own)
     if wanted not in allowed:
         raise MachineError(f"{VARIABLE}={wanted} is not possible on this CPU. It has: {', '.join(allowed)}.")
+    for variable, limit in _wanted_limits():
+        if (found := os.environ.get(variable)) != limit:
+            reason = f"{variable} is already {found}" if found else "torch was imported before cifarlab"
+            raise MachineError(
+                f"{VARIABLE}={wanted} comes too late: {reason}.\n"
+                f"Set it before Python starts, without {', '.join(_LIMITED)}."
+            )
     return wanted
+
+
+def _wanted_limits() -> Iterable[tuple[str, str]]:
+    """Variables of torch's libraries and what a tier that is asked for makes of them."""
+    return zip(_LIMITED, _LIMITS.get(os.environ.get(VARIABLE, ""), ()), strict=False)
 
 
 def _own() -> str:
