@@ -6,11 +6,14 @@ a result can be repeated on, or a kernel tested for, a machine that is not at ha
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 from cifarlab.errors import MachineError
 
@@ -30,9 +33,13 @@ _LIMITED = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTION
 
 def limit_torch() -> None:
     """Tell torch's libraries about a tier that is asked for, if torch has not been imported; `tier` checks that."""
-    if "torch" not in sys.modules:
-        for variable, limit in _wanted_limits():
-            os.environ.setdefault(variable, limit)
+    if os.environ.get(VARIABLE) not in _LIMITS or "torch" in sys.modules:
+        return
+    for variable, limit in _wanted_limits():
+        os.environ.setdefault(variable, limit)
+    # torch.compile would take what it once compiled for the CPU's own tier from its cache, and compute nonsense with it
+    folder = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}_{os.environ[VARIABLE]}"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 @cache
