@@ -109,8 +109,8 @@ template <class W, class T, class Write> struct Blocks {
 
     // The outputs of the block that begins with tile `first`, for the columns to which `filters` belong; meanwhile
     // asks for their places, and for the images of the next block where there is one
-    void multiply(const T* values, const uint32_t* filters, long first, long column, long next, float* sums,
-                  double* totals) const {
+    __attribute__((always_inline)) inline void multiply(const T* values, const uint32_t* filters, long first,
+                                                        long column, long next, float* sums, double* totals) const {
         long num = in_block_at(first);
         Place asked(s, first);
         Ahead ahead;

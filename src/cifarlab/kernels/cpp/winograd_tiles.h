@@ -120,7 +120,9 @@ template <class W, class T> struct Plainly {
     Gate<T> gate;
     T* result;
 
-    void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
+    // Not inlined: beside it compilers lose the registers of the products
+    __attribute__((noinline)) void operator()(const float* sums, long apart, long first, long num, long column,
+                                              double* totals) const {
         Floats shift[2] = {};
         if (bias) shift[0] = load(bias + column), shift[1] = load(bias + column + LANES);
         ColumnSums found;
@@ -190,7 +192,9 @@ template <class W, class T> struct Pooled {
     T* result;
     uint8_t* places;
 
-    void operator()(const float* sums, long apart, long first, long num, long column, double* totals) const {
+    // Not inlined: beside it compilers lose the registers of the products
+    __attribute__((noinline)) void operator()(const float* sums, long apart, long first, long num, long column,
+                                              double* totals) const {
         ColumnSums found;
         Place place(s, first);
         long side = ACROSS ? s.across * M : M, pixels = ACROSS ? s.down * M * side : M * M;
