@@ -39,8 +39,8 @@ public:
     }
     void clear() { pieces.clear(), piece = 0, asked = 0, all = 0; }
 
-    // Of all the lines the first part / parts
-    __attribute__((always_inline)) inline void ask(long part, long parts) {
+    // Of all the lines the first part / parts. Not inlined: products around it lose their registers.
+    __attribute__((noinline)) void ask(long part, long parts) {
         for (long until = part * all / parts; asked < until;) {
             Piece& now = pieces[piece];
             long lines = until - asked < now.lines ? until - asked : now.lines;
