@@ -250,6 +250,8 @@ def test_a_gate_may_be_the_scale_and_shift_of_a_norm(dtype: torch.dtype, side: i
     one = convolve_fused(images, weight, size, side=side, gate=Gate(x, None, affine), sums=found)
     other = convolve_fused(images, weight, size, side=side, gate=Gate(x, packed(passes)), sums=expected)
     assert torch.equal(one, other) and torch.equal(found, expected)
+    with pytest.raises(ValueError, match="a gate needs a mask, or the affine"):
+        convolve_fused(images, weight, size, side=side, gate=Gate(x, None))
 
 
 @pytest.mark.parametrize("side", [2, 3, 4])

@@ -227,7 +227,11 @@ def convolve_fused(
     gate: a ReLU through which the result then passes back.
     sums: float64 (2, channels_out), to which the sums of the result and of its squares are added; behind a gate those
     of the result and of result · gate.x, as the norm's gradient needs them.
+
+    Raises ValueError for a gate with neither mask nor affine: nothing would say where it was closed.
     """
+    if gate is not None and gate.mask is None and gate.affine is None:
+        raise ValueError("a gate needs a mask, or the affine of the norm before its ReLU")
     result = _empty(images, weight.shape[1] if flipped else len(weight), size)
     # The step with which `added` is spread over the result: 2 where it has half the sides.
     apart = 1 if added is None or added.shape[2:] == torch.Size(size) else 2
