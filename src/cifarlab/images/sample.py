@@ -1,9 +1,9 @@
 """The sample that ships in the package: original CIFAR-10 pixels, to try everything without a download.
 
-It has the first 300 images of each class of train, 3,000 in all, and up to 100 of each class of test, 972 in all
-(airplane 100, automobile 93, bird 100, cat 100, deer 92, dog 87, frog 100, horse 100, ship 100, truck 100),
-taken from the first 1,017 test images. They are in the official order and losslessly compressed;
-`scripts/make_sample.py` makes the files.
+From the first 1,017 images of each official batch it has the first 300 of each class of train, 3,000 in all, and up to
+100 of each class of test, 972 in all (airplane 100, automobile 93, bird 100, cat 100, deer 92, dog 87, frog 100, horse
+100, ship 100, truck 100). They are in the official order and losslessly compressed; `scripts/make_sample.py` makes the
+files.
 """
 
 from __future__ import annotations

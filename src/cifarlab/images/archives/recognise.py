@@ -11,6 +11,7 @@ from cifarlab.images.archives.official import CIFAR10_NAMES, FINGERPRINTS, SIDE
 from cifarlab.images.images import Images
 
 RECOGNISED = "the published pixels of CIFAR-10: their hashes agree"
+REORDERED = "the published pixels and classes of CIFAR-10, in another order: the sorted hashes of all images agree"
 
 _NUMBERS = tuple(str(number) for number in range(len(CIFAR10_NAMES)))
 
@@ -27,9 +28,11 @@ def recognised(images: Images) -> Images:
         return images
     if set(names) != set(CIFAR10_NAMES) or len(np.unique(images.counts)) != 1:
         return images
-    # The second hash ignores the order, because folders are read in an order of their own.
-    if images.fingerprint == published.in_order or unordered_fingerprint(images, names) == published.unordered:
-        return images.with_origin(True, "; ".join(filter(None, (images.note, RECOGNISED))))
+    if images.fingerprint == published.in_order:
+        return images.with_origin(True, _joined(images.note, RECOGNISED))
+    # Folders are read in an order of their own.
+    if unordered_fingerprint(images, names) == published.unordered:
+        return images.with_origin(True, _joined(images.note, REORDERED))
     return images
 
 
@@ -43,3 +46,7 @@ def unordered_fingerprint(images: Images, names: Sequence[str]) -> str:
         for image, label in zip(images.pixels, images.labels.tolist(), strict=True)
     ]
     return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
