@@ -3,7 +3,7 @@
     CIFARLAB_DATA=... python benchmarks/resnet18.py [--model resnet18] [--data cifar10] [--rounds 3] [--steps 20]
 
 The plain script is that of plain_script.py: float32, RandomCrop(32, 4), RandomHorizontalFlip, SGD 0.1 with momentum
-0.9 and weight decay 5e-4, batch 128. Ours is the recipe resnet18 with the same changes of the images and the same
+0.9 and weight decay 5e-4, batch 128. Ours is the recipe resnet18-plain with the same changes of the images and the same
 optimizer. They take turns. Prints images/s of each round and the ratio of the medians.
 """
 
@@ -44,9 +44,9 @@ def plain(model: str, device: str) -> PlainScript:
 
 
 def ours(model: str, data: str, device: str) -> Recipe:
-    """The recipe resnet18 with a network, made like the script."""
+    """The recipe resnet18-plain with a network, made like the script."""
     changes = [f"model.name={model}", f"data.source={data}", f"runtime.device={device}", *SAME]
-    return override_all(load_recipe("resnet18"), changes)
+    return override_all(load_recipe("resnet18-plain"), changes)
 
 
 def main() -> None:

@@ -111,6 +111,12 @@ def recipe_page() -> str:
         "",
         *_table(("Recipe", "What it is", "Network", "Epochs", "Reported"), map(_recipe_row, recipe_names())),
         "",
+        "## The classics",
+        "",
+        "What course projects train, in the order in which one leads to the next, with the test accuracy that their",
+        "authors report. These recipes keep what the authors chose; what is done differently stands in each file.",
+        "",
+        *_classics_lines(),
         "## Every field",
         "",
         "`unset` stands for a key that is left out; on the command line it is written `none`. A duration reads",
@@ -120,6 +126,52 @@ def recipe_page() -> str:
     for title, model in _sections():
         lines += [*_section_lines(title, model), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+# The recipes of each project, in the order in which a course would go through them
+CLASSICS = {
+    "Small networks of several public course projects": (
+        "basic-cnn",
+        "simple-cnn",
+        "simple-cnn-early-stopping",
+        "inception-basic",
+        "residual-basic",
+    ),
+    "Large networks of several public course projects": ("resnet18-imagenet-stem", "googlenet", "resnet18-finetune"),
+    "Five depths, trained alike ([Niwenjin/CIFAR-10](https://github.com/Niwenjin/CIFAR-10))": (
+        "resnet18-plain",
+        "resnet34-plain",
+        "resnet50-plain",
+        "resnet101-plain",
+        "resnet152-plain",
+    ),
+    "One depth, trained better step by step ([Niwenjin/CIFAR-10](https://github.com/Niwenjin/CIFAR-10))": (
+        "resnet34-plain",
+        "resnet34-cosine",
+        "resnet34-augmented",
+        "resnet34-mix",
+    ),
+}
+
+
+def _classics_lines() -> Iterator[str]:
+    """A table per project, with what differs between its recipes."""
+    head = ("Recipe", "Network", "Optimizer and schedule", "Augmentation", "Epochs", "Reported")
+    for title, names in CLASSICS.items():
+        yield from (f"### {title}", "", *_table(head, map(_classic_row, names)), "")
+
+
+def _classic_row(name: str) -> tuple[str, ...]:
+    recipe = load_recipe(name)
+    link, _, network, epochs, reported = _recipe_row(name)
+    default = type(recipe.augmentation)()
+    changed = [
+        key.removesuffix("_padding").replace("_", " ")
+        for key, value in recipe.augmentation
+        if value != getattr(default, key)
+    ]
+    how = f"{recipe.optimizer.name}, {recipe.schedule.name}"
+    return link, network, how, ", ".join(changed) or "none", epochs, reported
 
 
 def _recipe_row(name: str) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from cifarlab.runs.folder import Run
 from gpu_parts.pieces import Piece, Record, Settings
 
 RECIPES = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
+    "resnet18-plain",
+    "resnet34-plain",
+    "resnet50-plain",
     "resnet34-cosine",
     "resnet34-augmented",
     "resnet34-mix",

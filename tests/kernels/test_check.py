@@ -21,6 +21,14 @@ def test_right_kernels_pass_whatever_the_gradients_and_the_seed_are() -> None:
     assert torch.rand(3).equal(expected)  # the process's random numbers go on as without a check
 
 
+def test_another_default_type_of_numbers_changes_nothing() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        check()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize(
     ("kernel", "place", "names"),
     [

@@ -40,7 +40,7 @@ def test_n71_losses_are_stored_of_every_recipe_that_starts_from_random_weights()
     assert [name for name in recipe_names() if name not in STORED] == ["resnet18-finetune"]
     assert all(STORED.values())
     whole = [name for name, losses in STORED.items() if len(losses) == 6]
-    assert {"quick", "simple-cnn", "speed", "speed-plus", "resnet18", "resnet34-mix"} <= set(whole)
+    assert {"quick", "simple-cnn", "speed", "speed-plus", "resnet18", "resnet18-plain", "resnet34-mix"} <= set(whole)
 
 
 @pytest.mark.parametrize("noise", [1e-13, 1e-11])
@@ -86,7 +86,7 @@ def allowed(
 @pytest.mark.parametrize("precision", EPSILON)
 @pytest.mark.parametrize(
     ("name", "changes", "num_layers", "num_steps"),
-    [("quick", (), 20, 6), ("speed", (), 30, 2), ("resnet18", ("optimizer.lr=1e-3",), 60, 2)],
+    [("quick", (), 20, 6), ("speed", (), 30, 2), ("resnet18-plain", ("optimizer.lr=1e-3",), 60, 2)],
 )
 def test_n71_other_arithmetic_is_as_far_from_float64_as_rounding_explains(
     request: pytest.FixtureRequest,

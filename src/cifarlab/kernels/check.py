@@ -67,7 +67,7 @@ def _convolution(dtype: torch.dtype, side: int, stride: int) -> Iterator[tuple[s
 
 
 def _norms(dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:
-    norm, random = nn.BatchNorm2d(32), _random()
+    norm, random = nn.BatchNorm2d(32, dtype=torch.float32), _random()
     x, gradient = _maps(dtype, random, 3, 32, 6, 6).requires_grad_(), _maps(dtype, random, 3, 32, 6, 6)
     for name, kernel, activation in (
         ("a norm with ReLU", norm_relu(x, norm), F.relu),
@@ -87,4 +87,4 @@ def _random() -> torch.Generator:
 
 
 def _maps(dtype: torch.dtype, random: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=random).to(dtype, memory_format=torch.channels_last)
+    return torch.randn(shape, generator=random, dtype=torch.float32).to(dtype, memory_format=torch.channels_last)

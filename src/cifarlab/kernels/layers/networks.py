@@ -219,7 +219,7 @@ def use_predicting_kernels(model: nn.Module) -> None:
         if type(module) in convolutions and ops.supports(module, strides=(1,)):
             conv = cast(nn.Conv2d, module)
             # Folding gives most of these a bias, the norm's shift; the kernel always adds one.
-            shift = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+            shift = torch.zeros(conv.out_channels, dtype=torch.float32) if conv.bias is None else conv.bias.detach()
             module.__class__ = convolutions[type(module)]
             # No buffers: the state dict stays that of the plain network.
             module.shift, module.transformed = shift, {}  # type: ignore[assignment]

@@ -164,7 +164,7 @@ def weight_gradient(images: Tensor, gradient: Tensor, stride: int, *, affine: Te
     num, channels, height, width = images.shape
     channels_out, size = gradient.shape[1], (gradient.shape[2], gradient.shape[3])
     if _tiles_are_faster(size) if stride == 1 else halving_pays(size):
-        result = torch.empty(channels_out, channels, 3, 3, memory_format=torch.channels_last)
+        result = torch.empty(channels_out, channels, 3, 3, dtype=torch.float32, memory_format=torch.channels_last)
         side = tile_side(size) if stride == 1 else HALVING
         name = f"winograd_weight_gradient_{SUFFIX[images.dtype]}"
         build.call(name, images, affine, gradient, side, num, height, width, channels, *size, channels_out, result)

@@ -194,4 +194,4 @@ def _running_affine(norm: nn.Module, channels: int) -> Tensor:
 
 
 def _identity_affine(channels: int) -> Tensor:
-    return torch.stack([torch.ones(channels), torch.zeros(channels)])
+    return torch.stack([torch.ones(channels), torch.zeros(channels)]).float()
