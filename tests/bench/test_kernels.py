@@ -65,8 +65,8 @@ def test_people_get_a_line_per_network_and_what_is_used(capsys: pytest.CaptureFi
         "memory_format": "channels_last",
         "compile": False,
     }
-    versions = {"threads": 2, "cifarlab": "0.1", "torch": "2", "python": "3"}
+    versions = {"threads": 2, "cifarlab": "0.1", "torch": "2", "onednn": "3.13", "python": "3"}
     print_kernels(KernelTable(rows, "avx2", {"prediction": []}, about | versions))
     printed = capsys.readouterr().out
     assert "training, bf16, noise" in printed and "3.46 (" in printed  # √(40 / 10 · 60 / 20)
-    assert "2 pairs" in printed and "avx2: prediction: none" in printed
+    assert "2 pairs" in printed and "avx2: prediction: none" in printed and "torch 2 with oneDNN 3.13," in printed

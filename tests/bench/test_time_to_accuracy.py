@@ -12,7 +12,7 @@ from evaluations import evaluation_of
 from cifarlab.bench import time_to_accuracy as module
 from cifarlab.bench.time_to_accuracy import check_target, seconds_to, time_to_accuracy, trained_from
 from cifarlab.errors import RecipeError, UsageError
-from cifarlab.evaluation.statistics import wilson
+from cifarlab.evaluation.statistics import p_above, wilson
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import recipe_from
 from cifarlab.runs.folder import COLUMNS, Run
@@ -91,6 +91,7 @@ def test_mean_deviation_and_times_over_seeds(
     stored = json.loads((found.run.path / "time-to-accuracy.json").read_text())
     assert stored == json.loads(json.dumps(found.to_dict()))
     assert stored["accuracy"]["n"] == 3 and stored["accuracy"]["interval"] is None
+    assert stored["p_value"] == pytest.approx(p_above([0.9, 0.8, 0.9], 0.9))
     assert stored["reached"] is False and stored["machine"]["torch"] == "2"
 
 
@@ -100,6 +101,7 @@ def test_the_split_and_the_augmentation_that_count(
     trained += [(30.0, [0.5], 0.85)]
     on_test = time_to_accuracy(recipe(), 0.85, num_seeds=1, split="test", out=tmp_path)
     assert on_test.accuracies == [0.85] and on_test.reached and on_test.sd is None
+    assert on_test.p_value is None
     assert on_test.seconds_to_target is None
     assert on_test.interval == wilson(340, 400)  # n39: one seed has the interval of its images
     assert on_test.to_dict()["accuracy"]["interval"] == list(wilson(340, 400))

@@ -15,6 +15,7 @@ from cifarlab.evaluation.statistics import (
     holm,
     mcnemar,
     mean_and_sd,
+    p_above,
     paired_interval,
     ratio_interval,
     smallest_difference,
@@ -78,6 +79,18 @@ def test_mean_and_sample_deviation() -> None:
 def test_one_seed_has_no_deviation() -> None:
     with pytest.raises(ValueError, match="at least two"):
         mean_and_sd([0.9])
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "p_value"),
+    [
+        ([0.94, 0.942, 0.939, 0.943], 0.94, 0.176694),
+        ([0.94, 0.942, 0.939, 0.943], 0.945, 0.988997),
+        ([0.9, 0.9, 0.9], 0.8, 1.0),
+    ],
+)
+def test_the_claim_that_a_mean_is_above_a_target(values: list[float], target: float, p_value: float) -> None:
+    assert p_above(values, target) == pytest.approx(p_value, rel=1e-4)
 
 
 # Two classifiers on the same images

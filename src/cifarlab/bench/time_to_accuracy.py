@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cifarlab.bench.timing import Timing, machine_of
 from cifarlab.errors import RecipeError, UsageError
-from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
+from cifarlab.evaluation.statistics import Interval, mean_and_sd, p_above, wilson
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
@@ -75,6 +75,11 @@ class TimeToAccuracy:
         return mean_and_sd(self.accuracies)[1] if len(self.seeds) > 1 else None
 
     @property
+    def p_value(self) -> float | None:
+        """One-sided p-value of the claim that the mean over all seeds is above the target; None for one seed."""
+        return p_above(self.accuracies, self.target) if len(self.seeds) > 1 else None
+
+    @property
     def interval(self) -> Interval | None:
         """95 % interval of the accuracy of a single seed; None for several, whose doubt is their deviation."""
         # Wilson's interval covers the choice of test images alone; how much seeds differ has to be measured.
@@ -112,6 +117,7 @@ class TimeToAccuracy:
                 "values": self.accuracies,
             },
             "reached": self.reached,
+            "p_value": self.p_value,
             "seconds": self.seconds.to_dict(),
             "seconds_to_target": soonest.to_dict() if soonest else None,
             "total_seconds": self.total_seconds,

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cifarlab.machine.process import num_cores
-from cifarlab.machine.runtime import Runtime
+from cifarlab.machine.runtime import Runtime, onednn_version
 from cifarlab.runs.manifest import Manifest
 from cifarlab.version import VERSION
 
@@ -121,14 +121,16 @@ def machine(runtime: Runtime) -> dict[str, Any]:
     """Describe what times depend on: device, precision, threads, system and versions."""
     # The package's version comes from its metadata: torch need not be imported for it.
     versions = {"cifarlab": VERSION, "python": platform.python_version(), "torch": version("torch")}
-    return {**runtime.describe(), "system": platform.platform(), "cores": num_cores(), **versions}
+    system = {"system": platform.platform(), "cores": num_cores()}
+    return {**runtime.describe(), **system, **versions, "onednn": onednn_version()}
 
 
 def machine_of(facts: Manifest) -> dict[str, Any]:
     """Read the same facts about the machine that a run was trained on from its manifest."""
     system = {"system": facts.machine.system, "cores": facts.machine.cores}
     versions = {name: facts.versions[name] for name in ("python", "torch")}
-    return {**facts.runtime.model_dump(), **system, "cifarlab": facts.cifarlab, **versions}
+    onednn = {"onednn": facts.versions.get("onednn", "")}  # older runs did not record it
+    return {**facts.runtime.model_dump(), **system, "cifarlab": facts.cifarlab, **versions, **onednn}
 
 
 def _seconds(action: Callable[[], object], runtime: Runtime | None, clock: Clock) -> float:

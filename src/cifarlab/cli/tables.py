@@ -158,6 +158,8 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
         else f"{100 * found.mean:.2f} ± {100 * (found.sd or 0.0):.2f} %  (mean ± sd, n = {len(found.seeds)})"
     )
     verdict = "reached" if found.reached else "not reached"
+    if found.p_value is not None:  # how often so many seeds would be as good if the mean of all were at the target
+        verdict += f"  (p = {found.p_value:.2g}, one-sided)"
     console.print(f"\n{what}: {reached}; the target of {percent(found.target, 2)} is {verdict}")
     times = found.seconds  # first epochs included: whoever trains once pays for them as well
     console.print(f"training: {times.median:.1f} s  (median; {times.min:.1f} to {times.max:.1f}), nothing warmed up")
@@ -172,10 +174,11 @@ def print_time_to_accuracy(found: TimeToAccuracy) -> None:
 def machine_text(facts: dict[str, Any]) -> str:
     """The machine in one line: device, precision, threads, versions."""
     compiled = ", compiled" if facts["compile"] else ""
+    onednn = f" with oneDNN {facts['onednn']}" if facts["onednn"] else ""
     return (
         f"{facts['device_name']} ({facts['device']}), {facts['precision']}, {facts['memory_format']}{compiled}, "
         f"{count(facts['threads'], 'thread')}; "
-        f"cifarlab {facts['cifarlab']}, torch {facts['torch']}, Python {facts['python']}"
+        f"cifarlab {facts['cifarlab']}, torch {facts['torch']}{onednn}, Python {facts['python']}"
     )
 
 

@@ -81,6 +81,16 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values)
 
 
+def p_above(values: Sequence[float], target: float) -> float:
+    """Return the one-sided p-value of the claim that the mean of all seeds is above `target`, from those that were run.
+
+    Student's t-test (Student, 1908, doi:10.1093/biomet/6.1.1). Raises ValueError for fewer than two values.
+    """
+    mean, sd = mean_and_sd(values)
+    # Without any spread there is no estimate of chance, so nothing is claimed.
+    return float(stdtr(len(values) - 1, (target - mean) / sd * math.sqrt(len(values)))) if sd else 1.0
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p-value for two classifiers evaluated on the same images.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -156,6 +157,12 @@ def _precision(device: torch.device) -> str:
         return "fp32"
     # of ARM's CPUs, which are one tier, some have such instructions
     return "bf16" if tier() in MULTIPLIES_BF16 or torch.cpu.get_capabilities().get("bf16") else "fp32"
+
+
+def onednn_version() -> str:
+    """Return the version of oneDNN, with which torch was built and which computes its convolutions on a CPU; or ""."""
+    found = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
+    return found[1] if found else ""
 
 
 def _device_name(device: torch.device) -> str:

@@ -17,7 +17,7 @@ from cifarlab.images.quality import QualityWarning
 from cifarlab.images.source import Source
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.machine.process import num_cores
-from cifarlab.machine.runtime import Runtime, as_begun
+from cifarlab.machine.runtime import Runtime, as_begun, onednn_version
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import (
@@ -85,7 +85,11 @@ def describe_run(
         data=describe_data(source, train, val, data_warnings),
         runtime=RuntimeFacts.model_validate(runtime.describe()),
         machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+            "onednn": onednn_version(),
+        },
     )
 
 
