@@ -5,6 +5,7 @@
 #   make check    style and types only
 #   make long     what takes hours: generated data by the thousand, equal weights on a busy machine, a failing disk, mutants
 #   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
+#   make results   the table of the classics, measured anew where a result is missing: hours, and resumable; CIFARLAB_DATA=...
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
 
@@ -15,7 +16,7 @@ INPUTS := pyproject.toml constraints.txt
 CLAIMS := data_path precision small_maps resnet18 floor
 PART ?= all
 
-.PHONY: train test test-kernels check long bench bench-gpu docs clean
+.PHONY: train test test-kernels check long bench bench-gpu results docs clean
 .NOTPARALLEL:
 
 train: .venv/.installed
@@ -42,6 +43,10 @@ long: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	@for claim in $(CLAIMS); do echo "$$claim"; $(BIN)/python "benchmarks/$$claim.py" || exit 1; done
+
+results: .venv/.installed-dev
+	@$(BIN)/python benchmarks/classics.py
+	@$(BIN)/python benchmarks/classics.py --table
 
 # PEERS=DIR adds the scripts of other projects, from checkouts in DIR; OPTIONS='--tiny' tries it out without a GPU.
 bench-gpu: .venv/.installed-dev

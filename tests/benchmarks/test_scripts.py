@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import classics
 import resnet18
 import time_to_accuracy
 from cifarlab.images.sources import load_images
@@ -55,3 +56,13 @@ def test_make_bench_runs_what_is_there() -> None:
         text = (ROOT / "benchmarks" / f"{name}.py").read_text("utf-8")
         assert "--peers" not in text
         assert f"({name}.py)" in (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+
+
+def test_the_page_of_the_classics_shows_what_is_stored() -> None:
+    assert (ROOT / "docs" / "classics.md").read_text("utf-8") == classics.page(classics.RESULTS), "stale: make results"
+
+
+def test_each_classic_is_measured_once_and_no_longer_than_its_authors_trained() -> None:
+    for name, recipe in classics.planned().items():
+        assert name.startswith(recipe.name) and recipe.evaluation.test
+        assert recipe.training.epochs <= load_recipe(recipe.name).training.epochs
