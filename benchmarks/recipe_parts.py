@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+import multiprocessing
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
+from cifarlab.bench.timing import machine_of
+from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.judge import judge
 from cifarlab.models import speednet
 from cifarlab.recipe.toml import load_recipe, override_all
@@ -42,7 +43,7 @@ class Arm:
     """A change to the recipe, to the network, or to both."""
 
     values: tuple[str, ...] = ()
-    network: Callable[[], None] | None = field(default=None)
+    network: Callable[[], None] | None = None
 
 
 def logit_scale(scale: float) -> Callable[[], None]:
@@ -81,11 +82,9 @@ ARMS = {
     "logit-scale-1/12": Arm(network=logit_scale(1 / 12)),
     "largest-and-mean": Arm(network=pooled_by(largest_and_mean)),
     "narrow-first-wide-last": Arm(network=widths(96, 384, 640)),
-    # SGD as airbench94 uses it, in the units of a mean loss: its rate and decay per 1,024 images
-    "no-muon": Arm(
-        ("optimizer.name=sgd", "optimizer.lr=1.3", "optimizer.nesterov=true"),
-    ),
-    # and growing in as much time
+    # the filters too as everything else is trained
+    "no-muon": Arm(("optimizer.name=sgd", "optimizer.lr=1.3", "optimizer.nesterov=true")),
+    # fewer epochs, for about the same time
     "no-hard-examples": Arm(("training.hard_share=1", "training.epochs=8.4")),
     "no-growing": Arm(("training.start_size=32", "training.epochs=9")),
 }
@@ -115,8 +114,6 @@ def read(path: Path) -> list[Row]:
 
 def train_arm(recipe: str, arm: str, seed: int, values: list[str]) -> Row:
     """Train one arm from one seed in a process of its own, since arms change the network's module."""
-    import multiprocessing
-
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(train_here, (recipe, arm, seed, values))
 
@@ -137,8 +134,7 @@ def train_here(name: str, arm: str, seed: int, values: list[str]) -> Row:
             "tta_accuracy": found.tta_accuracy,
             "loss": found.loss,
             "seconds": run.manifest["elapsed_seconds"],
-            "torch": torch.__version__,
-            "machine": platform.processor() or platform.machine(),
+            "machine": machine_of(run.facts),
         }
 
 
@@ -154,8 +150,9 @@ def report(rows: list[Row]) -> None:
             line += f", {key} {100 * fmean(row[key] for row in found.values()):.2f} %"
             both = [100 * (found[seed][key] - base[seed][key]) for seed in found if seed in base]
             if arm != "base" and len(both) > 1:
-                half = stats.t.ppf(0.975, len(both) - 1) * stdev(both) / len(both) ** 0.5
-                line += f" ({fmean(both):+.2f} ± {half:.2f})"
+                mean, sd = mean_and_sd(both)
+                half = stdtrit(len(both) - 1, 0.975) * sd / len(both) ** 0.5  # Student's t
+                line += f" ({mean:+.2f} ± {half:.2f})"
         print(line, flush=True)
     print(flush=True)
 
