@@ -1,9 +1,10 @@
 """How much faster a recipe trains than the plain script for the same network, batch and augmentation.
 
     CIFARLAB_DATA=... python benchmarks/data_path.py [--data cifar10] [--rounds 3] [--steps 300]
+        [--python PATH] [--out FILE]
 
 The plain script is that of plain_script.py. Both train simple-cnn with Adam, batch 64, flip, rotation 15 and jitter
-0.2; they take turns. Prints images/s of each round and the ratio of the medians.
+0.2; all take turns. Prints images/s of each round, the medians and the ratios.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torchvision import transforms
 
 from cifarlab.images.sources import load_images
 from cifarlab.recipe.toml import load_recipe, override
-from plain_script import PlainScript, compare
+from plain_script import PlainScript, add_options, measure
 
 SCRIPT = PlainScript(
     model="simple-cnn",
@@ -32,13 +33,11 @@ SCRIPT = PlainScript(
 def main() -> None:
     """Measure in turns and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
+    add_options(parser, steps=300)
     options = parser.parse_args()
     recipe = override(load_recipe("simple-cnn"), "data.source", options.data)
     images = load_images(options.data, "train")
-    print(compare(SCRIPT, recipe, images, rounds=options.rounds, steps=options.steps).text())
+    measure(SCRIPT, recipe, images, options)
 
 
 if __name__ == "__main__":

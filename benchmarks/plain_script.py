@@ -1,15 +1,21 @@
 """The training script that tutorials have, to measure against: no program of its own, the other files here call it.
 
 float32, torchvision transforms image by image in DataLoader(num_workers=2), the network in torch's default memory
-format, `loss.item()` in every step. On a GPU each batch is copied when it is needed.
+format, `loss.item()` in every step. On a GPU each batch is copied when it is needed. The same script is also measured
+with the two lines that its author could add, bf16 by autocast and channels last; and both with another version of
+torch, since the fastest for a CPU is not always the newest.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -22,7 +28,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from cifarlab.bench.timing import machine
+from cifarlab.evaluation.statistics import ratio_interval
 from cifarlab.images.images import Images
+from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.registry import build_network
 from cifarlab.recipe.schema import ModelSpec, Recipe
 from cifarlab.recipe.toml import override_all
@@ -42,6 +51,8 @@ class PlainScript:
     transform: tuple[Any, ...]
     optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
     device: str = "cpu"
+    bf16: bool = False
+    """Autocast to bf16, and images and filters channels last."""
 
 
 class PlainImages(Dataset[tuple[Tensor, int]]):
@@ -64,6 +75,8 @@ def plain_images_per_second(script: PlainScript, images: Images, num_steps: int)
     """Train for `num_steps` after some that are not counted; workers are started before the clock."""
     torch.manual_seed(0)
     model = build_network(ModelSpec(name=script.model), images.num_classes).to(script.device)
+    if script.bf16:
+        model = model.to(memory_format=torch.channels_last)
     optimizer = script.optimizer(model.parameters())
     data = PlainImages(images, script.transform)
     batches = endless(DataLoader(data, script.batch_size, shuffle=True, num_workers=2, drop_last=True))
@@ -87,7 +100,10 @@ def plain_step(
     """One step as tutorials write it."""
     images, labels = images.to(script.device), labels.to(script.device)
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(images), labels)
+    if script.bf16:
+        images = images.to(memory_format=torch.channels_last)
+    with torch.autocast(script.device, torch.bfloat16, enabled=script.bf16):
+        loss = F.cross_entropy(model(images), labels)
     torch.autograd.backward(loss)
     optimizer.step()
     return loss.item()
@@ -114,22 +130,70 @@ def recipe_seconds(recipe: Recipe, num_steps: int, num_images: int) -> float:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Images per second of every round, in turns."""
+    """Images per second of each side in every round, in turns; the last side is ours."""
 
-    plain: tuple[float, ...]
-    recipe: tuple[float, ...]
+    rounds: dict[str, list[float]]
 
     def text(self) -> str:
-        """The medians and their ratio."""
-        plain, recipe = median(self.plain), median(self.recipe)
-        return f"median: plain script {plain:,.0f}, cifarlab {recipe:,.0f}, ratio {recipe / plain:.1f}"
+        """The medians, and how many times as fast the last side is, with the 95 % interval over the rounds."""
+        *_, ours = self.rounds.values()
+        lines = [f"{f'medians of {len(ours)}':56}images/s   ratio (95 % interval)"]
+        for side, speeds in self.rounds.items():
+            line = f"{side:56}{median(speeds):8,.0f}"
+            if speeds is not ours:
+                line += ratio_text(ours, speeds)
+            lines.append(line)
+        return "\n".join(lines)
 
 
-def compare(script: PlainScript, recipe: Recipe, images: Images, *, rounds: int, steps: int) -> Speeds:
-    """Measure both in turns, so that a machine that slows down slows both, and print each round."""
-    plain, ours = [], []
-    for number in range(1, rounds + 1):
-        plain.append(plain_images_per_second(script, images, steps))
-        ours.append(recipe_images_per_second(recipe, steps, len(images)))
-        print(f"round {number}: plain script {plain[-1]:,.0f} images/s, cifarlab {ours[-1]:,.0f} images/s")
-    return Speeds(tuple(plain), tuple(ours))
+def ratio_text(ours: list[float], theirs: list[float]) -> str:
+    """The ratio of two sides; a single round has no interval."""
+    if len(ours) == 1:
+        return f"{ours[0] / theirs[0]:8.2f}"
+    ratio, (low, high) = ratio_interval(ours, theirs)
+    return f"{ratio:8.2f} ({low:.2f} to {high:.2f})"
+
+
+def add_options(parser: argparse.ArgumentParser, steps: int) -> None:
+    """The options of a program that calls `measure`."""
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--python", help="of another environment, with another torch: the plain script there too")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
+    parser.add_argument("--side", choices=("fp32", "bf16"), help=argparse.SUPPRESS)  # one plain script, once
+
+
+def measure(script: PlainScript, recipe: Recipe, images: Images, options: argparse.Namespace) -> None:
+    """Measure all sides in turns, so that a machine that slows down slows all, and print each round."""
+    if options.side:
+        chosen = replace(script, bf16=options.side == "bf16")
+        speed = plain_images_per_second(chosen, images, options.steps)
+        print(json.dumps({"torch": torch.__version__, "images_per_second": speed}))
+        return
+    speeds = Speeds({})
+    for number in range(1, options.rounds + 1):
+        for python in [sys.executable, options.python] if options.python else [sys.executable]:
+            for side, text in (("fp32", "float32"), ("bf16", "bf16, channels last")):
+                found = plain_in_process(python, side)
+                add(speeds, f"plain script, {text}, torch {found['torch']}", found["images_per_second"])
+        ours = recipe_images_per_second(recipe, options.steps, len(images))
+        add(speeds, f"cifarlab, torch {torch.__version__}", ours)
+        print(f"round {number}: " + ", ".join(f"{values[-1]:,.0f}" for values in speeds.rounds.values()), flush=True)
+    print(speeds.text())
+    if options.out:
+        values = {"machine": machine(choose_runtime(recipe.runtime)), "images_per_second": speeds.rounds}
+        options.out.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+
+
+def plain_in_process(python: str, side: str) -> dict[str, Any]:
+    """One measurement of the plain script by this program's command line, in a process with the torch of `python`."""
+    command = [python, *sys.argv, "--side", side]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def add(speeds: Speeds, side: str, speed: float) -> None:
+    """Note one measurement."""
+    speeds.rounds.setdefault(side, []).append(speed)

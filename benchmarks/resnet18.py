@@ -1,10 +1,12 @@
 """How much faster a ResNet trains here than in the script that tutorials have, with the same images and optimizer.
 
     CIFARLAB_DATA=... python benchmarks/resnet18.py [--model resnet18] [--data cifar10] [--rounds 3] [--steps 20]
+        [--python PATH] [--out FILE]
 
 The plain script is that of plain_script.py: float32, RandomCrop(32, 4), RandomHorizontalFlip, SGD 0.1 with momentum
 0.9 and weight decay 5e-4, batch 128. Ours is the recipe resnet18-plain with the same changes of the images and the same
-optimizer. They take turns. Prints images/s of each round and the ratio of the medians.
+optimizer. All take turns. Prints images/s of each round, the medians and the
+ratios.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torchvision import transforms
 from cifarlab.images.sources import load_images
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all
-from plain_script import PlainScript, compare
+from plain_script import PlainScript, add_options, measure
 
 SAME = (
     "augmentation.crop_padding=4",
@@ -53,14 +55,12 @@ def main() -> None:
     """Measure in turns and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet18")
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20)
+    add_options(parser, steps=20)
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = load_images(options.data, "train")
     sides = plain(options.model, device), ours(options.model, options.data, device)
-    print(compare(*sides, images, rounds=options.rounds, steps=options.steps).text())
+    measure(*sides, images, options)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 import classics
 import resnet18
 import time_to_accuracy
 from cifarlab.images.sources import load_images
 from cifarlab.recipe.toml import load_recipe
-from plain_script import PlainImages, Speeds
+from plain_script import PlainImages, Speeds, plain_step
 from time_to_accuracy import PORT, Result
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +50,33 @@ def test_the_plain_script_sees_one_image_at_a_time() -> None:
     image, label = PlainImages(images, ())[3]
     assert tuple(image.shape) == (3, 32, 32)
     assert label == images.labels[3]
-    assert Speeds((1.0, 2.0, 9.0), (4.0, 5.0, 4.0)).text() == "median: plain script 2, cifarlab 4, ratio 2.0"
+
+
+def test_the_ratios_of_all_sides_are_those_of_ours_to_them() -> None:
+    speeds = Speeds({"plain": [1.0, 2.0], "plain, bf16": [4.0, 4.0], "cifarlab": [8.0, 16.0]})
+    _, plain, bf16, ours = speeds.text().splitlines()
+    assert plain.split() == ["plain", "2", "8.00", "(8.00", "to", "8.00)"]
+    assert bf16.split()[3] == "2.83"  # the geometric mean of 2 and 4
+    assert ours.split() == ["cifarlab", "12"]
+    assert "to" not in Speeds({"plain": [1.0], "cifarlab": [8.0]}).text()
+
+
+def test_the_bf16_side_is_the_plain_script_with_two_lines_more() -> None:
+    images, script = load_images("sample", "test"), resnet18.plain("basic-cnn", "cpu")
+    seen: list[torch.dtype] = []
+
+    class Watched(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(super().forward(x).dtype)
+            return super().forward(x)
+
+    net = nn.Sequential(nn.Flatten(), Watched(3072, images.num_classes))
+    for bf16 in (False, True):
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        batch = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)
+        loss = plain_step(replace(script, bf16=bf16), net, optimizer, *batch)
+        assert loss == pytest.approx(math.log(10), rel=0.2)
+    assert seen == [torch.float32, torch.bfloat16]
 
 
 def test_make_bench_runs_what_is_there() -> None:
