@@ -45,8 +45,8 @@ bench: .venv/.installed-dev
 	@for claim in $(CLAIMS); do echo "$$claim"; $(BIN)/python "benchmarks/$$claim.py" || exit 1; done
 
 results: .venv/.installed-dev
-	@$(BIN)/python benchmarks/classics.py
-	@$(BIN)/python benchmarks/classics.py --table
+	@$(BIN)/python benchmarks/accuracy.py
+	@$(BIN)/python benchmarks/accuracy.py --table
 
 # PEERS=DIR adds the scripts of other projects, from checkouts in DIR; OPTIONS='--tiny' tries it out without a GPU.
 bench-gpu: .venv/.installed-dev

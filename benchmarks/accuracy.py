@@ -1,0 +1,266 @@
+"""What the shipped recipes reach on the official CIFAR-10, on two CPU cores: the tables of README and docs/classics.md.
+
+    CIFARLAB_DATA=... python benchmarks/accuracy.py [RECIPE ...] [--runs DIR]
+    python benchmarks/accuracy.py --table
+
+Trains our own recipes from the seeds of `SEEDS`, which were never used to choose a recipe; then those of `EPOCHS` once,
+for as many epochs as their authors did where 45 minutes suffice, else with the schedule shortened to that; then the
+five plain ResNets for the same three epochs each. The test split is opened once per run. Each result goes to
+results/accuracy/NAME.json as soon as it is there, and what stands there is not trained again; a training that was
+stopped continues. --table writes the tables from the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import cifarlab
+from cifarlab.bench.timing import machine_of
+from cifarlab.cli.tables import machine_text
+from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.runs.folder import Run
+
+RESULTS = Path(__file__).parent / "results" / "accuracy"
+ROOT = Path(__file__).parents[1]
+
+FIRST_SEED = 1000
+SEEDS = {"quick": 5, "speed": 10, "speed-plus": 3}
+"""How many seeds of our own recipes."""
+
+EPOCHS: dict[str, int | None] = {
+    "basic-cnn": None,  # as many as its authors
+    "simple-cnn": None,
+    "simple-cnn-early-stopping": None,
+    "inception-basic": None,
+    "residual-basic": None,
+    "resnet18-imagenet-stem": None,
+    "googlenet": 3,
+    "resnet18-plain": 30,
+    "resnet34-plain": 15,
+    "resnet34-cosine": 15,
+    "resnet34-augmented": 15,
+    "resnet34-mix": 15,
+    "resnet18": None,
+}
+DEPTHS = ("resnet18-plain", "resnet34-plain", "resnet50-plain", "resnet101-plain", "resnet152-plain")
+DEPTH_EPOCHS = 3
+
+IN_README = ("quick", "speed", "speed-plus", "resnet18", "simple-cnn", "resnet18-plain")
+START, END = "<!-- made by `make results` -->\n\n", "\n<!-- end -->"
+"""Between them stands the table of a README."""
+
+ENGLISH = {
+    "head": "| recipe | images | epochs | training | test accuracy | with more views | reported by its authors |",
+    "sample": "sample, {:,}",
+    "cifar10": "{:,}",
+    "minutes": "{} min {} s",
+    "seconds": "{} s",
+    "interval": "{:.1f} % ({:.1f} to {:.1f})",
+    "mirror": "two: ",
+    "mirror+shifts": "six: ",
+    "after": "{:g} % after {:g} epochs",
+}
+CHINESE = {
+    "head": "| 配方 | 图片 | 轮数 | 训练用时 | 测试准确率 | 多视图测试 | 原作者报告 |",
+    "sample": "自带样本，{:,} 张",
+    "cifar10": "{:,} 张",
+    "minutes": "{} 分 {} 秒",
+    "seconds": "{} 秒",
+    "interval": "{:.1f} %（{:.1f} 到 {:.1f}）",
+    "mirror": "两视图：",
+    "mirror+shifts": "六视图：",
+    "after": "{1:g} 轮后 {0:g} %",
+}
+READMES = {"README.md": ENGLISH, "README.zh-CN.md": CHINESE}
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Train what is missing, or write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="only these; unset: all")
+    parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="where the run folders go")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="write the tables, and train nothing")
+    options = parser.parse_args()
+    if options.table:
+        for path, text in pages(RESULTS).items():
+            (ROOT / path).write_text(text, "utf-8")
+        return
+    for name, recipe in planned().items():
+        if not options.recipes or recipe.name in options.recipes:
+            measure(name, recipe, options)
+
+
+def planned() -> dict[str, Recipe]:
+    """The trainings by the names of their results."""
+    seeds = {name: range(FIRST_SEED, FIRST_SEED + count) for name, count in SEEDS.items()}
+    ours = {
+        f"{name}-{seed}": override_all(load_recipe(name), [f"training.seed={seed}"])
+        for name in seeds
+        for seed in seeds[name]
+    }
+    single = {name: shortened(name, epochs) for name, epochs in EPOCHS.items()}
+    return ours | single | {f"{name}-{DEPTH_EPOCHS}-epochs": shortened(name, DEPTH_EPOCHS) for name in DEPTHS}
+
+
+def shortened(name: str, epochs: int | None) -> Recipe:
+    """The recipe with a schedule that ends after so many epochs."""
+    return override_all(load_recipe(name), [] if epochs is None else [f"training.epochs={epochs}"])
+
+
+def measure(name: str, recipe: Recipe, options: argparse.Namespace) -> None:
+    """Train one, or go on, and store what it reached."""
+    result = options.results / f"{name}.json"
+    if result.exists():
+        return
+    folder = options.runs / name
+    begun = sorted(folder.glob("*/recipe.toml"))
+    run = cifarlab.resume(begun[-1].parent, report=False) if begun else cifarlab.train(recipe, out=folder, report=False)
+    cifarlab.evaluate(run, "train", tta="none")
+    row = row_of(run)
+    if row["original"] is False:  # the tables say that all of them are
+        sys.exit(f"{run.path} was tested on other pixels than the published ones; its result is not stored.")
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps(row, indent=2) + "\n", "utf-8")
+    print(f"{result}: {100 * row['accuracy']:.2f} %", flush=True)
+
+
+def row_of(run: Run) -> Row:
+    """What a finished run reached, and where."""
+    facts, recipe = run.facts, run.recipe
+    test, train = read_evaluation(run, "test"), read_evaluation(run, "train")
+    assert test is not None and train is not None
+    return {
+        "recipe": recipe.name,
+        "data": recipe.data.source,
+        "images": train.num_images,
+        "seed": facts.seed,
+        "epochs": len(run.metrics),
+        "parameters": facts.num_parameters,
+        "seconds": facts.elapsed_seconds,
+        "accuracy": test.accuracy,
+        "interval": list(test.accuracy_interval),
+        "tta": test.tta,
+        "tta_accuracy": test.tta_accuracy,
+        "train_accuracy": train.accuracy,
+        "original": test.original,
+        "started": facts.started,
+        "machine": machine_of(facts),
+    }
+
+
+# The tables
+
+
+def pages(results: Path) -> dict[str, str]:
+    """Every file with a table, by its path."""
+    rows = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))}
+    texts = {"docs/classics.md": classics_page(rows)}
+    for path, words in READMES.items():
+        before, rest = (ROOT / path).read_text("utf-8").split(START)
+        texts[path] = before + START + readme_table(rows, words) + END + rest.split(END)[1]
+    return texts
+
+
+def readme_table(rows: dict[str, Row], words: dict[str, str]) -> str:
+    """The recipes that README names: the mean over seeds ± the standard deviation, or one run with its interval."""
+    lines = [words["head"], "|" + "---|" * 7]
+    for name in IN_README:
+        found = [row for key, row in rows.items() if key == name or re.fullmatch(rf"{name}-\d{{4,}}", key)]
+        if not found:
+            continue
+        first, reference = found[0], load_recipe(name).reference
+        cells = [
+            f"`{name}`",
+            words[first["data"]].format(first["images"]),
+            f"{first['epochs']}",
+            duration(fmean(row["seconds"] for row in found), words),
+            accuracy_text([row["accuracy"] for row in found], first["interval"], words),
+            "–",
+            "–",
+        ]
+        if first["tta_accuracy"] is not None:
+            cells[5] = words[first["tta"]] + plain_text([row["tta_accuracy"] for row in found])
+        if reference and reference.reported_accuracy and name not in SEEDS:
+            cells[6] = words["after"].format(100 * reference.reported_accuracy, load_recipe(name).training.epochs)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def duration(seconds: float, words: dict[str, str]) -> str:
+    """Minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return words["minutes"].format(minutes, rest) if minutes else words["seconds"].format(rest)
+
+
+def accuracy_text(values: list[float], interval: list[float], words: dict[str, str]) -> str:
+    """Several seeds, or one with the interval of its test images."""
+    if len(values) > 1:
+        return plain_text(values)
+    return words["interval"].format(*(100 * value for value in (values[0], *interval)))
+
+
+def plain_text(values: list[float]) -> str:
+    """The mean in percent, with deviation and n where there are several."""
+    mean = 100 * fmean(values)
+    return f"{mean:.2f} ± {100 * stdev(values):.2f} % (n = {len(values)})" if len(values) > 1 else f"{mean:.1f} %"
+
+
+def classics_page(rows: dict[str, Row]) -> str:
+    """docs/classics.md."""
+    lines = [
+        "# The classics, measured",
+        "",
+        "What course projects train on CIFAR-10 and what they report, beside what the same recipes reach here on the",
+        "official pixels. One seed each; the interval (95 %) is that of 10,000 test images. `make results` measures",
+        "what is missing. Fewer epochs than the authors': the schedule is shortened to end there, except for",
+        "`simple-cnn-early-stopping` and `resnet18-imagenet-stem`, which stop when validation no longer improves.",
+        "Made by `make results`; do not edit.",
+        "",
+        *_table([(name, rows.get(name)) for name in EPOCHS]),
+        "",
+        "## Five depths, three epochs each",
+        "",
+        *_table([(name, rows.get(f"{name}-{DEPTH_EPOCHS}-epochs")) for name in DEPTHS]),
+        "",
+        *sorted({_machine(row) for row in rows.values()}),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(rows: list[tuple[str, Row | None]]) -> list[str]:
+    head = "| Recipe | Parameters | Epochs (authors') | Time | Train | Test (95 % interval) | Reported |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    for name, row in rows:
+        recipe = load_recipe(name)
+        theirs = f"{recipe.training.epochs:g}"
+        reference = recipe.reference
+        reported = f"{100 * reference.reported_accuracy:g} %" if reference and reference.reported_accuracy else ""
+        if row is None:
+            lines.append(f"| `{name}` | | {theirs} | not yet measured | | | {reported} |")
+            continue
+        low, high = (f"{100 * bound:.1f}" for bound in row["interval"])
+        lines.append(
+            f"| `{name}` | {row['parameters'] / 1e6:.2f} million | {row['epochs']} ({theirs}) "
+            f"| {row['seconds'] / 60:.1f} min | {100 * row['train_accuracy']:.1f} % "
+            f"| {100 * row['accuracy']:.1f} % ({low} to {high}) | {reported} |"
+        )
+    return lines
+
+
+def _machine(row: Row) -> str:
+    return f"Measured {row['started'][:10]} on {machine_text(row['machine'])}."
+
+
+if __name__ == "__main__":
+    main()
