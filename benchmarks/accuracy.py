@@ -1,11 +1,12 @@
 """What the shipped recipes reach on the official CIFAR-10, on two CPU cores: the tables of README and docs/classics.md.
 
-    CIFARLAB_DATA=... python benchmarks/accuracy.py [RECIPE ...] [--runs DIR]
+    CIFARLAB_DATA=... python benchmarks/accuracy.py [NAME ...] [--runs DIR] [--fashion-mnist DIR]
     python benchmarks/accuracy.py --table
 
 Trains our own recipes from the seeds of `SEEDS`, which were never used to choose a recipe; then those of `EPOCHS` once,
 for as many epochs as their authors did where 45 minutes suffice, else with the schedule shortened to that; then the
-five plain ResNets for the same three epochs each. The test split is opened once per run. Each result goes to
+five plain ResNets for the same three epochs each; and some of our own on Fashion-MNIST, whose four IDX files are those
+of Debian's package dataset-fashion-mnist. The test split is opened once per run. Each result goes to
 results/accuracy/NAME.json as soon as it is there, and what stands there is not trained again; a training that was
 stopped continues. --table writes the tables from the results.
 """
@@ -35,6 +36,10 @@ FIRST_SEED = 1000
 SEEDS = {"quick": 5, "speed": 10, "speed-plus": 3}
 """How many seeds of our own recipes."""
 
+FASHION = {"speed": None, "quick": 10}
+"""Epochs on Fashion-MNIST; None: those of the recipe. quick is made for 2,700 images, not for 54,000."""
+FASHION_SEEDS = 3
+
 EPOCHS: dict[str, int | None] = {
     "basic-cnn": None,  # as many as its authors
     "simple-cnn": None,
@@ -54,7 +59,7 @@ DEPTHS = ("resnet18-plain", "resnet34-plain", "resnet50-plain", "resnet101-plain
 DEPTH_EPOCHS = 3
 
 IN_README = ("quick", "speed", "speed-plus", "resnet18", "simple-cnn", "resnet18-plain")
-START, END = "<!-- made by `make results` -->\n\n", "\n<!-- end -->"
+START, END = "<!-- made by `make results` -->", "<!-- end -->"
 """Between them stands the table of a README."""
 
 ENGLISH = {
@@ -87,8 +92,9 @@ Row = dict[str, Any]
 def main() -> None:
     """Train what is missing, or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="only these; unset: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only the results that begin so; unset: all")
     parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="where the run folders go")
+    parser.add_argument("--fashion-mnist", default="/usr/share/datasets/fashion-mnist", metavar="DIR")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="write the tables, and train nothing")
     options = parser.parse_args()
@@ -96,26 +102,33 @@ def main() -> None:
         for path, text in pages(RESULTS).items():
             (ROOT / path).write_text(text, "utf-8")
         return
-    for name, recipe in planned().items():
-        if not options.recipes or recipe.name in options.recipes:
+    for name, recipe in planned(options.fashion_mnist).items():
+        if not options.names or name.startswith(tuple(options.names)):
             measure(name, recipe, options)
 
 
-def planned() -> dict[str, Recipe]:
+def planned(fashion_mnist: str) -> dict[str, Recipe]:
     """The trainings by the names of their results."""
-    seeds = {name: range(FIRST_SEED, FIRST_SEED + count) for name, count in SEEDS.items()}
-    ours = {
-        f"{name}-{seed}": override_all(load_recipe(name), [f"training.seed={seed}"])
-        for name in seeds
-        for seed in seeds[name]
-    }
-    single = {name: shortened(name, epochs) for name, epochs in EPOCHS.items()}
-    return ours | single | {f"{name}-{DEPTH_EPOCHS}-epochs": shortened(name, DEPTH_EPOCHS) for name in DEPTHS}
+    recipes: dict[str, Recipe] = {}
+    for name, count in SEEDS.items():
+        recipes |= seeded(name, name, [], count)
+    for name, epochs in FASHION.items():
+        values = [f"data.source={fashion_mnist}", *in_epochs(epochs)]
+        recipes |= seeded(f"{name}-fashion-mnist", name, values, FASHION_SEEDS)
+    recipes |= {name: override_all(load_recipe(name), in_epochs(epochs)) for name, epochs in EPOCHS.items()}
+    depths = in_epochs(DEPTH_EPOCHS)
+    return recipes | {f"{name}-{DEPTH_EPOCHS}-epochs": override_all(load_recipe(name), depths) for name in DEPTHS}
 
 
-def shortened(name: str, epochs: int | None) -> Recipe:
-    """The recipe with a schedule that ends after so many epochs."""
-    return override_all(load_recipe(name), [] if epochs is None else [f"training.epochs={epochs}"])
+def seeded(result: str, name: str, values: list[str], count: int) -> dict[str, Recipe]:
+    """A recipe with some values from several seeds."""
+    seeds = range(FIRST_SEED, FIRST_SEED + count)
+    return {f"{result}-{seed}": override_all(load_recipe(name), [*values, f"training.seed={seed}"]) for seed in seeds}
+
+
+def in_epochs(epochs: int | None) -> list[str]:
+    """What shortens a recipe's schedule, so that it ends after so many epochs."""
+    return [] if epochs is None else [f"training.epochs={epochs}"]
 
 
 def measure(name: str, recipe: Recipe, options: argparse.Namespace) -> None:
@@ -142,12 +155,13 @@ def row_of(run: Run) -> Row:
     assert test is not None and train is not None
     return {
         "recipe": recipe.name,
-        "data": recipe.data.source,
+        "data": Path(recipe.data.source).name,  # without the folders of this machine
         "images": train.num_images,
         "seed": facts.seed,
         "epochs": len(run.metrics),
         "parameters": facts.num_parameters,
         "seconds": facts.elapsed_seconds,
+        "test_images": test.num_images,
         "accuracy": test.accuracy,
         "interval": list(test.accuracy_interval),
         "tta": test.tta,
@@ -165,18 +179,27 @@ def row_of(run: Run) -> Row:
 def pages(results: Path) -> dict[str, str]:
     """Every file with a table, by its path."""
     rows = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))}
-    texts = {"docs/classics.md": classics_page(rows)}
-    for path, words in READMES.items():
-        before, rest = (ROOT / path).read_text("utf-8").split(START)
-        texts[path] = before + START + readme_table(rows, words) + END + rest.split(END)[1]
-    return texts
+    tables = {path: readme_table(rows, words) for path, words in READMES.items()}
+    tables["docs/results.md"] = seeds_table(rows)
+    return {"docs/classics.md": classics_page(rows)} | {path: inserted(path, text) for path, text in tables.items()}
+
+
+def inserted(path: str, table: str) -> str:
+    """A file with its table as it should be."""
+    before, rest = (ROOT / path).read_text("utf-8").split(START)
+    return f"{before}{START}\n\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def of_seeds(rows: dict[str, Row], name: str) -> list[Row]:
+    """The results of a name: all its seeds, or the only one."""
+    return [row for key, row in rows.items() if key == name or re.fullmatch(rf"{name}-\d{{4,}}", key)]
 
 
 def readme_table(rows: dict[str, Row], words: dict[str, str]) -> str:
     """The recipes that README names: the mean over seeds ± the standard deviation, or one run with its interval."""
     lines = [words["head"], "|" + "---|" * 7]
     for name in IN_README:
-        found = [row for key, row in rows.items() if key == name or re.fullmatch(rf"{name}-\d{{4,}}", key)]
+        found = of_seeds(rows, name)
         if not found:
             continue
         first, reference = found[0], load_recipe(name).reference
@@ -214,6 +237,31 @@ def plain_text(values: list[float]) -> str:
     """The mean in percent, with deviation and n where there are several."""
     mean = 100 * fmean(values)
     return f"{mean:.2f} ± {100 * stdev(values):.2f} % (n = {len(values)})" if len(values) > 1 else f"{mean:.1f} %"
+
+
+def seeds_table(rows: dict[str, Row]) -> str:
+    """Our own recipes, each from several seeds."""
+    lines = ["| recipe | data | epochs | n | training | test | with more views | machine, date |", "|" + "---|" * 8]
+    for name in [*SEEDS, *(f"{name}-fashion-mnist" for name in FASHION)]:
+        found = of_seeds(rows, name)
+        if not found:
+            continue
+        first = found[0]
+        seconds = [row["seconds"] for row in found]
+        spread = f" ± {stdev(seconds):.0f}" if len(found) > 1 else ""
+        views = [row["tta_accuracy"] for row in found]
+        cells = [
+            f"`{first['recipe']}`",
+            f"{first['data']}, {first['images']:,}",
+            f"{first['epochs']}",
+            f"{len(found)}",
+            f"{fmean(seconds):.0f}{spread} s",
+            accuracy_text([row["accuracy"] for row in found], first["interval"], ENGLISH),
+            "–" if None in views else ENGLISH[first["tta"]] + plain_text(views),
+            f"{first['machine']['device_name']}, {first['started'][:10]}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def classics_page(rows: dict[str, Row]) -> str:

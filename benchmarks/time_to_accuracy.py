@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-import torch
-
+from accuracy import FIRST_SEED
+from cifarlab.bench.timing import machine
 from cifarlab.images.sources import load_images
 from cifarlab.kernels.accelerate import choose_runtime
-from cifarlab.machine.process import num_cores
 from cifarlab.recipe.schema import Recipe, RuntimeSpec
 from cifarlab.recipe.toml import load_recipe, override, override_all
 from cifarlab.runs.folder import Run
@@ -48,8 +46,8 @@ class Result:
 
 
 def train_recipe(recipe: Recipe, number: int, folder: Path) -> Result:
-    """Train once; round 2 has the next seed."""
-    seeded = override(recipe, "training.seed", str(recipe.training.seed + number - 1))
+    """Train once; each round has a seed of its own, with which no recipe was chosen."""
+    seeded = override(recipe, "training.seed", str(FIRST_SEED + number - 1))
     run = train(seeded, out=folder)
     test = run.evaluation("test") or {}
     return Result(
@@ -101,12 +99,6 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, str | int | bool]:
-    """What the figures hold for."""
-    runtime = choose_runtime(RuntimeSpec(device="cpu")).describe()
-    return {**runtime, "system": platform.platform(), "cores": num_cores(), "torch": torch.__version__}
-
-
 def main() -> None:
     """Measure in turns, print, and write the file after every training."""
     options = parse()
@@ -141,7 +133,8 @@ def write(path: Path | None, data: str, results: list[Result]) -> None:
     """Write what there is so far."""
     if path is None:
         return
-    values = {"data": data, "machine": machine(), "port": PEERS[PORT].commit, "results": [asdict(r) for r in results]}
+    facts = machine(choose_runtime(RuntimeSpec(device="cpu")))
+    values = {"data": data, "machine": facts, "port": PEERS[PORT].commit, "results": [asdict(r) for r in results]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import classics
+import accuracy
+import recipe_parts
 import resnet18
 import time_to_accuracy
 from cifarlab.images.sources import load_images
@@ -88,11 +89,34 @@ def test_make_bench_runs_what_is_there() -> None:
         assert f"({name}.py)" in (ROOT / "benchmarks" / "README.md").read_text("utf-8")
 
 
-def test_the_page_of_the_classics_shows_what_is_stored() -> None:
-    assert (ROOT / "docs" / "classics.md").read_text("utf-8") == classics.page(classics.RESULTS), "stale: make results"
+def test_readme_and_docs_show_what_is_stored() -> None:
+    for path, text in accuracy.pages(accuracy.RESULTS).items():
+        assert (ROOT / path).read_text("utf-8") == text, f"{path} is stale: make results"
+
+
+def test_a_table_has_the_mean_of_all_seeds_and_a_single_run_its_interval() -> None:
+    row = {"recipe": "speed", "data": "cifar10", "images": 49_500, "epochs": 12, "tta": "mirror+shifts"}
+    seeds = {
+        f"speed-{1000 + i}": row
+        | {"seconds": 150.0 + i, "accuracy": 0.93, "tta_accuracy": 0.94 + i / 500, "interval": []}
+        for i in range(3)
+    }
+    simple = row | {"seconds": 59.6, "accuracy": 0.7, "tta_accuracy": None, "interval": [0.69, 0.71], "epochs": 8}
+    table = accuracy.readme_table(seeds | {"simple-cnn": simple, "simple-cnn-early-stopping": simple}, accuracy.ENGLISH)
+    _, _, speed, single = table.splitlines()
+    assert speed == (
+        "| `speed` | 49,500 | 12 | 2 min 31 s | 93.00 ± 0.00 % (n = 3) | six: 94.20 ± 0.20 % (n = 3) | – |"
+    )
+    assert "| 1 min 0 s | 70.0 % (69.0 to 71.0) | – | 68 % after 20 epochs |" in single
 
 
 def test_each_classic_is_measured_once_and_no_longer_than_its_authors_trained() -> None:
-    for name, recipe in classics.planned().items():
+    for name, recipe in accuracy.planned("fashion-mnist").items():
         assert name.startswith(recipe.name) and recipe.evaluation.test
         assert recipe.training.epochs <= load_recipe(recipe.name).training.epochs
+
+
+def test_what_is_claimed_is_measured_from_seeds_that_chose_nothing() -> None:
+    chosen_with = recipe_parts.FIRST_SEED, recipe_parts.FIRST_SEED + 100
+    for recipe in accuracy.planned("fashion-mnist").values():
+        assert recipe.training.seed == 0 or not chosen_with[0] <= recipe.training.seed < chosen_with[1]
