@@ -1,6 +1,7 @@
 """What each part of a recipe gives, on held-out training images of CIFAR-10, with paired seeds.
 
-    CIFARLAB_DATA=... python benchmarks/recipe_parts.py --out FILE [--recipe speed] [--seeds 5] [--arms ...]
+    CIFARLAB_DATA=... python benchmarks/recipe_parts.py --out FILE [--recipe speed] [--first-seed 100] [--seeds 5]
+        [--arms ...] [--set ...]
 
 An arm is the recipe with one change. Every seed trains all arms before the next seed begins, on the same images, and is
 evaluated once, on 5,000 images held out of the training split; the test split stays sealed. FILE has one line of JSON
@@ -21,9 +22,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from scipy.special import stdtrit
-from torch import Tensor
+from torch import Tensor, nn
 
 from cifarlab.bench.timing import machine_of
 from cifarlab.evaluation.statistics import mean_and_sd
@@ -76,6 +78,37 @@ def widths(*channels: int) -> Callable[[], None]:
     return change
 
 
+def learned_whitening_bias() -> None:
+    """A bias behind the whitening filters, learned like the shifts of the norms."""
+    initialise = speednet.Whitening.__init__
+
+    def with_bias(self: speednet.Whitening) -> None:
+        initialise(self)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(len(self.weight))))
+
+    def forward(self: speednet.Whitening, images: Tensor) -> Tensor:
+        return F.conv2d(images, self.weight, self.get_parameter("bias"))
+
+    speednet.Whitening.__init__ = with_bias  # type: ignore[method-assign]
+    speednet.Whitening.forward = forward  # type: ignore[method-assign]
+
+
+def pointwise_first_group() -> None:
+    """1×1 convolutions around the shortcut of the first group, where maps are largest."""
+    initialise = speednet.SpeedNet.__init__
+
+    def pointwise(self: speednet.SpeedNet, *args: Any, **kwargs: Any) -> None:
+        initialise(self, *args, **kwargs)
+        for name in ("conv2", "conv3"):
+            channels = getattr(self.group1, name).in_channels
+            conv = nn.Conv2d(channels, channels, 1, bias=False)
+            nn.init.dirac_(conv.weight)
+            setattr(self.group1, name, conv)
+
+    speednet.SpeedNet.__init__ = pointwise  # type: ignore[method-assign]
+
+
+# Where a change makes a step cheaper or dearer, the epochs are chosen for about the same time.
 ARMS = {
     "base": Arm(),
     "logit-scale-1/6": Arm(network=logit_scale(1 / 6)),
@@ -84,9 +117,16 @@ ARMS = {
     "narrow-first-wide-last": Arm(network=widths(96, 384, 640)),
     # the filters too as everything else is trained
     "no-muon": Arm(("optimizer.name=sgd", "optimizer.lr=1.3", "optimizer.nesterov=true")),
-    # fewer epochs, for about the same time
-    "no-hard-examples": Arm(("training.hard_share=1", "training.epochs=8.4")),
-    "no-growing": Arm(("training.start_size=32", "training.epochs=9")),
+    "no-hard-examples": Arm(("training.hard_share=1",)),
+    "hardest-40-%": Arm(("training.hard_share=0.4",)),
+    "hard-from-25-%": Arm(("training.hard_from=25 %",)),
+    "no-growing": Arm(("training.start_size=32", "training.epochs=8.1")),
+    "from-12-px": Arm(("training.start_size=12", "training.epochs=12.9")),
+    "full-size-from-60-%": Arm(("training.full_size_from=60 %", "training.epochs=11.2")),
+    "full-size-from-80-%": Arm(("training.full_size_from=80 %", "training.epochs=12.9")),
+    "whitening-bias": Arm(network=learned_whitening_bias),
+    "pointwise-first-group": Arm(("training.epochs=12.5",), pointwise_first_group),
+    "14-epochs": Arm(("training.epochs=14",)),  # a sixth more time
 }
 
 
@@ -94,11 +134,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", default="speed")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--set", action="append", default=[], help="a value that all arms have")
     args = parser.parse_args()
-    for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for arm in args.arms:
             done = read(args.out)
             if (arm, seed) not in {(row["arm"], row["seed"]) for row in done}:
@@ -142,7 +183,7 @@ def report(rows: list[Row]) -> None:
     by_arm: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         by_arm[row["arm"]][row["seed"]] = row
-    base = by_arm["base"]
+    base = by_arm.get("base", {})
     for arm, found in by_arm.items():
         seconds = fmean(row["seconds"] for row in found.values())
         line = f"{arm:24} n = {len(found)}, {seconds:5.0f} s"
