@@ -8,7 +8,8 @@ for as many epochs as their authors did where 45 minutes suffice, else with the 
 five plain ResNets for the same three epochs each; and some of our own on Fashion-MNIST, whose four IDX files are those
 of Debian's package dataset-fashion-mnist. The test split is opened once per run. Each result goes to
 results/accuracy/NAME.json as soon as it is there, and what stands there is not trained again; a training that was
-stopped continues. --table writes the tables from the results.
+stopped continues. One beside which others computed keeps its accuracy, which is that of its seed, and not its time: its
+"seconds" are set to null by hand. --table writes the tables from the results.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def readme_table(rows: dict[str, Row], words: dict[str, str]) -> str:
             f"`{name}`",
             words[first["data"]].format(first["images"]),
             f"{first['epochs']}",
-            duration(fmean(row["seconds"] for row in found), words),
+            duration(times(found), words),
             accuracy_text([row["accuracy"] for row in found], first["interval"], words),
             "–",
             "–",
@@ -220,9 +221,16 @@ def readme_table(rows: dict[str, Row], words: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def duration(seconds: float, words: dict[str, str]) -> str:
-    """Minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
+def times(rows: list[Row]) -> list[float]:
+    """The seconds of the trainings; a disturbed one has null instead."""
+    return [row["seconds"] for row in rows if row["seconds"] is not None]
+
+
+def duration(seconds: list[float], words: dict[str, str]) -> str:
+    """The mean in minutes and seconds."""
+    if not seconds:
+        return "–"
+    minutes, rest = divmod(round(fmean(seconds)), 60)
     return words["minutes"].format(minutes, rest) if minutes else words["seconds"].format(rest)
 
 
@@ -247,15 +255,15 @@ def seeds_table(rows: dict[str, Row]) -> str:
         if not found:
             continue
         first = found[0]
-        seconds = [row["seconds"] for row in found]
-        spread = f" ± {stdev(seconds):.0f}" if len(found) > 1 else ""
+        seconds = times(found)
+        spread = f" ± {stdev(seconds):.0f}" if len(seconds) > 1 else ""
         views = [row["tta_accuracy"] for row in found]
         cells = [
             f"`{first['recipe']}`",
             f"{first['data']}, {first['images']:,}",
             f"{first['epochs']}",
             f"{len(found)}",
-            f"{fmean(seconds):.0f}{spread} s",
+            f"{fmean(seconds):.0f}{spread} s" if seconds else "–",
             accuracy_text([row["accuracy"] for row in found], first["interval"], ENGLISH),
             "–" if None in views else ENGLISH[first["tta"]] + plain_text(views),
             f"{first['machine']['device_name']}, {first['started'][:10]}",
