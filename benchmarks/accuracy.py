@@ -8,7 +8,7 @@ for as many epochs as their authors did where 45 minutes suffice, else with the 
 five plain ResNets for the same three epochs each; and some of our own on Fashion-MNIST, whose four IDX files are those
 of Debian's package dataset-fashion-mnist. The test split is opened once per run. Each result goes to
 results/accuracy/NAME.json as soon as it is there, and what stands there is not trained again; a training that was
-stopped continues. One beside which others computed keeps its accuracy, which is that of its seed, and not its time: its
+stopped continues. One that was disturbed keeps its accuracy, which is that of its seed, and not its time: its
 "seconds" are set to null by hand. --table writes the tables from the results.
 """
 
