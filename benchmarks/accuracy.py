@@ -93,7 +93,7 @@ Row = dict[str, Any]
 def main() -> None:
     """Train what is missing, or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only the results that begin so; unset: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these results, with all seeds; unset: all")
     parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="where the run folders go")
     parser.add_argument("--fashion-mnist", default="/usr/share/datasets/fashion-mnist", metavar="DIR")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -104,7 +104,7 @@ def main() -> None:
             (ROOT / path).write_text(text, "utf-8")
         return
     for name, recipe in planned(options.fashion_mnist).items():
-        if not options.names or name.startswith(tuple(options.names)):
+        if not options.names or any(is_of(name, chosen) for chosen in options.names):
             measure(name, recipe, options)
 
 
@@ -193,7 +193,12 @@ def inserted(path: str, table: str) -> str:
 
 def of_seeds(rows: dict[str, Row], name: str) -> list[Row]:
     """The results of a name: all its seeds, or the only one."""
-    return [row for key, row in rows.items() if key == name or re.fullmatch(rf"{name}-\d{{4,}}", key)]
+    return [row for key, row in rows.items() if is_of(key, name)]
+
+
+def is_of(result: str, name: str) -> bool:
+    """Whether a result is the one of a name, or that of one of its seeds: quick-1000 is of quick."""
+    return re.fullmatch(rf"{re.escape(name)}(-\d{{4,}})?", result) is not None
 
 
 def readme_table(rows: dict[str, Row], words: dict[str, str]) -> str:

@@ -112,6 +112,13 @@ def test_a_table_has_the_mean_of_all_seeds_and_a_single_run_its_interval() -> No
     assert "| 1 min 0 s | 70.0 % (69.0 to 71.0) | – | 68 % after 20 epochs |" in single
 
 
+def test_a_name_stands_for_its_seeds_and_for_nothing_else_that_begins_so() -> None:
+    names = accuracy.planned("fashion-mnist")
+    assert [name for name in names if accuracy.is_of(name, "quick")] == [f"quick-{seed}" for seed in range(1000, 1005)]
+    assert [name for name in names if accuracy.is_of(name, "simple-cnn")] == ["simple-cnn"]
+    assert sum(accuracy.is_of(name, "quick-fashion-mnist") for name in names) == accuracy.FASHION_SEEDS
+
+
 def test_each_classic_is_measured_once_and_no_longer_than_its_authors_trained() -> None:
     for name, recipe in accuracy.planned("fashion-mnist").items():
         assert name.startswith(recipe.name) and recipe.evaluation.test
