@@ -5,7 +5,7 @@
 #   make check    style and types only
 #   make long     what takes hours: generated data by the thousand, equal weights on a busy machine, a failing disk, mutants
 #   make bench    the claims of the benchmarks folder that need nothing else, measured on this machine
-#   make results   the table of the classics, measured anew where a result is missing: hours, and resumable; CIFARLAB_DATA=...
+#   make results  the tables of README and docs, and what they have no measurement of yet: hours, resumable; CIFARLAB_DATA=...
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
 

@@ -113,12 +113,13 @@ def planned(fashion_mnist: str) -> dict[str, Recipe]:
     recipes: dict[str, Recipe] = {}
     for name, count in SEEDS.items():
         recipes |= seeded(name, name, [], count)
-    for name, epochs in FASHION.items():
-        values = [f"data.source={fashion_mnist}", *in_epochs(epochs)]
-        recipes |= seeded(f"{name}-fashion-mnist", name, values, FASHION_SEEDS)
     recipes |= {name: override_all(load_recipe(name), in_epochs(epochs)) for name, epochs in EPOCHS.items()}
     depths = in_epochs(DEPTH_EPOCHS)
-    return recipes | {f"{name}-{DEPTH_EPOCHS}-epochs": override_all(load_recipe(name), depths) for name in DEPTHS}
+    recipes |= {f"{name}-{DEPTH_EPOCHS}-epochs": override_all(load_recipe(name), depths) for name in DEPTHS}
+    for name, epochs in FASHION.items():  # last, since its files may be missing
+        values = [f"data.source={fashion_mnist}", *in_epochs(epochs)]
+        recipes |= seeded(f"{name}-fashion-mnist", name, values, FASHION_SEEDS)
+    return recipes
 
 
 def seeded(result: str, name: str, values: list[str], count: int) -> dict[str, Recipe]:

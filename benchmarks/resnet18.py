@@ -5,8 +5,7 @@
 
 The plain script is that of plain_script.py: float32, RandomCrop(32, 4), RandomHorizontalFlip, SGD 0.1 with momentum
 0.9 and weight decay 5e-4, batch 128. Ours is the recipe resnet18-plain with the same changes of the images and the same
-optimizer. All take turns. Prints images/s of each round, the medians and the
-ratios.
+optimizer. All take turns. Prints images/s of each round, the medians and the ratios.
 """
 
 from __future__ import annotations
