@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cifarlab.errors import MachineError
 from cifarlab.machine import process, randomness
-from cifarlab.machine.runtime import Runtime, as_begun, resolve
+from cifarlab.machine.runtime import Runtime, as_begun, cpu_name, resolve
 from cifarlab.machine.tier import tier
 from cifarlab.recipe.schema import RuntimeSpec
 
@@ -208,3 +208,37 @@ def test_the_network_is_seeded_by_the_key_alone() -> None:
 
     assert draw(1, 2) == draw(1, 2)
     assert draw(1, 2) != draw(1, 3)
+
+
+CPUINFO = """\
+processor	: 0
+vendor_id	: {}
+cpu family	: {}
+model		: {}
+model name	: {}
+stepping	: 1
+
+processor	: 1
+model name	: another
+"""
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        (("AuthenticAMD", 25, 1, "AMD EPYC 7763 64-Core Processor"), "AMD EPYC 7763 64-Core Processor (Zen 3)"),
+        (("AuthenticAMD", 25, 17, "AMD EPYC"), "AMD EPYC (Zen 4)"),
+        (("AuthenticAMD", 25, 97, "AMD Ryzen 9 7950X"), "AMD Ryzen 9 7950X (Zen 4)"),
+        (("AuthenticAMD", 26, 2, "AMD EPYC"), "AMD EPYC (Zen 5)"),
+        (("AuthenticAMD", 26, 68, "AMD Ryzen 7 9700X"), "AMD Ryzen 7 9700X (Zen 5)"),
+        (("AuthenticAMD", 26, 80, "AMD EPYC"), "AMD EPYC"),  # Zen 6
+        (("GenuineIntel", 6, 143, "Intel(R) Xeon(R)"), "Intel(R) Xeon(R)"),
+    ],
+)
+def test_the_generation_of_a_cpu_of_amd_is_named(facts: tuple[str | int, ...], name: str) -> None:
+    assert cpu_name(CPUINFO.format(*facts)) == name
+
+
+def test_a_cpu_without_a_name_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        cpu_name("processor\t: 0\nCPU implementer\t: 0x41\n")

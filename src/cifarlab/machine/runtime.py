@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,12 @@ from cifarlab.recipe.schema import RuntimeSpec
 # Tiers on which products in bf16 are faster than in fp32: about 6 times with AMX, twice with AVX-512. A CPU without
 # such instructions emulates bf16 and is slower.
 MULTIPLIES_BF16 = ("amx", "avx512bf16")
+
+ZEN: dict[int, dict[str, tuple[range, ...]]] = {
+    0x19: {"Zen 3": (range(0x10), range(0x20, 0x60)), "Zen 4": (range(0x10, 0x20), range(0x60, 0xB0))},
+    0x1A: {"Zen 5": (range(0x30), range(0x40, 0x50), range(0x60, 0x80))},
+}
+"""The models of AMD's families by generation, as in arch/x86/kernel/cpu/amd.c of Linux."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -171,8 +178,25 @@ def _device_name(device: torch.device) -> str:
     if device.type != "cpu":
         return device.type
     try:  # Linux; platform.processor() is empty there or names the instruction set only
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        return names[0]
-    except (OSError, IndexError):
+        return cpu_name(Path("/proc/cpuinfo").read_text("utf-8"))
+    except (OSError, KeyError):
         return platform.processor() or platform.machine()
+
+
+def cpu_name(cpuinfo: str) -> str:
+    """The name of the first CPU in Linux's /proc/cpuinfo, with AMD's generation: "AMD EPYC (Zen 4)".
+
+    Virtual machines often hide the model, and one generation computes twice as fast as the other.
+
+    Raises:
+        KeyError: no CPU is named, as on most ARM machines.
+    """
+    first = cpuinfo.split("\n\n", 1)[0]
+    fields: dict[str, str] = dict(re.findall(r"^([^\t:]+?)\s*: *(.*)$", first, re.MULTILINE))
+    name = fields["model name"].strip()
+    if fields.get("vendor_id") == "AuthenticAMD":
+        family, model = int(fields["cpu family"]), int(fields["model"])
+        for generation, models in ZEN.get(family, {}).items():
+            if any(model in some for some in models):
+                return f"{name} ({generation})"
+    return name
