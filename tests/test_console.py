@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cifarlab.console import printable
+from cifarlab import console
+from cifarlab.console import fitting, labelled, printable
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,32 @@ from cifarlab.console import printable
 )
 def test_n56_text_from_files_shows_every_character(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+FACTS = [(0, "epoch 3/45"), (1, "loss 1.651"), (3, "train 56.5 %"), (2, "val 57.7 %")]
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (48, "epoch 3/45  loss 1.651  train 56.5 %  val 57.7 %"),
+        (47, "epoch 3/45  loss 1.651  val 57.7 %"),
+        (33, "epoch 3/45  loss 1.651"),
+        (10, "epoch 3/45"),
+        (3, "epoch 3/45"),
+    ],
+)
+def test_facts_without_room_are_left_out_the_least_important_first(width: int, line: str) -> None:
+    assert fitting(FACTS, width) == line
+
+
+def test_a_fact_without_text_leaves_no_gap() -> None:
+    assert fitting([(0, ""), (1, "a"), (2, ""), (3, "b")], 80) == "a  b"
+
+
+def test_a_long_text_goes_on_below_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert labelled("data", "cifar10, 10 classes, /data/cifar-10") == "data     cifar10, 10 classes, /data/cifar-10"
+    monkeypatch.setattr(console, "columns", lambda: 30)
+    assert labelled("data", "cifar10, 10 classes, /data/cifar-10") == (
+        "data     cifar10, 10 classes,\n         /data/cifar-10"
+    )

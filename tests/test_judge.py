@@ -20,7 +20,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import save_model, untrained_card
-from cifarlab.judge import judge, require_test_split, result_name
+from cifarlab.judge import judge, result_name
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
@@ -282,8 +282,8 @@ def test_n18_a_test_split_without_labels_is_said_before_training() -> None:
     understanding = Understanding("parquet", "", ("train",), left_out={"without labels": ["test"]})
     source = Source(Path("data"), understanding, lambda split: images(0))
     with pytest.raises(DataError, match=r"It has: train; its test split is without labels\.\n.*--no-test"):
-        require_test_split(source)
-    require_test_split(Source(Path("data"), Understanding("parquet", "", ("train", "test")), lambda split: images(0)))
+        source.require_test()
+    Source(Path("data"), Understanding("parquet", "", ("train", "test")), lambda split: images(0)).require_test()
 
 
 def test_a_source_without_test_is_refused_before_the_ledger_says_otherwise(

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifarlab.console import log
+from cifarlab.console import doing, log
 from cifarlab.errors import UsageError
 from cifarlab.recipe.schema import DataSpec, Recipe
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
-from cifarlab.runs.paths import SEEDS
+from cifarlab.runs.paths import SEEDS, group_name
 
 if TYPE_CHECKING:
     from cifarlab.evaluation.evaluate import Evaluation
@@ -45,16 +45,25 @@ def train(
     the returned run is then the folder of all of them. report: write report.html; figures that need the network are
     drawn in any case. Raises what `training.train.train` raises.
     """
+    from cifarlab.images.holdout import TrainingData
+    from cifarlab.images.sources import open_source
+    from cifarlab.training.announcement import announcement
+
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    # Read and said before torch is imported, which takes seconds: whoever waits sees what will be trained.
+    data = TrainingData.of(open_source(chosen.data, data_dir), chosen)
+    name = chosen.name if seeds == 1 else group_name(chosen.name)
+    folder = Run.next_path(Path(out), name)
+    log.info(announcement(chosen, data, folder, seeds))
     from cifarlab.studies.seeds import train_seeds
     from cifarlab.training.train import train as train_once
 
-    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     # Handed down instead of called afterwards: the run is complete only when its page is written, so that a process
     # that is killed while it draws leaves a run that --resume finishes without training again.
     then = partial(_present, data_dir=data_dir, report=report)
     if seeds > 1:  # one seed needs no study around it: its run folder is the result
-        return train_seeds(chosen, seeds, out=Path(out), data_dir=data_dir, then=then)
-    return train_once(chosen, out=out, data_dir=data_dir, then=then)
+        return train_seeds(chosen, seeds, out=Path(out), data=data, data_dir=data_dir, then=then)
+    return train_once(chosen, out=out, announced=folder, data=data, data_dir=data_dir, then=then)
 
 
 def resume(
@@ -240,10 +249,12 @@ def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:
 
     if run.study == SEEDS:  # each seed has been presented when it was trained
         if report:
-            log.info(f"Report: {write_group_page(run)}")
+            write_group_page(run)
         return
-    explain_run(run, data_dir=data_dir)  # first: the page embeds the figures that this draws
+    with doing("Drawing what the network sees"):
+        explain_run(run, data_dir=data_dir)  # first: the page embeds the figures that this draws
     if report:
-        log.info(f"Report: {write_report(run)}")
+        with doing("Writing the report"):
+            write_report(run)
     if run.recipe.runtime.tensorboard:
         add_figures(run)

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+Fact = tuple[int, str]
+"""A short text and how soon it is left out where room is short: 0 never, the highest number first."""
+
+SHORTEST_BAR, TIME_LEFT = 8, 11
+"""Characters, with the gaps around them."""
+LABEL_WIDTH = 9
 
 log = logging.getLogger("cifarlab")
 
@@ -21,15 +30,18 @@ log = logging.getLogger("cifarlab")
 class Advance(Protocol):
     """The function that `progress` yields."""
 
-    def __call__(self, amount: float, text: str = "") -> None:
-        """Add `amount` to the progress bar and show `text` beside it."""
+    def __call__(self, amount: float, *facts: Fact, what: str = "") -> None:
+        """Move the progress bar on by `amount` and show facts beside it; `what` replaces the description."""
 
 
 @contextmanager
 def progress(description: str, total: float, unit: str = "") -> Iterator[Advance]:
-    """Show a progress bar for `total` units of work; without a terminal, or when quiet, show nothing."""
+    """Show a progress bar for `total` units of work, with the number done where they have a name.
+
+    Without a terminal, or when quiet, shows nothing.
+    """
     if not is_interactive():
-        yield lambda amount, text="": None
+        yield lambda amount, *facts, what="": None
         return
     # Imported here, because every command imports this module and rich.progress adds about 25 ms to its start.
     from rich.console import Console
@@ -37,15 +49,58 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
 
     columns = (
         TextColumn("{task.description}", markup=False),  # a folder named "[red]" is not a colour
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
-        TextColumn("{task.fields[text]}", markup=False),
+        BarColumn(None),
+        TextColumn("{task.fields[facts]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
     # transient: a finished progress bar disappears, so a terminal keeps the same notes as a pipe.
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(printable(description), total=total, text="")
-        yield lambda amount, text="": bar.update(task, advance=amount, text=text)
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+        task = bar.add_task(printable(description), total=total, facts="")
+
+        def advance(amount: float, *facts: Fact, what: str = "") -> None:
+            done = f"{bar.tasks[0].completed + amount:,.0f}/{total:,.0f} {unit}" if unit else ""
+            title = printable(what or description)
+            room = bar.console.width - len(title) - SHORTEST_BAR - TIME_LEFT
+            bar.update(task, advance=amount, description=title, facts=fitting([(0, done), *facts], room))
+
+        yield advance
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say what takes a while: on a terminal for as long as it does, else as a note."""
+    if not is_interactive():
+        log.info(what)
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(printable(what)):
+        yield
+
+
+def fitting(facts: Sequence[Fact], width: int | None = None) -> str:
+    """Join facts to a line of at most `width` characters; those with the highest numbers are left out first.
+
+    width: unset, that of the terminal, or where there is none, wide enough for all.
+    """
+    shown = [(rank, text) for rank, text in facts if text]
+    width = columns() if width is None else width
+    while len(line := "  ".join(text for _, text in shown)) > width and len(shown) > 1:
+        shown.remove(max(shown, key=lambda fact: fact[0]))
+    return line
+
+
+def labelled(label: str, text: str) -> str:
+    """A label and a text beside it, which goes on below itself where the terminal is too narrow for one line."""
+    indent = " " * LABEL_WIDTH
+    lines = textwrap.wrap(text, max(columns() - LABEL_WIDTH, 20), break_long_words=False, break_on_hyphens=False)
+    return f"{label:<{LABEL_WIDTH}}{f'{chr(10)}{indent}'.join(lines)}"
+
+
+def columns() -> int:
+    """Characters in a line of the terminal; without a terminal, enough for anything."""
+    return shutil.get_terminal_size().columns - 1 if is_interactive() else sys.maxsize
 
 
 def printable(text: str) -> str:

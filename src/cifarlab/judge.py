@@ -23,7 +23,7 @@ from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.pictures import fit_images
 from cifarlab.images.quality import left_out
-from cifarlab.images.source import NO_LABELS, Source
+from cifarlab.images.source import Source
 from cifarlab.images.sources import NAMES, data_spec, open_source
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.recipe.schema import DataSpec
@@ -144,16 +144,6 @@ def _load_classifier(run: Run) -> Classifier:
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
 
 
-def require_test_split(source: Source) -> None:
-    """Raise DataError when there is no test split: before it is trained for, and before an opening is written down."""
-    if "test" not in source.splits:
-        why = "; its test split is without labels" if "test" in source.understanding.left_out.get(NO_LABELS, ()) else ""
-        raise DataError(
-            f"{source.path} has no test split. It has: {', '.join(source.splits)}{why}.\n"
-            "To train without a test, add --no-test."
-        )
-
-
 def open_own_source(run: Run, data_dir: Path | None, *, image_size: int | None = None) -> Source:
     """Open the data that a run was trained on; image_size: replaces the recipe's.
 
@@ -181,7 +171,7 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
     images: Images | None
     if split == "test":
         source = open_own_source(run, data_dir, image_size=classifier.card.image_size)
-        require_test_split(source)
+        source.require_test()
         images = source.load("test")
     else:
         train, val = load_train_and_val(open_own_source(run, data_dir), run.recipe.validation)

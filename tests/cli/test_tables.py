@@ -45,7 +45,7 @@ def printed(run: Run, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_n39_every_accuracy_has_its_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(judged(tmp_path, {"cat": 10, "dog": 20}, {"cat": 8, "dog": 20}), capsys)
-    assert "best validation 75.0 % (40.9 to 92.9) epoch 3" in lines
+    assert "best validation 75.0 % (40.9 to 92.9) at epoch 3" in lines
     assert "test 93.3 % (78.7 to 98.2) 95 % interval" in lines
     assert "cat ████████████████···· 80.0 % (49.0 to 94.3) 10 images" in lines
     assert "dog ████████████████████ 100.0 % (83.9 to 100.0) 20 images" in lines

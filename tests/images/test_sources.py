@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cifarlab.errors import DataError, MachineError, UsageError
-from cifarlab.images import sources
+from cifarlab.images import pictures, sources
 from cifarlab.images.archives import cifar
 from cifarlab.images.archives.official import CIFAR10_NAMES
 from cifarlab.images.sample import load_sample
@@ -56,10 +56,12 @@ def parquet(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_the_sample_needs_nothing(own_cache: Path) -> None:
-    assert len(load_images("sample", "test")) == 972
+def test_the_sample_needs_no_download_and_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert splits("sample") == ("train", "test")
-    assert not own_cache.exists()
+    decoded = load_images("sample", "test")
+    monkeypatch.setattr(pictures, "_decode", None)
+    kept = load_images("sample", "test")
+    assert len(kept) == 972 and kept.fingerprint == decoded.fingerprint and kept.original
 
 
 def test_places_are_searched_in_order(tmp_path: Path, own_cache: Path, monkeypatch) -> None:

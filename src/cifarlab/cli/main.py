@@ -26,7 +26,7 @@ from cifarlab.cli import (
     report,
     train,
 )
-from cifarlab.cli.output import NoteFormatter, Once, echo
+from cifarlab.cli.output import NoteFormatter, Notes, Once, echo
 from cifarlab.errors import CifarlabError, PartialError
 from cifarlab.files import is_machine_fault
 from cifarlab.version import VERSION
@@ -100,7 +100,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
     """Train, evaluate and ship classifiers of small images."""
-    handler = logging.StreamHandler(sys.stderr)  # stdout is for results alone
+    handler = Notes()
     handler.setFormatter(NoteFormatter("%(message)s"))
     handler.addFilter(Once())
     log = logging.getLogger("cifarlab")

@@ -93,9 +93,9 @@ def _show(spec: ModelSpec, image_size: int, as_json: bool) -> None:
 def _build(spec: ModelSpec, image_size: int) -> nn.Module:
     import torch
 
-    from cifarlab.models.registry import build_network
+    from cifarlab.models.registry import build_empty
 
     # On the meta device a network has shapes and no memory, and a forward pass computes nothing, so that all of them
     # are listed at once. torchvision and timm ("package:name") may look at the values of tensors while they build.
     with torch.device("cpu" if ":" in spec.name else "meta"):
-        return build_network(spec, NUM_CLASSES, image_size)
+        return build_empty(spec, NUM_CLASSES, image_size)

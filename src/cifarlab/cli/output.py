@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.style import StyleType
@@ -15,6 +16,8 @@ from rich.text import Text
 from cifarlab.console import printable, printable_lines
 from cifarlab.errors import DataError, PartialError
 
+NARROW = 72
+"""Columns below which a terminal shows the main numbers only."""
 SHOWN_FAILURES = 20
 """Unreadable images that a message lists; --json lists all of them."""
 
@@ -37,6 +40,11 @@ class Output(Console):
         # highlight: rich would colour numbers and paths by its own guesses
         # soft_wrap: a long path stays on one line, so that it can be copied, and `grep` finds it in a pipe
         super().__init__(highlight=False, soft_wrap=True)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is a terminal with too few columns for more than the main numbers."""
+        return self.is_terminal and self.width < NARROW
 
     def render_str(
         self,
@@ -61,6 +69,15 @@ def plain_table(title: str | None = None, *, show_header: bool = True) -> Table:
     return Table(
         title=title, title_justify="left", show_header=show_header, header_style="bold", box=None, padding=(0, 3, 0, 0)
     )
+
+
+class Notes(logging.StreamHandler[TextIO]):
+    """Writes notes on stderr, since stdout is for results alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one note."""
+        self.stream = sys.stderr  # for every note: a progress bar puts a stream in its place that writes above the bar
+        super().emit(record)
 
 
 class Once(logging.Filter):

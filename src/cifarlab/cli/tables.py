@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -25,6 +26,17 @@ ACCURACIES = ("val", "val, tta", "test", "test, tta")
 """Columns of the time to accuracy, in the order of the fields of `Trained`."""
 
 
+NEXT = {
+    "cifarlab report {run} --open": "every number and picture, in the browser",
+    "cifarlab explain {run} IMAGE...": "what in a picture decides",
+    "cifarlab compare {run} RUN": "which of two is better, and is it luck?",
+    "cifarlab evaluate {run} --data DIR": "other images of the same classes",
+    "cifarlab predict {run} IMAGE...": "what pictures show",
+}
+"""Commands that lead on from a finished run -> what each is for."""
+NEXT_OF_SEEDS = {"cifarlab report {run} --open": "the seeds side by side, in the browser"}
+
+
 def print_result(run: Run) -> None:
     """Print the best validation and the test accuracy, per-class accuracy, time, and what to do next, on stdout."""
     from cifarlab.evaluation.stored import read_evaluation
@@ -39,7 +51,8 @@ def print_result(run: Run) -> None:
                 what = "mean ± sd, " if deviation else ""
                 text = f"{100 * spread['mean']:.2f}{deviation} %  ({what}n = {spread['n']})"
                 console.print(f"{name.replace('_', ' '):15} {text}")
-        console.print(f"\nThe runs are in {run.path}: {', '.join(summary['runs'])}")
+        console.print(f"{'runs':15} {', '.join(summary['runs'])}")
+        _print_next(console, run, NEXT_OF_SEEDS)
         return
     facts, test = run.facts, read_evaluation(run, "test")
     console.print(_headline(run, facts, test))
@@ -53,9 +66,18 @@ def print_result(run: Run) -> None:
         console.print(
             f"{count(len(warnings), 'warning')} about the data: see the report, or data.warnings in manifest.json"
         )
-    console.print(f"\nEverything is in {run.path}. Next:")
-    console.print(f"  cifarlab evaluate {run.as_argument} --split val")
-    console.print(f"  cifarlab predict {run.as_argument} IMAGE...")
+    _print_next(console, run, NEXT)
+
+
+def _print_next(console: Output, run: Run, steps: Mapping[str, str]) -> None:
+    """Print what may be done with the run now, and, as the last line, the address of its report."""
+    table = plain_table(f"Everything is in {run.path}. Next:", show_header=False)
+    for command, purpose in steps.items():
+        table.add_row(f"  {command.format(run=run.as_argument)}", "" if console.is_narrow else purpose)
+    console.print()
+    console.print(table)
+    if run.report_file.exists():  # as an address, which most terminals open at a click
+        console.print(f"\nReport: {run.report_file.resolve().as_uri()}")
 
 
 def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
@@ -68,7 +90,7 @@ def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
         num_val = facts.data.num_val
         interval = wilson(round(facts.best_val_accuracy * num_val), num_val)
         validation = with_ends(facts.best_val_accuracy, interval)
-        table.add_row("best validation", f"{validation}  epoch {facts.best_epoch}")
+        table.add_row("best validation", f"{validation}  at epoch {facts.best_epoch}")
     if test is not None:
         table.add_row("test", f"{with_ends(test.accuracy, test.accuracy_interval)}  95 % interval")
         if test.is_unbalanced:  # the share says what always naming one class would reach
@@ -95,10 +117,12 @@ def _print_classes(console: Output, test: Evaluation) -> None:
             table.add_row(each.class_name[:24], "", "–", "no images")
             continue
         filled = round(each.recall * BAR_CELLS)
-        bar = "█" * filled + "·" * (BAR_CELLS - filled)
+        bar = "" if console.is_narrow else "█" * filled + "·" * (BAR_CELLS - filled)
         accuracy = with_ends(each.recall, each.recall_interval)
         # cut, because a name of 300 letters would push the numbers out of the terminal; the CSV has it whole
-        table.add_row(each.class_name[:24], bar, accuracy, count(each.support, "image"))
+        table.add_row(
+            each.class_name[:24], bar, accuracy, *([] if console.is_narrow else [count(each.support, "image")])
+        )
     console.print(table)
     if which:
         console.print(f"These are {which}; all are in evaluation-test.csv.")

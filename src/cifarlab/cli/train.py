@@ -114,10 +114,20 @@ def train(
 
 
 def result(run: Run) -> dict[str, Any]:
-    """What --json prints: a run's path, manifest and test evaluation, or the summary over seeds."""
+    """What --json prints: the accuracies, then the rest of what is known of the run, or the summary over seeds."""
     if run.study == SEEDS:
-        return {"run": str(run.path), **run.group}
-    return {"run": str(run.path), "manifest": run.manifest, "test": run.evaluation("test")}
+        accuracies = {name: run.group[name] for name in ("test_accuracy", "val_accuracy")}
+        return {**accuracies, "run": str(run.path), **run.group}
+    manifest, test = run.manifest, run.evaluation("test")
+    return {
+        "test_accuracy": test and test["accuracy"],
+        "test_accuracy_interval": test and test["accuracy_interval"],
+        "val_accuracy": manifest.get("best_val_accuracy"),
+        "run": str(run.path),
+        "report": str(run.report_file) if run.report_file.exists() else None,
+        "manifest": manifest,
+        "test": test,
+    }
 
 
 def _require_one_task(recipe: str | None, resume: Path | None, allow_different_machine: bool) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cifarlab.console import printable
-from cifarlab.evaluation.statistics import Interval
+
+if TYPE_CHECKING:
+    from cifarlab.evaluation.statistics import Interval
 
 NAME_LIMIT = 18
 """Characters of a name that fit beside an axis."""
@@ -43,9 +46,9 @@ def moment(time: str) -> str:
     return f"{time[:10]} {time[11:16]} UTC" if time.endswith("+00:00") else time
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun: "1 image", "2,000 images"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun: "1 image", "2,000 images"; plural: of a noun that takes more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def short(name: str, limit: int = NAME_LIMIT) -> str:

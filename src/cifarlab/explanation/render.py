@@ -108,7 +108,7 @@ def verdict(evidence: Evidence, class_name: str) -> str:
 def png(picture: Image.Image) -> bytes:
     """Encode a picture as PNG."""
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
+    picture.save(content, "PNG")
     return content.getvalue()
 
 

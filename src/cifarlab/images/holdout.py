@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,23 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.images.stratified import draw, first_of_equals, largest_remainder
 from cifarlab.recipe.duration import part_of
-from cifarlab.recipe.schema import ValidationSpec
+from cifarlab.recipe.schema import Recipe, ValidationSpec
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training learns from and is validated on, and where it comes from; its test split is not loaded."""
+
+    source: Source
+    train: Images
+    val: Images | None
+
+    @classmethod
+    def of(cls, source: Source, recipe: Recipe) -> TrainingData:
+        """Load train and val; raises what `load_train_and_val` raises, and DataError without the test to come."""
+        if recipe.evaluation.test:
+            source.require_test()  # otherwise it would be missed only after hours of training
+        return cls(source, *load_train_and_val(source, recipe.validation))
 
 
 def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Images, Images | None]:

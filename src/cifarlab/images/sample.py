@@ -8,6 +8,7 @@ files.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -23,18 +24,17 @@ FINGERPRINTS = {
 }
 
 
-def open_sample() -> Source:
+def open_sample(cache_dir: Path | None = None) -> Source:
     """The sample as a source, without a look at its files."""
-    return Source(
-        Path("sample"), Understanding("sample", "The sample ships with cifarlab.", ("train", "test")), load_sample
-    )
+    understanding = Understanding("sample", "The sample ships with cifarlab.", ("train", "test"))
+    return Source(Path("sample"), understanding, partial(load_sample, cache_dir=cache_dir))
 
 
-def load_sample(split: str) -> Images:
-    """Load train or test; raises DataError when the installed files are damaged."""
+def load_sample(split: str, cache_dir: Path | None = None) -> Images:
+    """Load train or test, decoded or from the cache; raises DataError when the installed files are damaged."""
     # as_file: a package may be imported from a zip, and parquet needs a path
     with resources.as_file(resources.files("cifarlab.images") / "sample_files" / f"{split}.parquet") as path:
-        images = read_parquet(path, split)
+        images = read_parquet(path, split, cache_dir=cache_dir)
     if images.fingerprint != FINGERPRINTS[split]:
         raise DataError("The bundled sample is damaged. Install cifarlab again.")
     return Images(images.pixels, images.labels, images.class_names, True, "the published pixels, bundled")

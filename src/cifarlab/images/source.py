@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab.console import printable, some
-from cifarlab.errors import UsageError
+from cifarlab.errors import DataError, UsageError
 from cifarlab.images.archives.recognise import recognised
 from cifarlab.images.images import Images, join
 
@@ -96,6 +96,17 @@ class Source:
     def splits(self) -> tuple[str, ...]:
         """The splits that exist, in the order train, val, test."""
         return self.understanding.splits
+
+    def require_test(self) -> None:
+        """Raise DataError when there is no test split: before it is trained for, or an opening is written down."""
+        if "test" not in self.splits:
+            why = (
+                "; its test split is without labels" if "test" in self.understanding.left_out.get(NO_LABELS, ()) else ""
+            )
+            raise DataError(
+                f"{self.path} has no test split. It has: {', '.join(self.splits)}{why}.\n"
+                "To train without a test, add --no-test."
+            )
 
     def load(self, split: str) -> Images:
         """Load one split; raises UsageError if it does not exist, DataError for what cannot be read."""

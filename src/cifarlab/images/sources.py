@@ -174,7 +174,7 @@ def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
 def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
     """Find a source on this machine; None for one that has to be downloaded. Raises what `open_source` raises."""
     if spec.source == "sample":
-        return open_sample()
+        return open_sample(cache_dir())
     if spec.source in DATASETS:
         return _find_named(spec, data_dir)
     path = _existing(spec.source)

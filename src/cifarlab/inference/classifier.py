@@ -21,7 +21,7 @@ from cifarlab.inference.folding import fold
 from cifarlab.inference.model_file import ModelCard, load_model, misfits
 from cifarlab.kernels.accelerate import accelerate, choose_runtime
 from cifarlab.machine.runtime import Runtime
-from cifarlab.models.registry import build_untrained
+from cifarlab.models.registry import build_empty
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.paths import MODEL_FILE
 
@@ -207,12 +207,12 @@ def _network_of(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.M
         # Ours are built on the meta device first, without memory: a card may ask for a width that fits no machine.
         # Those of other packages have fixed sizes, and may need real tensors while they are built.
         with torch.device("cpu" if ":" in card.architecture.name else "meta"):
-            sketch = build_untrained(*arguments)
+            sketch = build_empty(*arguments)
         if problems := _misfits(sketch.state_dict(), weights, len(card.class_names)):
             more = f"; and {len(problems) - LISTED} more." if len(problems) > LISTED else "."
             listed = "; ".join(problems[:LISTED]) + more
             raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{listed}")
-        return sketch if ":" in card.architecture.name else build_untrained(*arguments)
+        return sketch if ":" in card.architecture.name else build_empty(*arguments)
     except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} names a network that cannot be built.\n{reason}") from error

@@ -17,9 +17,12 @@ To add one of your own, write a function and an entry:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from cifarlab.errors import RecipeError, unknown
 from cifarlab.models import bridges
@@ -110,8 +113,32 @@ def build_network(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn
 
 
 def build_untrained(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn.Module:
-    """Build the same network without reading or downloading weights, for a caller that has a checkpoint to load."""
+    """Build the same network with random weights, without reading or downloading any."""
     return build_network(spec.model_copy(update={"pretrained": False, "weights": None}), num_classes, image_size)
+
+
+def build_empty(spec: ModelSpec, num_classes: int, image_size: int = 32) -> nn.Module:
+    """Build the same network without values, for a caller that has weights to load, or wants its shapes alone."""
+    if ":" in spec.name:  # other packages may look at the values while they build
+        return build_untrained(spec, num_classes, image_size)
+    with _WithoutValues():
+        return build_untrained(spec, num_classes, image_size)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Leaves new tensors as the memory was: first weights take half a second for resnet152, and random numbers.
+
+    On the meta device they would make torch load its compiler, for another 1.5 s.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Skip what works in place, as all functions do that give a new tensor its values."""
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def initialise(model: nn.Module, images: Tensor) -> None:

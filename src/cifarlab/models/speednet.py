@@ -92,7 +92,7 @@ class Whitening(nn.Module):
         # (0.320 instead of 0.317). Without one the backward pass ends before this layer.
         self.register_buffer("weight", torch.empty(2 * PATCH_VALUES, 3, PATCH, PATCH))
         nn.init.orthogonal_(self.weight[:PATCH_VALUES])
-        self.weight[PATCH_VALUES:] = -self.weight[:PATCH_VALUES]
+        self.weight[PATCH_VALUES:].copy_(self.weight[:PATCH_VALUES]).neg_()
 
     @torch.no_grad()
     def initialise_from(self, images: Tensor) -> None:

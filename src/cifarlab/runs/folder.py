@@ -64,8 +64,7 @@ class Run(RunPaths):
             raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
-            for number in itertools.count(1):
-                folder = root / (name if number == 1 else f"{name}-{number}")
+            for folder in _folders(root, name):
                 try:
                     # tried, not looked for first: of two trainings that start at once one would overwrite the other
                     folder.mkdir()
@@ -73,6 +72,11 @@ class Run(RunPaths):
                     continue
                 return cls(folder)
         raise AssertionError("numbers never end")
+
+    @classmethod
+    def next_path(cls, root: Path, name: str) -> Path:
+        """The folder that `create` would make now, if nobody else makes it first."""
+        return next(folder for folder in _folders(root, name) if not folder.exists())
 
     @classmethod
     @contextmanager
@@ -359,6 +363,11 @@ def _own_folders(root: Path) -> Iterator[Path]:
             folders.clear()  # os.walk then does not descend
         else:
             yield Path(name)
+
+
+def _folders(root: Path, name: str) -> Iterator[Path]:
+    """root/name, root/name-2, root/name-3, ..."""
+    return (root / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
 
 
 def _is_run(folder: Path) -> bool:

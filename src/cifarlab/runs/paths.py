@@ -16,6 +16,11 @@ TIME_TO_ACCURACY = "time-to-accuracy.json"
 """In the folder of several seeds: how long each took to reach a target accuracy."""
 
 
+def group_name(recipe: str) -> str:
+    """The name of the folder of several seeds of a recipe, at most 64 letters long as all of them."""
+    return f"{recipe[:58]}-seeds"
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """The paths in a run folder; nothing is read or written here."""

@@ -100,7 +100,7 @@ def lr_find(
                 break  # expected at some rate: the end of the test, not an error
             lrs.append(lr)
             losses.append(loss)
-            advance(1, f"lr {lr:.2g}  loss {loss:.3f}")
+            advance(1, (1, f"lr {lr:.2g}"), (2, f"loss {loss:.3f}"))
             smoothed = smooth(losses)
             if len(losses) >= FEWEST_STEPS and smoothed[-1] > DIVERGED * min(smoothed):
                 break  # higher rates would only stretch the chart

@@ -18,11 +18,12 @@ from cifarlab.errors import (
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
+from cifarlab.images.holdout import TrainingData
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import override
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINING
-from cifarlab.runs.paths import SEEDS
+from cifarlab.runs.paths import SEEDS, group_name
 from cifarlab.training.status import is_complete
 from cifarlab.training.train import Then, resume, train
 
@@ -32,6 +33,7 @@ def train_seeds(
     num_seeds: int,
     *,
     out: str | Path = "runs",
+    data: TrainingData | None = None,
     data_dir: Path | None = None,
     then: Then | None = None,
 ) -> Run:
@@ -46,8 +48,8 @@ def train_seeds(
     # The plan is written before anything is trained: a group that is killed in its first seed can be continued, and a
     # mean over fewer seeds than were planned can be seen to be one.
     plan = _summary(TRAINING, list(range(first, first + num_seeds)), [])
-    with Run.new(Path(out), f"{recipe.name[:58]}-seeds", recipe, study=SEEDS, plan=plan) as group:
-        _train_rest(group, data_dir, then)
+    with Run.new(Path(out), group_name(recipe.name), recipe, study=SEEDS, plan=plan) as group:
+        _train_rest(group, data, data_dir, then)
     return group
 
 
@@ -67,20 +69,26 @@ def resume_seeds(
         if group.group.get("status") == COMPLETE:
             log.info(f"{group.path} is already complete.")
         else:
-            _train_rest(group, data_dir, then, allow_different_machine)
+            _train_rest(group, None, data_dir, then, allow_different_machine)
     return group
 
 
-def _train_rest(group: Run, data_dir: Path | None, then: Then | None, allow_different_machine: bool = False) -> None:
+def _train_rest(
+    group: Run,
+    data: TrainingData | None,
+    data_dir: Path | None,
+    then: Then | None,
+    allow_different_machine: bool = False,
+) -> None:
     seeds = group.group.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
         raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
     runs: list[Run] = []
     diverged: dict[str, str] = {}
     for number, seed in enumerate(seeds, 1):
-        log.info(f"seed {seed}: run {number} of {len(seeds)}")
+        log.info(f"seed {seed}: run {number} of {len(seeds)}, in {group.path}")
         try:
-            runs.append(_train_seed(group, seed, data_dir, then, allow_different_machine))
+            runs.append(_train_seed(group, seed, data, data_dir, then, allow_different_machine))
         except InterruptedRunError as stop:
             # the exit code is 128 + the number of the signal
             raise InterruptedRunError(_stopped(group, seed, runs, stop), stop.exit_code - 128) from stop
@@ -114,7 +122,14 @@ def divergence_text(group: Run) -> str:
     return f"{len(diverged)} of {len(group.group['seeds'])} seeds diverged. {reasons}"
 
 
-def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None, allow_different_machine: bool) -> Run:
+def _train_seed(
+    group: Run,
+    seed: int,
+    data: TrainingData | None,
+    data_dir: Path | None,
+    then: Then | None,
+    allow_different_machine: bool,
+) -> Run:
     run = Run(group.path / f"seed-{seed}")
     if run.recipe_file.exists():
         if run.divergence:  # training it again would diverge at the same step
@@ -129,7 +144,7 @@ def _train_seed(group: Run, seed: int, data_dir: Path | None, then: Then | None,
             run.path.rmdir()
     # the seed of training alone: all seeds share one validation split, or their accuracies would not be comparable
     recipe = override(group.recipe, "training.seed", str(seed))
-    return train(recipe, out=group.path, name=run.name, data_dir=data_dir, then=then)
+    return train(recipe, out=group.path, name=run.name, data=data, data_dir=data_dir, then=then)
 
 
 def _stopped(group: Run, seed: int, done: Sequence[Run], stop: CifarlabError) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.batches.loader import Batch, Loader
-from cifarlab.console import Advance, log, progress
+from cifarlab.console import Advance, Fact, fitting, log, progress
+from cifarlab.drawing.wording import percent
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.statistics import wilson
@@ -106,7 +107,7 @@ def fit(setup: Setup, state: State, signals: Signals) -> None:
     clock = Clock(state.elapsed_seconds)
     if setup.runtime.device.type == "cpu":
         clock.watch = Watch(setup.runtime.threads, clock.started)
-    with progress(setup.recipe.name, setup.total_steps, "steps") as advance:
+    with progress(setup.recipe.name, setup.total_steps) as advance:
         advance(state.step)  # of a resumed run
         while not state.ending:
             train_epoch(setup, state, clock, signals, advance)
@@ -128,8 +129,7 @@ def train_epoch(setup: Setup, state: State, clock: Clock, signals: Signals, adva
         take_step(setup, state, clock)
         if clock.watch:
             clock.watch.look(time.monotonic())
-        done = state.totals
-        advance(1, f"loss {done.mean_loss:.3f}  accuracy {done.accuracy:.1%}  {done.images_per_second:,.0f} images/s")
+        advance(1, *_progress_facts(state), what=_epoch_of(setup, epoch + 1))
         if training.max_minutes and clock.elapsed_seconds > training.max_minutes * 60:
             state.ending = "time limit"
         if state.step == end or state.ending:
@@ -306,14 +306,31 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
     }
 
 
+def _progress_facts(state: State) -> list[Fact]:
+    """What stands beside the progress bar of a training: how it goes, and how well it went so far."""
+    facts = [(1, f"loss {_loss_text(state.totals.mean_loss)}")]
+    last = next((row["val/accuracy"] for row in reversed(state.rows) if row["val/accuracy"] is not None), None)
+    if last is not None and state.best is not None:
+        facts += [(3, f"val {percent(last)}"), (2, f"best {percent(state.best.accuracy)}")]
+    return [*facts, (4, f"{state.totals.images_per_second:,.0f} images/s")]
+
+
 def _epoch_text(setup: Setup, row: Row) -> str:
-    epochs = math.ceil(setup.total_steps / len(setup.loader))
-    train_loss, val_loss = (_loss_text(row[f"{split}/loss"]) for split in ("train", "val"))
-    text = f"epoch {row['epoch']}/{epochs}  train loss {train_loss} accuracy {row['train/accuracy']:.1%}"
-    if setup.val is not None and row["val/accuracy"] is not None:
-        low, high = wilson(round(row["val/accuracy"] * len(setup.val)), len(setup.val))
-        text += f"  val loss {val_loss} accuracy {row['val/accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})"
-    return f"{text}  {row['images_per_second']:,.0f} images/s  {row['elapsed_seconds']:.0f} s"
+    """The line of an epoch, with as much as the terminal has room for."""
+    facts = [(0, _epoch_of(setup, row["epoch"] or 0)), (1, f"loss {_loss_text(row['train/loss'])}")]
+    facts += [(4, f"train {percent(row['train/accuracy'] or 0)}")]
+    if setup.val is not None and (accuracy := row["val/accuracy"]) is not None:
+        low, high = wilson(round(accuracy * len(setup.val)), len(setup.val))
+        interval = f"({100 * low:.1f} to {100 * high:.1f})"
+        facts += [(6, f"val loss {_loss_text(row['val/loss'])}"), (2, f"val {percent(accuracy)}"), (5, interval)]
+    facts += [(7, f"{row['images_per_second'] or 0:,.0f} images/s"), (3, f"{row['elapsed_seconds']:.0f} s")]
+    return fitting(facts)
+
+
+def _epoch_of(setup: Setup, epoch: float) -> str:
+    """ "epoch  3/45", as wide in the first epoch as in the last."""
+    num_epochs = f"{math.ceil(setup.total_steps / len(setup.loader))}"
+    return f"epoch {epoch:>{len(num_epochs)}}/{num_epochs}"
 
 
 def _loss_text(loss: float | None) -> str:

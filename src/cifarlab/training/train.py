@@ -25,13 +25,13 @@ from cifarlab.evaluation.calibration import fit_temperature
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
-from cifarlab.images.holdout import load_train_and_val
+from cifarlab.images.holdout import TrainingData
 from cifarlab.images.images import Images
 from cifarlab.images.pictures import fit_images
 from cifarlab.images.sources import open_source
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import ModelCard, save_model
-from cifarlab.judge import judge_locked, open_own_source, require_test_split
+from cifarlab.judge import judge_locked, open_own_source
 from cifarlab.kernels.accelerate import accelerate
 from cifarlab.machine import randomness
 from cifarlab.machine.runtime import Runtime
@@ -43,6 +43,7 @@ from cifarlab.recipe.schema import LARGEST_SIDE, SMALLEST_SIDE, Recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINED, TRAINING, Manifest, Resumption
 from cifarlab.training import checkpoint
+from cifarlab.training.announcement import network_lines
 from cifarlab.training.averaging import Average
 from cifarlab.training.data_check import check_data, check_opened_data, refuse_if_strict
 from cifarlab.training.hard_examples import HardExamples
@@ -75,9 +76,11 @@ def train(
     *,
     out: str | Path = "runs",
     name: str | None = None,
+    data: TrainingData | None = None,
     data_dir: Path | None = None,
     then: Then | None = None,
     resumed: Run | None = None,
+    announced: Path | None = None,
     allow_different_machine: bool = False,
 ) -> Run:
     """Train a recipe, test the result and return the run folder, which holds everything that is known about it.
@@ -86,15 +89,15 @@ def train(
     epoch by epoch, keeping the best validated weights, and leave them as a classifier. Only then open the test split,
     once. Last, do what `then` asks for, and call the run complete.
 
-    name: of the folder inside `out`; unset: the recipe's. then: what else has to be done with the trained run before
-    it is complete. resumed: continue this run, whose lock is held, instead of making a folder (`resume` does it all).
-    allow_different_machine: as for `resume`. Raises DataError, DivergedError and InterruptedRunError. Images that
-    cannot be read are listed in bad.jsonl.
+    name: of the folder inside `out`; unset: the recipe's. data: the recipe's, where the caller has loaded it. then:
+    what has to be done before the run is complete. resumed: continue this run, whose lock is held, instead of making a
+    folder (`resume` does it all). announced: the folder that was said to be made. allow_different_machine: as for
+    `resume`. Raises DataError, DivergedError and InterruptedRunError. Images that cannot be read go into bad.jsonl.
     """
-    source = open_own_source(resumed, data_dir) if resumed else open_source(recipe.data, data_dir)
-    if recipe.evaluation.test:
-        require_test_split(source)  # otherwise it would be missed only after hours of training
-    images, val = load_train_and_val(source, recipe.validation)  # test stays sealed until the last weights are chosen
+    if data is None:
+        source = open_own_source(resumed, data_dir) if resumed else open_source(recipe.data, data_dir)
+        data = TrainingData.of(source, recipe)  # test stays sealed until the last weights are chosen
+    source, images, val = data.source, data.train, data.val
     if resumed:
         check_same_data(resumed, images, val)
     runtime = settle_runtime(resumed, recipe.runtime, allow_different_machine=allow_different_machine)
@@ -110,6 +113,7 @@ def train(
             setup, state = prepare(recipe, run, runtime, card, loader, step, val)
             settings = (runtime, num_parameters(state.model), recipe.training.seed)
             write_manifest(run, describe_run(source, images, val, data_warnings, *settings))
+            log.info(network_lines(recipe, *settings[:2], run.path, announced))
             with listen() as signals:
                 fit(setup, state, signals)
             leave_classifier(setup, state)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
+from PIL import Image
 
 from cifarlab.console import printable
 from cifarlab.drawing.charts.description import (
@@ -56,9 +57,11 @@ DPI = 200
 
 def write_png(charts: Sequence[Chart], path: Path) -> None:
     """Draw charts side by side into a PNG file; raises MachineError when the disk is full or read-only."""
-    content = io.BytesIO()
-    # Without the entry for matplotlib's version, so that the same numbers give the same file.
-    draw(charts).savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    content, canvas = io.BytesIO(), FigureCanvasAgg(draw(charts))
+    canvas.draw()  # type: ignore[no-untyped-call]  # once; savefig would lay out and draw everything twice
+    # by Pillow, whose files do not name a version: the same numbers give the same file
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    Image.fromarray(pixels).convert("RGB").save(content, "PNG", dpi=(DPI, DPI))
     write_atomic(path, content.getvalue())
 
 
@@ -71,9 +74,8 @@ def draw(charts: Sequence[Chart]) -> Drawing:
     sizes = [_size(chart, alone=len(charts) == 1) for chart in charts]
     widths = [width for width, _ in sizes]
     drawing = Drawing(
-        figsize=(sum(widths), max(height for _, height in sizes)), layout=ConstrainedLayoutEngine(w_pad=0.1)
-    )
-    FigureCanvasAgg(drawing)  # not pyplot, which would keep every figure in global state
+        figsize=(sum(widths), max(height for _, height in sizes)), layout=ConstrainedLayoutEngine(w_pad=0.1), dpi=DPI
+    )  # not by pyplot, which would keep every figure in global state
     panels = drawing.subplots(1, len(charts), squeeze=False, width_ratios=widths)[0]
     line_panels: list[tuple[Axes, LineChart]] = []
     for axes, chart in zip(panels, charts, strict=True):

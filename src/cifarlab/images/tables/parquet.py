@@ -56,14 +56,14 @@ def open_parquet(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     return _source(path, file_tables(path, _split_rule(spec)), spec, cache_dir)
 
 
-def read_parquet(path: Path, split: str, spec: DataSpec | None = None) -> Images:
-    """Read and decode one split of a file or folder, leaving nothing in a cache; raises what `read_table` raises."""
+def read_parquet(path: Path, split: str, spec: DataSpec | None = None, cache_dir: Path | None = None) -> Images:
+    """Read and decode one split of a file or folder; raises what `read_table` raises."""
     spec = spec or DataSpec()
     find = file_tables if path.is_file() else find_tables
     found = find(path, _split_rule(spec))
     if found is None:
         raise DataError(f"{path} holds no parquet files with images.")
-    return read_table(understand(path, found, spec), split, spec)
+    return read_table(understand(path, found, spec), split, spec, cache_dir)
 
 
 def find_tables(path: Path, split_of: SplitRule) -> Tables | None:

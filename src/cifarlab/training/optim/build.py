@@ -24,6 +24,7 @@ def build(
     # on a CPU our own forms, which hand the fused kernels views that they do not have to copy (see stored_order)
     sgd, adam, adamw = ON_CPU if device.type == "cpu" else (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
     parameters = [part for group in groups for part in _split(group, spec)]
+    _leave_compiler_out()
     # the rate of each group is set before every step (set_lr), so spec.lr here is only a first value
     match spec.name:
         case "sgd":
@@ -34,6 +35,15 @@ def build(
             return adamw(parameters, spec.lr, (spec.beta1, spec.beta2), spec.eps, fused=fused)
         case "muon":
             return Muon(parameters, spec.lr, spec.momentum, spec.filter_momentum, dtype)
+
+
+def _leave_compiler_out() -> None:
+    """Keep torch from importing its compiler, for 1.5 s, when an optimizer is made or its state is asked for."""
+    # Torch marks some methods as not to be compiled when they are first called, and loads the compiler for that. They
+    # are marked here, with themselves; where a version of torch does it in another way, this does nothing.
+    for method in vars(torch.optim.Optimizer).values():
+        if (plain := getattr(method, "__wrapped__", None)) is not None:
+            vars(plain).setdefault("__dynamo_disable", plain)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

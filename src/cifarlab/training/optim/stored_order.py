@@ -59,12 +59,25 @@ class SGD(torch.optim.SGD):
         return in_stored_order(state["momentum_buffer"])
 
 
+def _step_of(optimizer: type[torch.optim.Optimizer]) -> Callable[..., Any]:
+    """The step of an optimizer, without the wrapper that imports torch's compiler for 1.5 s.
+
+    The wrapper is for gradients of a step and for compiled ones, of which there are none here.
+    """
+    plain: Callable[..., Any] | None = getattr(optimizer.step, "__wrapped__", None)
+    return optimizer.step if plain is None else torch.no_grad()(plain)  # a version of torch may have no wrapper
+
+
 class Adam(InStoredOrder, torch.optim.Adam):
     """Adam."""
+
+    step = _step_of(torch.optim.Adam)
 
 
 class AdamW(InStoredOrder, torch.optim.AdamW):
     """AdamW."""
+
+    step = _step_of(torch.optim.AdamW)
 
 
 ON_CPU = (SGD, Adam, AdamW)
