@@ -9,7 +9,7 @@ import pytest
 
 from cifarlab.cli import main
 from cifarlab.recipe.measured import Measured, measured
-from cifarlab.recipe.toml import load_recipe, recipe_names
+from cifarlab.recipe.toml import load_recipe, parse_recipe, recipe_from, recipe_names
 
 
 def listed(width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -59,6 +59,22 @@ def test_json_has_the_same_and_the_exact_results(capsys: pytest.CaptureFixture[s
     assert rows["quick"]["measured"]["accuracy"] == measured()["quick"].accuracy
     assert rows["simple-cnn"]["source"]["reported_accuracy"] == 0.68
     assert all(rows[name]["epochs"] == load_recipe(name).training.epochs for name in rows)
+
+
+def test_one_recipe_is_shown_as_toml_that_marks_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["recipes", "speed"]) == 0
+    output = capsys.readouterr().out
+    assert parse_recipe(output) == load_recipe("speed")
+    assert re.search(r"^# Images per optimizer step\.\nbatch_size = 500  # default: 128$", output, re.MULTILINE)
+    assert re.search(r"^tensorboard = true$", output, re.MULTILINE)
+
+
+def test_one_recipe_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["recipes", "quick", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert recipe_from({key: value for key, value in found["recipe"].items() if value is not None}).name == "quick"
+    source = next(each for each in found["differences"] if each["key"] == "data.source")
+    assert (source["value"], source["default"]) == ("sample", "cifar10")
 
 
 def test_listing_loads_no_torch() -> None:

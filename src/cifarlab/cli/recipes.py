@@ -6,28 +6,51 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from cifarlab.cli.fitted import DASH, Column, Row, fitted, wrapped
 from cifarlab.cli.options import AsJson
-from cifarlab.cli.output import Output, echo, echo_json
+from cifarlab.cli.output import Output, echo_json
+from cifarlab.console import printable
 from cifarlab.recipe.catalogue import GROUPS, augmentation_words
+from cifarlab.recipe.explained import differences, explained_toml
 from cifarlab.recipe.measured import Measured, measured
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, to_toml
+from cifarlab.recipe.toml import load_recipe
+
+WIDEST_COMMENT = 100
+"""Characters of a line that explains a value; longer ones are hard to read."""
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this recipe complete, as TOML.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this recipe complete, as TOML, and explain what is not the default."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the shipped recipes with what they reached, or show one complete."""
     if name is not None:
-        # as it would run, defaults included: `cifarlab recipes NAME > my.toml` is where a recipe of one's own begins
-        echo(to_toml(load_recipe(name)).rstrip("\n"))
+        _show(load_recipe(name), as_json)
     elif as_json:
         echo_json(facts())
     else:
         _list()
+
+
+def _show(recipe: Recipe, as_json: bool) -> None:
+    # as it would run, defaults included: `cifarlab recipes NAME > my.toml` is where a recipe of one's own begins
+    if as_json:
+        found = [{"key": key, **asdict(each)} for key, each in differences(recipe).items()]
+        echo_json({"recipe": recipe.model_dump(mode="json"), "differences": found})
+        return
+    console = Output()
+    console.print("# What is not the default has a comment, which explains it.")
+    before = ""
+    for line in explained_toml(recipe, min(console.width, WIDEST_COMMENT)).splitlines():
+        is_marked = before.startswith("#") or line.startswith("[")
+        console.print(Text(printable(line), "" if line.startswith("#") else "bold" if is_marked else "dim"))
+        before = line
 
 
 def facts() -> list[dict[str, Any]]:
