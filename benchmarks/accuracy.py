@@ -9,7 +9,8 @@ five plain ResNets for the same three epochs each; and some of our own on Fashio
 of Debian's package dataset-fashion-mnist. The test split is opened once per run. Each result goes to
 results/accuracy/NAME.json as soon as it is there, and what stands there is not trained again; a training that was
 stopped continues. One that was disturbed keeps its accuracy, which is that of its seed, and not its time: its
-"seconds" are set to null by hand. --table writes the tables from the results.
+"seconds" are set to null by hand. --table writes the tables from the results, and measured.json of the package, from
+which `cifarlab recipes` has its figures.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -25,9 +27,11 @@ from typing import Any
 import cifarlab
 from cifarlab.bench.timing import machine_of
 from cifarlab.cli.tables import machine_text
+from cifarlab.drawing.wording import count
 from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.recipe.measured import Measured
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe, override_all, recipe_names
 from cifarlab.runs.folder import Run
 
 RESULTS = Path(__file__).parent / "results" / "accuracy"
@@ -111,8 +115,8 @@ def main() -> None:
 def planned(fashion_mnist: str) -> dict[str, Recipe]:
     """The trainings by the names of their results."""
     recipes: dict[str, Recipe] = {}
-    for name, count in SEEDS.items():
-        recipes |= seeded(name, name, [], count)
+    for name, num_seeds in SEEDS.items():
+        recipes |= seeded(name, name, [], num_seeds)
     recipes |= {name: override_all(load_recipe(name), in_epochs(epochs)) for name, epochs in EPOCHS.items()}
     depths = in_epochs(DEPTH_EPOCHS)
     recipes |= {f"{name}-{DEPTH_EPOCHS}-epochs": override_all(load_recipe(name), depths) for name in DEPTHS}
@@ -122,9 +126,9 @@ def planned(fashion_mnist: str) -> dict[str, Recipe]:
     return recipes
 
 
-def seeded(result: str, name: str, values: list[str], count: int) -> dict[str, Recipe]:
+def seeded(result: str, name: str, values: list[str], num_seeds: int) -> dict[str, Recipe]:
     """A recipe with some values from several seeds."""
-    seeds = range(FIRST_SEED, FIRST_SEED + count)
+    seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
     return {f"{result}-{seed}": override_all(load_recipe(name), [*values, f"training.seed={seed}"]) for seed in seeds}
 
 
@@ -183,7 +187,8 @@ def pages(results: Path) -> dict[str, str]:
     rows = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))}
     tables = {path: readme_table(rows, words) for path, words in READMES.items()}
     tables["docs/results.md"] = seeds_table(rows)
-    return {"docs/classics.md": classics_page(rows)} | {path: inserted(path, text) for path, text in tables.items()}
+    whole = {"docs/classics.md": classics_page(rows), "src/cifarlab/recipe/measured.json": measured_file(rows)}
+    return whole | {path: inserted(path, text) for path, text in tables.items()}
 
 
 def inserted(path: str, table: str) -> str:
@@ -251,6 +256,40 @@ def plain_text(values: list[float]) -> str:
     """The mean in percent, with deviation and n where there are several."""
     mean = 100 * fmean(values)
     return f"{mean:.2f} ± {100 * stdev(values):.2f} % (n = {len(values)})" if len(values) > 1 else f"{mean:.1f} %"
+
+
+def measured_file(rows: dict[str, Row]) -> str:
+    """What the package knows of each recipe's results."""
+    found = {name: asdict(measured_of(seeds)) for name in recipe_names() if (seeds := of_seeds(rows, name))}
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def measured_of(rows: list[Row]) -> Measured:
+    """One recipe's results over its seeds."""
+    # times of different machines have no mean: those of the machine that has the first one count
+    timed = [row for row in rows if row["seconds"] is not None]
+    machine = machine_name((timed or rows)[0])
+    accuracies, several = [row["accuracy"] for row in rows], len(rows) > 1
+    views = [row["tta_accuracy"] for row in rows if row["tta_accuracy"] is not None]
+    return Measured(
+        data=rows[0]["data"],
+        num_train=rows[0]["images"],
+        epochs=rows[0]["epochs"],
+        num_seeds=len(rows),
+        accuracy=fmean(accuracies),
+        sd=stdev(accuracies) if several else None,
+        interval=None if several else rows[0]["interval"],
+        tta=rows[0]["tta"],
+        tta_accuracy=fmean(views) if views else None,
+        seconds=fmean([row["seconds"] for row in timed if machine_name(row) == machine]) if timed else None,
+        machine=machine,
+        date=rows[0]["started"][:10],
+    )
+
+
+def machine_name(row: Row) -> str:
+    """The machine of a result in short."""
+    return f"{row['machine']['device_name']}, {count(row['machine']['threads'], 'thread')}"
 
 
 def seeds_table(rows: dict[str, Row]) -> str:

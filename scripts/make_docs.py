@@ -15,6 +15,7 @@ import click
 import typer
 
 from cifarlab.cli.main import app
+from cifarlab.recipe.catalogue import CLASSICS, augmentation_words
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, recipe_names
 
@@ -128,50 +129,26 @@ def recipe_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-# The recipes of each project, in the order in which a course would go through them
-CLASSICS = {
-    "Small networks of several public course projects": (
-        "basic-cnn",
-        "simple-cnn",
-        "simple-cnn-early-stopping",
-        "inception-basic",
-        "residual-basic",
-    ),
-    "Large networks of several public course projects": ("resnet18-imagenet-stem", "googlenet", "resnet18-finetune"),
-    "Five depths, trained alike ([Niwenjin/CIFAR-10](https://github.com/Niwenjin/CIFAR-10))": (
-        "resnet18-plain",
-        "resnet34-plain",
-        "resnet50-plain",
-        "resnet101-plain",
-        "resnet152-plain",
-    ),
-    "One depth, trained better step by step ([Niwenjin/CIFAR-10](https://github.com/Niwenjin/CIFAR-10))": (
-        "resnet34-plain",
-        "resnet34-cosine",
-        "resnet34-augmented",
-        "resnet34-mix",
-    ),
-}
-
-
 def _classics_lines() -> Iterator[str]:
-    """A table per project, with what differs between its recipes."""
+    """A table per group, with what differs between its recipes."""
     head = ("Recipe", "Network", "Optimizer and schedule", "Augmentation", "Epochs", "Reported")
     for title, names in CLASSICS.items():
-        yield from (f"### {title}", "", *_table(head, map(_classic_row, names)), "")
+        yield from (f"### {title[0].upper()}{title[1:]}", "", f"Source: {_source(names[0])}.", "")
+        yield from (*_table(head, map(_classic_row, names)), "")
+
+
+def _source(name: str) -> str:
+    """The project that a recipe comes from, with a link to it."""
+    reference = load_recipe(name).reference
+    assert reference is not None  # a test holds that every shipped recipe has one
+    return f"[{reference.title}]({reference.url})" if reference.url else reference.title
 
 
 def _classic_row(name: str) -> tuple[str, ...]:
     recipe = load_recipe(name)
     link, _, network, epochs, reported = _recipe_row(name)
-    default = type(recipe.augmentation)()
-    changed = [
-        key.removesuffix("_padding").replace("_", " ")
-        for key, value in recipe.augmentation
-        if value != getattr(default, key)
-    ]
     how = f"{recipe.optimizer.name}, {recipe.schedule.name}"
-    return link, network, how, ", ".join(changed) or "none", epochs, reported
+    return link, network, how, ", ".join(augmentation_words(recipe.augmentation)) or "none", epochs, reported
 
 
 def _recipe_row(name: str) -> tuple[str, ...]:

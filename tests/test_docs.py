@@ -72,11 +72,6 @@ def test_every_command_and_option_is_on_its_page() -> None:
             assert all(option in text for option in parameter.opts)
 
 
-def test_every_recipe_of_another_project_is_among_the_classics() -> None:
-    classics = {name for names in make_docs().CLASSICS.values() for name in names}
-    assert set(recipe_names()) - classics == {"quick", "speed", "speed-plus", "resnet18", "resnet34", "resnet50"}
-
-
 def test_every_field_and_recipe_is_on_its_page() -> None:
     text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
     for path, (_, description) in recipe_fields().items():

@@ -188,17 +188,20 @@ def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
         return write_report(opened, humans=humans)
 
 
-def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | None = None) -> Comparison:
+def compare(
+    runs: Sequence[str | Path], *, split: str = "test", sort: str | None = None, html: Path | None = None
+) -> Comparison:
     """Compare runs that were trained and evaluated on the same images, with what may be concluded.
 
-    split: val or test. html: where to write the page with curves and examples. Raises UsageError for runs that cannot
-    be compared, because their images differ or they were not evaluated on the split.
+    split: val or test. sort: name, parameters, epochs, time, speed, train, val, accuracy or calibration, the best
+    first; unset: as given. html: where to write the page with curves and examples. Raises UsageError for runs that
+    cannot be compared, because their images differ or they were not evaluated on the split.
     """
     from cifarlab.files import write_atomic
     from cifarlab.pages.comparison import comparison_page
     from cifarlab.studies.compare.compare import compare as compare_folders
 
-    found = compare_folders(runs, split=split)
+    found = compare_folders(runs, split=split, sort=sort)
     if html is not None:
         write_atomic(html, comparison_page(found))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -110,6 +111,22 @@ def test_a_table_has_the_mean_of_all_seeds_and_a_single_run_its_interval() -> No
     disturbed = accuracy.readme_table({"simple-cnn": simple | {"seconds": None}}, accuracy.ENGLISH)
     assert disturbed == table.replace(speed + "\n", "").replace("1 min 0 s", "–")
     assert "| 1 min 0 s | 70.0 % (69.0 to 71.0) | – | 68 % after 20 epochs |" in single
+
+
+def test_the_package_knows_the_mean_over_seeds_and_the_time_of_one_machine() -> None:
+    first = json.loads((accuracy.RESULTS / "quick-1000.json").read_text("utf-8"))
+    other = first["machine"] | {"device_name": "another chip", "threads": 1}
+    rows = [
+        first | {"accuracy": 0.7, "tta_accuracy": 0.72, "seconds": None},
+        first | {"accuracy": 0.8, "tta_accuracy": 0.82, "seconds": 40.0, "machine": other},
+        first | {"accuracy": 0.9, "tta_accuracy": 0.92, "seconds": 20.0},
+    ]
+    found = accuracy.measured_of(rows)
+    assert (found.accuracy, found.sd, found.tta_accuracy) == pytest.approx((0.8, 0.1, 0.82))
+    assert (found.num_seeds, found.interval) == (3, None)
+    assert (found.seconds, found.machine) == (40.0, "another chip, 1 thread")
+    single = accuracy.measured_of(rows[:1])
+    assert single.interval == first["interval"] and single.sd is None and single.seconds is None
 
 
 def test_a_name_stands_for_its_seeds_and_for_nothing_else_that_begins_so() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from cifarlab.drawing.charts.description import BarChart
 from cifarlab.errors import DivergedError, RecipeError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.statistics import corrected_confidence, holm, mcnemar, paired_interval, welch
-from cifarlab.recipe.schema import AugmentationSpec, Recipe
-from cifarlab.recipe.toml import flatten, recipe_from, to_toml
-from cifarlab.runs.folder import Run
+from cifarlab.machine.contention import Usage
+from cifarlab.recipe.parts import parts_of
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, override, recipe_from, to_toml
+from cifarlab.runs.folder import COLUMNS, Run
 from cifarlab.studies import ablate as module
-from cifarlab.studies.ablate import ablate, parts_of, without
+from cifarlab.studies.ablate import ablate
 
 NUM_IMAGES = 200
 
@@ -32,49 +35,6 @@ def recipe(**sections: Any) -> Recipe:
     return recipe_from({**base, **sections})
 
 
-# Recipes without a part
-
-
-def test_one_part_is_off_and_everything_else_as_before() -> None:
-    changed = flatten(without(recipe(), "augmentation.cutout"))
-    before = flatten(recipe())
-    assert {key for key in before if before[key] != changed[key]} == {"augmentation.cutout"}
-    assert changed["augmentation.cutout"] == 0
-
-
-def test_a_section_is_dropped_whole() -> None:
-    assert without(recipe(), "augmentation").augmentation == AugmentationSpec()
-    assert without(recipe(), "averaging").averaging.name == "none"
-
-
-def test_what_makes_no_sense_alone_goes_too() -> None:
-    momentum = without(recipe(optimizer={"nesterov": True}), "optimizer.momentum").optimizer
-    assert (momentum.momentum, momentum.nesterov) == (0, False)
-    frozen = recipe(model={"name": "simple-cnn", "freeze": "backbone", "unfreeze_epoch": 2})
-    assert without(frozen, "model.freeze").model.unfreeze_epoch is None
-
-
-def test_parts_are_what_is_on() -> None:
-    wanted = ["augmentation", "averaging", "augmentation.crop_padding", "augmentation.flip", "augmentation.cutout"]
-    assert parts_of(recipe()) == [*wanted, "optimizer.momentum"]
-    assert "optimizer.momentum" not in parts_of(recipe(optimizer={"name": "adam"}))
-    assert all(without(recipe(), part) != recipe() for part in parts_of(recipe()))
-
-
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        ("augmentation.hue", "already off in r"),
-        ("augmentation.cutuot", "Did you mean augmentation.cutout"),
-        ("augmentation.crop_fill", "Unknown part"),
-        ("optimizer.lr", "Unknown part"),
-    ],
-)
-def test_what_cannot_be_dropped_is_refused(part: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        without(recipe(), part)
-
-
 # Training them
 
 
@@ -83,6 +43,8 @@ class Lab:
 
     def __init__(self, wrong: dict[str, int]) -> None:
         self.wrong = wrong
+        self.slowness: dict[str, float] = {}
+        self.num_epochs = 4
         self.trained: list[Recipe] = []
 
     def train(self, recipe: Recipe, *, out: Path, data_dir: Path | None = None) -> Run:
@@ -91,7 +53,12 @@ class Lab:
             raise DivergedError("The loss became nan.\nMore.")
         run = Run.create(out, recipe.name)
         run.write_recipe(recipe)
-        run.update_manifest(elapsed_seconds=10.0 if recipe.name == "complete" else 8.0)
+        run.update_manifest(elapsed_seconds=10.0, runtime={"device": "cpu", "threads": 1})
+        # the first epoch is a hundred times as slow, and those after it become a little faster
+        slowness = self.slowness.get(recipe.name, 1.0)
+        seconds = [slowness * (100 if epoch == 0 else 1 - epoch / 100) for epoch in range(self.num_epochs)]
+        empty = dict.fromkeys(COLUMNS)
+        run.write_metrics([empty | {"epoch": n, "images_per_second": 1000 / each} for n, each in enumerate(seconds, 1)])
         return run
 
     def train_seeds(self, recipe: Recipe, num_seeds: int, *, out: Path, data_dir: Path | None = None) -> Run:
@@ -117,6 +84,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     found = Lab({"complete": 20, "without-averaging": 50, "without-augmentation.cutout": 21})
     for name in ("train", "train_seeds", "judge"):
         monkeypatch.setattr(module, name, getattr(found, name))
+    monkeypatch.setattr(module, "read", lambda: None)  # what else this machine does
     return found
 
 
@@ -129,7 +97,78 @@ def test_parts_are_worth_what_their_absence_costs(lab: Lab, tmp_path: Path) -> N
     assert [averaging.p_value, cutout.p_value] == adjusted
     assert averaging.interval == paired_interval(30, 0, 200, corrected_confidence(mcnemar(30, 0), adjusted[0]))
     assert cutout.interval == paired_interval(1, 0, 200, corrected_confidence(mcnemar(1, 0), adjusted[1]))
-    assert (averaging.seconds, averaging.share_of_time) == pytest.approx((2.0, 0.2))
+
+
+def test_times_are_those_of_the_same_epochs_after_the_first(lab: Lab, tmp_path: Path) -> None:
+    lab.slowness = {"complete": 1.0, "without-averaging": 0.8}
+    (worth,) = ablate(recipe(), ["averaging"], out=tmp_path).worths
+    assert (worth.share_of_time, worth.num_epochs) == (pytest.approx(0.2), 3)
+    assert worth.time_interval == pytest.approx((0.2, 0.2))
+
+
+def test_a_single_epoch_after_the_first_says_nothing_about_times(lab: Lab, tmp_path: Path) -> None:
+    lab.num_epochs = 2
+    (worth,) = ablate(recipe(), ["averaging"], out=tmp_path).worths
+    assert (worth.share_of_time, worth.time_interval, worth.num_epochs) == (None, None, 1)
+
+
+def test_times_beside_other_programs_say_nothing(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = iter([0, 0, 0, 1000])  # the second training waits, while others compute
+    monkeypatch.setattr(module, "read", lambda: Usage(waited=(now := next(moments)), own=0.0, all=now))
+    file = tmp_path / "r.toml"
+    file.write_text(to_toml(recipe()))
+    assert main.run(["ablate", str(file), "--drop", "averaging", "--out", str(tmp_path)]) == 0
+    assert "Other programs held the cores (averaging)" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "r-ablation" / "ablation.json").read_text())
+    assert [each["disturbed"] for each in stored["variants"]] == [False, True]
+    assert stored["worths"][0]["share_of_time"] is None
+
+
+# What can be told
+
+
+def test_what_cannot_be_told_is_said(lab: Lab, tmp_path: Path) -> None:
+    lab.wrong |= {"without-averaging": 21, "without-augmentation.cutout": 50}
+    found = ablate(recipe(), ["averaging", "augmentation.cutout"], out=tmp_path)
+    assert found.conclusions[0].startswith("Nothing can be told about averaging from one seed each: the interval")
+    assert found.to_dict()["conclusions"] == found.conclusions
+    lab.wrong["without-augmentation.cutout"] = 20
+    found = ablate(recipe(), ["averaging", "augmentation.cutout"], out=tmp_path)
+    assert found.conclusions[0].startswith("Nothing can be told about any of the parts from one seed each: their")
+
+
+def test_what_two_seeds_cannot_tell_is_said_with_more_seeds(lab: Lab, tmp_path: Path) -> None:
+    lab.wrong["without-averaging"] = 21
+    (sentence,) = ablate(recipe(), ["averaging"], seeds=2, out=tmp_path).conclusions
+    assert "from 2 seeds each" in sentence and sentence.endswith("--seeds 4.")
+
+
+def test_nothing_is_said_about_what_is_certain(lab: Lab, tmp_path: Path) -> None:
+    assert ablate(recipe(), ["averaging"], seeds=3, out=tmp_path).conclusions == []
+
+
+# Without --drop
+
+
+def test_the_command_lists_the_parts_and_trains_nothing(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main.run(["ablate", "speed", "--out", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^augmentation\.cutout +12$", output, re.MULTILINE)
+    assert "cifarlab ablate speed --drop optimizer.weight_decay,training.label_smoothing" in output
+    assert not lab.trained and not list(tmp_path.iterdir())
+    assert main.run(["ablate", "speed", "--set", "augmentation.cutout=0", "--json"]) == 0
+    names = [part["name"] for part in json.loads(capsys.readouterr().out)["parts"]]
+    assert names == parts_of(override(load_recipe("speed"), "augmentation.cutout", "0"))
+
+
+def test_a_recipe_without_parts_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["ablate", "basic-cnn"]) == 0
+    assert "no parts that can be dropped" in capsys.readouterr().out
 
 
 def test_the_test_split_stays_sealed(lab: Lab, tmp_path: Path) -> None:

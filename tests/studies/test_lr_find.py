@@ -144,3 +144,21 @@ def test_the_command_suggests_and_gives_json(tmp_path: Path, capsys: pytest.Capt
     assert main.run(words) == 0
     values = json.loads(capsys.readouterr().out)
     assert len(values["lrs"]) == len(values["losses"]) <= 15 and Path(values["run"], "lr-find.csv").exists()
+
+
+def test_a_terminal_shows_the_curve_and_a_pipe_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = read_range_test(rates(50), [2.0 - place / 50 for place in range(50)])
+    run = write_range_test(found, recipe(), tmp_path)
+    monkeypatch.setattr("cifarlab.api.lr_find", lambda *_, **__: (found, run))
+    assert main.run(["lr-find", "simple-cnn"]) == 0
+    piped = capsys.readouterr().out
+    assert "•" not in piped and "Suggested" in piped
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main.run(["lr-find", "simple-cnn"]) == 0
+    shown = capsys.readouterr().out
+    chart = shown.removesuffix(piped).splitlines()
+    assert shown.endswith(piped) and len(chart) > 12 and max(map(len, chart)) <= 60
+    assert any("•" in line for line in chart) and "suggested: " in shown

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifarlab import api
+from cifarlab.cli.fitted import Column, fitted, wrapped
 from cifarlab.cli.options import AsJson, Assignments, Data, DataDir, Epochs, Out, RecipeName, Seeds, changed
-from cifarlab.cli.output import Output, echo_json, plain_table
+from cifarlab.cli.output import Output, echo_json
 from cifarlab.errors import PartialError
+from cifarlab.recipe.parts import explained_parts
+from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
 
 if TYPE_CHECKING:
-    from cifarlab.studies.ablate import Ablation
+    from cifarlab.studies.ablate import Ablation, Worth
 
 
 def ablate(
@@ -30,9 +35,15 @@ def ablate(
     epochs: Epochs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe with and without some of its parts and say what each contributes to the validation accuracy."""
+    """Train a recipe with and without some of its parts and say what each contributes to the validation accuracy.
+
+    Without --drop nothing is trained: the parts that the recipe has are listed.
+    """
     chosen = changed(load_recipe(recipe), assignments, {"data.source": data, "training.epochs": epochs})
     parts = [part.strip() for part in drop.split(",") if part.strip()]
+    if not parts:
+        _list(chosen, recipe, as_json)
+        return
     found = api.ablate(chosen, parts, seeds=seeds, out=out, data_dir=data_dir)
     if as_json:
         echo_json(found.to_dict())
@@ -43,27 +54,46 @@ def ablate(
         raise PartialError(f"Finished, but {len(found.failed)} of the variants failed. {reasons}")
 
 
+def _list(recipe: Recipe, argument: str, as_json: bool) -> None:
+    """Print the parts that can be dropped."""
+    parts = explained_parts(recipe)
+    if as_json:
+        echo_json({"recipe": recipe.name, "parts": [asdict(part) for part in parts]})
+        return
+    console = Output()
+    if not parts:
+        console.print(f"{recipe.name} has no parts that can be dropped.")
+        return
+    columns = (Column("part"), Column("value", 1, most=24), Column("what it is", 2, most=70))
+    rows = [(part.name, _value(part.value), part.explanation) for part in parts]
+    for line in fitted(columns, {"": rows}, console.width):
+        console.print(line)
+    names = ",".join(part.name for part in parts[-2:])
+    console.print(f"\nTrain {recipe.name} with and without some of them, each dropped by itself:")
+    console.print(f"  cifarlab ablate {shlex.quote(argument)} --drop {names} --seeds 3")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):  # of a section
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _print(found: Ablation) -> None:
     from cifarlab.drawing.wording import with_interval
     from cifarlab.evaluation.statistics import mean_and_sd, wilson
 
     console = Output()
-    table = plain_table()
-    for name in ("part", "worth", "95 % interval", "p", "costs"):
-        table.add_column(name)
-    for each in sorted(found.worths, key=lambda worth: -worth.difference):
-        table.add_row(
-            each.part,
-            f"{100 * each.difference:+.2f} points",
-            f"{100 * each.interval.low:+.2f} to {100 * each.interval.high:+.2f}",
-            f"{each.p_value:.2g}",
-            f"{each.seconds:+.1f} s, {100 * each.share_of_time:+.0f} % of the time",
-        )
-    console.print(table)
-    if len(found.worths) > 1:
-        # one part in twenty would look significant by chance; an uncorrected interval beside a corrected p-value could
-        # exclude zero where the test does not
-        console.print("\nIntervals and p-values are corrected for the number of parts (Holm), so that they agree.")
+    columns = (
+        Column("part"),
+        Column("worth", 1, right=True),
+        Column("95 % interval", 2, "95 % interval {}"),
+        Column("p", 3, "p {}"),
+        Column("costs", 4, "costs {} of the time"),
+    )
+    rows = [_row(each) for each in sorted(found.worths, key=lambda worth: -worth.difference)]
+    for line in fitted(columns, {"": rows}, console.width):
+        console.print(line)
     complete = found.variants[0]  # the recipe with all its parts, which is trained first
     if len(complete.accuracies) > 1:
         mean, sd = mean_and_sd(complete.accuracies)
@@ -71,9 +101,47 @@ def _print(found: Ablation) -> None:
     else:  # one seed has no deviation; what is left is the uncertainty from the number of images
         [share] = complete.accuracies
         accuracy = with_interval(share, wilson(round(share * complete.num_images), complete.num_images))
-    console.print(f"\nThe complete recipe reaches {accuracy} on val in {complete.seconds:.1f} s.")
-    if found.method == "McNemar":
-        # McNemar's test compares two sets of predictions on the same images, so it sees no other source of variation
-        console.print("Each variant was trained once, so the intervals do not include luck in training: see --seeds.")
+    notes = [f"The complete recipe reaches {accuracy} on val in {complete.seconds:.1f} s.", *found.conclusions]
+    if len(found.worths) > 1:
+        # one part in twenty would look significant by chance; an uncorrected interval beside a corrected p-value could
+        # exclude zero where the test does not
+        notes.append("Intervals and p-values are corrected for the number of parts (Holm), so that they agree.")
+    console.print()
+    for note in [*notes, *_about_times(found)]:
+        console.print("\n".join(wrapped(note, console.width)))
     chart = ", the chart in figures/ablation.png" if found.worths else ""
-    console.print(f"Everything is in {found.run.path}{chart}.")
+    console.print(f"Everything is in {found.run.path}{chart}.")  # on one line, so that the path can be copied
+
+
+def _row(worth: Worth) -> list[str]:
+    low, high = worth.interval
+    cells = [
+        worth.part,
+        f"{100 * worth.difference:+.2f} points",
+        f"{100 * low:+.2f} to {100 * high:+.2f}",
+        f"{worth.p_value:.2g}",
+    ]
+    if worth.share_of_time is None or worth.time_interval is None:
+        return [*cells, ""]
+    low, high = worth.time_interval
+    return [*cells, f"{100 * worth.share_of_time:+.1f} % ({100 * low:+.1f} to {100 * high:+.1f})"]
+
+
+def _about_times(found: Ablation) -> list[str]:
+    """What the times are, where they say nothing, and which trainings had another number of epochs."""
+    from cifarlab.drawing.wording import count
+
+    notes = []
+    if pairs := max((each.num_epochs for each in found.worths if each.share_of_time is not None), default=0):
+        notes.append(
+            "Costs are shares of the complete recipe's time per training image, with 95 % intervals over "
+            f"{count(pairs, 'pair')} of the same epoch, after a warm-up of a tenth. The variants were trained one "
+            "after the other."
+        )
+    elif found.worths and not any(each.disturbed for each in found.variants):
+        notes.append("Times need at least two epochs after the first, which is a warm-up.")
+    if names := [each.name for each in found.variants if each.disturbed]:
+        notes.append(f"Other programs held the cores ({', '.join(names)}), so those times say nothing.")
+    complete, *rest = found.variants
+    others = [f"{each.epochs:g} without {each.name}" for each in rest if each.epochs != complete.epochs]
+    return [*notes, f"Epochs: {complete.epochs:g}, but {', '.join(others)}."] if others else notes

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifarlab import api
 from cifarlab.cli.options import AsJson, Assignments, Data, DataDir, Out, RecipeName, changed
-from cifarlab.cli.output import echo, echo_json
+from cifarlab.cli.output import Output, echo, echo_json
 from cifarlab.recipe.toml import load_recipe
+
+if TYPE_CHECKING:
+    from cifarlab.studies.lr_find import RangeTest
+
+WIDEST = 100
+"""Characters of the chart's width; wider, a curve of a hundred steps only gets longer."""
 
 
 def lr_find(
@@ -30,9 +36,24 @@ def lr_find(
     if as_json:
         echo_json({"run": str(run.path), **found.to_dict()})
         return
+    _draw(found)
     echo(found.reason)
     if found.suggestion is not None:  # None when the loss hardly fell anywhere; the reason says so
         # two digits: the range test is a rough method, and more of them would promise what it cannot keep
         echo(f"Suggested: --set optimizer.lr={found.suggestion:.2g}   (the recipe has {chosen.optimizer.lr:g})")
         echo(f"The loss falls fastest at {found.steepest:.2g}.")
     echo(f"The chart is {run.figure('lr-find')}.")
+
+
+def _draw(found: RangeTest) -> None:
+    """Draw the curve on a terminal; in a pipe, where it would only be in the way of the rates, nothing."""
+    from cifarlab.drawing.charts.text import ASCII, Glyphs, to_text
+    from cifarlab.studies.lr_find import range_chart
+
+    console = Output()
+    if not console.is_terminal:
+        return
+    glyphs = Glyphs() if console.encoding.startswith("utf") else ASCII
+    for line in to_text(range_chart(found), min(console.width, WIDEST), glyphs=glyphs):
+        console.print(line)
+    console.print()

@@ -2,21 +2,140 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from cifarlab.cli.output import echo
-from cifarlab.recipe.toml import load_recipe, recipe_names, to_toml
+from cifarlab.cli.fitted import DASH, Column, Row, fitted, wrapped
+from cifarlab.cli.options import AsJson
+from cifarlab.cli.output import Output, echo_json
+from cifarlab.console import printable
+from cifarlab.recipe.catalogue import GROUPS, augmentation_words
+from cifarlab.recipe.explained import differences, explained_toml
+from cifarlab.recipe.measured import Measured, measured
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe
+
+WIDEST_COMMENT = 100
+"""Characters of a line that explains a value; longer ones are hard to read."""
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this recipe complete, as TOML.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this recipe complete, as TOML, and explain what is not the default."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List the shipped recipes, or show one complete."""
+    """List the shipped recipes with what they reached, or show one complete."""
     if name is not None:
-        # as it would run, defaults included: `cifarlab recipes NAME > my.toml` is where a recipe of one's own begins
-        echo(to_toml(load_recipe(name)).rstrip("\n"))
+        _show(load_recipe(name), as_json)
+    elif as_json:
+        echo_json(facts())
+    else:
+        _list()
+
+
+def _show(recipe: Recipe, as_json: bool) -> None:
+    # as it would run, defaults included: `cifarlab recipes NAME > my.toml` is where a recipe of one's own begins
+    if as_json:
+        found = [{"key": key, **asdict(each)} for key, each in differences(recipe).items()]
+        echo_json({"recipe": recipe.model_dump(mode="json"), "differences": found})
         return
-    for each in recipe_names():
-        echo(f"{each:28}{load_recipe(each).description}")
+    console = Output()
+    console.print("# What is not the default has a comment, which explains it.")
+    before = ""
+    for line in explained_toml(recipe, min(console.width, WIDEST_COMMENT)).splitlines():
+        is_marked = before.startswith("#") or line.startswith("[")
+        console.print(Text(printable(line), "" if line.startswith("#") else "bold" if is_marked else "dim"))
+        before = line
+
+
+def facts() -> list[dict[str, Any]]:
+    """Every shipped recipe with what the table shows, and its results as they were measured."""
+    # resnet34-plain begins two of the groups; it is listed in the first
+    groups = {name: group for group, names in reversed(GROUPS.items()) for name in names}
+    found = []
+    for name in dict.fromkeys(name for names in GROUPS.values() for name in names):
+        recipe, results = load_recipe(name), measured().get(name)
+        found.append(
+            {
+                "name": name,
+                "group": groups[name],
+                "description": recipe.description,
+                "network": recipe.model.name,
+                "epochs": recipe.training.epochs,
+                "augmentation": augmentation_words(recipe.augmentation),
+                "measured": asdict(results) if results else None,
+                "source": recipe.reference.model_dump() if recipe.reference else None,
+            }
+        )
+    return found
+
+
+def _list() -> None:
+    columns = (
+        Column("recipe"),
+        Column("network", 4, most=15),
+        Column("epochs", 3, "{} epochs", right=True),
+        Column("augmentation", 5, most=31),
+        Column("test accuracy", 1),
+        Column("training", 2, "trained in {}", right=True),
+    )
+    groups: dict[str, list[Row]] = {}
+    listed: set[str] = set()
+    for title, names in GROUPS.items():
+        chosen = [load_recipe(name) for name in names if name not in listed]
+        listed.update(names)
+        groups[f"{title}\n{_sources(chosen)}"] = [_row(recipe, measured().get(recipe.name)) for recipe in chosen]
+    console = Output()
+    for line in fitted(columns, groups, console.width):
+        console.print(line)
+    console.print()
+    for note in _notes():
+        console.print("\n".join(wrapped(note, console.width)))
+
+
+def _row(recipe: Recipe, results: Measured | None) -> list[str]:
+    from cifarlab.drawing.wording import duration
+
+    augmentation = ", ".join(augmentation_words(recipe.augmentation)) or "no augmentation"
+    cells = [recipe.name, recipe.model.name, f"{recipe.training.epochs:g}", augmentation]
+    if results is None:
+        return [*cells, "", ""]
+    seconds = "" if results.seconds is None else duration(results.seconds)
+    return [*cells, _accuracy(recipe, results), seconds]
+
+
+def _accuracy(recipe: Recipe, results: Measured) -> str:
+    """The accuracy with its uncertainty and, on lines of their own, what makes it another one than it seems."""
+    from cifarlab.drawing.wording import percent, with_ends
+
+    if results.sd is not None:
+        text = f"{100 * results.accuracy:.1f} ± {percent(results.sd)} (n = {results.num_seeds})"
+    else:
+        text = with_ends(results.accuracy, results.interval)
+    if results.data != "cifar10":
+        text += f"\non the {results.data}"
+    if results.epochs < recipe.training.epochs:
+        text += f"\nafter {results.epochs} epochs"
+    return text
+
+
+def _sources(group: list[Recipe]) -> str:
+    titles = dict.fromkeys(recipe.reference.title for recipe in group if recipe.reference)
+    return f"Source: {'; '.join(titles)}"
+
+
+def _notes() -> list[str]:
+    """What the numbers are, and where they hold."""
+    timed = dict.fromkeys(results.machine for results in measured().values() if results.seconds is not None)
+    return [
+        "Test accuracy on the official pixels: mean ± standard deviation over n seeds, or one training with its 95 % "
+        f"interval. {DASH} stands for not yet measured.",
+        f"Training times are measured, and no estimate for this machine: on {' and '.join(timed)}.",
+        "How fast this machine is: cifarlab bench throughput RECIPE",
+        "One of them complete, with what differs from the defaults: cifarlab recipes NAME",
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +16,22 @@ from numpy.typing import NDArray
 from cifarlab.console import log
 from cifarlab.drawing.charts.description import Bar, BarChart
 from cifarlab.drawing.charts.png import write_png
-from cifarlab.errors import DivergedError, InterruptedRunError, RecipeError, UsageError, unknown
+from cifarlab.errors import DivergedError, InterruptedRunError, RecipeError, UsageError
 from cifarlab.evaluation import predictions
-from cifarlab.evaluation.statistics import Interval, corrected_confidence, holm, mcnemar, paired_interval, welch
+from cifarlab.evaluation.statistics import (
+    Interval,
+    corrected_confidence,
+    holm,
+    mcnemar,
+    paired_interval,
+    ratio_interval,
+    welch,
+)
 from cifarlab.judge import judge
+from cifarlab.machine.contention import Usage, contention, read
+from cifarlab.recipe.parts import parts_of, without
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import recipe_fields, recipe_from
+from cifarlab.recipe.toml import recipe_from
 from cifarlab.runs.folder import Run
 from cifarlab.runs.paths import ABLATION
 from cifarlab.studies.seeds import require_all_seeds, train_seeds
@@ -28,29 +40,14 @@ from cifarlab.training.train import train
 COMPLETE = "complete"
 """The name of the whole recipe among its variants."""
 
-SECTIONS = ("augmentation", "averaging", "schedule", "stopping")
-"""Sections whose defaults do nothing, so that they can be dropped whole."""
+WARM_UP = 0.1
+"""Share of the epochs whose times do not count, and at least the first: it compiles and asks for memory."""
 
-SETTINGS = ("augmentation.crop_fill", "augmentation.mix_probability")
-"""Fields that only say how another augmentation works, and are not parts themselves."""
+MOST_WAITED = 0.05
+"""Share of the time that threads may wait for cores of other programs before a training's times say nothing."""
 
-OF_SGD = ("optimizer.momentum", "optimizer.nesterov")
-"""Fields that other optimizers ignore."""
-
-OFF: dict[str, dict[str, Any]] = {
-    "schedule.warmup": {"schedule.warmup": "0 steps"},
-    "optimizer.momentum": {"optimizer.momentum": 0.0, "optimizer.nesterov": False},
-    "optimizer.nesterov": {"optimizer.nesterov": False},
-    "optimizer.weight_decay": {"optimizer.weight_decay": 0.0},
-    "training.label_smoothing": {"training.label_smoothing": 0.0},
-    "training.class_weights": {"training.class_weights": "none"},
-    "training.clip_norm": {"training.clip_norm": 0.0},
-    # frozen random features would measure freezing, not the loss of the learnt weights
-    "model.pretrained": {"model.pretrained": False, "model.freeze": "none", "model.unfreeze_epoch": None},
-    "model.weights": {"model.weights": None, "model.freeze": "none", "model.unfreeze_epoch": None},
-    "model.freeze": {"model.freeze": "none", "model.unfreeze_epoch": None},
-}
-"""A field that can be dropped -> the values that do so, with those of the fields that make no sense without it."""
+LEVEL = 0.05
+"""A p-value up to this says that a part is worth something."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +57,32 @@ class Variant:
     name: str
     accuracies: tuple[float, ...]
     num_images: int
+    epochs: float
+    """Mean number of epochs, which early stopping may end sooner."""
     seconds: float
     """Mean training time."""
+    disturbed: bool
+    """Whether other programs held the cores, so that the times say nothing about the recipe."""
     runs: tuple[str, ...]
     """Folders, relative to that of the ablation."""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What a part adds to the complete recipe: accuracy on the validation split, and seconds of training."""
+    """What a part adds to the complete recipe: accuracy on the validation split, and training time."""
 
     part: str
     difference: float
     interval: Interval
-    """As wide as the correction of the p-value demands: it excludes 0 exactly where that is at most 0.05."""
+    """As wide as the correction of the p-value demands: it excludes 0 exactly where that is at most LEVEL."""
     p_value: float
     """Corrected by Holm for the number of parts."""
-    seconds: float
-    """Seconds that the part costs; negative when the recipe trains faster with it."""
-    share_of_time: float
-    """The same as a fraction of the complete training."""
+    share_of_time: float | None
+    """The share of the time per training image that the part costs; negative when the recipe is faster with it. The
+    mean ratio over `num_epochs` pairs of the same epoch and seed, after the warm-up; None for fewer than two, and where
+    other programs held the cores."""
+    time_interval: Interval | None
+    num_epochs: int
 
 
 @dataclass
@@ -93,10 +96,41 @@ class Ablation:
     worths: list[Worth] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def conclusions(self) -> list[str]:
+        """What can be told from the table, and what cannot, in sentences."""
+        undecided = [each.part for each in self.worths if each.p_value > LEVEL]
+        num_seeds = len(self.variants[0].accuracies) if self.variants else 0
+        found = []
+        if undecided:
+            which = "any of the parts" if len(undecided) == len(self.worths) > 1 else " and ".join(undecided)
+            seeds = "one seed" if num_seeds == 1 else f"{num_seeds} seeds"
+            reason = "the interval includes 0" if len(undecided) == 1 else "their intervals include 0"
+            more = f"More seeds may tell: --seeds {max(3, 2 * num_seeds)}."
+            found.append(f"Nothing can be told about {which} from {seeds} each: {reason}. {more}")
+        if self.method == "McNemar" and self.worths:
+            # McNemar's test compares two sets of predictions on the same images: it knows no other variation
+            found.append(
+                "Each variant was trained once, so the intervals do not include luck in training: see --seeds."
+            )
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """The table as JSON values; accuracies and differences are fractions."""
         values = {name: [asdict(each) for each in getattr(self, name)] for name in ("variants", "worths")}
-        return {"run": str(self.run.path), "split": "val", "method": self.method, **values, "failed": self.failed}
+        facts = {"run": str(self.run.path), "split": "val", "method": self.method}
+        return {**facts, **values, "failed": self.failed, "conclusions": self.conclusions}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the trainings of a variant are compared by, one entry per seed."""
+
+    correct: NDArray[np.bool_]
+    """Which validation images are classified correctly, (seeds, N)."""
+    speeds: tuple[dict[int, float], ...]
+    """Training images per second by epoch."""
+    disturbed: bool
 
 
 def ablate(
@@ -115,10 +149,11 @@ def ablate(
         raise UsageError(f"Name the parts to drop, of {recipe.name} these: {', '.join(parts_of(recipe))}.")
     with Run.new(Path(out), f"{recipe.name[:54]}-ablation", recipe, study=ABLATION) as folder:  # a name has up to 64
         found = Ablation(folder, "McNemar" if seeds == 1 else "Welch")
-        correct: dict[str, NDArray[np.bool_]] = {}
+        outcomes: dict[str, Outcome] = {}
         for number, (name, variant) in enumerate(recipes.items(), 1):
             what = f"{name if name == COMPLETE else f'without {name}'}: variant {number} of {len(recipes)}"
             log.info(what)
+            usage, started = read(), time.monotonic()
             try:
                 runs = _train_variant(variant, name, seeds, folder, data_dir)
             except DivergedError as error:
@@ -133,18 +168,11 @@ def ablate(
                     f"{found.run.path}.",
                     stop.exit_code - 128,  # the number of the signal
                 ) from stop
-            correct[name] = np.stack([_correct_images(run, data_dir) for run in runs])
-            found.variants.append(
-                Variant(
-                    name=name,
-                    accuracies=tuple(correct[name].mean(axis=1).tolist()),
-                    num_images=correct[name].shape[1],
-                    seconds=fmean(run.facts.elapsed_seconds or 0.0 for run in runs),
-                    runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
-                )
-            )
+            disturbed = _was_disturbed(usage, read(), time.monotonic() - started, runs[0])
+            outcomes[name] = _outcome(runs, disturbed, data_dir)
+            found.variants.append(_variant(name, runs, outcomes[name], folder))
             # all of them again, since Holm's correction of each p-value depends on the others
-            found.worths = _worths(found.variants, correct)
+            found.worths = _worths(found.variants, outcomes)
             _write(found)
     return found
 
@@ -163,32 +191,78 @@ def _train_variant(recipe: Recipe, name: str, seeds: int, folder: Run, data_dir:
     return group.seeds
 
 
-def _correct_images(run: Run, data_dir: Path | None) -> NDArray[np.bool_]:
-    """Which validation images a run classifies correctly, (N,)."""
-    judge(run, "val", reason="ablation", data_dir=data_dir)
-    found = predictions.read(run.predictions_file("val"))
-    return np.asarray(found.predictions == found.labels)
+def _variant(name: str, runs: Sequence[Run], outcome: Outcome, folder: Run) -> Variant:
+    return Variant(
+        name=name,
+        accuracies=tuple(outcome.correct.mean(axis=1).tolist()),
+        num_images=outcome.correct.shape[1],
+        epochs=fmean(len(speeds) for speeds in outcome.speeds),
+        seconds=fmean(run.facts.elapsed_seconds or 0.0 for run in runs),
+        disturbed=outcome.disturbed,
+        runs=tuple(str(run.path.relative_to(folder.path)) for run in runs),
+    )
 
 
-def _worths(variants: Sequence[Variant], correct: dict[str, NDArray[np.bool_]]) -> list[Worth]:
+def _was_disturbed(before: Usage | None, after: Usage | None, seconds: float, run: Run) -> bool:
+    """Whether other programs held the cores between two readings; unknown counts as no."""
+    runtime = run.facts.runtime
+    if before is None or after is None or runtime.device != "cpu":
+        return False
+    found = contention(before, after, seconds, runtime.threads or 1)
+    return found.waited > MOST_WAITED and found.others > MOST_WAITED
+
+
+def _outcome(runs: Sequence[Run], disturbed: bool, data_dir: Path | None) -> Outcome:
+    correct = []
+    for run in runs:
+        judge(run, "val", reason="ablation", data_dir=data_dir)
+        found = predictions.read(run.predictions_file("val"))
+        correct.append(found.predictions == found.labels)
+    speeds = ({int(row["epoch"] or 0): row["images_per_second"] or 0.0 for row in run.metrics} for run in runs)
+    return Outcome(np.stack(correct), tuple(speeds), disturbed)
+
+
+def _worths(variants: Sequence[Variant], outcomes: dict[str, Outcome]) -> list[Worth]:
     """Compare every variant with the complete recipe, which is the first."""
     complete, *rest = variants
-    p_values = [_compared(correct[COMPLETE], correct[each.name])[0] for each in rest]
+    whole = outcomes[COMPLETE]
+    p_values = [_compared(whole.correct, outcomes[each.name].correct)[0] for each in rest]
     # With 20 parts that are worth nothing, one would be expected below 0.05 by luck. After Holm's correction the chance
     # that any of them is stays below 0.05.
     adjusted = holm(p_values)
     levels = map(corrected_confidence, p_values, adjusted)
-    return [
-        Worth(
-            part=each.name,
-            difference=fmean(complete.accuracies) - fmean(each.accuracies),
-            interval=_compared(correct[COMPLETE], correct[each.name], confidence)[1],
-            p_value=p_value,
-            seconds=complete.seconds - each.seconds,
-            share_of_time=(complete.seconds - each.seconds) / max(complete.seconds, 1e-9),
+    found = []
+    for each, p_value, confidence in zip(rest, adjusted, levels, strict=True):
+        share, interval, num_epochs = _share_of_time(whole, outcomes[each.name])
+        found.append(
+            Worth(
+                part=each.name,
+                difference=fmean(complete.accuracies) - fmean(each.accuracies),
+                interval=_compared(whole.correct, outcomes[each.name].correct, confidence)[1],
+                p_value=p_value,
+                share_of_time=share,
+                time_interval=interval,
+                num_epochs=num_epochs,
+            )
         )
-        for each, p_value, confidence in zip(rest, adjusted, levels, strict=True)
-    ]
+    return found
+
+
+def _share_of_time(complete: Outcome, other: Outcome) -> tuple[float | None, Interval | None, int]:
+    """The share of the time that a part costs, its interval, and from how many pairs of epochs."""
+    # Pairs of the same epoch and seed, since images may grow and seeds differ: only the part is left to explain a
+    # ratio. The speed of an epoch counts no validation and no writing of checkpoints.
+    pairs: list[tuple[float, float]] = []
+    if complete.disturbed or other.disturbed:
+        return None, None, 0
+    for mine, theirs in zip(complete.speeds, other.speeds, strict=True):
+        first = max(1, math.ceil(WARM_UP * min(len(mine), len(theirs))))
+        both = sorted(set(mine) & set(theirs))[first:]
+        pairs += [(mine[epoch], theirs[epoch]) for epoch in both if mine[epoch] and theirs[epoch]]
+    if len(pairs) < 2:
+        return None, None, len(pairs)
+    ratio, (low, high) = ratio_interval([mine for mine, _ in pairs], [theirs for _, theirs in pairs])
+    return 1 - ratio, Interval(1 - high, 1 - low), len(pairs)
 
 
 def _compared(
@@ -220,44 +294,3 @@ def worth_chart(worths: Sequence[Worth]) -> BarChart:
         bars.append(Bar(each.part, 100 * each.difference, (100 * low, 100 * high)))
     x_label = "points of accuracy that the part is worth, with 95 % interval"
     return BarChart("What the parts are worth", x_label, bars, "worth", "95 % interval", percent=False, points=True)
-
-
-def without(recipe: Recipe, part: str) -> Recipe:
-    """The recipe with one part off; raises RecipeError when it is unknown or off already."""
-    if part not in _parts():
-        raise RecipeError(unknown("part", part[:80], parts_of(recipe)))
-    if not _is_on(recipe, part):  # the variant would be the complete recipe once more
-        raise RecipeError(f"{part} is already off in {recipe.name}. On are: {', '.join(parts_of(recipe))}.")
-    values = recipe.model_dump()
-    for path, off in _off(part).items():
-        section, _, key = path.partition(".")
-        values[section][key] = off
-    return recipe_from(values, f"{recipe.name} without {part}")  # checked again: the rest may need the part
-
-
-def parts_of(recipe: Recipe) -> list[str]:
-    """The parts that can be dropped from a recipe, because they are on."""
-    return [part for part in _parts() if _is_on(recipe, part)]
-
-
-def _parts() -> list[str]:
-    single = [path for path in recipe_fields() if path.startswith("augmentation.") and path not in SETTINGS]
-    return [*SECTIONS, *single, *OFF]
-
-
-def _is_on(recipe: Recipe, part: str) -> bool:
-    if part in OF_SGD and recipe.optimizer.name != "sgd":
-        return False
-    values = recipe.model_dump()
-    paths = ((path.partition("."), off) for path, off in _off(part).items())
-    return any(values[section][key] != off for (section, _, key), off in paths)
-
-
-def _off(part: str) -> dict[str, Any]:
-    """The values, by path, with which a part does nothing."""
-    if part in OFF:
-        return OFF[part]
-    section, _, key = part.partition(".")
-    # these sections do nothing by default
-    defaults = Recipe.model_fields[section].get_default(call_default_factory=True).model_dump()
-    return {f"{section}.{name}": value for name, value in defaults.items() if key in ("", name)}

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cifarlab.errors import UsageError
+from cifarlab.errors import UsageError, unknown
 from cifarlab.recipe.toml import flatten
 from cifarlab.runs.folder import median_images_per_second
-from cifarlab.studies.compare.conclusions import conclude
+from cifarlab.studies.compare.conclusions import basis, claim, conclude
 from cifarlab.studies.compare.entry import Entry, Measure, Member, read_entries
 from cifarlab.studies.compare.pairs import Pair, test_pairs
 from cifarlab.studies.compare.same_data import require_same_data
@@ -41,6 +41,15 @@ class Comparison:
         first, second = self.entries_of(pair)
         # Holm's correction was made for as many tests; pairs of a run and a group are not tested
         return conclude(pair, first, second, sum(each.p_value is not None for each in self.pairs))
+
+    def claim(self, pair: Pair) -> str:
+        """The same in short, for a list of all pairs, which `basis` explains once."""
+        return claim(pair, *self.entries_of(pair))
+
+    @property
+    def basis(self) -> list[str]:
+        """What the claims about all pairs rest on, in sentences."""
+        return basis(self.pairs, self.entries[0])
 
     def entries_of(self, pair: Pair) -> tuple[Entry, Entry]:
         """The two entries of a pair."""
@@ -85,18 +94,44 @@ _NUMBERS: dict[str, Callable[[Entry], Measure | None]] = {
     "calibration_error": lambda entry: entry.measure(lambda member: member.evaluation.calibration_error),
 }
 
+SORTS: dict[str, tuple[Callable[[Entry], Measure | None], int]] = {
+    "parameters": (_NUMBERS["num_parameters"], 1),
+    "epochs": (_NUMBERS["epochs"], 1),
+    "time": (_NUMBERS["seconds"], 1),
+    "speed": (_NUMBERS["images_per_second"], -1),
+    "train": (_NUMBERS["train_accuracy"], -1),
+    "val": (_NUMBERS["val_accuracy"], -1),
+    "accuracy": (_NUMBERS["accuracy"], -1),
+    "calibration": (_NUMBERS["calibration_error"], 1),
+}
+"""The numbers by which runs can be sorted, by their short names, each with the sign that puts the best first."""
 
-def compare(paths: Sequence[str | Path], *, split: str = "test") -> Comparison:
+
+def compare(paths: Sequence[str | Path], *, split: str = "test", sort: str | None = None) -> Comparison:
     """Compare runs, or groups of seeds, that were evaluated on the same split of the same images.
 
+    sort: name, or one of SORTS, the best first; unset: the order of `paths`.
     Raises UsageError for fewer than two, for runs that were not evaluated on `split` or that have other images, and
     CheckpointError for a run folder that cannot be read.
     """
+    if sort is not None and sort not in ("name", *SORTS):
+        raise UsageError(unknown("column", sort, ["name", *SORTS]))
     if len(paths) < 2:
         raise UsageError("A comparison needs at least two runs: cifarlab compare RUN RUN...")
     entries = read_entries(paths, split)  # the stored predictions: no network is loaded, no test split opened again
     require_same_data(entries)
+    if sort is not None:
+        entries.sort(key=lambda entry: _place(entry, sort))
     return Comparison(split, tuple(entries), _differences(entries), test_pairs(entries))
+
+
+def _place(entry: Entry, sort: str) -> tuple[bool, float, str]:
+    """What an entry is sorted by; those without the number come last."""
+    if sort == "name":
+        return False, 0.0, entry.label
+    number, sign = SORTS[sort]
+    found = number(entry)
+    return found is None, sign * found.value if found else 0.0, ""
 
 
 def _differences(entries: Sequence[Entry]) -> dict[str, list[str]]:
