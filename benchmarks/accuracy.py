@@ -27,7 +27,7 @@ from typing import Any
 import cifarlab
 from cifarlab.bench.timing import machine_of
 from cifarlab.cli.tables import machine_text
-from cifarlab.drawing.wording import count
+from cifarlab.console import count
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.recipe.measured import Measured
 from cifarlab.recipe.schema import Recipe

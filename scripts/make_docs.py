@@ -14,6 +14,7 @@ from typing import Any
 import click
 import typer
 
+from cifarlab.cli.command import EXAMPLES
 from cifarlab.cli.main import app
 from cifarlab.recipe.catalogue import CLASSICS, augmentation_words
 from cifarlab.recipe.schema import Recipe
@@ -70,6 +71,8 @@ def _command_lines(path: str, command: Any) -> list[str]:
         rows = [_parameter_row(item, context) for item in command.params if item.param_type_name == kind]
         if rows:
             lines += [*_table((title, "What it does"), rows), ""]
+    if examples := EXAMPLES.get(path.partition(" ")[2]):
+        lines += ["Examples:", "", *(f"    {line}  # {purpose}" for line, purpose in examples.items()), ""]
     inner = getattr(command, "commands", {})
     if inner:
         rows = [(f"`{path} {name}`", each.get_short_help_str(120)) for name, each in inner.items()]

@@ -212,7 +212,7 @@ def test_n18_all_images_of_a_folder_without_splits_are_evaluated(
     together = np.concatenate([shelf.images["new"][split].pixels for split in ("train", "test")])
     stored = predictions.read(run.predictions_file("all-new"))
     assert np.array_equal(stored.logits, classifier.logits(together))
-    assert "new has no splits: evaluating all of its 50 images" in caplog.text
+    assert "new has no splits: evaluating all of its images, 50" in caplog.text
     assert "new opened for the 2nd time" in caplog.text
 
 

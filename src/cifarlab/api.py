@@ -85,7 +85,7 @@ def resume(
 
 
 def evaluate(
-    run: Run | str | Path,
+    model: Run | str | Path,
     split: str | None = None,
     *,
     tta: str | None = None,
@@ -96,14 +96,23 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a run's classifier on a split and leave numbers, tables, a figure and predictions in its folder.
 
-    split: train, val or test; unset: val, or the test split of `data`, which names other images of the same classes.
-    tta: test-time augmentation, whose accuracy is reported separately; unset: the recipe's. reason: recorded in the
-    test split's ledger. Raises what `judge.judge` raises.
+    model: a run, or a model file alone, of which nothing is known but its classes: it needs `data`, and nothing is
+    written. split: train, val or test; unset: val, or the test split of `data`, which names other images of the same
+    classes. tta: test-time augmentation, whose accuracy is reported separately; unset: the recipe's. reason: recorded
+    in the test split's ledger. Raises what `judge.judge` raises.
     """
+    from cifarlab.images.sources import data_spec
     from cifarlab.inference.classifier import Classifier, inference_runtime
-    from cifarlab.judge import judge
+    from cifarlab.judge import judge, judge_model
 
-    opened = run if isinstance(run, Run) else Run.open(run)
+    opened = model if isinstance(model, Run) else Run.of(model)
+    if opened is None:
+        file = Path(str(model))
+        if data is None:
+            raise UsageError(f"{file} belongs to no run, so its images are not known: name some with --data (data=).")
+        spec = data if isinstance(data, DataSpec) else data_spec(data)
+        classifier = Classifier.load(file, runtime=inference_runtime(device))
+        return judge_model(classifier, file, split, spec, tta=tta or "none", data_dir=data_dir)
     settings = opened.recipe.evaluation
     # the recipe's batch size, because a network that has just fitted into memory will fit again
     classifier = Classifier.load(opened.model_file, runtime=inference_runtime(device), batch_size=settings.batch_size)

@@ -124,6 +124,11 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun: "1 image", "2,000 images"; plural: of a noun that takes more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def some(items: Sequence[str], limit: int = 5) -> str:
     """Join the first `limit` items with commas and say how many more there are: "a, b and 12 more"."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""

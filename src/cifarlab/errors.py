@@ -112,6 +112,6 @@ def cause(error: Exception) -> str:
 def unknown(kind: str, found: str, known: Iterable[str]) -> str:
     """Say that a name is unknown, and suggest the most similar known names, or list all if none is similar."""
     names = sorted(known)
-    near = difflib.get_close_matches(found, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(found, names, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
     return f"Unknown {kind} {found!r}. {hint}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import log
+from cifarlab.console import count, log
 from cifarlab.drawing.charts.description import Matrix
 from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import CheckpointError, DataError, UsageError
@@ -84,15 +84,8 @@ def judge_locked(
         else:
             _require_same_images(run, split, images)
     else:
-        split, images = _other_images(run, split, classifier, other, data_dir)
-        if sorted(images.class_names) == sorted(classifier.card.class_names):  # another format may order them otherwise
-            images = images.in_order_of(classifier.card.class_names)
-    known, names = classifier.card.class_names, images.class_names
-    if known != names:  # label 3 would mean one class to the network and another to the images
-        raise DataError(
-            f"The classes of these images are not those of {run.path}.\n"
-            f"The model knows {_listed(known)}; the images have {_listed(names)}."
-        )
+        split, images = _other_images(split, classifier, other, data_dir, run)
+    _require_same_classes(images, classifier, run.path)
     # After everything that can be refused, so that the ledger counts no opening that did not take place; before the
     # forward pass, so that a process killed during it has not seen the test split in secret.
     if split in ("test", ALL):
@@ -129,7 +122,7 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
         lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
         left_out = run.skipped_file(name)
         write_atomic(left_out, "".join(lines))
-        log.warning(f"{len(images.skipped)} images could not be read and do not count: see {left_out}")
+        log.warning(f"{count(len(images.skipped), 'image')} could not be read and do not count: see {left_out}")
     run.write_evaluation(name, evaluation.to_dict())  # last: where the JSON is, all other files are there, too
 
 
@@ -192,10 +185,44 @@ def _require_same_images(run: Run, split: str, images: Images) -> None:
         )
 
 
+def judge_model(
+    classifier: Classifier, file: Path, split: str | None, source: DataSpec, *, tta: str, data_dir: Path | None
+) -> Evaluation:
+    """Evaluate a model file that is in no run folder on some images; nothing is written.
+
+    split: unset: the last one of the source or, when it has none, all of its images. Raises what `judge` raises.
+    """
+    split, images = _other_images(split, classifier, source, data_dir, None)
+    _require_same_classes(images, classifier, file)
+    temperature = classifier.card.temperature
+    return evaluate(classifier.logits, images, split=split, tta=tta, temperature=temperature)[0]
+
+
+def _require_same_classes(images: Images, classifier: Classifier, origin: Path) -> None:
+    known, names = classifier.card.class_names, images.class_names
+    if known != names:  # label 3 would mean one class to the network and another to the images
+        raise DataError(
+            f"The classes of these images are not those of {origin}.\n"
+            f"The model knows {_listed(known)}; the images have {_listed(names)}."
+        )
+
+
 def _other_images(
-    run: Run, split: str | None, classifier: Classifier, other: DataSpec, data_dir: Path | None
+    split: str | None, classifier: Classifier, other: DataSpec, data_dir: Path | None, run: Run | None
 ) -> tuple[str, Images]:
-    """Images of another source, prepared as the training images were, and the name of their split."""
+    """Images of another source, prepared as the training images were, and the name of their split.
+
+    run: whose own images they must not all be.
+    """
+    split, images = _chosen(split, classifier, other, data_dir, run)
+    if sorted(images.class_names) == sorted(classifier.card.class_names):  # another format may order them otherwise
+        images = images.in_order_of(classifier.card.class_names)
+    return split, images
+
+
+def _chosen(
+    split: str | None, classifier: Classifier, other: DataSpec, data_dir: Path | None, run: Run | None
+) -> tuple[str, Images]:
     card, source = classifier.card, other.source
     # what the network was trained on decides, not what would suit these images best
     prepared = {"image_size": card.image_size, "fit": card.fit, "white_level": card.white_level}
@@ -207,13 +234,13 @@ def _other_images(
             split = found.splits[-1]  # splits come in the order train, val, test
             log.info(f"{source} has {', '.join(found.splits)}: evaluating {split}")
         return split, fit_images(found.load(split), card.image_size, card.fit)
-    if _is_home(found, run.data):
+    if run is not None and _is_home(found, run.data):
         raise UsageError(
             f"{source} holds the images that {run.path} was trained on, so its accuracy on all of them says little.\n"
             "Leave --data out, and choose a part of them with --split."
         )
     images = fit_images(found.load_all(), card.image_size, card.fit)
-    log.info(f"{source} has no splits: evaluating all of its {len(images):,} images")
+    log.info(f"{source} has no splits: evaluating all of its images, {len(images):,}")
     return ALL, images
 
 

@@ -137,7 +137,8 @@ def test_show_prints_the_tree_as_it_was_understood(photos, notes, tmp_path, monk
         "  not pictures: 12 (12 .txt)",
         "  folders without pictures: 1 (owl)",
     ]
-    assert lines[12].startswith("split") and "examples: photos-grid.png" in lines
+    assert lines[12].startswith("split") and "examples: drawn with --out FILE.png" in lines
+    assert not list(tmp_path.iterdir()), "nothing is left in the folder that one works in"
     assert [line for line in lines if line.startswith("class ")] == [lines[3]], "the classes stand there once"
     assert "Left out: folders without pictures: 1 (owl)." in notes.text
 
@@ -157,14 +158,12 @@ def test_show_as_json_has_the_understanding(photos, tmp_path, monkeypatch):
         "first": ["0.txt", "1.txt", "2.txt", "3.txt", "4.txt"],
     }
     assert card["understanding"]["counts"]["test"] == {"cat": 2, "dog": 2}
-    assert (card["examples"], card["warnings"][0]["kind"]) == ("photos-grid.png", "left out")
+    assert (card["examples"], card["warnings"][0]["kind"]) == (None, "left out")
 
 
 def test_show_draws_examples(sources, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = call("show", "some/where/cifar10", "--per-class", "3")
-    assert result.exit_code == 0 and "examples: cifar10-grid.png" in result.stdout
-    with Image.open("cifar10-grid.png") as picture:
+    result = call("show", "some/where/cifar10", "--per-class", "3", "--out", "other/picture.png")
+    assert result.exit_code == 0 and "examples: other/picture.png" in result.stdout
+    with Image.open("other/picture.png") as picture:
         assert picture.format == "PNG" and picture.width > 3 * 96 and picture.height > 2 * 96
-    call("show", "cifar10", "--out", "other/picture.png")
-    assert (tmp_path / "other" / "picture.png").exists()

@@ -114,7 +114,7 @@ def test_pixels_that_are_not_the_original_ones(
 
 def test_d18_left_out_images_end_with_8(run: Run, shelf: dict[tuple[str, str], Images]) -> None:
     shelf["home", "test"] = colours([0, 1], skipped=("a.png: empty",))
-    with pytest.raises(PartialError, match="1 images could not be read"):
+    with pytest.raises(PartialError, match="without 1 image that could not be read"):
         call(run.path, "--split", "test")
     assert run.evaluation("test") is not None
 
@@ -127,3 +127,25 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 def test_a_run_in_use_is_left_alone(run: Run) -> None:
     with run.locked(), pytest.raises(RunInUseError):
         call(run.path)
+
+
+def test_the_model_file_of_a_run_stands_for_the_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    call(run.model_file)
+    assert "val, 4 images" in capsys.readouterr().out
+    assert all(path.is_file() for path in run.result_files("val"))
+
+
+def test_a_model_file_alone_needs_images_and_leaves_nothing(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = tmp_path / "alone" / "model.safetensors"
+    alone.parent.mkdir()
+    run.model_file.rename(alone)
+    with pytest.raises(UsageError, match="belongs to no run, so its images are not known: name some with --data"):
+        call(alone)
+    call(alone, "--data", "new", "--tta", "mirror", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["run"], found["files"], found["accuracy"], found["tta_accuracy"]) == (None, [], 1.0, 1.0)
+    call(alone, "--data", "home", "--split", "val")
+    assert "val, 4 images" in capsys.readouterr().out
+    assert [path.name for path in alone.parent.iterdir()] == ["model.safetensors"]

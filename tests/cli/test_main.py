@@ -27,13 +27,21 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str], words: list
     assert err == ""
 
 
-@pytest.mark.parametrize("words", [["trian"], ["train", "--sed", "1"], ["train", "--seed", "x"], ["recipes", "a", "b"]])
-def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["trian"], "cifarlab"),
+        (["train", "--sed", "1"], "cifarlab train"),
+        (["train", "--seed", "x"], "cifarlab train"),
+        (["recipes", "a", "b"], "cifarlab recipes"),
+    ],
+)
+def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words: list[str], command: str) -> None:
     assert main.run(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
-    assert err.endswith("See: cifarlab --help\n")
+    assert err.endswith(f"See: {command} --help\n")
     assert "Traceback" not in err
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from cifarlab.bench.subject import IMAGE_SIZE, model_file, random_images
 from cifarlab.bench.timing import Benchmark, machine, measure
-from cifarlab.console import log
-from cifarlab.drawing.wording import count
+from cifarlab.console import count, log
 from cifarlab.inference.classifier import BATCH_SIZE, Classifier, inference_runtime
 
 SINGLE_WARMUP = 10

@@ -9,8 +9,7 @@ import torch
 from cifarlab.batches.loader import Batch
 from cifarlab.bench.subject import IMAGE_SIZE, random_images, untrained
 from cifarlab.bench.timing import Benchmark, machine, measure, repeated
-from cifarlab.console import log
-from cifarlab.drawing.wording import count
+from cifarlab.console import count, log
 from cifarlab.inference.classifier import Classifier
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.schema import AugmentationSpec, Recipe

@@ -11,8 +11,23 @@ import typer
 
 from cifarlab import api
 from cifarlab.cli.fitted import Column, fitted, wrapped
-from cifarlab.cli.options import AsJson, Assignments, Data, DataDir, Epochs, Out, RecipeName, Seeds, changed
+from cifarlab.cli.options import (
+    AsJson,
+    Assignments,
+    Data,
+    DataDir,
+    Epochs,
+    Out,
+    RecipeDevice,
+    RecipeName,
+    Seed,
+    Seeds,
+    SkipBad,
+    Threads,
+    changed,
+)
 from cifarlab.cli.output import Output, echo_json
+from cifarlab.console import count
 from cifarlab.errors import PartialError
 from cifarlab.recipe.parts import explained_parts
 from cifarlab.recipe.schema import Recipe
@@ -33,13 +48,25 @@ def ablate(
     out: Out = Path("runs"),
     assignments: Assignments = None,
     epochs: Epochs = None,
+    seed: Seed = None,
+    device: RecipeDevice = None,
+    threads: Threads = None,
+    skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe with and without some of its parts and say what each contributes to the validation accuracy.
 
     Without --drop nothing is trained: the parts that the recipe has are listed.
     """
-    chosen = changed(load_recipe(recipe), assignments, {"data.source": data, "training.epochs": epochs})
+    options = {
+        "data.source": data,
+        "data.skip_bad": skip_bad or None,  # a switch that is not given leaves the recipe's value
+        "training.epochs": epochs,
+        "training.seed": seed,
+        "runtime.device": device,
+        "runtime.threads": threads,
+    }
+    chosen = changed(load_recipe(recipe), assignments, options)
     parts = [part.strip() for part in drop.split(",") if part.strip()]
     if not parts:
         _list(chosen, recipe, as_json)
@@ -129,8 +156,6 @@ def _row(worth: Worth) -> list[str]:
 
 def _about_times(found: Ablation) -> list[str]:
     """What the times are, where they say nothing, and which trainings had another number of epochs."""
-    from cifarlab.drawing.wording import count
-
     notes = []
     if pairs := max((each.num_epochs for each in found.worths if each.share_of_time is not None), default=0):
         notes.append(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarlab.cli.command import Command
 from cifarlab.cli.options import (
     AsJson,
     Assignments,
@@ -45,7 +46,7 @@ Warmup = Annotated[int, typer.Option(min=0, help="Rounds before them that do not
 app = typer.Typer(help="Measure how fast this machine trains, loads, predicts and starts.", no_args_is_help=True)
 
 
-@app.command("time-to-accuracy")
+@app.command("time-to-accuracy", cls=Command)
 def time_to_accuracy(
     recipe: RecipeName,
     target: Annotated[float, typer.Option(help="The accuracy to reach, as a fraction: 0.9 is 90 %.")],
@@ -77,7 +78,7 @@ def time_to_accuracy(
         tables.print_time_to_accuracy(found)
 
 
-@app.command()
+@app.command(cls=Command)
 def throughput(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A network's or recipe's name, or a recipe file.")],
     batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step; unset: as the recipe says.")] = None,
@@ -109,7 +110,7 @@ def throughput(
     _print(bench.throughput(chosen, steps=steps, rounds=rounds, warmup=warmup), as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def loader(
     recipe: RecipeName,
     data: Data = "sample",  # ships with cifarlab, so that a benchmark never begins with a download
@@ -130,7 +131,7 @@ def loader(
     _print(loading(chosen, steps=steps, rounds=rounds, warmup=warmup, data_dir=data_dir), as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model file, or a network's name.")],
     num_images: Annotated[int, typer.Option(min=1, help="Images per round.")] = 2000,
@@ -160,7 +161,7 @@ def predict(
     _print(found, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def startup(
     model: Annotated[str, typer.Option(help="A run folder, a model file or a network's name.")] = "resnet18",
     rounds: Rounds = 5,
@@ -173,7 +174,7 @@ def startup(
     _print(bench.startup(model, rounds=rounds, warmup=warmup), as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def kernels(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL", help="Networks or recipes; unset: speed and resnet18.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarlab.cli.command import Command
 from cifarlab.cli.data_cache import cache
 from cifarlab.cli.options import (
     AsJson,
@@ -24,7 +25,7 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo, echo_json
-from cifarlab.console import log
+from cifarlab.console import count, log
 from cifarlab.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ SOURCES = {
 Name = Annotated[str, typer.Argument(metavar="NAME", help="cifar10, cifar100, sample, or the path of a data set.")]
 
 app = typer.Typer(help="List, fetch, check and show data sets.", no_args_is_help=True)
-app.command()(cache)
+app.command(cls=Command)(cache)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the known data sets and where they are on this machine; nothing is downloaded."""
     from cifarlab.images.sources import data_spec, find
@@ -57,17 +58,18 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         echo(f"{'':10}{place or f'not here; get it with: cifarlab data fetch {name}'}")
 
 
-@app.command()
+@app.command(cls=Command)
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Download a data set, unless it is here already, and check it."""
     from cifarlab.images.sources import data_spec, open_source
 
     source = open_source(data_spec(name), data_dir)
     images = source.load("train")  # reading is the check: it raises DataError for what is damaged
-    echo(f"{name}: {len(images):,} train images of {images.num_classes} classes in {source.path}")
+    classes = count(images.num_classes, "class", "classes")
+    echo(f"{name}: {count(len(images), 'train image')} of {classes} in {source.path}")
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     name: Name,
     strict: Strict = False,
@@ -97,10 +99,10 @@ def verify(
     _report_warnings(name, card, strict)  # after the result, which a script that sees exit code 3 can still read
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="Write the picture here; unset: NAME-grid.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Draw examples of each class into this PNG file.")] = None,
     per_class: Annotated[int, typer.Option(min=1, max=50, help="Examples of each class.")] = 10,
     layout: Layout = None,
     split_names: SplitNames = None,
@@ -113,7 +115,7 @@ def show(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a data set is understood (its splits, its classes, what is left out and why), and draw examples."""
+    """Show how a data set is understood: splits, classes, what is left out and why; with --out, draw examples."""
     from cifarlab.drawing.grid import class_grid
     from cifarlab.files import write_atomic
     from cifarlab.images.describe import describe, pixels_text, to_text, tree_text
@@ -126,17 +128,16 @@ def show(
         echo(tree_text(name, source.understanding) + "\n")
     images = {split: source.load(split) for split in source.splits}
     card = describe(images, source.understanding)
-    picture = io.BytesIO()
-    class_grid(next(iter(images.values())), per_class).save(picture, "PNG")
-    # photos.tar.gz and . have no name for a picture: up to the first dot, and the real name behind "."
-    path = out or Path(f"{source.path.resolve().name.partition('.')[0] or name}-grid.png")
-    write_atomic(path, picture.getvalue())
+    if out is not None:
+        picture = io.BytesIO()
+        class_grid(next(iter(images.values())), per_class).save(picture, "PNG")
+        write_atomic(out, picture.getvalue())
     if as_json:
-        echo_json({**card, "examples": str(path)})
+        echo_json({**card, "examples": out and str(out)})
     else:
         # the tree above has counted the classes already, where folders are the classes
         echo(pixels_text(card) if source.understanding.counts else to_text(name, card))
-        echo(f"examples: {path}")
+        echo(f"examples: {out or 'drawn with --out FILE.png'}")
     _report_warnings(name, card, strict=False)
 
 

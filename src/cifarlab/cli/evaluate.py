@@ -16,13 +16,14 @@ from cifarlab.cli.options import (
     Device,
     FollowLinks,
     Layout,
-    RunFolder,
+    RunOrModel,
     SkipBad,
     Split,
     SplitNames,
     data_fields,
 )
 from cifarlab.cli.output import echo, echo_json
+from cifarlab.console import count
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.runs.folder import Run
 
@@ -36,7 +37,7 @@ class Tta(StrEnum):
 
 
 def evaluate(
-    run: RunFolder,
+    model: RunOrModel,
     split: Annotated[
         Split | None,
         typer.Option(
@@ -64,7 +65,10 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's classifier and leave numbers, tables, a figure and predictions in its folder."""
+    """Evaluate a run's classifier and leave numbers, tables, a figure and predictions in its folder.
+
+    A model file that is in no run folder needs --data, and leaves nothing.
+    """
     from cifarlab.evaluation.report_text import summary
     from cifarlab.images.sources import data_spec
     from cifarlab.judge import result_name
@@ -74,7 +78,7 @@ def evaluate(
     if fields and data is None:  # the run's own images are read as its recipe says, which these would contradict
         raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
     evaluation = api.evaluate(
-        run,
+        model,
         split,
         reason="cifarlab evaluate",  # what the test split's ledger will say
         tta=tta,
@@ -82,16 +86,13 @@ def evaluate(
         data_dir=data_dir,
         device=device,
     )
-    folder = Run(run)
-    files = [str(path) for path in folder.result_files(result_name(evaluation.split, data))]
+    run = Run.of(model)
+    files = [str(path) for path in run.result_files(result_name(evaluation.split, data))] if run else []
     if as_json:
-        echo_json({"run": str(folder.path), **evaluation.to_dict(), "files": files})
+        echo_json({"run": run and str(run.path), **evaluation.to_dict(), "files": files})
     else:
-        if data is not None:  # matching class names do not prove that both mean the same
-            echo(f"These are the images of {data}, with the class names of the run.")
-        echo(summary(evaluation))
-        echo("\nWritten:")
-        for file in files:
-            echo(f"  {file}")
+        head = f"These are the images of {data}, with the class names of the model.\n" if data is not None else ""
+        written = "\n".join(["\n\nWritten:", *(f"  {file}" for file in files)]) if files else ""
+        echo(f"{head}{summary(evaluation)}{written}")
     if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
-        raise PartialError(f"Evaluated, but {evaluation.num_skipped} images could not be read and do not count.")
+        raise PartialError(f"Evaluated, without {count(evaluation.num_skipped, 'image')} that could not be read.")

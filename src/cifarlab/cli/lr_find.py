@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarlab import api
-from cifarlab.cli.options import AsJson, Assignments, Data, DataDir, Out, RecipeName, changed
+from cifarlab.cli.options import (
+    AsJson,
+    Assignments,
+    Data,
+    DataDir,
+    Out,
+    RecipeDevice,
+    RecipeName,
+    Seed,
+    SkipBad,
+    Threads,
+    changed,
+)
 from cifarlab.cli.output import Output, echo, echo_json
 from cifarlab.recipe.toml import load_recipe
 
@@ -28,10 +40,21 @@ def lr_find(
     data_dir: DataDir = None,
     out: Out = Path("runs"),
     assignments: Assignments = None,
+    seed: Seed = None,
+    device: RecipeDevice = None,
+    threads: Threads = None,
+    skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:
     """Raise the learning rate over some batches, draw the loss, and suggest a rate with the reason."""
-    chosen = changed(load_recipe(recipe), assignments, {"data.source": data})
+    options = {
+        "data.source": data,
+        "data.skip_bad": skip_bad or None,  # a switch that is not given leaves the recipe's value
+        "training.seed": seed,
+        "runtime.device": device,
+        "runtime.threads": threads,
+    }
+    chosen = changed(load_recipe(recipe), assignments, options)
     found, run = api.lr_find(chosen, start=start, end=end, steps=steps, out=out, data_dir=data_dir)
     if as_json:
         echo_json({"run": str(run.path), **found.to_dict()})

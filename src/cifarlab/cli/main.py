@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from cifarlab.cli import (
     bench,
     board,
     compare,
+    completion,
     data,
     evaluate,
     explain,
@@ -26,6 +28,7 @@ from cifarlab.cli import (
     report,
     train,
 )
+from cifarlab.cli.command import Command, Group, recipe_value
 from cifarlab.cli.output import NoteFormatter, Notes, Once, echo
 from cifarlab.errors import CifarlabError, PartialError
 from cifarlab.files import is_machine_fault
@@ -33,33 +36,43 @@ from cifarlab.version import VERSION
 
 app = typer.Typer(
     name="cifarlab",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,  # --install-completion writes into the files of the user's shell
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,  # --install-completion writes into the files of the user's shell; see `completion`
     pretty_exceptions_enable=False,  # they print the values of local variables, whole arrays among them
 )
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+    "compare": compare.compare,
+    "ablate": ablate.ablate,
+    "lr-find": lr_find.lr_find,
+    "board": board.board,
+    "predict": predict.predict,
+    "explain": explain.explain,
+    "report": report.report,
+    "models": models.models,
+    "recipes": recipes.recipes,
+    "completion": completion.completion,
+}
 # All commands are imported here, which takes 0.3 s in all, because none of them loads torch before it is called
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("ablate")(ablate.ablate)
-app.command("lr-find")(lr_find.lr_find)
-app.command("board")(board.board)
-app.command("predict")(predict.predict)
-app.command("explain")(explain.explain)
-app.command("report")(report.report)
-app.command("models")(models.models)
-app.command("recipes")(recipes.recipes)
-app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
+for _name, _command in COMMANDS.items():
+    app.command(_name, cls=Command)(_command)
+app.add_typer(data.app, name="data", cls=Group)
+app.add_typer(bench.app, name="bench", cls=Group)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; errors become one to three lines on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words  # wherever it stands: people append it to the command that has just failed
+    completion.prepare()
     try:
         # standalone, click would print errors in its own way and exit with codes that mean something else here
-        result = app([word for word in words if word != "--debug"] or ["--help"], standalone_mode=False)
+        result = app(
+            [word for word in words if word != "--debug"] or ["--help"], prog_name="cifarlab", standalone_mode=False
+        )
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -79,8 +92,19 @@ def run(arguments: list[str] | None = None) -> int:
             return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
         show = getattr(error, "format_message", None)  # click's usage errors; typer brings a click of its own
         if callable(show) and isinstance(code := getattr(error, "exit_code", None), int):
-            return _report(f"{show()}\nSee: cifarlab --help", code, debug)
+            return _report(_usage_text(error, show(), words), code, debug)
         return _report(f"{type(error).__name__}: {error}\nThis is a bug in cifarlab; --debug shows where.", 1, debug)
+
+
+def _usage_text(error: Exception, text: str, words: list[str]) -> str:
+    """What is wrong with a command line, and where its right form stands: with the command that was meant."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "cifarlab"
+    takes_values = context is not None and any("--set" in each.opts for each in context.command.params)
+    option = getattr(error, "option_name", "")
+    if option and takes_values and (instead := recipe_value(option, words)):
+        text = f"{option} is a value of the recipe; set it with {instead}"
+    return f"{text.removesuffix(' (Possible options: --help)')}\nSee: {path} --help"
 
 
 def _show_version(wanted: bool) -> None:

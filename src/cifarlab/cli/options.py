@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override, override_all
+from cifarlab.recipe.toml import override, override_all, recipe_names
 
 
 class Split(StrEnum):
@@ -32,8 +32,16 @@ class HeldOutSplit(StrEnum):
 
 RECIPE_HELP = "A recipe's name or the path of a TOML file."
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE_HELP)]
-OptionalRecipeName = Annotated[str | None, typer.Argument(metavar="RECIPE", help=RECIPE_HELP)]
+
+def _recipes_that_begin_with(text: str) -> list[str]:
+    """What a shell offers to complete."""
+    return [name for name in recipe_names() if name.startswith(text)]
+
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE_HELP, autocompletion=_recipes_that_begin_with)]
+OptionalRecipeName = Annotated[
+    str | None, typer.Argument(metavar="RECIPE", help=RECIPE_HELP, autocompletion=_recipes_that_begin_with)
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
 RunOrModel = Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run folder or a model file.")]
 Pictures = Annotated[
@@ -57,16 +65,23 @@ Assignments = Annotated[
 DataDir = Annotated[Path | None, typer.Option(help="Where to look for named data first.")]
 # a run folder is never overwritten: if runs/resnet18 exists, the next run is runs/resnet18-2
 Out = Annotated[Path, typer.Option(help="Folder in which the new run folder is created.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Train with this many seeds and report mean and deviation.")]
+Seed = Annotated[int | None, typer.Option(help="Same as --set training.seed=...")]
+Seeds = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Train with this many seeds and report mean and deviation.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 # How data is read. Texts instead of enumerations: the recipe's own check knows which values are allowed, lists them in
 # its message, and applies to --set and to TOML files as well
 
+READING = "How the images are read"
+"""The heading of these options in the help."""
+
 Layout = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=READING,
         metavar="LAYOUT",
         help="What folders mean: auto, splits, classes, class-first, leaves or lists. Same as --set data.layout=...",
     ),
@@ -74,6 +89,7 @@ Layout = Annotated[
 SplitNames = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=READING,
         metavar="NAMES",
         help='Folders or files that are splits under unusual names: "train=learn,test=check". '
         "Same as --set data.split_names=...",
@@ -82,6 +98,7 @@ SplitNames = Annotated[
 Columns = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=READING,
         metavar="NAMES",
         help='Columns of a list or table under unusual names: "image=photo,label=kind". Same as --set data.columns=...',
     ),
@@ -89,6 +106,7 @@ Columns = Annotated[
 ClassNames = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=READING,
         metavar="NAMES",
         help='Names of the classes 0, 1, ... of data whose labels are only numbers: "frog,truck". '
         "Same as --set data.class_names=...",
@@ -96,22 +114,38 @@ ClassNames = Annotated[
 ]
 Fit = Annotated[
     str | None,
-    typer.Option(metavar="FIT", help="How images become square: crop, pad or stretch. Same as --set data.fit=..."),
+    typer.Option(
+        rich_help_panel=READING,
+        metavar="FIT",
+        help="How images become square: crop, pad or stretch. Same as --set data.fit=...",
+    ),
 ]
 WhiteLevel = Annotated[
     int | None,
     typer.Option(
+        rich_help_panel=READING,
         metavar="VALUE",
         help="White in 16-bit greyscale images: 4095 for 12-bit data. Same as --set data.white_level=...",
     ),
 ]
 # off by default: a link may lead out of the data set into other data, or around in a circle
 FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Follow symbolic links that leave the data set's folder.")
+    bool,
+    typer.Option(
+        "--follow-links", rich_help_panel=READING, help="Follow symbolic links that leave the data set's folder."
+    ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="End with exit code 3 if there is a warning about the data.")]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", rich_help_panel=READING, help="End with exit code 3 if there is a warning about the data."
+    ),
+]
 # off by default, so that nobody trains on half of the data without having noticed
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", rich_help_panel=READING, help="Leave out images that cannot be read."),
+]
 
 
 def data_fields(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from cifarlab.cli.output import Output, plain_table
-from cifarlab.drawing.wording import count, duration, percent, with_ends, with_interval
+from cifarlab.console import count
+from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
 from cifarlab.runs.folder import Run, median_images_per_second
 from cifarlab.runs.manifest import Manifest
 from cifarlab.runs.paths import SEEDS
@@ -61,7 +62,7 @@ def print_result(run: Run) -> None:
     if facts.data.original is False:  # None: nobody has published accuracies on these images
         console.print(f"These are not the original pixels: {facts.data.note}")
     if facts.data.skipped:
-        console.print(f"{facts.data.skipped} images could not be read: see {run.skipped_file()}")
+        console.print(f"{count(facts.data.skipped, 'image')} could not be read: see {run.skipped_file()}")
     if warnings := facts.data.warnings:
         console.print(
             f"{count(len(warnings), 'warning')} about the data: see the report, or data.warnings in manifest.json"

@@ -23,6 +23,7 @@ from cifarlab.cli.options import (
     OptionalRecipeName,
     Out,
     RecipeDevice,
+    Seed,
     Seeds,
     SkipBad,
     SplitNames,
@@ -33,6 +34,7 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo_json
+from cifarlab.console import count
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
@@ -58,7 +60,7 @@ def train(
     out: Out = Path("runs"),
     assignments: Assignments = None,
     epochs: Epochs = None,
-    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=...")] = None,
+    seed: Seed = None,
     seeds: Seeds = 1,
     device: RecipeDevice = None,
     threads: Threads = None,
@@ -160,6 +162,6 @@ def _mention_failures(run: Run) -> None:
     failures = [divergence_text(run)] if run.study == SEEDS else []
     first = (run.seeds or [run])[0]  # seeds share their images, so one list of those left out is enough
     if num_skipped := first.facts.data.skipped:
-        failures.append(f"{num_skipped} images could not be read: see {first.skipped_file()}.")
+        failures.append(f"{count(num_skipped, 'image')} could not be read: see {first.skipped_file()}.")
     if text := "\n".join(filter(None, failures)):
         raise PartialError(f"Finished, but {text}")

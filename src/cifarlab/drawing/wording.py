@@ -46,11 +46,6 @@ def moment(time: str) -> str:
     return f"{time[:10]} {time[11:16]} UTC" if time.endswith("+00:00") else time
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun: "1 image", "2,000 images"; plural: of a noun that takes more than an s."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
 def short(name: str, limit: int = NAME_LIMIT) -> str:
     """A name from the data, printable and cut with an ellipsis to the room beside an axis."""
     text = printable(name)

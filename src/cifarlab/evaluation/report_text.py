@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cifarlab.console import ends, printable
+from cifarlab.console import count, ends, printable
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.evaluation.statistics import Interval
@@ -84,7 +84,7 @@ def confusion_csv(evaluation: Evaluation, *, normalised: bool) -> str:
 
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     facts = [
-        ("split", f"{evaluation.split}, {evaluation.num_images:,} images"),
+        ("split", f"{evaluation.split}, {count(evaluation.num_images, 'image')}"),
         ("accuracy", _percent(evaluation.accuracy, evaluation.accuracy_interval)),
     ]
     if evaluation.is_unbalanced:  # otherwise balanced accuracy says the same as accuracy

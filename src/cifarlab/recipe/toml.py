@@ -214,14 +214,18 @@ def _explain(item: dict[str, Any]) -> tuple[str, str]:
     return f"{path} = {reprlib.repr(item['input'])}: ", f"{message[0].lower()}{message[1:]}"
 
 
+def paths_of(key: str) -> list[str]:
+    """The values of a recipe that are called so in some section: ["optimizer.lr"] for "lr"."""
+    return [known for known in recipe_fields() if known.rpartition(".")[2] == key]
+
+
 def _unknown_key(path: str) -> str:
     """Return a message that says where an unknown key may belong, or lists the keys of its section."""
     section, _, key = path.rpartition(".")
     if not section and key in Recipe.model_fields:
         keys = [known for known in recipe_fields() if known.startswith(f"{key}.")]
         return f"{key} is a section; what can be set is {', '.join(keys)}."
-    elsewhere = [known for known in recipe_fields() if known.rpartition(".")[2] == key]
-    if elsewhere:
+    if elsewhere := paths_of(key):
         return f"Unknown key {path!r}. Did you mean {' or '.join(elsewhere)}?"
     siblings = [known.rpartition(".")[2] for known in recipe_fields() if section and known.startswith(f"{section}.")]
     if siblings:

@@ -27,7 +27,7 @@ from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
 from cifarlab.recipe.toml import load_recipe, section_from, to_toml
 from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
-from cifarlab.runs.paths import RECIPE_FILE, SEEDS, STUDIES, RunPaths
+from cifarlab.runs.paths import MODEL_FILE, RECIPE_FILE, SEEDS, STUDIES, RunPaths
 
 COLUMNS = (
     "epoch",
@@ -107,6 +107,14 @@ class Run(RunPaths):
         if not _is_run(folder):
             raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
         return cls(folder)
+
+    @classmethod
+    def of(cls, path: str | Path) -> Run | None:
+        """The run that a folder is, or whose model a file is; None for a model file elsewhere. Raises as `open`."""
+        path = Path(path)
+        if not path.is_file():
+            return cls.open(path)
+        return cls(path.parent) if path.name == MODEL_FILE and _is_run(path.parent) else None
 
     @property
     def name(self) -> str:

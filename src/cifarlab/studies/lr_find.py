@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cifarlab.console import progress
+from cifarlab.console import count, progress
 from cifarlab.drawing.charts.description import LineChart, Mark, Series
 from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import UsageError
@@ -110,7 +110,9 @@ def lr_find(
 def read_range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
     """Read a range test; raises UsageError when the loss was not finite from the first steps on."""
     if len(losses) < FEWEST_STEPS:
-        raise UsageError(f"The loss was not finite after {len(losses)} steps. Begin with a lower rate: --start.")
+        raise UsageError(
+            f"The loss was not finite after {count(len(losses), 'step')}. Begin with a lower rate: --start."
+        )
     smoothed = smooth(losses)  # single batches are too noisy to find a minimum in
     low = min(range(len(smoothed)), key=smoothed.__getitem__)
     suggestion, reason = _suggest(lrs, smoothed, low)

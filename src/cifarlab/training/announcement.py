@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifarlab.console import labelled, printable
-from cifarlab.drawing.wording import count
+from cifarlab.console import count, labelled, printable
 from cifarlab.images.holdout import TrainingData
 from cifarlab.recipe.schema import Recipe
 
@@ -21,11 +20,12 @@ def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: in
     """The recipe, the images and how they are split, and the folder that the run will have."""
     seed = recipe.training.seed
     seeds = f"seed {seed}" if num_seeds == 1 else f"seeds {seed} to {seed + num_seeds - 1}"
+    epochs = "1 epoch" if recipe.training.epochs == 1 else f"{recipe.training.epochs:g} epochs"
     classes = count(data.train.num_classes, "class", "classes")
     place = "bundled with cifarlab" if data.source.kind == "sample" else printable(str(data.source.path))
     return "\n".join(
         [
-            f"{recipe.name}: {recipe.model.name}, {recipe.training.epochs:g} epochs, {seeds}",
+            f"{recipe.name}: {recipe.model.name}, {epochs}, {seeds}",
             labelled("data", f"{_name(recipe)}, {classes}, {place}"),
             labelled("split", split_text(recipe, data)),
             labelled("run", printable(str(folder))),

@@ -148,8 +148,8 @@ def test_the_users_file_wins(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,split\na/1.png,train\n", "1 pictures are not in it: a/2.png"),
-        ("image,split\na/1.png,train\na/2.png,test\na/9.png,test\n", "1 lines name no picture: a/9.png"),
+        ("image,split\na/1.png,train\n", "it lacks 1 picture: a/2.png"),
+        ("image,split\na/1.png,train\na/2.png,test\na/9.png,test\n", "1 line without a picture: a/9.png"),
         ("image,split\na/1.png,train\na/2.png,holiday\n", r"line 3 \(a/2.png\) has the split 'holiday'\."),
         ("image,split\na/1.png,train\na/1.png,test\na/2.png,test\n", r"line 3 \(a/1.png\) names a picture again\."),
         ("image,split\na/1.png,train,1\na/2.png,test\n", r"line 2 \(a/1.png, train, 1\) has 3 cells"),

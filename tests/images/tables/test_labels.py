@@ -61,7 +61,7 @@ def test_n03_numbers_beside_a_list_mean_nothing() -> None:
 def test_numbers_alone_are_classes_called_after_them() -> None:
     names = (("0", "2", "10"), {"train": [1, 0, 2], "test": [2]})
     assert matched(train=[numbers(2, 0, 10)], test=[numbers(10)]) == names
-    with pytest.raises(DataError, match=r"1 classes without an image in train: 3.\nTrain has: 0, 1"):
+    with pytest.raises(DataError, match=r"1 class without an image in train: 3.\nTrain has: 0, 1"):
         matched(train=[numbers(0, 1)], test=[numbers(0, 3)])
 
 

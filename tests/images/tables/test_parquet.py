@@ -198,7 +198,7 @@ def test_n12_folders_called_after_a_configuration(write, encode, picture, tmp_pa
     (tmp_path / "README.md").write_text("# MNIST")
     assert understanding(tmp_path).splits == ("train", "test")
     write(tmp_path / "fashion/train-00000-of-00001.parquet", [encode(picture())] * 2, [0, 1], ["a", "b"])
-    with pytest.raises(AmbiguousDataError, match=r"holds 2 data sets.\n.*/fashion \(1 files\), .*/mnist \(2 files\)"):
+    with pytest.raises(AmbiguousDataError, match=r"holds 2 data sets.\n.*/fashion \(1 file\), .*/mnist \(2 files\)"):
         understanding(tmp_path)
     assert understanding(tmp_path / "fashion").splits == ("train",)
 

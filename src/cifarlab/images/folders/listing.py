@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from cifarlab.console import some
+from cifarlab.console import count, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.words import SUFFIXES, look_alikes
 from cifarlab.recipe.section import SPLITS
@@ -80,7 +80,7 @@ def sorted_by_split(
     refuse_look_alikes(source, set(class_names).union(*used.values()))
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
-            f"{source} has {len(foreign)} classes without a picture in train: {some(foreign)}.\n"
+            f"{source} has {count(len(foreign), 'class', 'classes')} without a picture in train: {some(foreign)}.\n"
             f"Train has: {some(class_order(learnt))}. Add pictures of them to train, or remove them."
         )
     rank = {name: number for number, name in enumerate(class_names)}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifarlab.console import log, printable, some
+from cifarlab.console import count, log, printable, some
 from cifarlab.errors import DataError, MachineError
 from cifarlab.files import write_atomic
 from cifarlab.images import stratified
@@ -119,8 +119,9 @@ def _users_splits(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
         )
     absent, extra = sorted(classes.keys() - splits.keys()), sorted(splits.keys() - classes.keys())
     if absent or extra:
-        parts = [f"{len(absent)} pictures are not in it: {some([*map(printable, absent)], 3)}"] if absent else []
-        parts += [f"{len(extra)} lines name no picture: {some([*map(printable, extra)], 3)}"] if extra else []
+        lacking, idle = count(len(absent), "picture"), count(len(extra), "line")
+        parts = [f"it lacks {lacking}: {some([*map(printable, absent)], 3)}"] if absent else []
+        parts += [f"{idle} without a picture: {some([*map(printable, extra)], 3)}"] if extra else []
         raise DataError(
             f"{path} does not fit its folder: {'; '.join(parts)}.\n"
             "Complete it, or delete it to have the pictures split by us."
@@ -147,7 +148,8 @@ def _read(path: Path) -> dict[str, str]:
             f"a split is one of {', '.join(SPLIT_NAMES)}."
         ) from error
     if len(splits) < len(rows):
-        raise DataError(f"{path} names {len(rows) - len(splits)} pictures more than once.\nName each of them once.")
+        twice = count(len(rows) - len(splits), "picture")
+        raise DataError(f"{path} names {twice} more than once.\nName each of them once.")
     return splits
 
 

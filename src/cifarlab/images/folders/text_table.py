@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cifarlab.console import printable, some
+from cifarlab.console import count, printable, some
 from cifarlab.errors import DataError, cause
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -87,7 +87,8 @@ def read_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> TextTable:
             problems.append(f"line {line} ({shown(', '.join(row))}) has {len(row)} cells")
     if problems:
         raise DataError(
-            f"{printable(str(path))} has rows that do not fit its head of {len(head)} columns: {some(problems)}.\n"
+            f"{printable(str(path))} has rows that do not fit its head of {count(len(head), 'column')}: "
+            f"{some(problems)}.\n"
             f"The separator is a {SEPARATORS[separator]}; a cell that contains one has to stand in double quotes."
         )
     return table

@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import printable
+from cifarlab.console import count, printable
 from cifarlab.errors import AmbiguousDataError, DataError, MachineError
 from cifarlab.images.decode import fit_pixels
 from cifarlab.images.images import Images
@@ -20,7 +20,7 @@ from cifarlab.images.losses import cropped, dark, white
 from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
-from cifarlab.images.tables.labels import Labels, count, match, usable_splits
+from cifarlab.images.tables.labels import Labels, class_counts, match, usable_splits
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS, listed_names
 
@@ -83,7 +83,9 @@ def array_source(
     for part in parts.values():
         num_images = sum(stored.num_rows for stored in part.images)
         if num_images != len(part.labels):
-            raise DataError(f"{part.images[0].origin} holds {num_images:,} images, but {len(part.labels):,} labels.")
+            raise DataError(
+                f"{part.images[0].origin} holds {count(num_images, 'image')}, but {count(len(part.labels), 'label')}."
+            )
     labelled, without = usable_splits({split: [parts[split].labels] for split in SPLITS if split in parts})
     names, codes = match(path, labelled, listed_names(spec.class_names) or class_names)
     sizes = {split: [size_of(stored) for stored in parts[split].images] for split in codes}
@@ -107,7 +109,7 @@ def array_source(
 
     numbered = all(part.labels.numbered for part in parts.values())
     everything = {**left_out, **without}
-    understanding = Understanding(kind, rule, tuple(codes), count(names, codes), everything, numbered=numbered)
+    understanding = Understanding(kind, rule, tuple(codes), class_counts(names, codes), everything, numbered=numbered)
     return Source(path, understanding, read)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import printable, some
+from cifarlab.console import count, printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.folders.listing import class_order, refuse_look_alikes
 from cifarlab.images.source import NO_LABELS, NO_ROWS
@@ -144,7 +144,7 @@ def match(
     return class_names, codes
 
 
-def count(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
+def class_counts(class_names: Sequence[str], codes: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
     """Count the images of each class in each split, classes without any included."""
     return {
         split: dict(zip(class_names, np.bincount(each, minlength=len(class_names)).tolist(), strict=True))
@@ -194,7 +194,7 @@ def _found_names(path: Path, parts: Mapping[str, Sequence[Labels]]) -> tuple[str
     # A class that was never learnt would be wrong in every image: better an error than an accuracy that hides it.
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
-            f"{path} has {len(foreign)} classes without an image in train: {some(foreign)}.\n"
+            f"{path} has {count(len(foreign), 'class', 'classes')} without an image in train: {some(foreign)}.\n"
             f"Train has: {some(class_order(learnt))}. Add images of them to train, or remove them."
         )
     return class_order(learnt)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import printable, some
+from cifarlab.console import count, printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.archives.official import CIFAR10_NAMES, SIDE
 from cifarlab.images.decoded import files_state
@@ -20,7 +20,7 @@ from cifarlab.images.pictures import Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.columns import Columns, choose, has_images, read_labels, read_splits, without_label
 from cifarlab.images.tables.encoded import Column, contents, first_image, names
-from cifarlab.images.tables.labels import Labels, count, match, usable_splits
+from cifarlab.images.tables.labels import Labels, class_counts, match, usable_splits
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
 from cifarlab.images.words import SplitRule, split_rule
 from cifarlab.recipe.schema import DataSpec
@@ -83,7 +83,7 @@ def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
             "Give the path of the one that is meant."
         )
     if len(with_images) > 1:
-        found = [f"{folder_of(group)} ({len(group)} files)" for group in with_images]
+        found = [f"{folder_of(group)} ({count(len(group), 'file')})" for group in with_images]
         raise AmbiguousDataError(
             f"{path} holds {len(found)} data sets.\nGive the path of one, or move the others away: {some(found, 20)}."
         )
@@ -131,7 +131,7 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
         rule = "A column says the splits."
     else:
         rule = "No file is called after a split, so all of it is train."
-    counts = count(class_names, codes)
+    counts = class_counts(class_names, codes)
     understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
     # Only for the note on re-encoded pixels. fine_label is the name that CIFAR-100 has on the Hub.
     is_cifar = class_names == CIFAR10_NAMES or "fine_label" in label_columns

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from cifarlab.console import count
 from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
-from cifarlab.drawing.wording import count, percent
+from cifarlab.drawing.wording import percent
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.evaluation.report_text import shown_classes

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from cifarlab.console import count
 from cifarlab.drawing.charts.description import Bar, BarChart, LineChart, Series
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, facts, headline, paragraph, side_by_side, table, warning
-from cifarlab.drawing.wording import count, duration, percent, with_ends
+from cifarlab.drawing.wording import duration, percent, with_ends
 from cifarlab.evaluation.statistics import mean_and_sd, wilson
 from cifarlab.pages.report.learning import points
 from cifarlab.pages.report.material import Material

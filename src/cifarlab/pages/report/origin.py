@@ -6,8 +6,9 @@ import shlex
 
 from markupsafe import Markup
 
+from cifarlab.console import count
 from cifarlab.drawing.page import Section, code, details, facts, heading, link, paragraph, table
-from cifarlab.drawing.wording import count, moment, percent, with_interval
+from cifarlab.drawing.wording import moment, percent, with_interval
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import to_toml

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cifarlab.console import count
 from cifarlab.drawing.page import Cell, Section, Tile, gallery, heading, paragraph, table
-from cifarlab.drawing.wording import count, percent
+from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.humans import UNSURE, Group, HumanComparison, compare_with_humans, load_counts

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from cifarlab.console import count
 from cifarlab.drawing.page import Section, facts, headline, paragraph, warning
-from cifarlab.drawing.wording import count, duration, moment, percent, with_interval
+from cifarlab.drawing.wording import duration, moment, percent, with_interval
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cifarlab.drawing.wording import count, duration
+from cifarlab.console import count
+from cifarlab.drawing.wording import duration
 from cifarlab.studies.compare.entry import Entry, Measure
 from cifarlab.studies.compare.pairs import Pair
 

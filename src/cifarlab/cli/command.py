@@ -1,0 +1,132 @@
+"""How commands show themselves: help with examples, and an answer to options that are values of a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from cifarlab.cli.output import Output
+from cifarlab.recipe.toml import paths_of
+
+EXAMPLES: dict[str, dict[str, str]] = {
+    "train": {
+        "cifarlab train quick": "the bundled sample, in a minute",
+        "cifarlab train speed": "CIFAR-10, in minutes on two CPU cores",
+        "cifarlab train quick --data photos": "a folder of your own: one folder per class",
+        "cifarlab train resnet18 --set optimizer.lr=0.2 --epochs 10": "other values",
+        "cifarlab train quick --seeds 5": "mean and deviation over five seeds",
+        "cifarlab train --resume runs/quick": "go on after Ctrl-C",
+    },
+    "evaluate": {
+        "cifarlab evaluate runs/quick": "on the validation images",
+        "cifarlab evaluate runs/quick --split test --tta mirror": "on the test split, once more",
+        "cifarlab evaluate runs/quick --data photos": "on other images of the same classes",
+    },
+    "compare": {
+        "cifarlab compare runs/quick runs/quick-2": "which is better, and is it luck?",
+        "cifarlab compare runs/* --sort accuracy": "all of them, the best first",
+        "cifarlab compare runs/* --markdown > runs.md": "a table for a text",
+    },
+    "ablate": {
+        "cifarlab ablate quick": "the parts that can be dropped",
+        "cifarlab ablate quick --drop augmentation.flip,augmentation.cutout --seeds 3": "what two of them give",
+    },
+    "lr-find": {
+        "cifarlab lr-find quick": "a learning rate for the bundled sample",
+        "cifarlab lr-find quick --data photos --steps 200": "for images of your own",
+    },
+    "board": {"cifarlab board runs/quick": "its curves in TensorBoard"},
+    "predict": {
+        "cifarlab predict runs/quick cat.jpg": "one picture",
+        "cifarlab predict runs/quick photos --top 3 --json": "a folder, three classes each",
+    },
+    "explain": {
+        "cifarlab explain runs/quick cat.jpg": "what decides",
+        "cifarlab explain runs/quick cat.jpg --class dog": "what speaks for another class",
+    },
+    "report": {
+        "cifarlab report runs/quick --open": "draw it again and show it",
+    },
+    "models": {
+        "cifarlab models": "all networks, with their sizes",
+        "cifarlab models resnet18 --image-size 64": "the layers of one",
+    },
+    "recipes": {
+        "cifarlab recipes": "all of them, with what they reached",
+        "cifarlab recipes speed > my.toml": "one to start a recipe of your own from",
+    },
+    "completion": {
+        'eval "$(cifarlab completion bash)"': "in ~/.bashrc; zsh alike",
+        "cifarlab completion fish > ~/.config/fish/completions/cifarlab.fish": "fish",
+    },
+    "data cache": {
+        "cifarlab data cache": "what is kept, and how large it is",
+        "cifarlab data cache --clear --older-than 30": "what was not used for 30 days",
+    },
+    "data list": {"cifarlab data list": "which data sets are here"},
+    "data fetch": {"cifarlab data fetch cifar10": "download it, or check that it is here"},
+    "data verify": {"cifarlab data verify photos": "counts, hashes, images that occur twice"},
+    "data show": {"cifarlab data show photos --out photos.png": "how a folder is understood, and examples"},
+    "bench time-to-accuracy": {
+        "cifarlab bench time-to-accuracy speed --target 0.93 --seeds 3": "how long until 93 %",
+    },
+    "bench throughput": {"cifarlab bench throughput resnet18 --batch-size 256": "training images per second"},
+    "bench loader": {"cifarlab bench loader quick": "what the data path alone can do"},
+    "bench predict": {"cifarlab bench predict speednet": "predictions per second"},
+    "bench startup": {"cifarlab bench startup": "how long imports and loading take"},
+    "bench kernels": {"cifarlab bench kernels": "the CPU kernels against torch"},
+}
+"""What each command is used for, by its words after "cifarlab": a command line -> what it does."""
+
+OTHER_NAMES = {"learning_rate": "lr", "rate": "lr", "batch": "batch_size", "bs": "batch_size", "wd": "weight_decay"}
+"""What people call values of a recipe -> what they are called."""
+
+
+class _Switches:
+    """Keeps typer from writing "<bool>" beside an option that is either given or not."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments and options, --help included."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class Command(_Switches, TyperCommand):
+    """A command whose help ends with examples."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the examples."""
+        super().format_help(ctx, formatter)
+        console = Output()
+        console.print("\n".join(example_lines(ctx.command_path.partition(" ")[2], console.width)) + "\n")
+
+
+class Group(_Switches, TyperGroup):
+    """Commands under one word."""
+
+
+def example_lines(command: str, width: int) -> list[str]:
+    """The examples of a command, each with what it does: behind it, or above all of them where lines are short."""
+    examples = EXAMPLES[command]
+    longest = max(map(len, examples))
+    beside = [f"   {line:{longest}}  # {purpose}" for line, purpose in examples.items()]
+    if max(map(len, beside)) <= width:
+        return [" Examples", *beside]
+    return [" Examples", *(f"   {text}" for line, purpose in examples.items() for text in (f"# {purpose}", line))]
+
+
+def recipe_value(option: str, words: list[str]) -> str:
+    """How to give a value of a recipe that was given as an option: "--set optimizer.lr=0.1"; "" if it is none.
+
+    words: the command line, to repeat the value that was given.
+    """
+    key = option.lstrip("-").replace("-", "_")
+    given = next((word for word in words if word.partition("=")[0] == option), option)
+    after = words[words.index(given) + 1 :][:1] if given in words else []
+    value = given.partition("=")[2] or next((word for word in after if not word.startswith("--")), "...")
+    paths = paths_of(OTHER_NAMES.get(key, key))
+    return " or ".join(f"--set {path}={value}" for path in paths)
