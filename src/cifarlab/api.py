@@ -47,7 +47,7 @@ def train(
     """
     from cifarlab.images.holdout import TrainingData
     from cifarlab.images.sources import open_source
-    from cifarlab.training.announcement import announcement
+    from cifarlab.training.announcement import announcement, hint
 
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     # Read and said before torch is imported, which takes seconds: whoever waits sees what will be trained.
@@ -55,6 +55,8 @@ def train(
     name = chosen.name if seeds == 1 else group_name(chosen.name)
     folder = Run.next_path(Path(out), name)
     log.info(announcement(chosen, data, folder, seeds))
+    if advice := hint(chosen, data):
+        log.info(advice)
     from cifarlab.studies.seeds import train_seeds
     from cifarlab.training.train import train as train_once
 

@@ -5,6 +5,7 @@ Nothing here imports torch, so that all but the network is said before torch is 
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from cifarlab.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from cifarlab.machine.runtime import Runtime
+
+FEW = 1000
+"""Training images below which learning from scratch is hardly ever best."""
 
 
 def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: int = 1) -> str:
@@ -44,6 +48,22 @@ def split_text(recipe: Recipe, data: TrainingData) -> str:
     drawn = " (drawn by cifarlab)" if data.source.understanding.own_split else ""
     parts.append(f"test{drawn}: opened once, at the end" if recipe.evaluation.test else "test: not opened")
     return "; ".join(parts)
+
+
+def hint(recipe: Recipe, data: TrainingData) -> str:
+    """What gets further than learning from scratch where images are few; "" where it does not apply."""
+    num, learned = len(data.train), recipe.model.pretrained or recipe.model.weights
+    if num >= FEW or learned:
+        return ""
+    source = printable(shlex.quote(recipe.data.source))
+    return (
+        f"{count(num, 'image')} to learn from: a network that has seen others before often gets further with so few.\n"
+        f"  cifarlab train resnet18-finetune --data {source}\n"
+        '    # weights from ImageNet; needs pip install "cifarlab[vision]" and, the first time, a connection\n'
+        "  cifarlab train speed\n"
+        f"  cifarlab train speed --data {source} --set model.weights=runs/speed/model.safetensors\n"
+        "    # weights from CIFAR-10, learned here"
+    )
 
 
 def network_lines(recipe: Recipe, runtime: Runtime, num_parameters: int, folder: Path, announced: Path | None) -> str:
