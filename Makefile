@@ -21,8 +21,6 @@ PART ?= all
 
 train: .venv/.installed
 	$(BIN)/cifarlab train quick --data sample
-	@echo
-	@echo "The newest folder in runs/ has the numbers, the pictures and the model: ls -t runs | head -1"
 
 test: check
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4

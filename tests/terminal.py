@@ -37,9 +37,9 @@ def screen_after(arguments: Sequence[str], columns: int, folder: Path) -> list[s
     while content := _read(ours):
         stream.feed(content)
     os.close(ours)
-    lines = [line.rstrip() for line in screen.display]
-    assert process.wait() == 0, "\n".join(lines)
-    return [line for line in lines if line]
+    text = "\n".join(line.rstrip() for line in screen.display).rstrip()
+    assert process.wait() == 0, text
+    return text.split("\n")
 
 
 def _read(terminal: int) -> bytes:

@@ -31,7 +31,7 @@ EPOCHS = {
 
 @pytest.mark.parametrize("columns", EPOCHS)
 def test_one_line_per_epoch_and_no_remains_of_a_progress_bar(columns: int, tmp_path: Path) -> None:
-    lines = screen_after(TINY, columns, tmp_path)
+    lines = [line for line in screen_after(TINY, columns, tmp_path) if line]
     words = " ".join(" ".join(lines).split())
     assert lines[0] == "simple-cnn: simple-cnn, 2 epochs, seed 0"
     assert re.search(r" run runs/simple-cnn network simple-cnn, [\d,]+ parameters machine ", words)
