@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cifarlab.drawing.fonts import font_file
+from cifarlab.drawing.fonts import Face, face_of
 from cifarlab.images.images import Images
 
 INK, PAPER = (38, 38, 38), (255, 255, 255)
@@ -182,9 +181,9 @@ def _width(text: str, font_size: int) -> int:
 
 
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    return _load_font(font_file(text), size)
+    return _load_font(face_of(text), size)
 
 
 @cache  # a font file is parsed anew at each load, and every caption needs one
-def _load_font(file: Path, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, size)
+def _load_font(face: Face, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(face.file, size, face.index)

@@ -29,7 +29,7 @@ from cifarlab.drawing.charts.description import (
     Matrix,
     Reliability,
 )
-from cifarlab.drawing.fonts import fonts, legible
+from cifarlab.drawing.fonts import families, legible
 from cifarlab.drawing.wording import short
 from cifarlab.files import write_atomic
 
@@ -91,7 +91,7 @@ def draw(charts: Sequence[Chart]) -> Drawing:
                 _draw_reliability(axes, chart)
     _name_lines(line_panels)
     for text in drawing.findobj(Text):
-        text.set_fontfamily(list(fonts()))  # matplotlib takes each letter from the first font that has it
+        text.set_fontfamily(families(text.get_text()))
     return drawing
 
 
