@@ -100,7 +100,7 @@ def labelled(label: str, text: str) -> str:
 
 def columns() -> int:
     """Characters in a line of the terminal; without a terminal, enough for anything."""
-    return shutil.get_terminal_size().columns - 1 if is_interactive() else sys.maxsize
+    return shutil.get_terminal_size().columns if is_interactive() else sys.maxsize
 
 
 def printable(text: str) -> str:

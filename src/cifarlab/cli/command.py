@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from cifarlab.cli.output import Output
+from cifarlab.cli.output import Output, with_purposes
 from cifarlab.recipe.toml import paths_of
 
 EXAMPLES: dict[str, dict[str, str]] = {
@@ -110,13 +110,8 @@ class Group(_Switches, TyperGroup):
 
 
 def example_lines(command: str, width: int) -> list[str]:
-    """The examples of a command, each with what it does: behind it, or above all of them where lines are short."""
-    examples = EXAMPLES[command]
-    longest = max(map(len, examples))
-    beside = [f"   {line:{longest}}  # {purpose}" for line, purpose in examples.items()]
-    if max(map(len, beside)) <= width:
-        return [" Examples", *beside]
-    return [" Examples", *(f"   {text}" for line, purpose in examples.items() for text in (f"# {purpose}", line))]
+    """The examples of a command under their heading."""
+    return [" Examples", *with_purposes(EXAMPLES[command], width, indent="   ")]
 
 
 def recipe_value(option: str, words: list[str]) -> str:

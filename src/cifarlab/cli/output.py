@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
@@ -13,7 +14,7 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from cifarlab.console import printable, printable_lines
+from cifarlab.console import columns, printable, printable_lines
 from cifarlab.errors import DataError, PartialError
 
 NARROW = 72
@@ -99,8 +100,24 @@ class NoteFormatter(logging.Formatter):
     """Notes and warnings as they are shown on stderr."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message alone, safe for a terminal."""
-        return printable_lines(super().format(record))
+        """The message alone, safe for a terminal and, on one, with lines that end between words."""
+        return "\n".join(map(_between_words, printable_lines(super().format(record)).split("\n")))
+
+
+def _between_words(line: str) -> str:
+    """Break a line where the terminal ends; not one that is indented, since commands stand so, to be copied."""
+    if line.startswith(" ") or len(line) <= columns():
+        return line
+    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
+
+
+def with_purposes(commands: Mapping[str, str], width: int, indent: str = "  ") -> list[str]:
+    """Command lines, each with what it does: behind it, or above all of them where lines are short."""
+    longest = max(map(len, commands))
+    beside = [f"{indent}{line:{longest}}  # {purpose}" for line, purpose in commands.items()]
+    if max(map(len, beside)) <= width:
+        return beside
+    return [f"{indent}{text}" for line, purpose in commands.items() for text in (f"# {purpose}", line)]
 
 
 def raise_unreadable(failures: Sequence[str], *, any_read: bool) -> None:

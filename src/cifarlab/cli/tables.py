@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from cifarlab.cli.output import Output, plain_table
+from cifarlab.cli.output import Output, plain_table, with_purposes
 from cifarlab.console import count
 from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
 from cifarlab.runs.folder import Run, median_images_per_second
@@ -28,10 +28,10 @@ ACCURACIES = ("val", "val, tta", "test", "test, tta")
 
 
 NEXT = {
-    "cifarlab report {run} --open": "every number and picture, in the browser",
+    "cifarlab report {run} --open": "every number and picture",
     "cifarlab explain {run} IMAGE...": "what in a picture decides",
-    "cifarlab compare {run} RUN": "which of two is better, and is it luck?",
-    "cifarlab evaluate {run} --data DIR": "other images of the same classes",
+    "cifarlab compare {run} RUN": "which is better, or is it luck?",
+    "cifarlab evaluate {run} --data DIR": "other images, same classes",
     "cifarlab predict {run} IMAGE...": "what pictures show",
 }
 """Commands that lead on from a finished run -> what each is for."""
@@ -72,11 +72,9 @@ def print_result(run: Run) -> None:
 
 def _print_next(console: Output, run: Run, steps: Mapping[str, str]) -> None:
     """Print what may be done with the run now, and, as the last line, the address of its report."""
-    table = plain_table(f"Everything is in {run.path}. Next:", show_header=False)
-    for command, purpose in steps.items():
-        table.add_row(f"  {command.format(run=run.as_argument)}", "" if console.is_narrow else purpose)
-    console.print()
-    console.print(table)
+    commands = {command.format(run=run.as_argument): purpose for command, purpose in steps.items()}
+    console.print(f"\nEverything is in {run.path}. Next:")
+    console.print("\n".join(with_purposes(commands, console.width)))
     if run.report_file.exists():  # as an address, which most terminals open at a click
         console.print(f"\nReport: {run.report_file.resolve().as_uri()}")
 
