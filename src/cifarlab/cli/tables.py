@@ -30,7 +30,7 @@ ACCURACIES = ("val", "val, tta", "test", "test, tta")
 NEXT = {
     "cifarlab report {run} --open": "every number and picture",
     "cifarlab explain {run} IMAGE...": "what in a picture decides",
-    "cifarlab compare {run} RUN": "which is better, or is it luck?",
+    "cifarlab compare {run} RUN": "which of two is better",
     "cifarlab evaluate {run} --data DIR": "other images, same classes",
     "cifarlab predict {run} IMAGE...": "what pictures show",
 }
