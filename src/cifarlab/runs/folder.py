@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import json
 import os
 import re
 import shlex
 import shutil
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, RecipeError, RunInUseError, UsageError, cause
+from cifarlab.errors import CheckpointError, MissingExtraError, RecipeError, RunInUseError, UsageError, cause
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
 from cifarlab.recipe.toml import load_recipe, section_from, to_toml
 from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
+from cifarlab.runs.metrics import COLUMNS, Metrics, Row, from_csv, to_csv
 from cifarlab.runs.paths import RECIPE_FILE, SEEDS, STUDIES, RunPaths
 
-COLUMNS = (
-    "epoch",
-    "step",
-    "elapsed_seconds",
-    "train/loss",
-    "train/accuracy",
-    "train/images",
-    "val/loss",
-    "val/accuracy",
-    "lr",
-    "images_per_second",
-)
-"""The columns of metrics.csv. Accuracies are fractions; train/images is the number of images behind train/accuracy; an
-epoch without validation leaves its fields empty."""
-
-COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train/images")
-"""The columns of runs from before the images behind train/accuracy were counted."""
-
-Row = Mapping[str, float | int | None]
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -263,29 +245,30 @@ class Run(RunPaths):
         """Add or replace facts about the images in manifest.json."""
         self.update_manifest(data={**self.manifest.get("data", {}), **values})
 
-    def write_metrics(self, rows: list[Row]) -> None:
+    def write_metrics(self, rows: Iterable[Row]) -> None:
         """Store the whole table."""
         # rewritten each epoch, since it is small: a kill could leave half of an appended row
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomic(self.metrics_file, text.getvalue())
+        write_atomic(self.metrics_file, to_csv(rows))
 
     @property
-    def metrics(self) -> list[dict[str, float | None]]:
-        """One row per epoch; a field without a value is None. Raises CheckpointError when the file cannot be read."""
-        path = self.metrics_file
+    def metrics(self) -> Metrics:
+        """One row per epoch, which pandas.DataFrame takes as it is; raises CheckpointError when it cannot be read."""
         try:
-            text = path.read_text("utf-8")
-            header, *rows = csv.reader(text.splitlines(keepends=True))
-            # without its last newline a number may have lost its last digits
-            if tuple(header) not in (COLUMNS, COLUMNS_BEFORE) or not text.endswith("\n"):
-                raise ValueError("it is cut off, or its columns are not those of this version")
-            cells = [dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True)) for row in rows]
-            return [{key: float(value) if value else None for key, value in row.items()} for row in cells]
+            return from_csv(self.metrics_file.read_text("utf-8"))
         except (OSError, ValueError, csv.Error) as error:
-            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+            raise CheckpointError(f"Cannot read {self.metrics_file}: {cause(error)}.") from error
+
+    def metrics_frame(self) -> pandas.DataFrame:
+        """The metrics as a pandas.DataFrame, one row per epoch; what has no value is NaN.
+
+        Raises MissingExtraError without pandas, and CheckpointError when the file cannot be read.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError("pandas", "notebook") from error
+        # columns and dtype are named for runs that have no epoch yet, or in which nothing was validated
+        return pandas.DataFrame(self.metrics, columns=list(COLUMNS), dtype=float)
 
     def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
         """Store the numbers of one split under evaluation-<name>.json."""
@@ -335,13 +318,6 @@ class Run(RunPaths):
         if not isinstance(values, dict):
             raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
         return values
-
-
-def median_images_per_second(rows: Sequence[Row]) -> float | None:
-    """The training speed of a run, from the rows of metrics.csv; None without an epoch."""
-    # not the mean: the first epoch also compiles and warms up, and other programs disturb single ones
-    speeds = [speed for row in rows if (speed := row["images_per_second"])]
-    return statistics.median(speeds) if speeds else None
 
 
 def _entry(line: str) -> dict[str, str]:

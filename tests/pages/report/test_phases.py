@@ -11,8 +11,9 @@ from cifarlab.pages.report.learning import marked_epochs, phases
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, override_all
-from cifarlab.runs.folder import COLUMNS, Row, Run
+from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import DataFacts, Manifest
+from cifarlab.runs.metrics import COLUMNS, Row
 
 GROWING = ("training.epochs=10", "training.start_size=16", "training.full_size_from=70 %")
 HARD = ("training.hard_share=0.5", "training.hard_from=40 %")

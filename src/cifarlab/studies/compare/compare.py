@@ -9,7 +9,7 @@ from typing import Any
 
 from cifarlab.errors import UsageError
 from cifarlab.recipe.toml import flatten
-from cifarlab.runs.folder import median_images_per_second
+from cifarlab.runs.metrics import median_images_per_second
 from cifarlab.studies.compare.conclusions import conclude
 from cifarlab.studies.compare.entry import Entry, Measure, Member, read_entries
 from cifarlab.studies.compare.pairs import Pair, test_pairs
