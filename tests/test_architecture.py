@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
-    ("errors", "version"),
+    ("errors", "shown", "version"),
     ("recipe", "files", "console"),
     ("machine", "runs"),
     ("images",),
@@ -49,7 +49,7 @@ TORCH = {"torch", "torchvision", "timm"}
 NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pandas", "pyarrow", "tensorboard", "PIL"}
 
 TORCH_FREE = (
-    *("errors", "version", "console", "files", "recipe", "runs", "images", "evaluation", "drawing", "pages"),
+    *("errors", "shown", "version", "console", "files", "recipe", "runs", "images", "evaluation", "drawing", "pages"),
     *("studies.compare", "machine.process", "api", "cli", "__init__", "__main__"),
 )
 """Rooms, and modules of rooms, that load no torch when they are imported, so that help and listings start at once."""

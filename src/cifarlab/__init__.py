@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cifarlab import shown
 from cifarlab.api import ablate, compare, evaluate, explain, lr_find, predict, report, resume, train
 from cifarlab.errors import CifarlabError
 from cifarlab.machine.tier import limit_torch
@@ -75,6 +76,16 @@ _ON_FIRST_USE = {
     "Images": ("cifarlab.images.images", "Images"),
     "load_images": ("cifarlab.images.sources", "load_images"),
 }
+
+
+def _draw(what: shown.Shown) -> str:
+    """What a notebook shows of an object; loads what draws when something is shown for the first time."""
+    from cifarlab.drawing.notebook import to_html
+
+    return to_html(what)
+
+
+shown.drawn_by = _draw  # handed down, because what it draws lies below drawing
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from cifarlab.recipe.section import (
     SplitNames,
     Weights,
 )
+from cifarlab.shown import Shown
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
@@ -281,7 +282,7 @@ class EvaluationSpec(Section):
     """Evaluate on the test split once, at the end of training."""
 
 
-class Recipe(Section):
+class Recipe(Section, Shown):
     """A complete, immutable description of one training.
 
     Raises RecipeError (through `cifarlab.recipe.toml`) with every problem at once.
@@ -305,6 +306,12 @@ class Recipe(Section):
     stopping: StoppingSpec = Field(default_factory=StoppingSpec)
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+
+    def __repr__(self) -> str:
+        epochs = "1 epoch" if self.training.epochs == 1 else f"{self.training.epochs:g} epochs"
+        return f"Recipe({self.name!r}, {self.model.name} on {self.data.source!r}, {epochs}, seed {self.training.seed})"
+
+    __str__ = __repr__  # pydantic's own would print all hundred values
 
     @model_validator(mode="after")
     def _contradictions(self) -> Self:

@@ -19,22 +19,51 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, MissingExtraError, RecipeError, RunInUseError, UsageError, cause
+from cifarlab.errors import (
+    CheckpointError,
+    CifarlabError,
+    MissingExtraError,
+    RecipeError,
+    RunInUseError,
+    UsageError,
+    cause,
+)
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
 from cifarlab.recipe.toml import load_recipe, section_from, to_toml
-from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
+from cifarlab.runs.manifest import COMPLETE, DIVERGED, TRAINED, TRAINING, DataFacts, Manifest
 from cifarlab.runs.metrics import COLUMNS, Metrics, Row, from_csv, to_csv
 from cifarlab.runs.paths import RECIPE_FILE, SEEDS, STUDIES, RunPaths
+from cifarlab.shown import Shown, accuracy_text
 
 if TYPE_CHECKING:
     import pandas
 
+_STATES = {TRAINING: "not finished", TRAINED: "trained, not complete", COMPLETE: "complete", DIVERGED: "diverged"}
+"""The status in a manifest, for people; a run that was killed keeps the status of one that is still training."""
+
 
 @dataclass(frozen=True)
-class Run(RunPaths):
+class Run(RunPaths, Shown):
     """A run folder. Every file in it is whole or absent: written under a temporary name, flushed, renamed."""
+
+    def __repr__(self) -> str:
+        return f"Run({', '.join([repr(str(self.path)), *self._state()])})"
+
+    def _state(self) -> list[str]:
+        """What there is to say about the run in a few words; a folder in any state has some."""
+        if not _is_run(self.path):
+            return ["not a run folder"]
+        try:
+            if self.study:
+                return [STUDIES[self.study], *(_spread_text(self.group) if self.study == SEEDS else [])]
+            if not self.manifest_file.exists():
+                return ["not started"]
+            accuracies = filter(None, (_accuracy_text(name, self.evaluation(name)) for name in ("test", "val")))
+            return [text for text in (_STATES.get(self.facts.status, ""), next(accuracies, "")) if text]
+        except (CifarlabError, LookupError, TypeError, ValueError, OSError):
+            return ["damaged"]  # a repr that raised would hide what a debugger or a traceback was about to show
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
@@ -318,6 +347,19 @@ class Run(RunPaths):
         if not isinstance(values, dict):
             raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
         return values
+
+
+def _accuracy_text(split: str, evaluation: dict[str, Any] | None) -> str:
+    if evaluation is None:
+        return ""
+    return f"{split} {accuracy_text(evaluation['accuracy'], evaluation['accuracy_interval'])}"
+
+
+def _spread_text(group: dict[str, Any]) -> list[str]:
+    """How many seeds have finished, with mean and standard deviation of their test accuracies."""
+    found = group.get("test_accuracy") or {}
+    test = f"test {100 * found['mean']:.1f} ± {100 * found['sd']:.1f} %" if found.get("sd") is not None else ""
+    return [f"{len(group['runs'])} finished", *filter(None, [test])]
 
 
 def _entry(line: str) -> dict[str, str]:
