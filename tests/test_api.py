@@ -14,7 +14,7 @@ from PIL import Image
 import cifarlab
 from cifarlab.cli import main
 from cifarlab.errors import UsageError
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 
 SETTINGS = [
     "data.source=data",
@@ -40,7 +40,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cifarlab.Recipe:
             for number in range(num_images):
                 pixels = random.normal(level, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
-    return override_all(load_recipe("quick"), SETTINGS)
+    return load_recipe("quick").set(*SETTINGS)
 
 
 @pytest.mark.parametrize("name", ["ablate", "compare", "evaluate", "explain", "lr_find", "predict", "report", "train"])

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarlab.errors import CheckpointError, MachineError, RunInUseError, UsageError
-from cifarlab.recipe.toml import load_recipe, override
+from cifarlab.recipe.override import override
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.metrics import COLUMNS, Row
 

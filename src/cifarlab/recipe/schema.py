@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.recipe.duration import Duration, parse_duration
+from cifarlab.recipe.override import override_all
 from cifarlab.recipe.section import (
     ClassNames,
     Columns,
@@ -306,6 +307,14 @@ class Recipe(Section, Shown):
     stopping: StoppingSpec = Field(default_factory=StoppingSpec)
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+
+    def set(self, *assignments: str) -> Recipe:
+        """Return a recipe with other values, as --set gives on the command line: set("optimizer.lr=0.2", "name=fast").
+
+        Values are written as on the command line or in TOML; of two for one key the later wins. Raises RecipeError for
+        a key or a value that a recipe cannot have, with what was found and what is allowed.
+        """
+        return override_all(self, assignments)
 
     def __repr__(self) -> str:
         epochs = "1 epoch" if self.training.epochs == 1 else f"{self.training.epochs:g} epochs"

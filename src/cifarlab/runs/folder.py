@@ -29,9 +29,10 @@ from cifarlab.errors import (
     cause,
 )
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
+from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
-from cifarlab.recipe.toml import load_recipe, section_from, to_toml
+from cifarlab.recipe.toml import load_recipe, to_toml
 from cifarlab.runs.manifest import COMPLETE, DIVERGED, TRAINED, TRAINING, DataFacts, Manifest
 from cifarlab.runs.metrics import COLUMNS, Metrics, Row, from_csv, to_csv
 from cifarlab.runs.paths import RECIPE_FILE, SEEDS, STUDIES, RunPaths
