@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from cifarlab.evaluation.stored import read_evaluation
     from cifarlab.images.images import Images
     from cifarlab.images.sources import load_images
-    from cifarlab.inference.classifier import Classifier
+    from cifarlab.inference.classifier import Classifier, Prediction
     from cifarlab.models.registry import build_network
+    from cifarlab.studies.compare.compare import Comparison
 
 __version__ = VERSION
 
@@ -41,9 +42,11 @@ limit_torch()  # torch reads the environment when it is imported, which nothing 
 __all__ = [
     "CifarlabError",
     "Classifier",
+    "Comparison",
     "Evaluation",
     "Images",
     "Loader",
+    "Prediction",
     "Recipe",
     "Run",
     "__version__",
@@ -72,8 +75,10 @@ _ON_FIRST_USE = {
     "normalise": ("cifarlab.batches.augment", "normalise"),
     "read_evaluation": ("cifarlab.evaluation.stored", "read_evaluation"),
     "Classifier": ("cifarlab.inference.classifier", "Classifier"),
+    "Comparison": ("cifarlab.studies.compare.compare", "Comparison"),
     "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
     "Images": ("cifarlab.images.images", "Images"),
+    "Prediction": ("cifarlab.inference.classifier", "Prediction"),
     "load_images": ("cifarlab.images.sources", "load_images"),
 }
 
