@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from plain_logging import unconfigured
 
 import cifarlab
 from cifarlab.cli import main
@@ -52,14 +54,22 @@ def test_a_command_calls_its_function(name: str) -> None:
     assert f"api.{name}" in calls
 
 
-def test_train_leaves_what_the_command_leaves(recipe: cifarlab.Recipe) -> None:
+@unconfigured()
+def test_train_leaves_and_says_what_the_command_does(
+    recipe: cifarlab.Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = cifarlab.train(recipe, out="by-hand")
+    said = capsys.readouterr()
     assert main.run(["train", "quick", "--out", "by-command", *(f"--set={setting}" for setting in SETTINGS)]) == 0
     names = [
         {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         for folder in (run.path, Path("by-command/quick"))
     ]
     assert names[0] == names[1] and "report.html" in names[0]
+    # the command prints the result too, on stdout; times differ
+    notes = [re.sub(r"[\d,.]+ (s|ms|images/s)\b", "", text) for text in (said.err, capsys.readouterr().err)]
+    assert notes[0].replace("by-hand", "by-command") == notes[1]
+    assert "epoch 2" in said.err and "Report: by-hand/quick/report.html" in said.err and said.out == ""
     assert run.model_file.read_bytes() == Path("by-command/quick/model.safetensors").read_bytes()
 
 

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "src" / "cifarlab"
 LINES = (
     ("errors", "shown", "version"),
     ("recipe", "files", "console"),
-    ("machine", "runs"),
+    ("machine", "notes", "runs"),
     ("images",),
     ("batches", "models"),
     ("kernels",),
@@ -49,7 +49,20 @@ TORCH = {"torch", "torchvision", "timm"}
 NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pandas", "pyarrow", "tensorboard", "PIL"}
 
 TORCH_FREE = (
-    *("errors", "shown", "version", "console", "files", "recipe", "runs", "images", "evaluation", "drawing", "pages"),
+    *(
+        "errors",
+        "shown",
+        "version",
+        "console",
+        "notes",
+        "files",
+        "recipe",
+        "runs",
+        "images",
+        "evaluation",
+        "drawing",
+        "pages",
+    ),
     *("studies.compare", "machine.process", "api", "cli", "__init__", "__main__"),
 )
 """Rooms, and modules of rooms, that load no torch when they are imported, so that help and listings start at once."""

@@ -5,6 +5,7 @@
     run = cifarlab.train("quick")
     cifarlab.Classifier.load(run.path).predict(["cat.png"])
 
+Functions say on stderr what they do, as the command does, unless the program has configured logging: `cifarlab.notes`.
 Names that need torch are loaded when they are first used, so that `import cifarlab` does not wait for it.
 """
 

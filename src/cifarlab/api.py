@@ -1,7 +1,8 @@
 """One public function per command: `cifarlab.train(...)` does what `cifarlab train` does, report included.
 
 A command parses its options, calls its function and prints what it returns. Each function imports what it needs when it
-is called, so that comparing or reporting does not wait for torch.
+is called, so that comparing or reporting does not wait for torch. `@notes_shown()` shows what it notes, as the command
+does, unless the program has configured logging.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cifarlab.console import log
 from cifarlab.errors import UsageError
+from cifarlab.notes import notes_shown
 from cifarlab.recipe.schema import DataSpec, Recipe
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
@@ -31,6 +33,7 @@ MOST_EXPLAINED = 50
 """Pictures on one page of explanations: each takes several heat maps, and a page has to stay readable."""
 
 
+@notes_shown()
 def train(
     recipe: Recipe | str | Path,
     *,
@@ -57,6 +60,7 @@ def train(
     return train_once(chosen, out=out, data_dir=data_dir, then=then)
 
 
+@notes_shown()
 def resume(
     run: str | Path, *, data_dir: Path | None = None, report: bool = True, allow_different_machine: bool = False
 ) -> Run:
@@ -75,6 +79,7 @@ def resume(
     return resume_once(run, data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
 
 
+@notes_shown()
 def evaluate(
     run: Run | str | Path,
     split: str | None = None,
@@ -109,6 +114,7 @@ def evaluate(
     )
 
 
+@notes_shown()
 def predict(
     model: str | Path, images: Sequence[Path], *, top: int = 1, device: str = "auto", follow_links: bool = False
 ) -> FilePredictions:
@@ -128,6 +134,7 @@ def predict(
     return answers
 
 
+@notes_shown()
 def explain(
     model: str | Path,
     images: Sequence[Path],
@@ -161,6 +168,7 @@ def explain(
     return done, write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
 
 
+@notes_shown()
 def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
     """Write report.html and figures/ into a run folder, or into those of several seeds; returns the page.
 
@@ -179,6 +187,7 @@ def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
         return write_report(opened, humans=humans)
 
 
+@notes_shown()
 def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | None = None) -> Comparison:
     """Compare runs that were trained and evaluated on the same images, with what may be concluded.
 
@@ -195,6 +204,7 @@ def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | Non
     return found
 
 
+@notes_shown()
 def ablate(
     recipe: Recipe | str | Path,
     parts: Sequence[str],
@@ -211,6 +221,7 @@ def ablate(
     return train_variants(chosen, list(parts), seeds=seeds, out=Path(out), data_dir=data_dir)
 
 
+@notes_shown()
 def lr_find(
     recipe: Recipe | str | Path,
     *,

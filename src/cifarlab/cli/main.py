@@ -26,9 +26,10 @@ from cifarlab.cli import (
     report,
     train,
 )
-from cifarlab.cli.output import NoteFormatter, Once, echo
+from cifarlab.cli.output import echo
 from cifarlab.errors import CifarlabError, PartialError
 from cifarlab.files import is_machine_fault
+from cifarlab.notes import note_handler
 from cifarlab.version import VERSION
 
 app = typer.Typer(
@@ -100,11 +101,9 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
     """Train, evaluate and ship classifiers of small images."""
-    handler = logging.StreamHandler(sys.stderr)  # stdout is for results alone
-    handler.setFormatter(NoteFormatter("%(message)s"))
-    handler.addFilter(Once())
     log = logging.getLogger("cifarlab")
-    log.handlers = [handler]  # replaced, not added: tests run several commands in one process
+    # on stderr, since stdout is for results alone; replaced, not added: tests run several commands in one process
+    log.handlers = [note_handler(sys.stderr)]
     log.propagate = False  # a library that sets up the root logger would show every note twice
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     threading.excepthook = _note_failed_thread

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 
@@ -61,29 +60,6 @@ def plain_table(title: str | None = None, *, show_header: bool = True) -> Table:
     return Table(
         title=title, title_justify="left", show_header=show_header, header_style="bold", box=None, padding=(0, 3, 0, 0)
     )
-
-
-class Once(logging.Filter):
-    """Lets a warning pass once: a command may read the same data several times, but should warn about it only once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is news; notes such as the line of an epoch always are."""
-        text = record.getMessage()
-        is_news = record.levelno < logging.WARNING or text not in self.said
-        self.said.add(text)
-        return is_news
-
-
-class NoteFormatter(logging.Formatter):
-    """Notes and warnings as they are shown on stderr."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The message alone, safe for a terminal."""
-        return printable_lines(super().format(record))
 
 
 def raise_unreadable(failures: Sequence[str], *, any_read: bool) -> None:
