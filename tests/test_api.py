@@ -80,9 +80,10 @@ def test_a_run_goes_through_the_other_functions(recipe: cifarlab.Recipe) -> None
     assert cifarlab.read_evaluation(run, "val") == evaluation and run.test_openings == [run.test_openings[0]]
     answers = cifarlab.predict(run.path, [Path("data/test/cat")])
     assert [Path(each.name).name for each in answers.predictions] == [f"{number}.png" for number in range(8)]
+    assert cifarlab.predict(run, "data/test/cat") == answers  # a run is its folder, and one path is a list of one
     assert cifarlab.report(run.path) == run.report_file
     explained, files = cifarlab.explain(run.path, [Path("data/test/cat/0.png")])
     assert len(explained.explanations) == 1 and all(path.is_file() for path in files)
     assert cifarlab.resume(run.path).path == run.path
     with pytest.raises(UsageError, match="given twice"):
-        cifarlab.compare([run.path, run.path])
+        cifarlab.compare([run, run.path])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def train(
 
 @notes_shown()
 def resume(
-    run: str | Path, *, data_dir: Path | None = None, report: bool = True, allow_different_machine: bool = False
+    run: Run | str | Path, *, data_dir: Path | None = None, report: bool = True, allow_different_machine: bool = False
 ) -> Run:
     """Continue a run, or a study of several seeds, exactly where it was stopped, and finish it as `train` does.
 
@@ -76,7 +77,7 @@ def resume(
     then = partial(_present, data_dir=data_dir, report=report)
     if Run.open(run).study == SEEDS:  # the folder says what it is, so the caller need not know
         return resume_seeds(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
-    return resume_once(run, data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
+    return resume_once(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
 
 
 @notes_shown()
@@ -116,17 +117,23 @@ def evaluate(
 
 @notes_shown()
 def predict(
-    model: str | Path, images: Sequence[Path], *, top: int = 1, device: str = "auto", follow_links: bool = False
+    model: Run | str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    top: int = 1,
+    device: str = "auto",
+    follow_links: bool = False,
 ) -> FilePredictions:
     """Predict what pictures of any size show, with a run folder or model file; unreadable pictures are listed.
 
-    images: files, and folders, of which the same files are taken as in training, in natural order. top: classes per
-    picture, most probable first. Raises UsageError if there are no pictures, CheckpointError for a damaged model.
+    images: files, and folders, of which the same files are taken as in training, in natural order; one or several.
+    top: classes per picture, most probable first. Raises UsageError if there are no pictures, CheckpointError for a
+    damaged model.
     """
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images, predict_files
 
-    found = find_images(images, follow_links=follow_links)
+    found = find_images(_paths(images), follow_links=follow_links)
     if found.left_out:  # said, because a prediction that is silently missing would be worse
         log.info("Left out: %s.", "; ".join(found.left_out))
     answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
@@ -136,8 +143,8 @@ def predict(
 
 @notes_shown()
 def explain(
-    model: str | Path,
-    images: Sequence[Path],
+    model: Run | str | Path,
+    images: str | Path | Sequence[str | Path],
     *,
     layer: str | None = None,
     class_name: str | None = None,
@@ -153,7 +160,7 @@ def explain(
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images
 
-    found = find_images(images)
+    found = find_images(_paths(images))
     if len(found.files) > MOST_EXPLAINED:
         raise UsageError(
             f"{len(found.files)} images are too many for one page; explain at most {MOST_EXPLAINED} at a time."
@@ -165,7 +172,8 @@ def explain(
         return done, []  # no empty page, which would replace one that shows something
     beside = Path(model) if Path(model).is_dir() else Path(model).parent
     folder = out or beside / "explanations"
-    return done, write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
+    files = write_explanations(folder, fspath(model), classifier, done.explanations, chosen_layer=layer is not None)
+    return done, files
 
 
 @notes_shown()
@@ -188,7 +196,7 @@ def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
 
 
 @notes_shown()
-def compare(runs: Sequence[str | Path], *, split: str = "test", html: Path | None = None) -> Comparison:
+def compare(runs: Sequence[Run | str | Path], *, split: str = "test", html: Path | None = None) -> Comparison:
     """Compare runs that were trained and evaluated on the same images, with what may be concluded.
 
     split: val or test. html: where to write the page with curves and examples. Raises UsageError for runs that cannot
@@ -241,6 +249,11 @@ def lr_find(
     found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
     # the folder comes last, so that a test that is refused or stopped leaves none
     return found, finder.write_range_test(found, chosen, Path(out))
+
+
+def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    """One path or several as a list: the letters of "cat.png" are a sequence of names too."""
+    return [Path(images)] if isinstance(images, str | Path) else [Path(each) for each in images]
 
 
 def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:

@@ -298,3 +298,7 @@ def test_a_run_that_never_began_leaves_no_folder_and_one_that_did_keeps_it(tmp_p
         run.update_manifest(seed=1)
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+def test_a_run_is_taken_where_its_folder_is(run: Run) -> None:
+    assert Path(run) == run.path and Run.open(run) == run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Self
 
@@ -101,7 +102,7 @@ class Classifier:
         )
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
+    def load(cls, path: str | PathLike[str], *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
         """Load a model file, or the one in a run folder; without a runtime on the best device, in fp32.
 
         Raises CheckpointError if the file is missing or damaged, or if its weights do not fit its card.

@@ -108,13 +108,16 @@ class Run(RunPaths, Shown):
             raise
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: Run | str | Path) -> Run:
         """Open an existing run; raises UsageError when the folder is not one."""
         folder = Path(path)
         # most often a parent folder or a typo, so the error lists the runs nearby
         if not _is_run(folder):
             raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
         return cls(folder)
+
+    def __fspath__(self) -> str:
+        return str(self.path)  # so that a run is taken wherever its folder is: Path(run), Classifier.load(run)
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from cifarlab.drawing import page
 from cifarlab.drawing.notebook import cell
 from cifarlab.errors import UsageError
 from cifarlab.recipe.toml import flatten
+from cifarlab.runs.folder import Run
 from cifarlab.runs.metrics import median_images_per_second
 from cifarlab.studies.compare.conclusions import COLUMNS, conclude, headings, share_text
 from cifarlab.studies.compare.entry import Entry, Measure, Member, read_entries
@@ -105,7 +106,7 @@ _NUMBERS: dict[str, Callable[[Entry], Measure | None]] = {
 }
 
 
-def compare(paths: Sequence[str | Path], *, split: str = "test") -> Comparison:
+def compare(paths: Sequence[Run | str | Path], *, split: str = "test") -> Comparison:
     """Compare runs, or groups of seeds, that were evaluated on the same split of the same images.
 
     Raises UsageError for fewer than two, for runs that were not evaluated on `split` or that have other images, and
