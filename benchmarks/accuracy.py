@@ -31,7 +31,7 @@ from cifarlab.console import count
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.recipe.measured import Measured
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all, recipe_names
+from cifarlab.recipe.toml import load_recipe, recipe_names
 from cifarlab.runs.folder import Run
 
 RESULTS = Path(__file__).parent / "results" / "accuracy"
@@ -117,9 +117,9 @@ def planned(fashion_mnist: str) -> dict[str, Recipe]:
     recipes: dict[str, Recipe] = {}
     for name, num_seeds in SEEDS.items():
         recipes |= seeded(name, name, [], num_seeds)
-    recipes |= {name: override_all(load_recipe(name), in_epochs(epochs)) for name, epochs in EPOCHS.items()}
+    recipes |= {name: load_recipe(name).set(*in_epochs(epochs)) for name, epochs in EPOCHS.items()}
     depths = in_epochs(DEPTH_EPOCHS)
-    recipes |= {f"{name}-{DEPTH_EPOCHS}-epochs": override_all(load_recipe(name), depths) for name in DEPTHS}
+    recipes |= {f"{name}-{DEPTH_EPOCHS}-epochs": load_recipe(name).set(*depths) for name in DEPTHS}
     for name, epochs in FASHION.items():  # last, since its files may be missing
         values = [f"data.source={fashion_mnist}", *in_epochs(epochs)]
         recipes |= seeded(f"{name}-fashion-mnist", name, values, FASHION_SEEDS)
@@ -129,7 +129,7 @@ def planned(fashion_mnist: str) -> dict[str, Recipe]:
 def seeded(result: str, name: str, values: list[str], num_seeds: int) -> dict[str, Recipe]:
     """A recipe with some values from several seeds."""
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
-    return {f"{result}-{seed}": override_all(load_recipe(name), [*values, f"training.seed={seed}"]) for seed in seeds}
+    return {f"{result}-{seed}": load_recipe(name).set(*values, f"training.seed={seed}") for seed in seeds}
 
 
 def in_epochs(epochs: int | None) -> list[str]:

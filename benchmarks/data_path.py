@@ -15,7 +15,8 @@ import torch
 from torchvision import transforms
 
 from cifarlab.images.sources import load_images
-from cifarlab.recipe.toml import load_recipe, override
+from cifarlab.recipe.override import override
+from cifarlab.recipe.toml import load_recipe
 from plain_script import PlainScript, add_options, measure
 
 SCRIPT = PlainScript(

@@ -34,7 +34,7 @@ from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.machine import process
 from cifarlab.machine.runtime import Runtime
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.training.loop import Setup
 from cifarlab.training.schedules import image_size
@@ -123,9 +123,9 @@ def measure(recipe_name: str, source: str, repeats: int) -> tuple[Ceilings, list
     process.keep_freed_memory()
     torch.set_num_threads(process.num_threads())
     changes = [f"data.source={source}", "runtime.tensorboard=false"]
-    recipe = override_all(load_recipe(recipe_name), changes)
+    recipe = load_recipe(recipe_name).set(*changes)
     with tempfile.TemporaryDirectory() as folder:
-        plain = start(override_all(recipe, ["runtime.kernels=off"]), Path(folder) / "plain")
+        plain = start(recipe.set("runtime.kernels=off"), Path(folder) / "plain")
         setup = start(recipe, Path(folder) / "ours")
         position = (len(setup.loader), setup.total_steps)
         sizes = Counter(

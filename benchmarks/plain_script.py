@@ -34,7 +34,6 @@ from cifarlab.images.images import Images
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.registry import build_network
 from cifarlab.recipe.schema import ModelSpec, Recipe
-from cifarlab.recipe.toml import override_all
 from cifarlab.training.train import train
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -122,7 +121,7 @@ def recipe_seconds(recipe: Recipe, num_steps: int, num_images: int) -> float:
     num_train = num_images - (size if isinstance(size, int) else round(size * num_images))
     changes = [f"training.epochs={num_steps * batch_size / num_train}", "evaluation.test=false"]
     with tempfile.TemporaryDirectory() as folder:
-        rows = train(override_all(recipe, changes), out=Path(folder)).metrics
+        rows = train(recipe.set(*changes), out=Path(folder)).metrics
     ends = [0, *(row["step"] or 0 for row in rows)]
     steps = (end - start for start, end in pairwise(ends))
     return sum(taken * batch_size / (row["images_per_second"] or 1) for taken, row in zip(steps, rows, strict=True))

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training.train import train
 
 PLAIN = ["runtime.precision=fp32", "runtime.memory_format=contiguous"]
@@ -25,7 +25,7 @@ def images_per_second(recipe: str, changes: list[str]) -> tuple[float, str]:
     """Train for the steps in `changes` on all but 20 images; returns the speed and the precision."""
     fixed = ["validation.size=20", "evaluation.test=false"]
     with tempfile.TemporaryDirectory() as folder:
-        run = train(override_all(load_recipe(recipe), [*fixed, *changes]), out=Path(folder))
+        run = train(load_recipe(recipe).set(*fixed, *changes), out=Path(folder))
         return float(run.metrics[-1]["images_per_second"] or 0.0), run.manifest["runtime"]["precision"]
 
 

@@ -31,7 +31,7 @@ from cifarlab.bench.timing import machine_of
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.judge import judge
 from cifarlab.models import speednet
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training.train import train
 
 COMMON = ("data.source=cifar10", "validation.size=5000", "validation.every=1000", "evaluation.test=false")
@@ -163,7 +163,7 @@ def train_here(name: str, arm: str, seed: int, values: list[str]) -> Row:
     change = ARMS[arm]
     if change.network:
         change.network()
-    recipe = override_all(load_recipe(name), [*COMMON, *values, *change.values, f"training.seed={seed}"])
+    recipe = load_recipe(name).set(*COMMON, *values, *change.values, f"training.seed={seed}")
     with tempfile.TemporaryDirectory() as folder:
         run = train(recipe, out=Path(folder))
         found = judge(run, "val", tta=recipe.evaluation.tta)

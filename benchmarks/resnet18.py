@@ -17,7 +17,7 @@ from torchvision import transforms
 
 from cifarlab.images.sources import load_images
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from plain_script import PlainScript, add_options, measure
 
 SAME = (
@@ -47,7 +47,7 @@ def plain(model: str, device: str) -> PlainScript:
 def ours(model: str, data: str, device: str) -> Recipe:
     """The recipe resnet18-plain with a network, made like the script."""
     changes = [f"model.name={model}", f"data.source={data}", f"runtime.device={device}", *SAME]
-    return override_all(load_recipe("resnet18-plain"), changes)
+    return load_recipe("resnet18-plain").set(*changes)
 
 
 def main() -> None:

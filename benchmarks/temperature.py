@@ -25,7 +25,7 @@ from cifarlab.evaluation import metrics, predictions
 from cifarlab.evaluation.calibration import TEMPERATURES
 from cifarlab.inference.model_file import load_model
 from cifarlab.judge import judge
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.training.train import train
 
@@ -87,7 +87,7 @@ def main() -> None:
 def losses(recipe: str, source: str, epochs: float, out: Path) -> Losses:
     """Train a recipe on a data set and look at its probabilities."""
     changes = [f"data.source={source}", f"training.epochs={epochs}", "runtime.tensorboard=false"]
-    run = train(override_all(load_recipe(recipe), changes), out=out)
+    run = train(load_recipe(recipe).set(*changes), out=out)
     judge(run, "val", reason="temperature.py")
     (val, val_labels), (test, test_labels) = said(run, "val"), said(run, "test")
     stored = load_model(run.model_file)[1].temperature

@@ -21,8 +21,9 @@ from accuracy import FIRST_SEED
 from cifarlab.bench.timing import machine
 from cifarlab.images.sources import load_images
 from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe, RuntimeSpec
-from cifarlab.recipe.toml import load_recipe, override, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.training.train import train
 from peers import PEERS, run_peer
@@ -78,7 +79,7 @@ def shortened(recipe: Recipe, steps: int) -> Recipe:
     num_train = images - (size if isinstance(size, int) else round(size * images))
     epochs = steps * recipe.training.batch_size / num_train
     changes = [f"training.epochs={epochs}", "evaluation.test=false", "schedule.warmup=0 steps"]
-    return override_all(recipe, changes)
+    return recipe.set(*changes)
 
 
 def table(results: list[Result]) -> str:

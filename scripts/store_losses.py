@@ -28,7 +28,7 @@ from cifarlab.images.sources import load_images
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.registry import MODELS
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all, recipe_names
+from cifarlab.recipe.toml import load_recipe, recipe_names
 from cifarlab.runs.folder import Run
 from cifarlab.training.loop import Clock, Setup, choose_images, set_frozen, take_step
 from cifarlab.training.state import State, Totals
@@ -91,7 +91,7 @@ def shortened(recipe: Recipe, *changes: str) -> Recipe:
     short = ["data.source=sample", f"training.batch_size={BATCH_SIZE}", f"training.epochs={NUM_EPOCHS}"]
     narrow = ["model.width=0.25"] if MODELS[recipe.model.name].scalable else []
     runtime = [f"runtime.{setting}" for setting in ("device=cpu", "precision=fp32", "kernels=off", "tensorboard=false")]
-    return override_all(recipe, [*short, *narrow, *runtime, *changes])
+    return recipe.set(*short, *narrow, *runtime, *changes)
 
 
 def start(recipe: Recipe, folder: Path) -> tuple[Setup, State]:

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from cifarlab.machine.process import num_cores
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 
 pytest_plugins = ("compared_runs",)
 
@@ -37,17 +37,14 @@ def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 @pytest.fixture
 def tiny() -> Recipe:
     """simple-cnn on the bundled sample, in fp32 on the CPU: 5 steps of 540 images per epoch, two epochs."""
-    return override_all(
-        load_recipe("simple-cnn"),
-        [
-            "data.source=sample",
-            "training.batch_size=540",
-            "training.epochs=2",
-            "runtime.device=cpu",
-            "runtime.precision=fp32",
-            "runtime.tensorboard=false",
-            "evaluation.test=false",
-        ],
+    return load_recipe("simple-cnn").set(
+        "data.source=sample",
+        "training.batch_size=540",
+        "training.epochs=2",
+        "runtime.device=cpu",
+        "runtime.precision=fp32",
+        "runtime.tensorboard=false",
+        "evaluation.test=false",
     )
 
 

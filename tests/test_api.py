@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from plain_logging import unconfigured
 
 import cifarlab
 from cifarlab.cli import main
 from cifarlab.errors import UsageError
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 
 SETTINGS = [
     "data.source=data",
@@ -40,7 +42,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cifarlab.Recipe:
             for number in range(num_images):
                 pixels = random.normal(level, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
-    return override_all(load_recipe("quick"), SETTINGS)
+    return load_recipe("quick").set(*SETTINGS)
 
 
 @pytest.mark.parametrize("name", ["ablate", "compare", "evaluate", "explain", "lr_find", "predict", "report", "train"])
@@ -52,14 +54,22 @@ def test_a_command_calls_its_function(name: str) -> None:
     assert f"api.{name}" in calls
 
 
-def test_train_leaves_what_the_command_leaves(recipe: cifarlab.Recipe) -> None:
+@unconfigured()
+def test_train_leaves_and_says_what_the_command_does(
+    recipe: cifarlab.Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = cifarlab.train(recipe, out="by-hand")
+    said = capsys.readouterr()
     assert main.run(["train", "quick", "--out", "by-command", *(f"--set={setting}" for setting in SETTINGS)]) == 0
     names = [
         {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         for folder in (run.path, Path("by-command/quick"))
     ]
     assert names[0] == names[1] and "report.html" in names[0]
+    # the command prints the result too, on stdout; times differ
+    notes = [re.sub(r"[\d,.]+ (s|ms|images/s)\b", "", text) for text in (said.err, capsys.readouterr().err)]
+    assert notes[0].replace("by-hand", "by-command") == notes[1]
+    assert "epoch 2" in said.err and "Report: by-hand/quick/report.html" in said.err and said.out == ""
     assert run.model_file.read_bytes() == Path("by-command/quick/model.safetensors").read_bytes()
 
 
@@ -70,9 +80,10 @@ def test_a_run_goes_through_the_other_functions(recipe: cifarlab.Recipe) -> None
     assert cifarlab.read_evaluation(run, "val") == evaluation and run.test_openings == [run.test_openings[0]]
     answers = cifarlab.predict(run.path, [Path("data/test/cat")])
     assert [Path(each.name).name for each in answers.predictions] == [f"{number}.png" for number in range(8)]
+    assert cifarlab.predict(run, "data/test/cat") == answers  # a run is its folder, and one path is a list of one
     assert cifarlab.report(run.path) == run.report_file
     explained, files = cifarlab.explain(run.path, [Path("data/test/cat/0.png")])
     assert len(explained.explanations) == 1 and all(path.is_file() for path in files)
     assert cifarlab.resume(run.path).path == run.path
     with pytest.raises(UsageError, match="given twice"):
-        cifarlab.compare([run.path, run.path])
+        cifarlab.compare([run, run.path])

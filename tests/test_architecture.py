@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
-    ("errors", "version"),
+    ("errors", "shown", "version"),
     ("recipe", "files", "console"),
-    ("machine", "runs"),
+    ("machine", "notes", "runs"),
     ("images",),
     ("batches", "models"),
     ("kernels",),
@@ -46,10 +46,23 @@ LATE_IMPORTS = {"api", "cli", "__init__", "__main__"}
 """May import the package's own modules inside functions, so that a command starts before torch is loaded."""
 
 TORCH = {"torch", "torchvision", "timm"}
-NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pyarrow", "tensorboard", "PIL"}
+NOT_AT_START = TORCH | {"scipy", "sklearn", "matplotlib", "pandas", "pyarrow", "tensorboard", "PIL"}
 
 TORCH_FREE = (
-    *("errors", "version", "console", "files", "recipe", "runs", "images", "evaluation", "drawing", "pages"),
+    *(
+        "errors",
+        "shown",
+        "version",
+        "console",
+        "notes",
+        "files",
+        "recipe",
+        "runs",
+        "images",
+        "evaluation",
+        "drawing",
+        "pages",
+    ),
     *("studies.compare", "machine.process", "api", "cli", "__init__", "__main__"),
 )
 """Rooms, and modules of rooms, that load no torch when they are imported, so that help and listings start at once."""
@@ -200,7 +213,7 @@ def test_names_are_imported_from_where_they_are_defined(module: Module) -> None:
 
 @each_module
 def test_optional_packages_are_imported_where_they_are_used(module: Module) -> None:
-    optional = {"torchvision", "timm"}
+    optional = {"torchvision", "timm", "pandas"}
     early = [item for item in module.imports if item.module.split(".")[0] in optional and not item.in_function]
     assert not [item.line for item in early if not item.for_types_only]
 

@@ -24,8 +24,9 @@ from cifarlab.judge import judge, result_name
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
+from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import DataSpec, ModelSpec, RuntimeSpec, ValidationSpec
-from cifarlab.recipe.toml import override, recipe_from
+from cifarlab.recipe.toml import recipe_from
 from cifarlab.runs.folder import Run
 
 NAMES = ("cat", "dog", "owl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -19,9 +20,11 @@ PACKAGE = Path(cifarlab.__file__).parent
 PUBLIC = {
     "CifarlabError": ("errors", "CifarlabError"),
     "Classifier": ("inference.classifier", "Classifier"),
+    "Comparison": ("studies.compare.compare", "Comparison"),
     "Evaluation": ("evaluation.evaluate", "Evaluation"),
     "Images": ("images.images", "Images"),
     "Loader": ("batches.loader", "Loader"),
+    "Prediction": ("inference.classifier", "Prediction"),
     "Recipe": ("recipe.schema", "Recipe"),
     "Run": ("runs.folder", "Run"),
     "__version__": ("version", "VERSION"),
@@ -57,6 +60,11 @@ def test_a_public_name_is_the_object_where_it_is_defined(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(PUBLIC) - {"__version__"}))
 def test_a_public_name_is_explained(name: str) -> None:
     assert getattr(cifarlab, name).__doc__
+
+
+def test_the_readme_lists_every_public_name() -> None:
+    text = (PACKAGE.parents[1] / "README.md").read_text("utf-8").split("## In Python")[1].split("\n## ")[0]
+    assert set(PUBLIC) - {"__version__"} <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training.train import train
 from gpu_parts.pieces import Piece, Record, Settings
 
@@ -36,7 +36,7 @@ def measure(settings: Settings, name: str, seed: int, warm: set[str], _: float) 
 def prepared(settings: Settings, name: str, seed: int) -> Recipe:
     """The recipe on the chosen data, device and seed."""
     changes = [f"data.source={settings.data}", f"training.seed={seed}", f"runtime.device={settings.device}"]
-    return override_all(load_recipe(name), [*changes, *(TINY if settings.tiny else ())])
+    return load_recipe(name).set(*changes, *(TINY if settings.tiny else ()))
 
 
 def timed(recipe: Recipe, settings: Settings) -> dict[str, float]:

@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifarlab.recipe.toml import override_all
 from cifarlab.training.train import train
 from gpu_parts.accuracy_time import prepared
 from gpu_parts.pieces import Piece, Record, Settings
@@ -69,7 +68,7 @@ def recipe_floor(settings: Settings, name: str, rates: dict[str, float], _: floa
     if not rates:
         rates.update(machine_rates(settings))
     recipe = prepared(settings, name, 0)
-    recipe = override_all(recipe, ["evaluation.test=false", "runtime.compile=off"])
+    recipe = recipe.set("evaluation.test=false", "runtime.compile=off")
     bytes_moved = BytesOfProducts()  # type: ignore[no-untyped-call]
     with FlopCounterMode(display=False) as operations, bytes_moved:
         train(recipe, out=settings.out / "counted")

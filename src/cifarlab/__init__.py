@@ -5,6 +5,7 @@
     run = cifarlab.train("quick")
     cifarlab.Classifier.load(run.path).predict(["cat.png"])
 
+Functions say on stderr what they do, as the command does, unless the program has configured logging: `cifarlab.notes`.
 Names that need torch are loaded when they are first used, so that `import cifarlab` does not wait for it.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cifarlab import shown
 from cifarlab.api import ablate, compare, evaluate, explain, lr_find, predict, report, resume, train
 from cifarlab.errors import CifarlabError
 from cifarlab.machine.tier import limit_torch
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from cifarlab.evaluation.stored import read_evaluation
     from cifarlab.images.images import Images
     from cifarlab.images.sources import load_images
-    from cifarlab.inference.classifier import Classifier
+    from cifarlab.inference.classifier import Classifier, Prediction
     from cifarlab.models.registry import build_network
+    from cifarlab.studies.compare.compare import Comparison
 
 __version__ = VERSION
 
@@ -40,9 +43,11 @@ limit_torch()  # torch reads the environment when it is imported, which nothing 
 __all__ = [
     "CifarlabError",
     "Classifier",
+    "Comparison",
     "Evaluation",
     "Images",
     "Loader",
+    "Prediction",
     "Recipe",
     "Run",
     "__version__",
@@ -71,10 +76,22 @@ _ON_FIRST_USE = {
     "normalise": ("cifarlab.batches.augment", "normalise"),
     "read_evaluation": ("cifarlab.evaluation.stored", "read_evaluation"),
     "Classifier": ("cifarlab.inference.classifier", "Classifier"),
+    "Comparison": ("cifarlab.studies.compare.compare", "Comparison"),
     "Evaluation": ("cifarlab.evaluation.evaluate", "Evaluation"),
     "Images": ("cifarlab.images.images", "Images"),
+    "Prediction": ("cifarlab.inference.classifier", "Prediction"),
     "load_images": ("cifarlab.images.sources", "load_images"),
 }
+
+
+def _draw(what: shown.Shown) -> str:
+    """What a notebook shows of an object; loads what draws when something is shown for the first time."""
+    from cifarlab.drawing.notebook import to_html
+
+    return to_html(what)
+
+
+shown.drawn_by = _draw  # handed down, because what it draws lies below drawing
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
 """One public function per command: `cifarlab.train(...)` does what `cifarlab train` does, report included.
 
 A command parses its options, calls its function and prints what it returns. Each function imports what it needs when it
-is called, so that comparing or reporting does not wait for torch.
+is called, so that comparing or reporting does not wait for torch. `@notes_shown()` shows what it notes, as the command
+does, unless the program has configured logging.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifarlab.console import doing, log
 from cifarlab.errors import UsageError
+from cifarlab.notes import notes_shown
 from cifarlab.recipe.schema import DataSpec, Recipe
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
@@ -31,6 +34,7 @@ MOST_EXPLAINED = 50
 """Pictures on one page of explanations: each takes several heat maps, and a page has to stay readable."""
 
 
+@notes_shown()
 def train(
     recipe: Recipe | str | Path,
     *,
@@ -68,8 +72,9 @@ def train(
     return train_once(chosen, out=out, announced=folder, data=data, data_dir=data_dir, then=then)
 
 
+@notes_shown()
 def resume(
-    run: str | Path, *, data_dir: Path | None = None, report: bool = True, allow_different_machine: bool = False
+    run: Run | str | Path, *, data_dir: Path | None = None, report: bool = True, allow_different_machine: bool = False
 ) -> Run:
     """Continue a run, or a study of several seeds, exactly where it was stopped, and finish it as `train` does.
 
@@ -83,9 +88,10 @@ def resume(
     then = partial(_present, data_dir=data_dir, report=report)
     if Run.open(run).study == SEEDS:  # the folder says what it is, so the caller need not know
         return resume_seeds(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
-    return resume_once(run, data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
+    return resume_once(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
 
 
+@notes_shown()
 def evaluate(
     model: Run | str | Path,
     split: str | None = None,
@@ -129,18 +135,25 @@ def evaluate(
     )
 
 
+@notes_shown()
 def predict(
-    model: str | Path, images: Sequence[Path], *, top: int = 1, device: str = "auto", follow_links: bool = False
+    model: Run | str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    top: int = 1,
+    device: str = "auto",
+    follow_links: bool = False,
 ) -> FilePredictions:
     """Predict what pictures of any size show, with a run folder or model file; unreadable pictures are listed.
 
-    images: files, and folders, of which the same files are taken as in training, in natural order. top: classes per
-    picture, most probable first. Raises UsageError if there are no pictures, CheckpointError for a damaged model.
+    images: files, and folders, of which the same files are taken as in training, in natural order; one or several.
+    top: classes per picture, most probable first. Raises UsageError if there are no pictures, CheckpointError for a
+    damaged model.
     """
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images, predict_files
 
-    found = find_images(images, follow_links=follow_links)
+    found = find_images(_paths(images), follow_links=follow_links)
     if found.left_out:  # said, because a prediction that is silently missing would be worse
         log.info("Left out: %s.", "; ".join(found.left_out))
     answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
@@ -148,9 +161,10 @@ def predict(
     return answers
 
 
+@notes_shown()
 def explain(
-    model: str | Path,
-    images: Sequence[Path],
+    model: Run | str | Path,
+    images: str | Path | Sequence[str | Path],
     *,
     layer: str | None = None,
     class_name: str | None = None,
@@ -166,7 +180,7 @@ def explain(
     from cifarlab.inference.classifier import Classifier, inference_runtime
     from cifarlab.inference.pictures import find_images
 
-    found = find_images(images)
+    found = find_images(_paths(images))
     if len(found.files) > MOST_EXPLAINED:
         raise UsageError(
             f"{len(found.files)} images are too many for one page; explain at most {MOST_EXPLAINED} at a time."
@@ -178,9 +192,11 @@ def explain(
         return done, []  # no empty page, which would replace one that shows something
     beside = Path(model) if Path(model).is_dir() else Path(model).parent
     folder = out or beside / "explanations"
-    return done, write_explanations(folder, str(model), classifier, done.explanations, chosen_layer=layer is not None)
+    files = write_explanations(folder, fspath(model), classifier, done.explanations, chosen_layer=layer is not None)
+    return done, files
 
 
+@notes_shown()
 def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
     """Write report.html and figures/ into a run folder, or into those of several seeds; returns the page.
 
@@ -199,8 +215,9 @@ def report(run: Run | str | Path, *, humans: Path | None = None) -> Path:
         return write_report(opened, humans=humans)
 
 
+@notes_shown()
 def compare(
-    runs: Sequence[str | Path], *, split: str = "test", sort: str | None = None, html: Path | None = None
+    runs: Sequence[Run | str | Path], *, split: str = "test", sort: str | None = None, html: Path | None = None
 ) -> Comparison:
     """Compare runs that were trained and evaluated on the same images, with what may be concluded.
 
@@ -218,6 +235,7 @@ def compare(
     return found
 
 
+@notes_shown()
 def ablate(
     recipe: Recipe | str | Path,
     parts: Sequence[str],
@@ -234,6 +252,7 @@ def ablate(
     return train_variants(chosen, list(parts), seeds=seeds, out=Path(out), data_dir=data_dir)
 
 
+@notes_shown()
 def lr_find(
     recipe: Recipe | str | Path,
     *,
@@ -253,6 +272,11 @@ def lr_find(
     found = finder.lr_find(chosen, start=start, end=end, steps=steps, data_dir=data_dir)
     # the folder comes last, so that a test that is refused or stopped leaves none
     return found, finder.write_range_test(found, chosen, Path(out))
+
+
+def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    """One path or several as a list: the letters of "cat.png" are a sequence of names too."""
+    return [Path(images)] if isinstance(images, str | Path) else [Path(each) for each in images]
 
 
 def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:

@@ -1,7 +1,7 @@
 """Notes and progress bars that a person sees while a command works, on stderr only.
 
 Text goes through the logger `cifarlab`, so a program that uses the library decides for itself what it shows;
-the command line installs a handler in `cli`. Progress bars are drawn on a terminal only.
+where it does not, `notes` shows them as the command does. Progress bars are drawn on a terminal only.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ import pytest
 from rich.table import Table
 
 from cifarlab.cli import main
-from cifarlab.cli.output import NoteFormatter, Once, Output, echo
+from cifarlab.cli.output import Output, echo
 from cifarlab.errors import DataError
+from cifarlab.notes import NoteFormatter, Once
 
 HOSTILE = "[bold]cat[/h] :cat: \x1b[31m\u202egpj"
 SHOWN = r"[bold]cat[/h] :cat: \x1b[31m\u202egpj"

@@ -18,8 +18,9 @@ from cifarlab.images.source import Source
 from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
+from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import DataSpec, ModelSpec, ValidationSpec
-from cifarlab.recipe.toml import load_recipe, override
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 
 NAMES = ("dark", "bright")

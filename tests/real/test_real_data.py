@@ -25,7 +25,7 @@ from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.images import Images
 from cifarlab.images.sources import load_images, open_source
 from cifarlab.recipe.schema import DataSpec, ValidationSpec
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training.train import train
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -149,7 +149,7 @@ def test_a_short_training_learns_and_leaves_an_honest_run(real_data: Path, tmp_p
         "runtime.precision=fp32",
         "runtime.device=cpu",
     ]
-    recipe = override_all(load_recipe("basic-cnn"), changes)
+    recipe = load_recipe("basic-cnn").set(*changes)
     threads = torch.get_num_threads()
     try:
         run = train(recipe, out=tmp_path, data_dir=real_data)

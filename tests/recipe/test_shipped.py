@@ -12,7 +12,7 @@ from cifarlab.images.images import Images
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe import toml
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all, parse_recipe, recipe_names, to_toml
+from cifarlab.recipe.toml import load_recipe, parse_recipe, recipe_names, to_toml
 from cifarlab.runs.folder import Run
 from cifarlab.training.optim import build
 from cifarlab.training.train import make_card, make_step, prepare
@@ -85,7 +85,7 @@ def test_a_recipe_is_built_and_makes_its_first_step(recipe: Recipe, tmp_path: Pa
     changes = ["training.batch_size=4", "runtime.device=cpu", "runtime.precision=fp32", "runtime.tensorboard=false"]
     if recipe.model.pretrained:  # the published weights would have to be fetched
         changes.append("model.pretrained=false")
-    recipe = override_all(recipe, changes)
+    recipe = recipe.set(*changes)
     rng = np.random.default_rng(0)
     names = tuple("abcdefghij")
     images = Images(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8), np.arange(40, dtype=np.int64) % 10, names)

@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from cifarlab.cli import main
 from cifarlab.errors import RecipeError
-from cifarlab.recipe.schema import FORMAT, ModelSpec, Recipe
+from cifarlab.recipe.mistakes import section_from
+from cifarlab.recipe.override import override
+from cifarlab.recipe.schema import FORMAT, DataSpec, ModelSpec, Recipe
 from cifarlab.recipe.section import ReferenceSpec
 from cifarlab.recipe.toml import (
     SIZE_LIMIT,
     flatten,
     load_recipe,
-    override,
-    override_all,
     parse_recipe,
     recipe_fields,
     recipe_from,
@@ -338,17 +339,42 @@ def test_override_below_a_section_that_is_set(recipe: Recipe) -> None:
 
 
 def test_c07_of_two_assignments_the_later_one_wins(recipe: Recipe) -> None:
-    changed = override_all(recipe, ["optimizer.lr=0.2", "training.epochs = 3", "optimizer.lr=0.3"])
+    changed = recipe.set("optimizer.lr=0.2", "training.epochs = 3", "optimizer.lr=0.3")
     assert (changed.optimizer.lr, changed.training.epochs) == (0.3, 3)
 
 
 def test_an_assignment_may_hold_more_equals_signs(recipe: Recipe) -> None:
-    assert override_all(recipe, ["description=a=b"]).description == "a=b"
+    assert recipe.set("description=a=b").description == "a=b"
 
 
-def test_an_assignment_without_an_equals_sign_is_shown_how(recipe: Recipe) -> None:
-    with pytest.raises(RecipeError, match=r"optimizer\.lr=0\.2"):
-        override_all(recipe, ["optimizer.lr"])
+@pytest.mark.parametrize("assignment", ["optimizer.lr", "", {"optimizer.lr": 0.2}, 3])
+def test_an_assignment_without_an_equals_sign_is_shown_how(recipe: Recipe, assignment: object) -> None:
+    with pytest.raises(RecipeError, match=r"for example optimizer\.lr=0\.2, not") as caught:
+        recipe.set(assignment)
+    assert repr(assignment) in str(caught.value)
+
+
+def test_set_makes_a_new_recipe_and_nothing_makes_an_equal_one(recipe: Recipe) -> None:
+    before = recipe.model_dump()
+    assert recipe.set("training.seed=7").training.seed == 7
+    assert recipe.model_dump() == before and recipe.set() == recipe
+
+
+@pytest.mark.parametrize(
+    "assignments", [["optimiser.lr=1"], ["optimizer.lr=fast"], ["lr=0.1"], ["training.epochs=1", "x"], ["name=a b"]]
+)
+def test_set_explains_mistakes_in_the_words_of_the_command(
+    assignments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("quick").set(*assignments)
+    assert main.run(["train", "quick", *(f"--set={each}" for each in assignments)]) == 2
+    assert capsys.readouterr().err == f"error: {caught.value}\n"
+
+
+def test_a_key_that_a_section_does_not_have_is_looked_for_among_its_own() -> None:
+    with pytest.raises(RecipeError, match=r"Unknown key 'layuot'\. Did you mean layout"):
+        section_from(DataSpec, {"layuot": "auto"}, "data")
 
 
 # There and back

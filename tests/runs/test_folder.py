@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarlab.errors import CheckpointError, MachineError, RunInUseError, UsageError
-from cifarlab.recipe.toml import load_recipe, override
-from cifarlab.runs import folder
-from cifarlab.runs.folder import COLUMNS, Run
+from cifarlab.recipe.override import override
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
+from cifarlab.runs.metrics import COLUMNS, Row
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ numbers = st.floats(allow_nan=False) | st.integers(-(2**53), 2**53) | st.none()
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(COLUMNS, numbers)), max_size=5))
-def test_metrics_survive_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[folder.Row]) -> None:
+def test_metrics_survive_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> None:
     made = Run(tmp_path_factory.getbasetemp() / "metrics")
     made.write_metrics([dict(each) for each in rows])
     assert made.metrics == rows
@@ -124,9 +125,9 @@ def test_metrics_keep_infinity_and_nan(run: Run) -> None:
 
 
 def test_metrics_of_the_first_version_do_not_count_the_images_of_train(run: Run) -> None:
-    names = [name for name in folder.COLUMNS if name != "train/images"]
+    names = [name for name in COLUMNS if name != "train/images"]
     (run.path / "metrics.csv").write_text(",".join(names) + "\n" + ",".join(["1.5"] * len(names)) + "\n")
-    assert run.metrics == [dict.fromkeys(folder.COLUMNS, 1.5) | {"train/images": None}]
+    assert run.metrics == [dict.fromkeys(COLUMNS, 1.5) | {"train/images": None}]
 
 
 def test_t30_metrics_cut_anywhere_are_refused_or_whole_rows(run: Run) -> None:
@@ -297,3 +298,7 @@ def test_a_run_that_never_began_leaves_no_folder_and_one_that_did_keeps_it(tmp_p
         run.update_manifest(seed=1)
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+def test_a_run_is_taken_where_its_folder_is(run: Run) -> None:
+    assert Path(run) == run.path and Run.open(run) == run

@@ -12,7 +12,7 @@ from cifarlab.batches.loader import Batch
 from cifarlab.cli import main
 from cifarlab.errors import UsageError
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override_all, recipe_from
+from cifarlab.recipe.toml import recipe_from
 from cifarlab.studies.lr_find import lr_find, read_range_test, smooth, write_range_test
 from cifarlab.training.step import Outcome, Step
 
@@ -80,7 +80,7 @@ def test_n38_images_grow_as_they_do_in_training(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Step, "__call__", step)
     changes = ["model.name=speednet", "model.width=0.125", "training.batch_size=540", "training.epochs=2"]
     growing = ["training.start_size=20", "training.full_size_from=80 %"]
-    lr_find(override_all(recipe(), [*changes, *growing]), start=1e-5, end=1e-4, steps=12)
+    lr_find(recipe().set(*changes, *growing), start=1e-5, end=1e-4, steps=12)
     assert sizes == [20, 20, 20, 24, 24, 24, 28, 28, 32, 32, 32, 32]
 
 
@@ -94,7 +94,7 @@ def test_n38_hard_images_are_chosen_as_they_are_in_training(monkeypatch: pytest.
 
     monkeypatch.setattr(Step, "__call__", step)
     changes = ["training.batch_size=540", "training.epochs=3", "training.hard_share=0.5", "training.hard_from=1 epochs"]
-    lr_find(override_all(recipe(), changes), start=1e-5, end=1e-4, steps=15)
+    lr_find(recipe().set(*changes), start=1e-5, end=1e-4, steps=15)
     assert len(set[int]().union(*seen[:5])) == 2700
     assert len(set[int]().union(*seen[5:10])) <= 1350
 

@@ -13,8 +13,9 @@ import torch
 from cifarlab.cli import main
 from cifarlab.errors import CheckpointError, DivergedError, InterruptedRunError, OtherMachineError, UsageError
 from cifarlab.inference.model_file import load_model
+from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override, override_all, to_toml
+from cifarlab.recipe.toml import to_toml
 from cifarlab.runs.folder import Run
 from cifarlab.studies.seeds import resume_seeds, train_seeds
 from cifarlab.training.status import is_complete
@@ -24,7 +25,7 @@ from cifarlab.training.train import resume
 
 @pytest.fixture
 def short(tiny: Recipe) -> Recipe:
-    return override_all(tiny, ["training.epochs=0.6", "validation.size=30", "training.checkpoint_minutes=1e-9"])
+    return tiny.set("training.epochs=0.6", "validation.size=30", "training.checkpoint_minutes=1e-9")
 
 
 def weights(group: Run) -> list[dict[str, torch.Tensor]]:

@@ -11,7 +11,7 @@ from cifarlab.images.holdout import TrainingData
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.kernels.accelerate import choose_runtime
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training.announcement import announcement, hint, network_lines, split_text
 
 
@@ -27,7 +27,7 @@ def data(
 
 
 def test_the_header_names_recipe_images_split_and_folder() -> None:
-    recipe = override_all(load_recipe("quick"), ["data.source=/data/my photos", "training.epochs=1", "training.seed=3"])
+    recipe = load_recipe("quick").set("data.source=/data/my photos", "training.epochs=1", "training.seed=3")
     assert announcement(recipe, data(1200), Path("runs/quick-2")) == (
         "quick: speednet, 1 epoch, seed 3\n"
         "data     my photos, 2 classes, /data/my photos\n"
@@ -46,12 +46,12 @@ def test_the_header_names_recipe_images_split_and_folder() -> None:
     ],
 )
 def test_the_split_says_who_made_it(found: TrainingData, test: bool, text: str) -> None:
-    recipe = override_all(load_recipe("quick"), [f"evaluation.test={str(test).lower()}"])
+    recipe = load_recipe("quick").set(f"evaluation.test={str(test).lower()}")
     assert split_text(recipe, found) == text
 
 
 def test_a_folder_that_another_training_has_made_is_corrected() -> None:
-    recipe = override_all(load_recipe("quick"), ["runtime.device=cpu", "runtime.threads=1"])
+    recipe = load_recipe("quick").set("runtime.device=cpu", "runtime.threads=1")
     lines = network_lines(recipe, choose_runtime(recipe.runtime), 1234, Path("r-2"), Path("r")).splitlines()
     assert lines[0] == "network  speednet, 1,234 parameters"
     assert lines[1].startswith("machine  ") and lines[1].endswith(", 1 thread")
@@ -60,10 +60,10 @@ def test_a_folder_that_another_training_has_made_is_corrected() -> None:
 
 
 def test_few_images_get_a_hint_with_commands_that_can_be_pasted() -> None:
-    recipe = override_all(load_recipe("quick"), ["data.source=my photos"])
+    recipe = load_recipe("quick").set("data.source=my photos")
     advice = hint(recipe, data(1))
     assert advice.startswith("1 image to learn from: ")
     assert "\n  cifarlab train resnet18-finetune --data 'my photos'\n" in advice
     assert "\n  cifarlab train speed --data 'my photos' --set model.weights=runs/speed/model.safetensors\n" in advice
     assert hint(recipe, data(1000)) == ""
-    assert hint(override_all(recipe, ["model.weights=w.safetensors"]), data(1)) == ""
+    assert hint(recipe.set("model.weights=w.safetensors"), data(1)) == ""

@@ -12,7 +12,6 @@ from cifarlab.errors import DataError
 from cifarlab.images.source import Source
 from cifarlab.judge import judge
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override_all
 from cifarlab.runs.folder import Run
 from cifarlab.training.train import train
 
@@ -35,7 +34,7 @@ def folder(root: Path, **counts: int) -> Path:
 
 
 def on(recipe: Recipe, data: Path, *changes: str) -> Recipe:
-    return override_all(recipe, [f"data.source={data}", "training.epochs=1", "training.batch_size=20", *changes])
+    return recipe.set(f"data.source={data}", "training.epochs=1", "training.batch_size=20", *changes)
 
 
 def kinds(facts: dict) -> list[str]:

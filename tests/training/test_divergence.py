@@ -19,7 +19,7 @@ from cifarlab.inference.model_file import load_model
 from cifarlab.judge import judge
 from cifarlab.pages.report.write import write_report
 from cifarlab.recipe.schema import Recipe, StoppingSpec
-from cifarlab.recipe.toml import override_all, to_toml
+from cifarlab.recipe.toml import to_toml
 from cifarlab.runs.folder import Run
 from cifarlab.studies.compare.entry import read_entry
 from cifarlab.training.divergence import is_finite
@@ -81,7 +81,7 @@ def test_t09_n36_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_evidence(t
 
     count = [7, 6, 5, 4, 3, 2, 1, 0]
     monkeypatch.setattr(Step, "loss", loss)
-    run, message = diverge(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), tmp_path)
+    run, message = diverge(tiny.set("training.checkpoint_minutes=1e-9"), tmp_path)
     assert "The loss became nan at step 7." in message
     assert "optimizer.lr below 0.001" in message
     facts = json.loads((run.path / "diverged.json").read_text())
@@ -96,7 +96,7 @@ def test_t09_n36_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_evidence(t
 @pytest.mark.parametrize("averaging", ["none", "ema"])
 def test_n36_the_last_epoch_leaves_the_best_classifier_before_it(tiny, tmp_path, after_step, spoil, averaging):
     after_step(9, spoil)
-    run, message = diverge(override_all(tiny, [f"averaging.name={averaging}"]), tmp_path)
+    run, message = diverge(tiny.set(f"averaging.name={averaging}"), tmp_path)
     kept = run.checkpoints / "best.safetensors"
     assert "no longer finite after step 9" in message
     assert f"Kept: {kept}, the classifier of epoch 1" in message
@@ -108,14 +108,14 @@ def test_n36_the_last_epoch_leaves_the_best_classifier_before_it(tiny, tmp_path,
 @pytest.mark.parametrize("spoil", [overflow, enlarge])
 def test_n36_the_last_step_is_looked_at_without_validation_too(tiny, tmp_path, after_step, spoil):
     after_step(11, spoil)  # of 12: nothing is held out
-    _, message = diverge(override_all(tiny, ["validation.size=0"]), tmp_path)
+    _, message = diverge(tiny.set("validation.size=0"), tmp_path)
     assert "no longer finite after step 11" in message
     assert "no classifier was kept" in message
 
 
 def test_n36_a_state_that_is_not_finite_is_never_saved(tiny, tmp_path, after_step):
     after_step(2, overflow)
-    run, message = diverge(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), tmp_path)
+    run, message = diverge(tiny.set("training.checkpoint_minutes=1e-9"), tmp_path)
     assert "The weights are no longer finite after step 2." in message
     assert json.loads((run.checkpoints / "last" / "state.json").read_text())["step"] == 2
 
@@ -144,7 +144,7 @@ def test_n60_nothing_is_promised_that_is_not_there(tiny, tmp_path, monkeypatch):
 
 def test_n36_a_resumed_run_says_the_same(tiny, tmp_path, after_step):
     after_step(7, overflow)
-    run, message = diverge(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), tmp_path)
+    run, message = diverge(tiny.set("training.checkpoint_minutes=1e-9"), tmp_path)
     with pytest.raises(DivergedError) as caught:
         resume(run.path)
     assert str(caught.value) == message

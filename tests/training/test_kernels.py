@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from cifarlab.kernels import build, check, compiler
-from cifarlab.recipe.toml import override_all
 from cifarlab.training.train import train
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, compiler.COMPILERS)), reason="no C++ compiler")
@@ -55,7 +54,7 @@ def trained(tiny, tmp_path, monkeypatch, caplog):
         monkeypatch.setattr(build, "_library", None)
         caplog.clear()
         settings = [f"runtime.{name}={value}" for name, value in runtime.items()]
-        run = train(override_all(tiny, ["training.epochs=0.2", *settings]), out=tmp_path / "runs")
+        run = train(tiny.set("training.epochs=0.2", *settings), out=tmp_path / "runs")
         return run.manifest["runtime"]["kernels"], caplog.text
 
     return make
@@ -112,7 +111,7 @@ def test_a_cache_that_others_may_write_is_not_used(trained):
 
 
 def test_two_trainings_that_compile_at_the_same_time_both_use_kernels(tiny, tmp_path):
-    recipe = override_all(tiny, ["training.epochs=0.2"])
+    recipe = tiny.set("training.epochs=0.2")
     code = (
         "import json, sys\n"
         "from pathlib import Path\n"

@@ -15,7 +15,6 @@ from cifarlab.images.images import Images
 from cifarlab.images.sample import load_sample
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override_all
 from cifarlab.runs.folder import Run
 from cifarlab.training import loop
 from cifarlab.training.loop import Clock, Setup, close_epoch, fit, keep_best, set_frozen, take_step, train_epoch
@@ -41,7 +40,7 @@ def start(tiny: Recipe, tmp_path: Path) -> Start:
     """A training that is ready to begin: 40 images in batches of 16, 16 and 8; 20 for validation."""
 
     def begin(*changes: str, val: bool = True) -> tuple[Setup, State]:
-        recipe = override_all(tiny, ["training.batch_size=16", "runtime.kernels=off", *changes])
+        recipe = tiny.set("training.batch_size=16", "runtime.kernels=off", *changes)
         run, images = Run(tmp_path), some(40)
         run.write_recipe(recipe)
         runtime, card = choose_runtime(recipe.runtime), make_card(recipe, images)

@@ -15,7 +15,6 @@ from safetensors.torch import save
 
 from cifarlab.errors import CheckpointError, DivergedError
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override_all
 from cifarlab.runs.folder import Run
 from cifarlab.training import checkpoint
 from cifarlab.training.checkpoint import Checkpoint
@@ -42,7 +41,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Checkpoint]:
     """A run with a checkpoint that has everything a checkpoint can have: a best epoch, an average, hard images."""
-    recipe = override_all(_recipe(), EVERYTHING)
+    recipe = _recipe().set(*EVERYTHING)
     root = tmp_path_factory.mktemp("stopped")
     make = Step.__call__
 
@@ -62,10 +61,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Checkpoint]:
 
 
 def _recipe() -> Recipe:
-    from cifarlab.recipe.toml import load_recipe, override_all
+    from cifarlab.recipe.toml import load_recipe
 
     changes = ["data.source=sample", "runtime.device=cpu", "runtime.precision=fp32", "runtime.tensorboard=false"]
-    return override_all(load_recipe("simple-cnn"), [*changes, "evaluation.test=false"])
+    return load_recipe("simple-cnn").set(*changes, "evaluation.test=false")
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

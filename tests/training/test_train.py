@@ -36,7 +36,7 @@ from cifarlab.inference.model_file import load_model
 from cifarlab.machine import contention
 from cifarlab.machine.runtime import _device_name
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all, to_toml
+from cifarlab.recipe.toml import load_recipe, to_toml
 from cifarlab.runs.folder import Run
 from cifarlab.training import loop
 from cifarlab.training.step import Step
@@ -104,7 +104,7 @@ def kill_at(monkeypatch):
 
 
 def test_a_run_learns_and_leaves_everything(tiny, tmp_path):
-    recipe = override_all(tiny, ["training.epochs=6", "runtime.tensorboard=true", "evaluation.test=true"])
+    recipe = tiny.set("training.epochs=6", "runtime.tensorboard=true", "evaluation.test=true")
     run = train(recipe, out=tmp_path)
     assert run.recipe == recipe
     assert [row["epoch"] for row in run.metrics] == [1, 2, 3, 4, 5, 6]
@@ -120,7 +120,7 @@ def test_a_run_learns_and_leaves_everything(tiny, tmp_path):
 
 
 def test_the_classifier_that_is_left_is_the_best_validated_one(tiny, tmp_path):
-    run = train(override_all(tiny, ["training.epochs=4"]), out=tmp_path)
+    run = train(tiny.set("training.epochs=4"), out=tmp_path)
     best = max(run.metrics, key=lambda row: (row["val/accuracy"], -row["val/loss"]))
     assert run.manifest["best_epoch"] == best["epoch"]
     assert run.manifest["best_val_accuracy"] == best["val/accuracy"]
@@ -129,7 +129,7 @@ def test_the_classifier_that_is_left_is_the_best_validated_one(tiny, tmp_path):
 
 
 def test_without_validation_the_last_weights_count(tiny, tmp_path):
-    run = train(override_all(tiny, ["validation.size=0"]), out=tmp_path)
+    run = train(tiny.set("validation.size=0"), out=tmp_path)
     assert run.metrics[-1]["val/accuracy"] is None
     assert run.manifest["best_epoch"] is None
     saved = load_file(run.checkpoints / "last" / "tensors.safetensors")
@@ -137,16 +137,16 @@ def test_without_validation_the_last_weights_count(tiny, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tiny, tmp_path):
-    recipe = override_all(tiny, EVERYTHING)
+    recipe = tiny.set(*EVERYTHING)
     first, second = train(recipe, out=tmp_path), train(recipe, out=tmp_path)
-    other = train(override_all(recipe, ["training.seed=1"]), out=tmp_path)
+    other = train(recipe.set("training.seed=1"), out=tmp_path)
     assert differences(first, second) == []
     assert differences(first, other)
 
 
 @pytest.mark.parametrize("changes", [[], EVERYTHING, GROWING, HARD, ["optimizer.name=sgd", "validation.every=2"]])
 def test_t01_t28_killed_anywhere_and_resumed_ends_with_the_same_bits(tiny, tmp_path, kill_at, changes):
-    recipe = override_all(tiny, [*changes, "training.checkpoint_minutes=1e-9"])  # a checkpoint at every step
+    recipe = tiny.set(*changes, "training.checkpoint_minutes=1e-9")  # a checkpoint at every step
     straight = train(recipe, out=tmp_path)
     kill_at(0, 3, 5, 9)
     with pytest.raises(Killed):
@@ -161,7 +161,7 @@ def test_t01_t28_killed_anywhere_and_resumed_ends_with_the_same_bits(tiny, tmp_p
 
 def test_t01_resuming_from_an_older_checkpoint_repeats_the_lost_steps(tiny, tmp_path, kill_at, monkeypatch):
     monkeypatch.setattr(loop, "EPOCH_CHECKPOINT_SECONDS", 0.0)  # a checkpoint at each epoch's end only
-    recipe = override_all(tiny, EVERYTHING)
+    recipe = tiny.set(*EVERYTHING)
     straight = train(recipe, out=tmp_path)
     kill_at(8)
     with pytest.raises(Killed):
@@ -198,7 +198,7 @@ RESNET = [
 @pytest.mark.parametrize("changes", [[], RESNET], ids=["simple-cnn", "resnet18"])
 def test_t01_sigkill_and_resume_in_processes(tiny, tmp_path, changes):
     """The kill is a real one, and the run goes on in another process than it began in."""
-    recipe = override_all(tiny, [*EVERYTHING, *changes, "training.checkpoint_minutes=1e-9"])
+    recipe = tiny.set(*EVERYTHING, *changes, "training.checkpoint_minutes=1e-9")
     file = tmp_path / "recipe.toml"
     file.write_text(to_toml(recipe))
     straight = train(recipe, out=tmp_path)
@@ -244,7 +244,7 @@ def test_t06_a_second_interrupt_stops_at_once(tiny, tmp_path, monkeypatch):
 
 
 def test_t22_without_a_readable_checkpoint_nothing_starts_anew(tiny, tmp_path, kill_at):
-    recipe = override_all(tiny, ["training.checkpoint_minutes=1e-9"])
+    recipe = tiny.set("training.checkpoint_minutes=1e-9")
     kill_at(5)
     with pytest.raises(Killed):
         train(recipe, out=tmp_path)
@@ -268,7 +268,7 @@ def test_t32_a_finished_run_is_left_as_it_is(tiny, tmp_path):
 
 
 def test_t33_a_time_limit_ends_the_run_properly(tiny, tmp_path):
-    run = train(override_all(tiny, ["training.max_minutes=1e-6"]), out=tmp_path)
+    run = train(tiny.set("training.max_minutes=1e-6"), out=tmp_path)
     assert run.manifest["ending"] == "time limit"
     assert run.manifest["num_steps"] == 1
     assert run.metrics[-1]["val/accuracy"] is not None
@@ -277,7 +277,7 @@ def test_t33_a_time_limit_ends_the_run_properly(tiny, tmp_path):
 
 def test_early_stopping_ends_the_run(tiny, tmp_path):
     stopping = ["stopping.patience=2", "stopping.min_delta=1000.0", "training.epochs=10"]
-    run = train(override_all(tiny, stopping), out=tmp_path)
+    run = train(tiny.set(*stopping), out=tmp_path)
     assert run.manifest["ending"] == "early stopping"
     assert len(run.metrics) == 3
 
@@ -285,7 +285,7 @@ def test_early_stopping_ends_the_run(tiny, tmp_path):
 def test_n52_a_resumed_run_refuses_other_training_or_validation_images(tiny, tmp_path, kill_at):
     kill_at(5)
     with pytest.raises(Killed):
-        train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
+        train(tiny.set("training.checkpoint_minutes=1e-9"), out=tmp_path)
     run = Run.open(tmp_path / "simple-cnn")
     facts = run.manifest["data"]
     for split in ("train", "val"):
@@ -297,9 +297,9 @@ def test_n52_a_resumed_run_refuses_other_training_or_validation_images(tiny, tmp
 def test_n31_fp16_trains_as_fp32_does(tiny, tmp_path):
     """With gradients as large as their scale, 65,536, the network would be lost after a step."""
     small = ["training.batch_size=16", "training.epochs=0.04", "validation.size=0", "evaluation.batch_size=8"]
-    recipe = override_all(tiny, [*small, "optimizer.name=sgd", "optimizer.lr=0.02"])
+    recipe = tiny.set(*small, "optimizer.name=sgd", "optimizer.lr=0.02")
     precisions = ("fp32", "fp16")
-    single, half = (train(override_all(recipe, [f"runtime.precision={each}"]), out=tmp_path) for each in precisions)
+    single, half = (train(recipe.set(f"runtime.precision={each}"), out=tmp_path) for each in precisions)
     assert half.metrics[-1]["train/loss"] == pytest.approx(single.metrics[-1]["train/loss"], rel=0.01)
 
 
@@ -307,8 +307,8 @@ def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypa
     """In the precision, on the threads and with the kernels that it began with, whatever would be chosen now."""
     monkeypatch.setattr("cifarlab.machine.runtime.tier", lambda: "avx512bf16")
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
-    recipe = override_all(
-        tiny, ["training.checkpoint_minutes=1e-9", "runtime.precision=auto", "runtime.threads=2", "runtime.kernels=off"]
+    recipe = tiny.set(
+        "training.checkpoint_minutes=1e-9", "runtime.precision=auto", "runtime.threads=2", "runtime.kernels=off"
     )
     straight = train(recipe, out=tmp_path)
     assert straight.manifest["runtime"]["precision"] == "bf16"
@@ -317,7 +317,7 @@ def test_n30_a_resumed_run_goes_on_as_it_began(tiny, tmp_path, kill_at, monkeypa
         train(recipe, out=tmp_path)
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
     run = Run.open(tmp_path / "simple-cnn-2")
-    run.write_recipe(override_all(recipe, ["runtime.threads=1", "runtime.kernels=auto"]))
+    run.write_recipe(recipe.set("runtime.threads=1", "runtime.kernels=auto"))
     run.update_manifest(cifarlab="0.0")
     caplog.set_level("WARNING", logger="cifarlab")
     resume(run.path)
@@ -337,7 +337,7 @@ def killed(tiny, tmp_path, kill_at):
     """A run that died before its sixth step, with a checkpoint of the fifth."""
     kill_at(5)
     with pytest.raises(Killed):
-        train(override_all(tiny, ["training.checkpoint_minutes=1e-9"]), out=tmp_path)
+        train(tiny.set("training.checkpoint_minutes=1e-9"), out=tmp_path)
     return Run.open(tmp_path / "simple-cnn")
 
 
@@ -409,7 +409,7 @@ def test_n30_a_manifest_without_settings_is_not_guessed_at(killed):
 
 
 def test_a_fraction_of_an_epoch_is_trained(tiny, tmp_path):
-    run = train(override_all(tiny, ["training.epochs=1.4"]), out=tmp_path)
+    run = train(tiny.set("training.epochs=1.4"), out=tmp_path)
     assert run.manifest["num_steps"] == 7
     assert [row["step"] for row in run.metrics] == [5, 7]
 
@@ -423,24 +423,24 @@ def test_images_grow_to_the_size_that_the_classifier_sees(tiny, tmp_path, monkey
         return make(self, number, batch, size)
 
     monkeypatch.setattr(Step, "__call__", step)
-    run = train(override_all(tiny, GROWING), out=tmp_path)
+    run = train(tiny.set(*GROWING), out=tmp_path)
     assert seen == [20, 20, 20, 24, 24, 24, 28, 28, 32, 32]  # 80 % of 10 steps for three sizes
     assert load_model(run.model_file)[1].input_size == 32
 
 
 def test_images_cannot_start_smaller_than_the_network_takes(tiny, tmp_path):
     with pytest.raises(RecipeError, match=r"start_size = 16 is too small for simple-cnn, or it takes one size"):
-        train(override_all(tiny, ["training.start_size=16"]), out=tmp_path)
+        train(tiny.set("training.start_size=16"), out=tmp_path)
 
 
 def test_class_weights_need_one_per_class(tiny, tmp_path):
     with pytest.raises(RecipeError, match="3 values for 10 classes"):
-        train(override_all(tiny, ["training.class_weights=[1.0, 2.0, 1.0]"]), out=tmp_path)
+        train(tiny.set("training.class_weights=[1.0, 2.0, 1.0]"), out=tmp_path)
 
 
 def test_balanced_class_weights_on_balanced_classes_change_nothing(tiny, tmp_path):
     plain = train(tiny, out=tmp_path)
-    balanced = train(override_all(tiny, ["training.class_weights=balanced"]), out=tmp_path)
+    balanced = train(tiny.set("training.class_weights=balanced"), out=tmp_path)
     for name, value in weights(plain).items():
         assert torch.allclose(value, weights(balanced)[name], atol=1e-5)
 
@@ -452,10 +452,10 @@ def frozen_parts(run: Run, start: dict[str, torch.Tensor]) -> set[str]:
 def test_a_frozen_backbone_stays_until_it_is_freed(tiny, tmp_path):
     first = train(tiny, out=tmp_path)
     save_file(weights(first), tmp_path / "start.safetensors")
-    tuned: Recipe = override_all(tiny, [f"model.weights={tmp_path}/start.safetensors", "model.freeze=backbone"])
+    tuned: Recipe = tiny.set(f"model.weights={tmp_path}/start.safetensors", "model.freeze=backbone")
     run = train(tuned, out=tmp_path)
     assert frozen_parts(run, weights(first)) == set(weights(run)) - {"fc.weight", "fc.bias"}
-    freed = train(override_all(tuned, ["model.unfreeze_epoch=1", "validation.size=0"]), out=tmp_path)
+    freed = train(tuned.set("model.unfreeze_epoch=1", "validation.size=0"), out=tmp_path)
     assert frozen_parts(freed, weights(first)) == set()
 
 
@@ -470,7 +470,7 @@ def test_the_classifier_answers_as_validation_saw_it(tiny, tmp_path):
 def test_n37_what_is_said_of_the_classifier_was_measured_on_it(tiny, tmp_path, monkeypatch):
     """The epoch is chosen in bf16, and here by an accuracy that is wrong; the classifier answers in fp32."""
     monkeypatch.setattr(loop, "validate", lambda setup, state: (1.0, 0.123))
-    run = train(override_all(tiny, ["runtime.precision=bf16", "averaging.name=ema"]), out=tmp_path)
+    run = train(tiny.set("runtime.precision=bf16", "averaging.name=ema"), out=tmp_path)
     _, val = load_train_and_val(open_source(run.data), run.recipe.validation)
     logits = Classifier.load(run.path).logits(val.pixels)
     assert run.manifest["best_val_accuracy"] == metrics.accuracy(logits, val.labels)
@@ -482,7 +482,7 @@ def test_n37_what_is_said_of_the_classifier_was_measured_on_it(tiny, tmp_path, m
 def test_n38_no_better_than_guessing_is_said(tiny, tmp_path, caplog):
     """300 validation images of ten classes: 10 % by guessing."""
     caplog.set_level("WARNING", logger="cifarlab")
-    train(override_all(tiny, ["optimizer.lr=1e-12", "training.epochs=0.2"]), out=tmp_path)
+    train(tiny.set("optimizer.lr=1e-12", "training.epochs=0.2"), out=tmp_path)
     assert "No better than guessing, as far as 300 val images show" in caplog.text
     assert "always naming airplane gets 10.0 %" in caplog.text
     assert "lr-find" in caplog.text
@@ -490,13 +490,13 @@ def test_n38_no_better_than_guessing_is_said(tiny, tmp_path, caplog):
 
 def test_n38_no_better_than_guessing_is_not_said_of_what_has_learnt(tiny, tmp_path, caplog):
     caplog.set_level("WARNING", logger="cifarlab")
-    train(override_all(tiny, ["training.epochs=6", "evaluation.test=true"]), out=tmp_path)
+    train(tiny.set("training.epochs=6", "evaluation.test=true"), out=tmp_path)
     assert "guessing" not in caplog.text
 
 
 def test_n38_epochs_are_those_that_were_typed(tiny, tmp_path):
     """0.07 of 100 steps are 7, not 8."""
-    run = train(override_all(tiny, ["training.epochs=0.07", "training.batch_size=27"]), out=tmp_path)
+    run = train(tiny.set("training.epochs=0.07", "training.batch_size=27"), out=tmp_path)
     assert run.manifest["num_steps"] == 7
 
 
@@ -509,7 +509,7 @@ def test_judging_keeps_to_the_batches_of_the_recipe(tiny, tmp_path, monkeypatch)
         return make(self, pixels)
 
     monkeypatch.setattr(Classifier, "_batch", batch)
-    train(override_all(tiny, ["evaluation.batch_size=100", "evaluation.test=true"]), out=tmp_path)
+    train(tiny.set("evaluation.batch_size=100", "evaluation.test=true"), out=tmp_path)
     assert sizes == {100, 72}  # 300 images of val; 972 of test
 
 
@@ -523,7 +523,7 @@ def test_in_the_end_only_hard_images_are_drawn(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Step, "__call__", step)
     changes = ["training.hard_share=0.5", "training.hard_from=1 epochs", "training.epochs=4", "training.batch_size=32"]
-    run = train(override_all(tiny, changes), out=tmp_path)
+    run = train(tiny.set(*changes), out=tmp_path)
     num_train, per_epoch = run.manifest["data"]["num_train"], len(steps) // 4
     epochs = [steps[start : start + per_epoch] for start in range(0, len(steps), per_epoch)]
     seen = [{position for batch in epoch for position in batch.indices.tolist()} for epoch in epochs]
@@ -548,14 +548,14 @@ def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, c
 
     caplog.set_level("INFO", logger="cifarlab")
     monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
-    run = train(override_all(tiny, ["training.epochs=1"]), out=tmp_path)
+    run = train(tiny.set("training.epochs=1"), out=tmp_path)
     assert "no compiler. Torch's own operations take their place" in caplog.text
     assert run.manifest["runtime"]["kernels"] == "The CPU kernels are not there: no compiler."
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "metrics.csv", "evaluation-test.json"])
 def test_n65_a_full_disk_says_what_is_kept_and_how_to_go_on(tiny, tmp_path, monkeypatch, name):
-    recipe = override_all(tiny, ["evaluation.test=true", "training.epochs=0.6", "training.checkpoint_minutes=1e-9"])
+    recipe = tiny.set("evaluation.test=true", "training.epochs=0.6", "training.checkpoint_minutes=1e-9")
     straight = train(recipe, out=tmp_path / "straight")
     replace = Path.replace
 
@@ -589,11 +589,11 @@ def test_n65_a_folder_that_could_not_be_begun_is_not_left(tiny, tmp_path, monkey
 
 def test_a_class_without_training_images_has_no_weight_and_the_others_weigh_alike() -> None:
     images = Images(np.zeros((4, 3, 2, 2), np.uint8), np.array([0, 0, 0, 2]), ("cat", "dog", "frog"))
-    recipe = override_all(load_recipe("quick"), ["training.class_weights=balanced"])
+    recipe = load_recipe("quick").set("training.class_weights=balanced")
     weights = class_weights(recipe, images, torch.device("cpu"))
     assert weights is not None and weights.tolist() == pytest.approx([4 / 9, 0, 4 / 3])
 
 
 def test_tensorboard_lists_the_recipe_beside_the_result(tiny, tmp_path):
-    run = train(override_all(tiny, ["training.epochs=1", "runtime.tensorboard=true"]), out=tmp_path)
+    run = train(tiny.set("training.epochs=1", "runtime.tensorboard=true"), out=tmp_path)
     assert any(b"_hparams_" in path.read_bytes() for path in run.path.glob("events.*"))

@@ -7,7 +7,8 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from cifarlab.cli.output import Output, with_purposes
-from cifarlab.recipe.toml import paths_of
+from cifarlab.recipe.mistakes import paths_of
+from cifarlab.recipe.schema import Recipe
 
 EXAMPLES: dict[str, dict[str, str]] = {
     "train": {
@@ -123,5 +124,5 @@ def recipe_value(option: str, words: list[str]) -> str:
     given = next((word for word in words if word.partition("=")[0] == option), option)
     after = words[words.index(given) + 1 :][:1] if given in words else []
     value = given.partition("=")[2] or next((word for word in after if not word.startswith("--")), "...")
-    paths = paths_of(OTHER_NAMES.get(key, key))
+    paths = paths_of(Recipe, OTHER_NAMES.get(key, key))
     return " or ".join(f"--set {path}={value}" for path in paths)

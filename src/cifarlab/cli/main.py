@@ -29,9 +29,10 @@ from cifarlab.cli import (
     train,
 )
 from cifarlab.cli.command import Command, Group, recipe_value
-from cifarlab.cli.output import NoteFormatter, Notes, Once, echo
+from cifarlab.cli.output import echo
 from cifarlab.errors import CifarlabError, PartialError
 from cifarlab.files import is_machine_fault
+from cifarlab.notes import note_handler
 from cifarlab.version import VERSION
 
 app = typer.Typer(
@@ -124,11 +125,9 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
     """Train, evaluate and ship classifiers of small images."""
-    handler = Notes()
-    handler.setFormatter(NoteFormatter("%(message)s"))
-    handler.addFilter(Once())
     log = logging.getLogger("cifarlab")
-    log.handlers = [handler]  # replaced, not added: tests run several commands in one process
+    # on stderr, since stdout is for results alone; replaced, not added: tests run several commands in one process
+    log.handlers = [note_handler(sys.stderr)]
     log.propagate = False  # a library that sets up the root logger would show every note twice
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     threading.excepthook = _note_failed_thread

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override, override_all, recipe_names
+from cifarlab.recipe.toml import recipe_names
 
 
 class Split(StrEnum):
@@ -173,7 +174,7 @@ def changed(recipe: Recipe, assignments: list[str] | None, options: Mapping[str,
     options: values by their path in the recipe, such as {"training.epochs": 5.0}; None means not given.
     Raises RecipeError for a path or a value that a recipe cannot have.
     """
-    chosen = override_all(recipe, assignments or [])
+    chosen = recipe.set(*(assignments or []))
     for path, value in options.items():
         if value is not None:
             text = str(value).lower() if isinstance(value, bool) else str(value)  # TOML writes true, not True

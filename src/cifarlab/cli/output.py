@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TextIO
 
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from cifarlab.console import columns, printable, printable_lines
+from cifarlab.console import printable, printable_lines
 from cifarlab.errors import DataError, PartialError
 
 NARROW = 72
@@ -70,45 +67,6 @@ def plain_table(title: str | None = None, *, show_header: bool = True) -> Table:
     return Table(
         title=title, title_justify="left", show_header=show_header, header_style="bold", box=None, padding=(0, 3, 0, 0)
     )
-
-
-class Notes(logging.StreamHandler[TextIO]):
-    """Writes notes on stderr, since stdout is for results alone."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one note."""
-        self.stream = sys.stderr  # for every note: a progress bar puts a stream in its place that writes above the bar
-        super().emit(record)
-
-
-class Once(logging.Filter):
-    """Lets a warning pass once: a command may read the same data several times, but should warn about it only once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is news; notes such as the line of an epoch always are."""
-        text = record.getMessage()
-        is_news = record.levelno < logging.WARNING or text not in self.said
-        self.said.add(text)
-        return is_news
-
-
-class NoteFormatter(logging.Formatter):
-    """Notes and warnings as they are shown on stderr."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The message alone, safe for a terminal and, on one, with lines that end between words."""
-        return "\n".join(map(_between_words, printable_lines(super().format(record)).split("\n")))
-
-
-def _between_words(line: str) -> str:
-    """Break a line where the terminal ends; not one that is indented, since commands stand so, to be copied."""
-    if line.startswith(" ") or len(line) <= columns():
-        return line
-    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
 
 
 def with_purposes(commands: Mapping[str, str], width: int, indent: str = "  ") -> list[str]:

@@ -10,8 +10,9 @@ from rich.table import Table
 from cifarlab.cli.output import Output, plain_table, with_purposes
 from cifarlab.console import count
 from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
-from cifarlab.runs.folder import Run, median_images_per_second
+from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
+from cifarlab.runs.metrics import median_images_per_second
 from cifarlab.runs.paths import SEEDS
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cifarlab.console import printable
+from cifarlab.shown import accuracy_text
 
 if TYPE_CHECKING:
     from cifarlab.evaluation.statistics import Interval
@@ -27,8 +28,7 @@ def with_interval(share: float, interval: Interval, digits: int = 1) -> str:
 
 def with_ends(share: float, interval: Interval | Sequence[float] | None, digits: int = 1) -> str:
     """Write the same in short, where a heading explains the brackets: "85.2 % (84.5 to 85.9)"."""
-    text = percent(share, digits)
-    return text if interval is None else f"{text} ({100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f})"
+    return percent(share, digits) if interval is None else accuracy_text(share, interval, digits)
 
 
 def duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ from cifarlab.evaluation.statistics import Interval, wilson
 from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
 from cifarlab.images.images import Images
 from cifarlab.images.quality import IMBALANCE
+from cifarlab.shown import Shown, accuracy_text
 
 BLOCK = 1000  # images per call of the evaluated function: a memory-mapped data set is never read into memory whole
 
@@ -25,7 +26,7 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Shown):
     """The results of one classifier on one split; accuracies are fractions, intervals Wilson's at 95 %."""
 
     split: str
@@ -63,6 +64,10 @@ class Evaluation:
     tta_interval: Interval | None
     seconds: Finite
     """Seconds for all logits without test-time augmentation, reading the images included."""
+
+    def __repr__(self) -> str:
+        accuracy = accuracy_text(self.accuracy, self.accuracy_interval)
+        return f"Evaluation({self.split}, {self.num_images:,} images, accuracy {accuracy})"
 
     @property
     def largest_class(self) -> str:

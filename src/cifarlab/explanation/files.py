@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cifarlab.console import progress
+from cifarlab.console import count, progress, some
+from cifarlab.drawing.notebook import cell
+from cifarlab.drawing.page import gallery, paragraph, warning
 from cifarlab.errors import DataError
 from cifarlab.explanation.feature_maps import first_filters
 from cifarlab.explanation.image import Evidence, Explanation, explain_image
-from cifarlab.explanation.page import explanation_page
+from cifarlab.explanation.page import explanation_page, tiles
 from cifarlab.explanation.render import feature_figure, filter_figure, map_figure, png
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier
@@ -21,12 +23,31 @@ CHANNELS, CHANNELS_OF_CHOSEN = 16, 64
 """Feature maps shown per layer: of the default layers, and of one that the user has chosen."""
 
 
+SHOWN = 5
+"""Explanations that a notebook shows; the page has all."""
+
+
 @dataclass(frozen=True)
 class Explained:
     """Explanations in the order of the files, and "file: reason" for those that could not be read."""
 
     explanations: list[Explanation]
     failures: list[str]
+
+    def __repr__(self) -> str:
+        shown = [f"{each.prediction.name!r} for {each.class_name!r}" for each in self.explanations]
+        failed = f"; {len(self.failures)} not read" if self.failures else ""
+        return f"Explained({some(shown, 3)}{failed})"
+
+    def _repr_html_(self) -> str:
+        warnings = [warning(f"Not read: {some(self.failures)}")] if self.failures else []
+        parts = [
+            paragraph(f"{each.prediction.name}: what speaks for {each.class_name}?") + gallery(tiles(each))
+            for each in self.explanations[:SHOWN]
+        ]
+        rest = len(self.explanations) - SHOWN
+        more = [paragraph(f"And {count(rest, 'image')} more, on the page.")] if rest > 0 else []
+        return cell("Explained", count(len(self.explanations), "image"), *warnings, *parts, *more)
 
 
 def explain_files(

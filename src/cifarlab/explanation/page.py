@@ -68,7 +68,7 @@ def _section(explanation: Explanation, num_channels: int) -> Section:
     bars = [Bar(label, share) for label, share in explanation.prediction.top]
     curves = side_by_side(*(_deletion_chart(each, name) for each in explanation.maps))
     body = [
-        gallery(_tiles(explanation), columns=4),
+        gallery(tiles(explanation), columns=4),
         side_by_side(
             table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
             to_svg(BarChart("Most probable classes", "probability", bars, limits=(0, 1))),
@@ -94,7 +94,8 @@ def _features(explanation: Explanation, num_channels: int) -> Markup:
     return heading("Feature maps") + embed_png(png(picture), f"Feature maps of {', '.join(explanation.features)}")
 
 
-def _tiles(explanation: Explanation) -> list[Tile]:
+def tiles(explanation: Explanation) -> list[Tile]:
+    """The image with its prediction, and each heat map with its deletion test."""
     top = explanation.prediction
     image = Tile(png_of_pixels(enlarged(explanation.pixels)), "image", f"{top.label} {100 * top.probability:.1f} %")
     return [

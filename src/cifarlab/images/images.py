@@ -11,9 +11,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cifarlab.console import some
+from cifarlab.shown import Shown
+
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class Images(Shown):
     """Labelled images of one size.
 
     pixels: uint8 (N, 3, H, W), RGB, possibly memory-mapped; labels: int64 (N,), each an index into class_names.
@@ -37,6 +40,12 @@ class Images:
         assert self.pixels.dtype == np.uint8 and self.pixels.ndim == 4 and self.pixels.shape[1] == 3
         assert self.labels.dtype == np.int64 and self.labels.shape == (len(self.pixels),)
         assert self.names is None or len(self.names) == len(self.pixels)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        names = some([repr(name) for name in self.class_names], 3)
+        classes = "1 class" if self.num_classes == 1 else f"{self.num_classes} classes"
+        return f"Images({len(self):,} of {width} × {height} pixels, {classes}: {names})"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -29,9 +29,10 @@ from cifarlab.images.tables.named_arrays import open_npz, recognise_npy, recogni
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.tables.svhn import open_mat, recognise_svhn
 from cifarlab.images.words import split_of
+from cifarlab.notes import notes_shown
+from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS
-from cifarlab.recipe.toml import section_from
 
 NAMES = ("sample", *DATASETS)
 """Sources that are not paths."""
@@ -119,6 +120,7 @@ The last takes any folder with pictures; the others also look into folders that 
 """
 
 
+@notes_shown()  # a download is said to be one
 def load_images(
     source: str | Path = "cifar10",
     split: str = "train",

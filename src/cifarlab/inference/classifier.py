@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cifarlab.batches.preprocess import to_network_input
+from cifarlab.console import count, some
+from cifarlab.drawing.charts.description import Bar, BarChart
+from cifarlab.drawing.charts.svg import to_svg
+from cifarlab.drawing.notebook import cell
+from cifarlab.drawing.page import facts, headline
+from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError, DataError, RecipeError
 from cifarlab.images.decode import convert, decode, fit_pixels, read_file
 from cifarlab.inference import parallel
@@ -44,6 +51,15 @@ class Prediction:
     probability: float
     top: tuple[tuple[str, float], ...]
 
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{label!r} {percent(share)}" for label, share in self.top[:3])
+        return f"Prediction({self.name!r}: {shares})"
+
+    def _repr_html_(self) -> str:
+        bars = [Bar(label, share) for label, share in self.top]
+        chart = BarChart("Most probable classes", "probability", bars, limits=(0, 1))
+        return cell("Prediction", self.name, headline(self.label, percent(self.probability)), to_svg(chart))
+
 
 class Classifier:
     """Applies a network as its card says, in evaluation mode on the runtime's device.
@@ -62,8 +78,31 @@ class Classifier:
         self.mean = torch.tensor(card.mean, device=runtime.device)
         self.std = torch.tensor(card.std, device=runtime.device)
 
+    def __repr__(self) -> str:
+        card = self.card
+        return (
+            f"Classifier({card.architecture.name}, {len(card.class_names)} classes, trained by {card.recipe!r}, "
+            f"on {self.runtime.device})"
+        )
+
+    def _repr_html_(self) -> str:
+        card = self.card
+        num_parameters = sum(weights.numel() for weights in self.model.parameters())
+        return cell(
+            "Classifier",
+            card.recipe,
+            facts(
+                [
+                    ("Network", f"{card.architecture.name}, {count(num_parameters, 'parameter')}"),
+                    ("Classes", f"{len(card.class_names)}: {some(card.class_names, 20)}"),
+                    ("Images", f"{card.image_size} × {card.image_size} pixels, any picture is brought to that size"),
+                    ("Runs on", f"{self.runtime.device}, {self.runtime.precision}"),
+                ]
+            ),
+        )
+
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
+    def load(cls, path: str | PathLike[str], *, runtime: Runtime | None = None, batch_size: int = BATCH_SIZE) -> Self:
         """Load a model file, or the one in a run folder; without a runtime on the best device, in fp32.
 
         Raises CheckpointError if the file is missing or damaged, or if its weights do not fit its card.

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import progress
+from cifarlab.console import count, ends, progress, some
+from cifarlab.drawing.notebook import cell
+from cifarlab.drawing.page import table, warning
+from cifarlab.drawing.wording import percent
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.folders.scan import CIRCLE, scan
 from cifarlab.images.source import left_out_lines
@@ -33,6 +36,13 @@ class FilePredictions:
 
     predictions: list[Prediction]
     failures: list[str]
+
+    def _repr_html_(self) -> str:
+        first, last = ends(self.predictions)
+        rows = [[each.name, each.label, percent(each.probability)] for each in (*first, *last)]
+        warnings = [warning(f"Not read: {some(self.failures)}")] if self.failures else []
+        numbers = table(["file", "class", "probability"], rows)
+        return cell("Predictions", f"{count(len(self.predictions), 'image')}", *warnings, numbers)
 
 
 def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> PictureFiles:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cifarlab.recipe.duration import Duration, parse_duration
+from cifarlab.recipe.override import override_all
 from cifarlab.recipe.section import (
     ClassNames,
     Columns,
@@ -21,6 +22,7 @@ from cifarlab.recipe.section import (
     SplitNames,
     Weights,
 )
+from cifarlab.shown import Shown
 
 FORMAT: Literal[1] = 1
 """Version of the recipe format; a recipe with a higher one needs a newer cifarlab."""
@@ -281,7 +283,7 @@ class EvaluationSpec(Section):
     """Evaluate on the test split once, at the end of training."""
 
 
-class Recipe(Section):
+class Recipe(Section, Shown):
     """A complete, immutable description of one training.
 
     Raises RecipeError (through `cifarlab.recipe.toml`) with every problem at once.
@@ -305,6 +307,20 @@ class Recipe(Section):
     stopping: StoppingSpec = Field(default_factory=StoppingSpec)
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec)
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+
+    def set(self, *assignments: str) -> Recipe:
+        """Return a recipe with other values, as --set gives on the command line: set("optimizer.lr=0.2", "name=fast").
+
+        Values are written as on the command line or in TOML; of two for one key the later wins. Raises RecipeError for
+        a key or a value that a recipe cannot have, with what was found and what is allowed.
+        """
+        return override_all(self, assignments)
+
+    def __repr__(self) -> str:
+        epochs = "1 epoch" if self.training.epochs == 1 else f"{self.training.epochs:g} epochs"
+        return f"Recipe({self.name!r}, {self.model.name} on {self.data.source!r}, {epochs}, seed {self.training.seed})"
+
+    __str__ = __repr__  # pydantic's own would print all hundred values
 
     @model_validator(mode="after")
     def _contradictions(self) -> Self:

@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 import csv
-import io
-import itertools
 import json
-import os
 import re
 import shlex
 import shutil
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, RecipeError, RunInUseError, UsageError, cause
+from cifarlab.errors import (
+    CheckpointError,
+    CifarlabError,
+    MissingExtraError,
+    RecipeError,
+    RunInUseError,
+    UsageError,
+    cause,
+)
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
+from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
-from cifarlab.recipe.toml import load_recipe, section_from, to_toml
-from cifarlab.runs.manifest import DIVERGED, DataFacts, Manifest
+from cifarlab.recipe.toml import load_recipe, to_toml
+from cifarlab.runs.manifest import COMPLETE, DIVERGED, TRAINED, TRAINING, DataFacts, Manifest
+from cifarlab.runs.metrics import COLUMNS, Metrics, Row, from_csv, to_csv
+from cifarlab.runs.nearby import is_run, neighbours, numbered, own_folders
 from cifarlab.runs.paths import MODEL_FILE, RECIPE_FILE, SEEDS, STUDIES, RunPaths
+from cifarlab.shown import Shown, accuracy_text
 
-COLUMNS = (
-    "epoch",
-    "step",
-    "elapsed_seconds",
-    "train/loss",
-    "train/accuracy",
-    "train/images",
-    "val/loss",
-    "val/accuracy",
-    "lr",
-    "images_per_second",
-)
-"""The columns of metrics.csv. Accuracies are fractions; train/images is the number of images behind train/accuracy; an
-epoch without validation leaves its fields empty."""
+if TYPE_CHECKING:
+    import pandas
 
-COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train/images")
-"""The columns of runs from before the images behind train/accuracy were counted."""
-
-Row = Mapping[str, float | int | None]
+_STATES = {TRAINING: "not finished", TRAINED: "trained, not complete", COMPLETE: "complete", DIVERGED: "diverged"}
+"""The status in a manifest, for people; a run that was killed keeps the status of one that is still training."""
 
 
 @dataclass(frozen=True)
-class Run(RunPaths):
+class Run(RunPaths, Shown):
     """A run folder. Every file in it is whole or absent: written under a temporary name, flushed, renamed."""
+
+    def __repr__(self) -> str:
+        return f"Run({', '.join([repr(str(self.path)), *self._state()])})"
+
+    def _state(self) -> list[str]:
+        """What there is to say about the run in a few words; a folder in any state has some."""
+        if not is_run(self.path):
+            return ["not a run folder"]
+        try:
+            if self.study:
+                return [STUDIES[self.study], *(_spread_text(self.group) if self.study == SEEDS else [])]
+            if not self.manifest_file.exists():
+                return ["not started"]
+            accuracies = filter(None, (_accuracy_text(name, self.evaluation(name)) for name in ("test", "val")))
+            return [text for text in (_STATES.get(self.facts.status, ""), next(accuracies, "")) if text]
+        except (CifarlabError, LookupError, TypeError, ValueError, OSError):
+            return ["damaged"]  # a repr that raised would hide what a debugger or a traceback was about to show
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
@@ -64,7 +75,7 @@ class Run(RunPaths):
             raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
-            for folder in _folders(root, name):
+            for folder in numbered(root, name):
                 try:
                     # tried, not looked for first: of two trainings that start at once one would overwrite the other
                     folder.mkdir()
@@ -76,7 +87,7 @@ class Run(RunPaths):
     @classmethod
     def next_path(cls, root: Path, name: str) -> Path:
         """The folder that `create` would make now, if nobody else makes it first."""
-        return next(folder for folder in _folders(root, name) if not folder.exists())
+        return next(folder for folder in numbered(root, name) if not folder.exists())
 
     @classmethod
     @contextmanager
@@ -100,12 +111,12 @@ class Run(RunPaths):
             raise
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: Run | str | Path) -> Run:
         """Open an existing run; raises UsageError when the folder is not one."""
         folder = Path(path)
         # most often a parent folder or a typo, so the error lists the runs nearby
-        if not _is_run(folder):
-            raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{_neighbours(folder)}")
+        if not is_run(folder):
+            raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{neighbours(folder)}")
         return cls(folder)
 
     @classmethod
@@ -114,7 +125,10 @@ class Run(RunPaths):
         path = Path(path)
         if not path.is_file():
             return cls.open(path)
-        return cls(path.parent) if path.name == MODEL_FILE and _is_run(path.parent) else None
+        return cls(path.parent) if path.name == MODEL_FILE and is_run(path.parent) else None
+
+    def __fspath__(self) -> str:
+        return str(self.path)  # so that a run is taken wherever its folder is: Path(run), Classifier.load(run)
 
     @property
     def name(self) -> str:
@@ -161,7 +175,7 @@ class Run(RunPaths):
             )
         runs = [Run(self.path / str(name)) for name in names]
         # a name such as ".." or "/etc" would lead out of the group's folder: seeds.json may come from somebody else
-        missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not _is_run(run.path)]
+        missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not is_run(run.path)]
         if missing or any(run.path.parent != self.path for run in runs):
             raise CheckpointError(f"{path} names what is not a run: {', '.join(missing) or names}.")
         return runs
@@ -186,7 +200,7 @@ class Run(RunPaths):
         """Hold the run's lock, and clear what a killed writer left; raises RunInUseError when somebody else has it."""
         # two writers would replace each other's checkpoints; the lock dies with its process, so none is left behind
         with lock(self.path / ".lock", wait=False):
-            for folder in _own_folders(self.path):
+            for folder in own_folders(self.path):
                 remove_leftovers(folder)
             yield
 
@@ -275,29 +289,30 @@ class Run(RunPaths):
         """Add or replace facts about the images in manifest.json."""
         self.update_manifest(data={**self.manifest.get("data", {}), **values})
 
-    def write_metrics(self, rows: list[Row]) -> None:
+    def write_metrics(self, rows: Iterable[Row]) -> None:
         """Store the whole table."""
         # rewritten each epoch, since it is small: a kill could leave half of an appended row
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomic(self.metrics_file, text.getvalue())
+        write_atomic(self.metrics_file, to_csv(rows))
 
     @property
-    def metrics(self) -> list[dict[str, float | None]]:
-        """One row per epoch; a field without a value is None. Raises CheckpointError when the file cannot be read."""
-        path = self.metrics_file
+    def metrics(self) -> Metrics:
+        """One row per epoch, which pandas.DataFrame takes as it is; raises CheckpointError when it cannot be read."""
         try:
-            text = path.read_text("utf-8")
-            header, *rows = csv.reader(text.splitlines(keepends=True))
-            # without its last newline a number may have lost its last digits
-            if tuple(header) not in (COLUMNS, COLUMNS_BEFORE) or not text.endswith("\n"):
-                raise ValueError("it is cut off, or its columns are not those of this version")
-            cells = [dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True)) for row in rows]
-            return [{key: float(value) if value else None for key, value in row.items()} for row in cells]
+            return from_csv(self.metrics_file.read_text("utf-8"))
         except (OSError, ValueError, csv.Error) as error:
-            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+            raise CheckpointError(f"Cannot read {self.metrics_file}: {cause(error)}.") from error
+
+    def metrics_frame(self) -> pandas.DataFrame:
+        """The metrics as a pandas.DataFrame, one row per epoch; what has no value is NaN.
+
+        Raises MissingExtraError without pandas, and CheckpointError when the file cannot be read.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError("pandas", "notebook") from error
+        # columns and dtype are named for runs that have no epoch yet, or in which nothing was validated
+        return pandas.DataFrame(self.metrics, columns=list(COLUMNS), dtype=float)
 
     def write_evaluation(self, name: str, values: dict[str, Any]) -> None:
         """Store the numbers of one split under evaluation-<name>.json."""
@@ -349,11 +364,17 @@ class Run(RunPaths):
         return values
 
 
-def median_images_per_second(rows: Sequence[Row]) -> float | None:
-    """The training speed of a run, from the rows of metrics.csv; None without an epoch."""
-    # not the mean: the first epoch also compiles and warms up, and other programs disturb single ones
-    speeds = [speed for row in rows if (speed := row["images_per_second"])]
-    return statistics.median(speeds) if speeds else None
+def _accuracy_text(split: str, evaluation: dict[str, Any] | None) -> str:
+    if evaluation is None:
+        return ""
+    return f"{split} {accuracy_text(evaluation['accuracy'], evaluation['accuracy_interval'])}"
+
+
+def _spread_text(group: dict[str, Any]) -> list[str]:
+    """How many seeds have finished, with mean and standard deviation of their test accuracies."""
+    found = group.get("test_accuracy") or {}
+    test = f"test {100 * found['mean']:.1f} ± {100 * found['sd']:.1f} %" if found.get("sd") is not None else ""
+    return [f"{len(group['runs'])} finished", *filter(None, [test])]
 
 
 def _entry(line: str) -> dict[str, str]:
@@ -362,32 +383,3 @@ def _entry(line: str) -> dict[str, str]:
     if not isinstance(entry, dict) or not {"time", "reason"} <= entry.keys():
         raise ValueError(f"{line[:60]!r} is not an entry")
     return entry
-
-
-def _own_folders(root: Path) -> Iterator[Path]:
-    """The folder of a run and all below it, except the runs inside a study: another process may hold their locks."""
-    for name, folders, files in os.walk(root):
-        if Path(name) != root and RECIPE_FILE in files:
-            folders.clear()  # os.walk then does not descend
-        else:
-            yield Path(name)
-
-
-def _folders(root: Path, name: str) -> Iterator[Path]:
-    """root/name, root/name-2, root/name-3, ..."""
-    return (root / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-
-
-def _is_run(folder: Path) -> bool:
-    try:
-        return (folder / RECIPE_FILE).is_file()
-    except OSError:  # a name too long for the file system
-        return False
-
-
-def _neighbours(folder: Path) -> str:
-    """Name the runs beside a folder that is not one, for the error about it."""
-    runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECIPE_FILE}"))
-    if not runs:
-        return f"There are no runs in {folder.parent}."
-    return f"Runs in {folder.parent}: {', '.join(runs[:8])}."

@@ -19,8 +19,8 @@ from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.images.holdout import TrainingData
+from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import override
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINING
 from cifarlab.runs.paths import SEEDS, group_name

@@ -29,7 +29,8 @@ from cifarlab.machine.contention import Watch
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.folder import Row, Run
+from cifarlab.runs.folder import Run
+from cifarlab.runs.metrics import Row
 from cifarlab.training import checkpoint
 from cifarlab.training.divergence import diverged, is_finite
 from cifarlab.training.hard_examples import HardExamples

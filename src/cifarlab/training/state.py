@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cifarlab.errors import CheckpointError
 from cifarlab.inference.model_file import misfits
 from cifarlab.recipe.section import Fraction, NonNegative, Section, first_problem
-from cifarlab.runs.folder import Row
+from cifarlab.runs.metrics import Row
 from cifarlab.training.averaging import Average
 from cifarlab.training.checkpoint import Checkpoint
 from cifarlab.training.hard_examples import HardExamples

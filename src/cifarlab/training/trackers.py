@@ -17,7 +17,8 @@ from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.recipe.schema import Recipe, RuntimeSpec
 from cifarlab.recipe.toml import flatten
-from cifarlab.runs.folder import Row, Run
+from cifarlab.runs.folder import Run
+from cifarlab.runs.metrics import Row
 
 FIGURES = ("predictions", "confusion_matrix")
 """The figures of a finished run that TensorBoard shows."""

@@ -16,7 +16,8 @@ from cifarlab.images.images import Images
 from cifarlab.judge import write_results
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
-from cifarlab.runs.folder import COLUMNS, Row, Run
+from cifarlab.runs.folder import Run
+from cifarlab.runs.metrics import COLUMNS, Row
 
 NAMES = ("cat", "dog", "owl", "ship", "frog", "deer")
 

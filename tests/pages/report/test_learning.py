@@ -11,8 +11,9 @@ from cifarlab.drawing.wording import with_interval
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.pages.report.learning import learning, marked_epochs, over_fitting
 from cifarlab.pages.report.material import Material
-from cifarlab.runs.folder import COLUMNS, Run
+from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import DataFacts, Manifest
+from cifarlab.runs.metrics import COLUMNS
 
 
 def material(losses: list[float | None], best_epoch: int | None = None, ending: str = "all epochs done") -> Material:

@@ -10,16 +10,17 @@ import pytest
 from cifarlab.pages.report.learning import marked_epochs, phases
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override_all
-from cifarlab.runs.folder import COLUMNS, Row, Run
+from cifarlab.recipe.toml import load_recipe
+from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import DataFacts, Manifest
+from cifarlab.runs.metrics import COLUMNS, Row
 
 GROWING = ("training.epochs=10", "training.start_size=16", "training.full_size_from=70 %")
 HARD = ("training.hard_share=0.5", "training.hard_from=40 %")
 
 
 def material(*changes: str, num_epochs: int = 10, steps_per_epoch: int = 20) -> Material:
-    recipe = override_all(load_recipe("quick"), ["training.epochs=10", *changes])
+    recipe = load_recipe("quick").set("training.epochs=10", *changes)
     rows: list[Row] = [
         {**dict.fromkeys(COLUMNS, 0.5), "epoch": epoch, "step": epoch * steps_per_epoch}
         for epoch in range(1, num_epochs + 1)

@@ -12,10 +12,10 @@ import sys, torch
 from cifarlab.inference.classifier import _network_of
 from cifarlab.models.registry import build_network
 from cifarlab.models.finetune import parameter_groups
-from cifarlab.recipe.toml import load_recipe, override_all
+from cifarlab.recipe.toml import load_recipe
 from cifarlab.training.optim.build import build, state_tensors
 
-recipe = override_all(load_recipe("quick"), ["optimizer.name=" + sys.argv[1], "optimizer.nesterov=false"])
+recipe = load_recipe("quick").set("optimizer.name=" + sys.argv[1], "optimizer.nesterov=false")
 model = build_network(recipe.model, 10, 32)
 optimizer = build(recipe.optimizer, parameter_groups(model, 1.0, 0.0, True), torch.device("cpu"))
 optimizer.zero_grad()

@@ -16,8 +16,9 @@ from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
 from cifarlab.recipe.schema import Recipe
-from cifarlab.runs.folder import Row, Run
+from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, Manifest
+from cifarlab.runs.metrics import Row
 
 T = TypeVar("T")
 Otherwise = TypeVar("Otherwise")

@@ -11,8 +11,8 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
 from cifarlab.pages.report.material import Material
-from cifarlab.runs.folder import median_images_per_second
 from cifarlab.runs.manifest import DIVERGED, TRAINING
+from cifarlab.runs.metrics import median_images_per_second
 
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 SHOWN_OF_HASH = 16

@@ -7,10 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cifarlab.console import some
+from cifarlab.drawing import page
+from cifarlab.drawing.notebook import cell
 from cifarlab.errors import UsageError, unknown
 from cifarlab.recipe.toml import flatten
-from cifarlab.runs.folder import median_images_per_second
-from cifarlab.studies.compare.conclusions import basis, claim, conclude
+from cifarlab.runs.folder import Run
+from cifarlab.runs.metrics import median_images_per_second
+from cifarlab.studies.compare.conclusions import COLUMNS, basis, claim, conclude, headings, share_text
 from cifarlab.studies.compare.entry import Entry, Measure, Member, read_entries
 from cifarlab.studies.compare.pairs import Pair, test_pairs
 from cifarlab.studies.compare.same_data import require_same_data
@@ -22,6 +26,10 @@ _UNCOMPARED = ("name", "description", "format", "training.seed")
 """Fields of a recipe that explain no difference; seeds are listed apart."""
 
 
+_IN_NOTEBOOK = ("num_parameters", "epochs", "seconds", "val_accuracy", "accuracy")
+"""The numbers that a notebook has room for; `cifarlab.compare(..., html=...)` writes a page with all of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Runs and groups of seeds that were trained and evaluated on the same images."""
@@ -31,6 +39,18 @@ class Comparison:
     differences: dict[str, list[str]]
     """Path of a setting that is not the same in all recipes, machines and versions -> its text for each entry."""
     pairs: tuple[Pair, ...]
+
+    def __repr__(self) -> str:
+        entries = (f"{entry.label!r} {share_text(entry.accuracy)}" for entry in self.entries)
+        return f"Comparison({self.split}: {some(list(entries), 4)})"
+
+    def _repr_html_(self) -> str:
+        titles = ["", *(headings(self.split)[key] for key in _IN_NOTEBOOK)]
+        numbers = [(entry.label, self.numbers(entry)) for entry in self.entries]
+        rows = [[label, *(COLUMNS[key][1](found[key]) for key in _IN_NOTEBOOK)] for label, found in numbers]
+        conclusions = (page.paragraph(self.claim(pair)) for pair in self.pairs)
+        note = "Parentheses hold 95 % intervals; ± is the standard deviation over seeds."
+        return cell("Comparison", f"{self.split} split", *conclusions, page.table(titles, rows), page.paragraph(note))
 
     def numbers(self, entry: Entry) -> dict[str, Measure | None]:
         """The numbers of an entry by name; `accuracy` is that on the evaluated split."""
@@ -107,7 +127,7 @@ SORTS: dict[str, tuple[Callable[[Entry], Measure | None], int]] = {
 """The numbers by which runs can be sorted, by their short names, each with the sign that puts the best first."""
 
 
-def compare(paths: Sequence[str | Path], *, split: str = "test", sort: str | None = None) -> Comparison:
+def compare(paths: Sequence[Run | str | Path], *, split: str = "test", sort: str | None = None) -> Comparison:
     """Compare runs, or groups of seeds, that were evaluated on the same split of the same images.
 
     sort: name, or one of SORTS, the best first; unset: the order of `paths`.

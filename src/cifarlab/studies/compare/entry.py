@@ -135,7 +135,7 @@ class Entry:
         return Measure(found.value, wilson(round(found.value * total), total)) if total else found
 
 
-def read_entries(paths: Sequence[str | Path], split: str) -> list[Entry]:
+def read_entries(paths: Sequence[Run | str | Path], split: str) -> list[Entry]:
     """Read runs and groups of seeds, each labelled by the shortest end of its path that no other one has.
 
     Raises UsageError for a folder that is not a run, is given twice or was not evaluated on `split`, and

@@ -1,0 +1,236 @@
+"""What a notebook shows of an object: a small piece of HTML that needs nothing else and follows the notebook's theme.
+
+Recipe, Run, Images and Evaluation are drawn here, since they lie below; what lies above draws itself with `cell`.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from cifarlab.console import count, printable, some
+from cifarlab.drawing import page
+from cifarlab.drawing.charts.description import LineChart, Mark, Series
+from cifarlab.drawing.charts.svg import to_svg
+from cifarlab.drawing.page import Cell, Tile
+from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
+from cifarlab.errors import CifarlabError
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.metrics import ClassMetrics
+from cifarlab.evaluation.report_text import shown_classes
+from cifarlab.evaluation.statistics import mean_and_sd
+from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.images.images import Images
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import to_toml
+from cifarlab.runs.folder import Run
+from cifarlab.runs.manifest import DIVERGED, TRAINING, Manifest
+from cifarlab.runs.metrics import Metrics
+from cifarlab.runs.paths import SEEDS, STUDIES
+from cifarlab.shown import Shown
+
+SHOWN_IMAGES = 10
+"""Pictures of a data set: one row."""
+
+
+def to_html(shown: Shown) -> str:
+    """Draw a recipe, a run, images or an evaluation."""
+    match shown:
+        case Recipe():
+            return _recipe(shown)
+        case Run():
+            return _run(shown)
+        case Images():
+            return _images(shown)
+        case Evaluation():
+            return _evaluation(shown)
+    raise TypeError(f"{type(shown).__name__} has no drawing")
+
+
+def cell(kind: str, name: str, *parts: Markup) -> str:
+    """Put parts below a line that says what is shown: its kind, and a name that is text whatever it contains."""
+    html = Markup('<div class="cifarlab"><style>{}</style><p><b>{}</b> <code>{}</code></p>{}</div>').format(
+        Markup(_style()), kind, printable(name), Markup().join(parts)
+    )
+    # a page that is not UTF-8 could not be sent to a notebook: file names may hold lone surrogates
+    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _recipe(recipe: Recipe) -> str:
+    optimizer, training, size = recipe.optimizer, recipe.training, recipe.validation.size
+    held_out = percent(size, 0) if isinstance(size, float) else count(size, "image")
+    found = [
+        ("Data", f"{recipe.data.source}, {held_out} of train for validation"),
+        ("Network", recipe.model.name),
+        ("Optimizer", f"{optimizer.name}, lr {optimizer.lr:g}, schedule {recipe.schedule.name}"),
+        ("Epochs", f"{training.epochs:g}, batches of {training.batch_size}, seed {training.seed}"),
+    ]
+    everything = page.details("All values", page.code(to_toml(recipe)))
+    return cell("Recipe", recipe.name, page.paragraph(recipe.description), page.facts(found), everything)
+
+
+def _images(images: Images) -> str:
+    height, width = images.size
+    found = [
+        ("Images", f"{count(len(images), 'image')} of {width} × {height} pixels"),
+        ("Classes", f"{images.num_classes}: {some(images.class_names, 20)}"),
+    ]
+    if images.note:
+        found.append(("Origin", images.note))
+    if images.skipped:
+        found.append(("Left out", f"{count(len(images.skipped), 'image')} that could not be read"))
+    tiles = [
+        Tile(_png(images.pixels[place]), images.class_names[images.labels[place]]) for place in _few_of_each(images)
+    ]
+    return cell("Images", "", page.facts(found), page.gallery(tiles) if tiles else Markup())
+
+
+def _few_of_each(images: Images) -> list[int]:
+    """Indices of some images, class after class, at equal distances over the classes and within each."""
+    classes = _spread(np.flatnonzero(images.counts), SHOWN_IMAGES)
+    each = SHOWN_IMAGES // max(1, len(classes))
+    places = [_spread(np.flatnonzero(images.labels == label), each) for label in classes]
+    return [int(place) for members in places for place in members]
+
+
+def _spread(values: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    places = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(np.int64)
+    return values[places]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(file, "PNG")  # Pillow wants (H, W, 3)
+    return file.getvalue()
+
+
+def _evaluation(evaluation: Evaluation) -> str:
+    found: list[tuple[str, str | Markup]] = []
+    if evaluation.is_unbalanced:
+        found.append(("Balanced", with_interval(evaluation.balanced_accuracy, evaluation.balanced_interval)))
+    if len(evaluation.class_names) > 5:  # of five classes, the right one is always among the top 5
+        found.append(("Top 5", with_interval(evaluation.top5_accuracy, evaluation.top5_interval)))
+    if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:
+        text = with_interval(evaluation.tta_accuracy, evaluation.tta_interval)
+        found.append(("Test-time augmentation", f"{text}, {evaluation.tta}"))
+    found.append(("Loss", f"{evaluation.loss:.4f}"))
+    found.append(("Calibration error", percent(evaluation.calibration_error, 2)))
+    classes, which = shown_classes(evaluation)
+    header = ["class", "accuracy, 95 % interval", "precision", "F1", "images"]
+    parts = [_headline(evaluation), page.facts(found), page.table(header, [_class_row(each) for each in classes])]
+    parts += [page.paragraph(f"Shown are {which}.")] if which else []
+    return cell("Evaluation", evaluation.split, *parts)
+
+
+def _class_row(each: ClassMetrics) -> list[Cell]:
+    precision, f1 = (None if score is None else percent(score) for score in (each.precision, each.f1))
+    recall = None if each.recall is None else with_ends(each.recall, each.recall_interval)
+    return [each.class_name, recall, precision, f1, each.support]
+
+
+def _headline(evaluation: Evaluation) -> Markup:
+    low, high = evaluation.accuracy_interval
+    images = count(evaluation.num_images, "image")
+    return page.headline(
+        percent(evaluation.accuracy),
+        f"{evaluation.split} accuracy on {images}, 95 % interval {100 * low:.1f} to {percent(high)}",
+    )
+
+
+def _run(run: Run) -> str:
+    """The accuracy, the curves and where the report is."""
+    try:
+        Run.open(run.path)  # says what is wrong with a folder that is not a run
+        draw = _seeds if run.study == SEEDS else _study if run.study else _training
+        parts = draw(run)
+    except CifarlabError as error:  # shown instead of raised: a notebook would print a traceback, and no path
+        parts = [page.warning(" ".join(str(error).split()))]
+    return cell("Run", str(run.path), *parts)
+
+
+def _training(run: Run) -> list[Markup]:
+    facts = run.facts if run.manifest_file.exists() else Manifest()
+    metrics = run.metrics if run.metrics_file.exists() else Metrics()
+    parts = []
+    if facts.status == TRAINING:
+        parts.append(page.warning("The run has not ended, or it was interrupted: cifarlab.resume continues it."))
+    if facts.status == DIVERGED:
+        parts.append(page.warning(f"The training diverged. {facts.divergence}"))
+    result = next(filter(None, (read_evaluation(run, name) for name in ("test", "val"))), None)
+    parts.append(page.paragraph("No split has been evaluated yet.") if result is None else _headline(result))
+    parts.append(_curves(metrics, facts.best_epoch))
+    return [*parts, page.facts([*_facts(run.recipe, metrics, facts), _report(run)])]
+
+
+def _facts(recipe: Recipe, metrics: Metrics, facts: Manifest) -> list[tuple[str, str | Markup]]:
+    parameters = f", {count(facts.num_parameters, 'parameter')}" if facts.num_parameters else ""
+    found: list[tuple[str, str | Markup]] = [("Network", f"{recipe.model.name}{parameters}")]
+    images = f": {count(facts.data.num_train, 'training image')}" if facts.data.num_train else ""
+    found.append(("Data", f"{recipe.data.source}{images}"))
+    if facts.elapsed_seconds is not None:
+        ending = f"; {facts.ending}" if facts.ending else ""
+        found.append(("Training", f"{count(len(metrics), 'epoch')} in {duration(facts.elapsed_seconds)}{ending}"))
+    return found
+
+
+def _report(run: Run) -> tuple[str, str | Markup]:
+    return "Report", str(run.report_file) if run.report_file.exists() else "none yet: cifarlab.report(run) writes it"
+
+
+def _seeds(group: Run) -> list[Markup]:
+    """Mean and deviation over the seeds of a group, and each seed's own accuracy and curve."""
+    runs = group.seeds
+    results = {run.name: read_evaluation(run, "test") for run in runs}
+    accuracies = [each.accuracy for each in results.values() if each is not None]
+    parts = [page.warning(f"{name} diverged and does not count.") for name in group.group.get("diverged", {})]
+    if len(accuracies) > 1:
+        mean, sd = mean_and_sd(accuracies)
+        text = f"test accuracy, mean and standard deviation over {len(accuracies)} seeds"
+        parts.append(page.headline(f"{percent(mean)} ± {100 * sd:.1f}", text))
+    lines = [Series(run.name, _points(run.metrics, "val/accuracy"), number) for number, run in enumerate(runs)]
+    rows: list[list[Cell]] = [
+        [name, None if each is None else with_ends(each.accuracy, each.accuracy_interval)]
+        for name, each in results.items()
+    ]
+    chart = to_svg(LineChart("Validation accuracy", "epoch", "accuracy", lines, percent=True))
+    numbers = page.table(["run", "test accuracy, 95 % interval"], rows)
+    return [*parts, page.side_by_side(chart, numbers), page.facts([_report(group)])]
+
+
+def _study(study: Run) -> list[Markup]:
+    names = some([run.name for run in study.inner_runs], 20)
+    return [page.facts([("Holds", STUDIES[study.study]), *([("Runs", names)] if names else [])])]
+
+
+def _curves(metrics: Metrics, best_epoch: int | None) -> Markup:
+    if not metrics:
+        return Markup()
+    epochs = metrics["epoch"]
+    marks = [Mark(float(best_epoch), f"best, epoch {best_epoch}")] if best_epoch in epochs and best_epoch else []
+    charts = []
+    for title, name in (("Accuracy", "accuracy"), ("Loss", "loss")):
+        # dashed: measured on augmented images while the weights still changed
+        lines = [
+            Series("train", _points(metrics, f"train/{name}"), 0, dashed=True),
+            Series("validation", _points(metrics, f"val/{name}"), 1),
+        ]
+        series = [line for line in lines if line.points]
+        charts.append(to_svg(LineChart(title, "epoch", name, series, marks, percent=name == "accuracy")))
+    return page.side_by_side(*charts)
+
+
+def _points(metrics: Metrics, column: str) -> list[tuple[float, float]]:
+    pairs = zip(metrics["epoch"], metrics[column], strict=True)
+    return [(epoch, value) for epoch, value in pairs if epoch is not None and value is not None]
+
+
+@cache
+def _style() -> str:
+    """The rules without their comment, of which every output in a notebook has a copy."""
+    return (Path(__file__).parent / "notebook.css").read_text("utf-8").partition("*/")[2].strip()
