@@ -257,7 +257,7 @@ def test_a_recipe_shows_what_matters_and_has_the_rest_at_hand() -> None:
 def test_a_comparison_shows_conclusions_and_numbers(make_run: MakeRun) -> None:
     found = compare([make_run("first", range(30)).path, make_run("second", range(60)).path])
     text = see(found).text
-    assert found.conclusion(found.pairs[0]).replace(" %", " %") in text
+    assert found.claim(found.pairs[0]).replace(" %", " %") in text
     assert "90.00 % (86.1 to 92.9)" in text and "80.00 % (75.1 to 84.1)" in text
 
 
