@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cifarlab.drawing.page import (
     Section,
     Tile,
     code,
+    data,
     details,
     embed_png,
     facts,
@@ -82,6 +84,12 @@ def test_sections_have_titles_notes_and_anchors() -> None:
 def test_names_are_text(markup: str) -> None:
     assert "alert(" in markup and "<script>alert" not in markup
     assert re.search(r"&(#34|quot);", markup) and "='\"" not in markup
+
+
+def test_values_for_the_script_cannot_end_their_block() -> None:
+    values = {"a": HOSTILE, "b": [1, "<!--", "\u2028", "]]>&"]}
+    (block,) = re.findall(r'^<script type="application/json" id="x">([^<>&]*)</script>$', data("x", values))
+    assert json.loads(block) == values
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", " https://x", "data:text/html,x", "//x", "file:///etc/passwd"])

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from PIL import Image
 
@@ -21,6 +22,9 @@ from cifarlab.errors import CheckpointError, cause
 
 TILE_SIDE = 64
 """Pixels; larger pictures are shrunk for a gallery, or a page with hundreds of them would have many megabytes."""
+
+SCRIPTS = ("page.js", "cells.js")
+"""Parts of the one script of every page; each does nothing where it finds nothing of its own."""
 
 Cell = str | int | float | Markup | None
 
@@ -147,6 +151,16 @@ def details(summary: str, body: Markup) -> Markup:
     return Markup("<details><summary>{}</summary>{}</details>").format(printable(summary), body)
 
 
+def data(name: str, values: object) -> Markup:
+    """Put JSON values into the page for its script, under an id; no text in them can end the block."""
+    return Markup('<script type="application/json" id="{}">{}</script>').format(name, htmlsafe_json_dumps(values))
+
+
+def small_base64(png: bytes) -> str:
+    """Encode a PNG as base64, shrunk to TILE_SIDE if it is larger, for values of `data`."""
+    return base64.b64encode(_small(png)).decode("ascii")
+
+
 def _tile(tile: Tile) -> Markup:
     kind = {None: "", True: "right", False: "wrong"}[tile.right]
     verdict = {None: "", True: ", right", False: ", wrong"}[tile.right]  # a screen reader sees no frame
@@ -214,7 +228,7 @@ def _template() -> Template:
 
 @cache
 def _script() -> str:
-    return (Path(__file__).parent / "page.js").read_text("utf-8")
+    return "\n".join((Path(__file__).parent / name).read_text("utf-8") for name in SCRIPTS)
 
 
 @cache

@@ -7,10 +7,12 @@ from markupsafe import Markup
 from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
-from cifarlab.drawing.wording import count, percent
+from cifarlab.drawing.wording import count, percent, with_ends
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.evaluation.report_text import shown_classes
+from cifarlab.evaluation.statistics import wilson
+from cifarlab.pages.report.cells import explorer
 from cifarlab.pages.report.material import Result
 from cifarlab.pages.report.pictures import tiles
 
@@ -19,15 +21,29 @@ SHOWN_PAIRS = 6
 
 
 def confusion(result: Result) -> Section:
-    """The confusion matrix and the most confused pairs, with example images where there are any."""
+    """The confusion matrix with the images behind its cells, and the most confused pairs with some of their images."""
     evaluation = result.evaluation
     matrix = Matrix.of(evaluation)
     pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
-    body = to_svg(matrix) + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
+    body = explorer(result, to_svg(matrix), _most_confused(evaluation))
+    body += heading("Images of the most confused pairs") + side_by_side(*pairs) if pairs else Markup()
     note = (
         "Each cell: how many images of the row's class were predicted as the column's, and the percentage of the row."
     )
     return Section("Confusion matrix", body, note, figures=[Figure("confusion_matrix", [matrix])])
+
+
+def _most_confused(evaluation: Evaluation) -> Markup:
+    if not evaluation.most_confused:
+        return paragraph("There are no mistakes.")
+    support = {each.class_name: each.support for each in evaluation.per_class}
+    rows: list[list[Cell]] = [
+        [pair.label, pair.prediction, pair.count, with_ends(pair.share, wilson(pair.count, support[pair.label]))]
+        for pair in evaluation.most_confused
+    ]
+    return heading("Most confused pairs") + table(
+        ["label", "predicted as", "images", "of the class (95 % interval)"], rows
+    )
 
 
 def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from cifarlab.errors import CheckpointError, CifarlabError
-from cifarlab.evaluation import examples
+from cifarlab.evaluation import details, examples
+from cifarlab.evaluation.details import Detail
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.predictions import Predictions
@@ -25,11 +26,18 @@ Otherwise = TypeVar("Otherwise")
 
 @dataclass(frozen=True)
 class Result:
-    """One evaluated split: its numbers, the prediction for every image, and some of the images."""
+    """One evaluated split: its numbers, the prediction for every image, some of the images, and details of a few."""
 
     evaluation: Evaluation
     predictions: Predictions | None
     examples: Examples | None
+    details: Mapping[int, Detail] = field(default_factory=dict)
+    """By the image's index; empty where the network has not looked closer, as in older runs."""
+
+    def name_of(self, index: int) -> str:
+        """The file name of an image, or an empty text where images have none."""
+        names = None if self.predictions is None else self.predictions.names
+        return "" if names is None else names[index]
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,9 @@ def collect(run: Run) -> Material:
         evaluation = reader.read(partial(read_evaluation, run, name), None)
         if evaluation is not None:
             predicted = reader.read(partial(read_predictions, run, name, evaluation), None)
-            result = Result(evaluation, predicted, reader.read(partial(_examples, run, name, evaluation), None))
+            shown = reader.read(partial(_examples, run, name, evaluation), None)
+            closer = reader.read(partial(_details, run, name, evaluation), {})
+            result = Result(evaluation, predicted, shown, closer)
             break
     return Material(run, recipe, facts, rows, openings, result, tuple(reader.damages))
 
@@ -110,4 +120,16 @@ def _examples(run: Run, name: str, evaluation: Evaluation) -> Examples:
     if max(found.labels.max(), found.predictions.max()) >= num_classes or found.indices.max() >= evaluation.num_images:
         raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
     found.pixels(np.arange(len(found)))  # so that a damaged PNG is a damage listed here, not an error on the way
+    return found
+
+
+def _details(run: Run, name: str, evaluation: Evaluation) -> Mapping[int, Detail]:
+    """The stored details; raises CheckpointError where they belong to another evaluation or cannot be read."""
+    path = run.details_file(name)
+    if not path.exists():
+        return {}  # an older run, or one whose training has just ended: the network has not looked closer yet
+    found = details.read(path)
+    labels = [near.label for each in found.values() for near in each.neighbours]
+    if max(labels, default=0) >= len(evaluation.class_names) or max(found, default=0) >= evaluation.num_images:
+        raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
     return found
