@@ -53,18 +53,17 @@ def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
 
 
 def per_class(evaluation: Evaluation) -> Section:
-    """Precision, recall and F1 of every class as a sorted chart, and as a table on request."""
+    """Precision, recall and F1 of every class with their intervals, as a sorted chart and as a table."""
     scores, which = by_f1(evaluation)
     chart = BarChart(
         "F1, precision and recall", "score", [_bar(each) for each in scores], value_name="F1",
-        interval_name="95 % interval of recall", dot_names=("precision", "recall"), limits=(0, 1),
+        interval_name="95 % interval of F1", dot_names=("precision", "recall"), limits=(0, 1),
     )  # fmt: skip
-    numbers = table(
-        ["class", "precision", "recall", "95 % interval", "F1", "images"], [_cells(each) for each in scores]
-    )
+    numbers = table(["class", "precision", "recall", "F1", "images"], [_cells(each) for each in scores])
     note = (
         "Precision: the share of a class's predictions that are correct. Recall: the share of its images that are "
-        "recognised, with a line for the interval. F1: their harmonic mean; best class first."
+        "recognised. F1: their harmonic mean, with a line for its interval; best class first. Parentheses hold 95 % "
+        "intervals."
     )
     if which:
         note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
@@ -76,17 +75,17 @@ def per_class(evaluation: Evaluation) -> Section:
 def _bar(each: ClassMetrics) -> Bar:
     # a class that is never predicted has no precision, which is not the same as a precision of 0
     dots = [score for score in (each.precision, each.recall) if score is not None]
-    return Bar(each.class_name, each.f1, each.recall_interval, dots, count(each.support, "image"))
+    return Bar(each.class_name, each.f1, each.f1_interval, dots, count(each.support, "image"))
 
 
 def _cells(each: ClassMetrics) -> list[Cell]:
-    precision, recall, f1 = (
-        None if score is None else percent(score) for score in (each.precision, each.recall, each.f1)
+    scores = (
+        (each.precision, each.precision_interval),
+        (each.recall, each.recall_interval),
+        (each.f1, each.f1_interval),
     )
-    # only recall has an interval: its denominator, the images of the class, is fixed, and Wilson's needs that
-    ends = each.recall_interval
-    interval = None if ends is None else f"{100 * ends.low:.1f} to {percent(ends.high)}"
-    return [each.class_name, precision, recall, interval, f1, each.support]
+    shown = [None if score is None else with_ends(score, interval) for score, interval in scores]
+    return [each.class_name, *shown, each.support]
 
 
 def _pair(result: Result, pair: Confusion) -> Markup:

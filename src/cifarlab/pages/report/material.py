@@ -16,7 +16,9 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
+from cifarlab.images.archives.official import CIFAR10_NAMES
 from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, recipe_names
 from cifarlab.runs.folder import Row, Run
 from cifarlab.runs.manifest import COMPLETE, Manifest
 
@@ -60,9 +62,22 @@ class Material:
         if self.recipe is not None and self.recipe.data.source == "sample":
             return "the sample is a small part of those images"
         # None is neither: nobody has published anything about such images, so there is nothing to compare with
-        return {True: "", False: "these are not the published pixels", None: "these are other images"}[
-            self.facts.data.original
-        ]
+        found = [self.facts.data.original]
+        if self.result is not None:  # test images may come in another format than those of training
+            found.append(self.result.evaluation.original)
+            if self._is_shipped and len(self.result.evaluation.class_names) != len(CIFAR10_NAMES):  # CIFAR-100
+                return "the source reports on CIFAR-10"
+        if False in found:
+            return "these are not the published pixels"
+        return "these are other images" if None in found else ""
+
+    @property
+    def _is_shipped(self) -> bool:
+        """Whether the reference is that of a recipe that comes with the package; all of these are on CIFAR-10."""
+        recipe = self.recipe
+        if recipe is None or recipe.name not in recipe_names():
+            return False
+        return recipe.reference == load_recipe(recipe.name).reference
 
 
 class Reader:

@@ -14,6 +14,7 @@ from pathlib import Path
 from cifarlab.drawing.page import Section, page
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import write_atomic
+from cifarlab.pages.report.advice import advice
 from cifarlab.pages.report.classes import confusion, per_class
 from cifarlab.pages.report.figures import write_figures
 from cifarlab.pages.report.group import group_sections
@@ -60,6 +61,7 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
     sections = [
         summary(material),
         data_quality(material),
+        advice(material),
         learning(material),
         *_results(material),
         explained,
