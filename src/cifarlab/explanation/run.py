@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import log, printable
-from cifarlab.drawing.grid import render_grid
+from cifarlab.drawing.grid import render_grid, to_png
 from cifarlab.evaluation import examples
 from cifarlab.explanation.details import write_details
 from cifarlab.explanation.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explanation.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explanation.image import weigh
-from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay, png
+from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.judge import own_images
@@ -69,7 +69,7 @@ def feature_maps_figure(
     pictures = [
         (pixels[place], {layer: found[number] for layer, found in maps.items()}) for number, place in enumerate(shown)
     ]
-    return png(feature_figure(pictures, COLUMNS))
+    return to_png(feature_figure(pictures, COLUMNS))
 
 
 def grad_cam_figure(
@@ -101,7 +101,7 @@ def grad_cam_figure(
         ]
     marks = [bool(index == label) for index, label in zip(predicted, labels, strict=True)] * 3  # one per row
     labelled = ["image", map_name(coarse[0]), map_name(fine[0])]
-    return png(render_grid(np.stack(cells), captions, len(pixels), scale=1, marks=marks, row_labels=labelled))
+    return to_png(render_grid(np.stack(cells), captions, len(pixels), scale=1, marks=marks, row_labels=labelled))
 
 
 def _candidates(run: Run, classifier: Classifier, data_dir: Path | None) -> LabelledPixels:

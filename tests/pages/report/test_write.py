@@ -14,6 +14,7 @@ from PIL import Image
 
 import cifarlab
 from cifarlab.errors import CheckpointError
+from cifarlab.evaluation import predictions
 from cifarlab.images.archives.official import CIFAR10_NAMES
 from cifarlab.images.images import Images
 from cifarlab.pages.report import write as module
@@ -159,6 +160,18 @@ def test_a_run_that_nobody_judged_says_how_to(tmp_path: Path, recipe: Recipe, re
     run.write_metrics([])
     page = read(write_report(run))
     assert "No split has been evaluated yet" in page.text and "has not ended" in page.text
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_pictures_that_have_files_are_shown_with_their_names(make_run, read) -> None:
+    run = make_run(num_images=40)
+    assert "file" not in {attributes.get("class") for _, attributes in read(write_report(run)).tags}
+    stored = predictions.read(run.predictions_file("test"))
+    names = [f"folder/photo-{number}.jpg" for number in range(40)]
+    predictions.write(run.predictions_file("test"), stored.labels, stored.logits, names)
+    page = read(write_report(run))
+    files = [attributes for tag, attributes in page.tags if tag == "span" and attributes.get("class") == "file"]
+    assert len(files) >= 40 and all(f"photo-{number}.jpg" in page.text for number in range(40))
 
 
 # Cautions

@@ -96,5 +96,5 @@ def _pair(result: Result, pair: Confusion) -> Markup:
     if shown is not None:
         places = shown.confused(names.index(pair.label), names.index(pair.prediction))
         # of large images fewer are stored, so a pair may have none
-        parts += [gallery(tiles(shown, places, names, plain=True), columns=4)] if len(places) else []
+        parts += [gallery(tiles(result, shown, places, plain=True), columns=4)] if len(places) else []
     return Markup("<div>{}</div>").format(Markup().join(parts))

@@ -100,8 +100,7 @@ def _results(material: Material) -> list[Section]:
         return []
     sections = [confusion(result), per_class(result.evaluation)]
     if result.examples is not None:  # None where they are damaged, or too old to have been stored
-        names = result.evaluation.class_names
-        sections += [predictions(result.examples, names), extremes(result.examples, names)]
+        sections += [predictions(result, result.examples), extremes(result, result.examples)]
     return [*sections, trust(result)]
 
 
