@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,12 @@ def test_every_part_is_there(make_run, read) -> None:
         "After temperature: calibration error",
     ):
         assert text in page.text, text
+
+
+def test_no_figure_repeats_the_title_of_its_section(make_run, read) -> None:
+    path = write_report(make_run())
+    captions = re.findall("<figcaption>(.*?)</figcaption>", path.read_text("utf-8"))
+    assert len(captions) > 6 and not set(captions) & set(read(path).headings)
 
 
 def test_nothing_comes_from_outside_and_it_stays_small(make_run, read) -> None:
@@ -418,3 +425,14 @@ def test_figures_of_shipped_recipes_are_about_cifar10(make_run, names: tuple[str
     page = write_report(make_run(names)).read_text("utf-8")
     assert ("points above" in page or "points below" in page) == (not reason)
     assert f"not comparable: {reason}" in page if reason else "not comparable" not in page
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("cifar10", "CIFAR-10"), ("sample", "a sample of CIFAR-10"), ("/data/my <photos>/", "my <photos>"), ("..", "..")],
+)
+def test_the_title_has_the_name_of_the_data_set(make_run, recipe: Recipe, read, source: str, name: str) -> None:
+    run = make_run(num_images=40)
+    run.write_recipe(recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})}))
+    assert f"simple-cnn on {name}" in read(write_report(run)).text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,9 @@ from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, recipe_names
 from cifarlab.runs.folder import Row, Run
 from cifarlab.runs.manifest import COMPLETE, Manifest
+
+KNOWN_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "sample": "a sample of CIFAR-10"}
+"""The data sets that recipes know by a name."""
 
 T = TypeVar("T")
 Otherwise = TypeVar("Otherwise")
@@ -55,6 +59,14 @@ class Material:
     result: Result | None
     """The test split's, or else the validation split's."""
     damages: tuple[str, ...]
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data set, as people call it: that of the file or folder, where it is one's own."""
+        if self.recipe is None:
+            return ""
+        source = self.recipe.data.source
+        return KNOWN_DATA.get(source) or Path(source).name or source
 
     @property
     def not_comparable(self) -> str:

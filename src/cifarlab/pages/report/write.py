@@ -1,8 +1,9 @@
 """From a run folder to its report, whatever state the folder is in: one page that needs nothing else.
 
 Charts are SVG within the page: sharp at any size, in its colours by day and by night, and readable to screen readers.
-Its one script shows values under the pointer; the page loads nothing from outside, so that it can be mailed, opened
-without a network, and shown safely although names of classes and files come from data that somebody else may have made.
+Its one script shows values under the pointer and the images behind a cell of the confusion matrix. The page loads
+nothing from outside, so that it can be mailed, opened without a network, and shown safely although names of classes and
+files come from data that somebody else may have made.
 """
 
 from __future__ import annotations
@@ -69,19 +70,21 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
         *recipe,
     ]
     write_figures(sections, material.result, material.run)
-    return _write(material.run, [*sections, environment(material)], _subtitle(material)), material.damages
+    return _write(material, material.run, [*sections, environment(material)]), material.damages
 
 
 def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
     # seeds share their recipe and their images, so the first one speaks for all
     sections = [*group_sections(materials, group.group.get("diverged", {})), data_quality(materials[0])]
-    return _write(group, sections, _subtitle(materials[0]))
+    return _write(materials[0], group, sections)
 
 
-def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:
+def _write(material: Material, run: Run, sections: Sequence[Section | None]) -> Path:
     path = run.report_file
+    title = f"{run.name} on {material.data_name}" if material.data_name else run.name
     # written whole or not at all: a browser that shows the page never sees half of it
-    write_atomic(path, page(run.name, [each for each in sections if each is not None], subtitle=subtitle))
+    shown = [each for each in sections if each is not None]
+    write_atomic(path, page(title, shown, subtitle=_subtitle(material)))
     return path
 
 
