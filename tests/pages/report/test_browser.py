@@ -213,7 +213,8 @@ def test_heat_maps_and_neighbours_are_shown_where_they_are_known(
 def test_the_page_works_as_a_file(make_run, tmp_path: Path) -> None:
     shown = browse(write_report(make_run()).as_uri(), tmp_path)
     assert re.findall(r":CONSOLE.*?\] (.*)", shown.stderr) == []
-    assert 'role="button"' in shown.stdout and "needs-script" in shown.stdout
+    assert 'role="button"' in shown.stdout, "cells can be chosen"
+    assert 'needs-script">' in shown.stdout and 'needs-script" hidden' not in shown.stdout, "and it is said how"
 
 
 def test_hostile_names_do_nothing_and_fit(make_run, look: Look, tmp_path: Path) -> None:
