@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from cifarlab.drawing.grid import FRAME, GAP, INK, MARGIN, PAPER, RIGHT, WIDE_GAP, WRONG, class_grid, render_grid
+from cifarlab.drawing.grid import (
+    FRAME,
+    GAP,
+    INK,
+    MARGIN,
+    PAPER,
+    RIGHT,
+    WIDE_GAP,
+    WRONG,
+    class_grid,
+    description,
+    render_grid,
+    to_png,
+)
 from cifarlab.images.images import Images
 
 RNG = np.random.default_rng(5)
@@ -99,3 +116,46 @@ def test_examples_of_every_class():
 def test_a_data_set_without_images_has_no_examples():
     with pytest.raises(ValueError, match="0 images"):
         class_grid(Images(np.empty((0, 3, 4, 4), np.uint8), np.empty(0, np.int64), ("a",)))
+
+
+# What a grid says about itself
+
+
+def reopened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content), formats=["PNG"])
+
+
+def test_a_grid_in_a_file_says_what_is_in_it():
+    captions = ["a\nb", "", "<c>", "d", "e"]
+    grid = render_grid(PIXELS, captions, 3, scale=2, marks=[True] * 4 + [False], row_labels=["x", "y"])
+    found = description(reopened(to_png(grid)))
+    assert (found.columns, found.captions, found.row_labels) == (3, captions, ["x", "y"])
+    assert found.marks == [True] * 4 + [False]
+    for image, box in zip(PIXELS[:4], found.boxes, strict=False):  # the last one has a cross in it
+        assert np.array_equal(np.array(grid.crop(box)), enlarged(image, 2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"columns": 0},
+        {"boxes": []},
+        {"boxes": [[0, 0, 9999, 8]] * 5},
+        {"boxes": [[5, 0, 4, 8]] * 5},
+        {"boxes": [[0, 0, 4, 8]] * 2000},
+        {"captions": ["a"]},
+        {"marks": [True]},
+        {"row_labels": ["x"]},
+        {"columns": "many"},
+    ],
+)
+def test_a_description_that_does_not_fit_is_not_believed(changes):
+    grid = render_grid(PIXELS, (), 3, scale=2)
+    ((keyword, text),) = grid.info.items()
+    assert description(grid) is not None
+    grid.info[keyword] = json.dumps({**json.loads(text), **changes})
+    assert description(reopened(to_png(grid))) is None
+
+
+def test_a_picture_that_is_no_grid_has_no_description():
+    assert description(reopened(to_png(Image.new("RGB", (4, 4))))) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 from markupsafe import Markup
 from PIL import Image
 
+from cifarlab.drawing.grid import render_grid, to_png
 from cifarlab.drawing.page import (
     TILE_SIDE,
     Section,
     Tile,
     code,
+    data,
     details,
     embed_png,
     facts,
@@ -84,6 +87,12 @@ def test_names_are_text(markup: str) -> None:
     assert re.search(r"&(#34|quot);", markup) and "='\"" not in markup
 
 
+def test_values_for_the_script_cannot_end_their_block() -> None:
+    values = {"a": HOSTILE, "b": [1, "<!--", "\u2028", "]]>&"]}
+    (block,) = re.findall(r'^<script type="application/json" id="x">([^<>&]*)</script>$', data("x", values))
+    assert json.loads(block) == values
+
+
 @pytest.mark.parametrize("url", ["javascript:alert(1)", " https://x", "data:text/html,x", "//x", "file:///etc/passwd"])
 def test_what_is_no_web_address_is_no_link(url: str) -> None:
     assert link(url, "text") == "text"
@@ -137,6 +146,25 @@ def test_small_pictures_are_kept_bit_for_bit_and_large_ones_become_thumbnails() 
 def test_a_figure_is_embedded_bit_for_bit(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(300))
     assert pictures(embed_png(tmp_path / "a.png", "a figure")) == [png(300)]
+
+
+def test_a_grid_is_shown_in_parts_with_the_texts_of_the_page() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 3, 8, 8), dtype=np.uint8)
+    pixels[2] = 255  # blank paper
+    grid = render_grid(pixels, ["one\ntwo 5 %", HOSTILE, "", "d"], 2, scale=1, marks=None, row_labels=["x", HOSTILE])
+    found = embed_png(to_png(grid), HOSTILE)
+    for image, picture in zip(pixels[[0, 1, 3]], pictures(found), strict=True):
+        with Image.open(io.BytesIO(picture)) as part:
+            assert np.array_equal(np.array(part), image.transpose(1, 2, 0))
+    assert "one<br>two 5\u00a0%" in found and "<script>" not in found and 'style="--columns: 2"' in found
+    wrong = embed_png(to_png(render_grid(pixels[:2], (), 2, scale=1, marks=[True, False])), "alt")
+    assert re.findall(r'<figure class="(\w+)"', wrong) == ["right", "wrong"]
+
+
+def test_a_file_stands_under_its_picture_without_its_folder() -> None:
+    found = gallery([Tile(png(8), "cat", file="cats/<b>.png"), Tile(png(8), "dog")])
+    assert found.count('class="file"') == 1 and ">&lt;b&gt;.png</span>" in found
+    assert 'title="cat cats/&lt;b&gt;.png"' in found
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no picture", png(30)[:200], b"\x89PNG\r\n\x1a\n"])

@@ -43,19 +43,45 @@ def test_images_and_what_was_said_come_back_exactly(kept: examples.Examples) -> 
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_n63_classes_take_turns_in_the_images_that_are_drawn(tmp_path: Path, grouped: bool) -> None:
+def test_n63_all_classes_have_an_equal_part_in_the_images_that_are_drawn(tmp_path: Path, grouped: bool) -> None:
     images, logits = judged()
     if grouped:  # class by class, as folders are read
         images = images.subset(np.argsort(images.labels, kind="stable"))
     examples.write(tmp_path / "e.parquet", images, logits, 1.0)
     kept = examples.read(tmp_path / "e.parquet")
     drawn = kept.sample()
-    turns = [np.flatnonzero(images.labels == label) for label in range(NUM_CLASSES)]
-    wanted = [sorted(int(turn[number]) for turn in turns) for number in range(13)]
-    found = kept.indices[drawn].tolist()
-    assert [found[start : start + NUM_CLASSES] for start in range(0, 60, NUM_CLASSES)] == wanted[:12]
-    assert len(found) == 64 and set(found[60:]) < set(wanted[12])
-    assert kept.indices[kept.sample(5)].tolist() == wanted[0]
+    assert len(drawn) == 64 and sorted(np.bincount(kept.labels[drawn]).tolist()) == [12, 13, 13, 13, 13]
+    assert sorted(kept.labels[drawn[:5]].tolist()) == list(range(NUM_CLASSES)), "classes take turns"
+    for label in range(NUM_CLASSES):  # from the first image of a class to its last, in equal steps
+        members = np.flatnonzero(images.labels == label)
+        places = np.searchsorted(members, kept.indices[drawn][kept.labels[drawn] == label])
+        steps = np.diff(places)
+        assert (places[0], places[-1]) == (0, len(members) - 1) and steps.max() - steps.min() <= 1
+
+
+def test_a_small_class_is_drawn_whole_and_gives_its_turns_away() -> None:
+    labels = np.repeat([0, 1, 2], [2, 1, 40])
+    drawn = examples.draw(labels, 12)
+    assert np.bincount(labels[drawn]).tolist() == [2, 1, 9] and len(set(drawn.tolist())) == 12
+    assert examples.draw(labels, 100).tolist() == list(range(43))
+
+
+def test_of_every_cell_of_the_confusion_matrix_some_images_are_kept(kept: examples.Examples) -> None:
+    images, logits = judged()
+    matrix = confusion_matrix(logits, images.labels)
+    places = kept.in_cells(matrix)
+    cells = list(zip(kept.labels[places].tolist(), kept.predictions[places].tolist(), strict=True))
+    wanted = min(examples.IN_CELLS, int(np.minimum(matrix, examples.PER_CELL).sum()))
+    assert len(places) == wanted == len(set(places.tolist()))
+    biggest = [divmod(int(cell), NUM_CLASSES) for cell in np.argsort(-matrix, axis=None, kind="stable")]
+    assert cells[: NUM_CLASSES**2] == biggest, "one of each first, beginning with the largest cell"
+    confidences = probabilities(logits, 2.0).max(axis=1)
+    predictions = logits.argmax(axis=1)
+    for label, prediction in biggest:
+        members = np.flatnonzero((images.labels == label) & (predictions == prediction))
+        ranked = members[np.argsort(confidences[members] if label == prediction else -confidences[members])]
+        found = [int(kept.indices[p]) for p, cell in zip(places, cells, strict=True) if cell == (label, prediction)]
+        assert found == ranked[: len(found)].tolist() and len(found) >= min(len(members), 20)
 
 
 def test_n63_a_class_that_has_no_more_images_gives_its_turn_away() -> None:
@@ -93,7 +119,7 @@ def test_of_large_images_fewer_are_kept_but_of_every_kind_some() -> None:
     chosen = examples.choose(logits, images.labels, confidences, 3 * side**2)
     assert len(chosen) * 3 * side**2 < 1.3 * examples.ROOM_BYTES
     right = logits.argmax(axis=1) == images.labels
-    assert set(examples.in_turns(images.labels)[:8].tolist()) <= set(chosen.tolist())
+    assert set(examples.draw(images.labels, 8).tolist()) <= set(chosen.tolist())
     assert int(np.argmax(np.where(right, 0, confidences))) in chosen
     assert int(np.argmin(np.where(right, confidences, 2))) in chosen
 

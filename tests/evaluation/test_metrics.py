@@ -107,7 +107,10 @@ def test_one_class_and_one_image() -> None:
     assert metrics.accuracy(logits, labels) == 1.0
     assert metrics.cross_entropy(logits, labels) == 0.0
     matrix = metrics.confusion_matrix(logits, labels)
-    assert metrics.per_class(matrix, ("only",)) == (metrics.ClassMetrics("only", 1.0, 1.0, 1.0, 1, wilson(1, 1)),)
+    all_of_one = wilson(1, 1)
+    (found,) = metrics.per_class(matrix, ("only",))
+    assert (found.precision, found.recall, found.f1, found.support) == (1.0, 1.0, 1.0, 1)
+    assert found.precision_interval == found.recall_interval == all_of_one and found.f1_interval.high == 1.0
     assert metrics.most_confused(matrix, ("only",)) == ()
 
 
@@ -132,6 +135,27 @@ def test_n39_every_class_has_the_interval_of_its_own_images() -> None:
     matrix = np.array([[30, 10], [5, 5]])
     found = metrics.per_class(matrix, ("a", "b"))
     assert [each.recall_interval for each in found] == [wilson(30, 40), wilson(5, 10)]
+    assert [each.precision_interval for each in found] == [wilson(30, 35), wilson(5, 15)]
+    never_predicted = metrics.per_class(np.array([[0, 4], [0, 6]]), ("a", "b"))[0]
+    assert never_predicted.precision_interval is None and never_predicted.f1_interval is not None
+
+
+def test_the_interval_of_f1_holds_f1_and_has_its_ends_at_none_and_all() -> None:
+    for right, predicted, support in ((30, 35, 40), (1, 1, 9), (0, 3, 5), (7, 7, 7)):
+        low, high = metrics.f1_interval(right, predicted, support)
+        assert low <= 2 * right / (predicted + support) <= high
+        assert (low == 0) == (right == 0) and (high == 1) == (right == predicted == support)
+
+
+def test_the_interval_of_f1_holds_the_true_one_in_95_of_100_splits() -> None:
+    random = np.random.default_rng(0)
+    shares = np.array([0.10, 0.03, 0.02, 0.85])  # right, only predicted, only labelled, neither
+    true = 2 * shares[0] / (2 * shares[0] + shares[1] + shares[2])
+    hits = 0
+    for right, wrong, missed, _ in random.multinomial(1000, shares, size=2000):
+        low, high = metrics.f1_interval(int(right), int(right + wrong), int(right + missed))
+        hits += low <= true <= high
+    assert 0.935 <= hits / 2000 <= 0.965
 
 
 @pytest.mark.parametrize(

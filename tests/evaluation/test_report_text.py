@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import classification_report
 
 from cifarlab.evaluation.evaluate import Evaluation, evaluate
+from cifarlab.evaluation.metrics import f1_interval
 from cifarlab.evaluation.report_text import (
     classification_csv,
     classification_text,
@@ -58,11 +59,14 @@ def test_n17_every_prediction_right_gives_averages_of_one_although_a_class_has_n
 
 def test_csv_holds_every_class_and_the_averages() -> None:
     table = rows(classification_csv(judged()))
-    assert table[0] == ["class", "precision", "recall", "f1-score", "support", "recall low", "recall high"]
+    ends = [f"{score} {end}" for score in ("recall", "precision", "f1-score") for end in ("low", "high")]
+    assert table[0] == ["class", "precision", "recall", "f1-score", "support", *ends]
     assert [row[0] for row in table[1:]] == ["cat", "dog", "owl", "yak", "accuracy", "macro avg", "weighted avg"]
-    assert [float(value) for value in table[1][1:]] == pytest.approx([1, 2 / 3, 0.8, 3, *wilson(2, 3)])
-    assert table[4] == ["yak", "", "", "", "0", "", ""]
-    assert [float(value) for value in table[5][3:]] == pytest.approx([4 / 6, 6, *wilson(4, 6)])
+    intervals = (*wilson(2, 3), *wilson(2, 2), *f1_interval(2, 2, 3))
+    assert [float(value) for value in table[1][1:]] == pytest.approx([1, 2 / 3, 0.8, 3, *intervals])
+    assert table[4] == ["yak", "", "", "", "0", *[""] * 6]
+    assert [float(value) for value in table[5][3:7]] == pytest.approx([4 / 6, 6, *wilson(4, 6)])
+    assert {len(row) for row in table} == {11}
     report = classification_report(LABELS, PREDICTIONS, output_dict=True, zero_division=0)
     for row in table[6:]:
         scores = [report[row[0]][name] for name in ("precision", "recall", "f1-score", "support")]

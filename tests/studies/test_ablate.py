@@ -15,9 +15,10 @@ from cifarlab.errors import DivergedError, RecipeError, UsageError
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.statistics import corrected_confidence, holm, mcnemar, paired_interval, welch
 from cifarlab.machine.contention import Usage
+from cifarlab.recipe.override import override
 from cifarlab.recipe.parts import parts_of
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe, override, recipe_from, to_toml
+from cifarlab.recipe.toml import load_recipe, recipe_from, to_toml
 from cifarlab.runs.folder import COLUMNS, Run
 from cifarlab.studies import ablate as module
 from cifarlab.studies.ablate import ablate

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+from pydantic import TypeAdapter
 
 from cifarlab.drawing.fonts import Face, face_of
 from cifarlab.images.images import Images
@@ -22,6 +26,26 @@ MARGIN, GAP, WIDE_GAP, FRAME = 20, 6, 14, 3
 
 MAX_LABEL_WIDTH = 240
 """Pixels; longer labels are cut, so that one long class name does not push all images aside."""
+
+
+MOST_CELLS = 1000
+"""A grid on a page has fewer; more come from a file that somebody has changed."""
+DESCRIPTION = "cifarlab grid"
+"""Keyword of the text chunk that describes a grid, for pages, which show its parts with text of their own."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is in a grid: the places of its images (left, top, right, bottom), row by row, and the texts around them."""
+
+    columns: int
+    boxes: list[tuple[int, int, int, int]]
+    captions: list[str]
+    marks: list[bool] | None
+    row_labels: list[str]
+
+
+_ADAPTER = TypeAdapter(Description)
 
 
 @dataclass(frozen=True)
@@ -94,7 +118,44 @@ def render_grid(
             _draw_caption(draw, layout, captions[index], left, top, WRONG if wrong else INK)
     for row, label in enumerate(row_labels or ()):
         _draw_label(draw, layout, row, label)
+    corners = [layout.corner(index) for index in range(len(pixels))]
+    described = Description(
+        columns=layout.columns,
+        boxes=[(x, y, x + layout.cell_width, y + layout.cell_height) for x, y in corners],
+        captions=list(captions),
+        marks=None if marks is None else list(marks),
+        row_labels=list(row_labels or ()),
+    )
+    drawing.info[DESCRIPTION] = json.dumps(asdict(described))
     return drawing
+
+
+def to_png(grid: Image.Image) -> bytes:
+    """Encode a grid as PNG, with its description in a text chunk if `render_grid` made it."""
+    content, chunks = io.BytesIO(), PngInfo()
+    if DESCRIPTION in grid.info:
+        chunks.add_text(DESCRIPTION, grid.info[DESCRIPTION])
+    grid.save(content, "PNG", optimize=True, pnginfo=chunks)
+    return content.getvalue()
+
+
+def description(grid: Image.Image) -> Description | None:
+    """Read what is in a grid; None for a picture that is no grid, or that somebody has changed."""
+    try:
+        found: Description = _ADAPTER.validate_json(grid.info.get(DESCRIPTION, ""))
+    except ValueError:
+        return None
+    width, height = grid.size
+    num_cells, num_rows = len(found.boxes), -(-len(found.boxes) // max(found.columns, 1))
+    fits = (
+        0 < num_cells <= MOST_CELLS
+        and found.columns > 0
+        and all(0 <= left < right <= width and 0 <= top < bottom <= height for left, top, right, bottom in found.boxes)
+        and len(found.captions) in (0, num_cells)
+        and len(found.row_labels) in (0, num_rows)
+        and (found.marks is None or len(found.marks) == num_cells)
+    )
+    return found if fits else None
 
 
 def class_grid(images: Images, per_class: int = 10) -> Image.Image:

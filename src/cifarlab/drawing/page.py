@@ -12,15 +12,20 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from PIL import Image
 
 from cifarlab.console import printable
 from cifarlab.drawing.charts.description import Figure
+from cifarlab.drawing.grid import Description, description
 from cifarlab.errors import CheckpointError, cause
 
 TILE_SIDE = 64
 """Pixels; larger pictures are shrunk for a gallery, or a page with hundreds of them would have many megabytes."""
+
+SCRIPTS = ("page.js", "cells.js")
+"""Parts of the one script of every page; each does nothing where it finds nothing of its own."""
 
 Cell = str | int | float | Markup | None
 
@@ -37,12 +42,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a gallery: PNG bytes, a caption, a smaller line below it, and whether it is right."""
+    """One picture of a gallery: PNG bytes, a caption, a smaller line below it, whether it is right, and its file."""
 
     png: bytes
     caption: str
     detail: str = ""
     right: bool | None = None
+    file: str = ""
 
 
 def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
@@ -62,11 +68,45 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
 def embed_png(picture: Path | bytes, alt: str, *, wide: bool = True) -> Markup:
     """Embed a PNG into the page; a wide one can be scrolled on a phone.
 
+    A grid of images is taken apart, so that its texts have the page's own colours and can be read aloud.
     Raises CheckpointError when the file cannot be read or is not a PNG.
     """
     kind = "picture wide" if wide else "picture"
-    return Markup('<div class="{}" tabindex="0"><img src="{}" alt="{}"></div>').format(
-        kind, _data_uri(_read(picture) if isinstance(picture, Path) else picture), printable(alt)
+    content = _read(picture) if isinstance(picture, Path) else picture
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        found = description(image)
+        inner = (
+            _grid(image, found, alt)
+            if found
+            else Markup('<img src="{}" alt="{}">').format(_data_uri(content), printable(alt))
+        )
+    return Markup('<div class="{}" tabindex="0">{}</div>').format(kind, inner)
+
+
+def _grid(picture: Image.Image, found: Description, alt: str) -> Markup:
+    """The images of a grid in rows, each with its caption, and each row with its label."""
+    parts = []
+    for number, box in enumerate(found.boxes):
+        if found.row_labels and number % found.columns == 0:
+            parts.append(Markup('<p class="label">{}</p>').format(printable(found.row_labels[number // found.columns])))
+        cell = picture.convert("RGB").crop(box)
+        caption = found.captions[number] if found.captions else ""
+        if not caption and cell.getextrema() == ((255, 255),) * 3:  # blank paper fills a row that is too short
+            parts.append(Markup("<figure></figure>"))
+            continue
+        file = io.BytesIO()
+        cell.save(file, "PNG", optimize=True)
+        wrong = found.marks is not None and not found.marks[number]
+        kind = ("wrong" if wrong else "right") if found.marks is not None else ""
+        words = Markup("<br>").join(_text(line) for line in caption.split("\n"))
+        parts.append(
+            Markup('<figure class="{}"><img src="{}" alt=""><figcaption>{}</figcaption></figure>').format(
+                kind, _data_uri(file.getvalue()), words
+            )
+        )
+    kind = "grid labelled" if found.row_labels else "grid"
+    return Markup('<div class="{}" role="group" aria-label="{}" style="--columns: {}">{}</div>').format(
+        kind, printable(alt), found.columns, Markup().join(parts)
     )
 
 
@@ -147,16 +187,29 @@ def details(summary: str, body: Markup) -> Markup:
     return Markup("<details><summary>{}</summary>{}</details>").format(printable(summary), body)
 
 
+def data(name: str, values: object) -> Markup:
+    """Put JSON values into the page for its script, under an id; no text in them can end the block."""
+    return Markup('<script type="application/json" id="{}">{}</script>').format(name, htmlsafe_json_dumps(values))
+
+
+def small_base64(png: bytes) -> str:
+    """Encode a PNG as base64, shrunk to TILE_SIDE if it is larger, for values of `data`."""
+    return base64.b64encode(_small(png)).decode("ascii")
+
+
 def _tile(tile: Tile) -> Markup:
     kind = {None: "", True: "right", False: "wrong"}[tile.right]
     verdict = {None: "", True: ", right", False: ", wrong"}[tile.right]  # a screen reader sees no frame
-    caption, detail = _text(tile.caption), _text(tile.detail)
+    caption, detail, file = _text(tile.caption), _text(tile.detail), printable(tile.file)
+    words = " ".join(filter(None, [caption, detail, file]))
+    # without its folder, which is often the class; the whole path is the tooltip
+    short_name = Markup('<span class="file">{}</span>').format(file.rpartition("/")[2]) if file else Markup()
     return Markup(
         '<li class="{kind}" title="{words}"><img src="{source}" alt="{words}{verdict}">'
-        '<span class="caption">{caption}</span><span class="detail">{detail}</span></li>'
+        '<span class="caption">{caption}</span><span class="detail">{detail}</span>{short_name}</li>'
     ).format(
-        kind=kind, words=" ".join([caption, detail]).strip(), verdict=verdict, source=_data_uri(_small(tile.png)),
-        caption=caption, detail=detail,
+        kind=kind, words=words, verdict=verdict,
+        source=_data_uri(_small(tile.png)), caption=caption, detail=detail, short_name=short_name,
     )  # fmt: skip
 
 
@@ -214,7 +267,7 @@ def _template() -> Template:
 
 @cache
 def _script() -> str:
-    return (Path(__file__).parent / "page.js").read_text("utf-8")
+    return "\n".join((Path(__file__).parent / name).read_text("utf-8") for name in SCRIPTS)
 
 
 @cache

@@ -99,19 +99,21 @@ _ADAPTER = TypeAdapter(Evaluation)  # built once, since it compiles the validato
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:
     """Add what the first versions did not store; all of it follows from the confusion matrix."""
-    if "balanced_accuracy" in values or not {"confusion_matrix", "class_names"} <= values.keys():
+    if not {"confusion_matrix", "class_names", "per_class"} <= values.keys():
+        return values
+    rows = values["per_class"]
+    if "balanced_accuracy" in values and not (isinstance(rows, list) and any("f1_interval" not in row for row in rows)):
         return values
     matrix, names = np.array(values["confusion_matrix"], np.int64), tuple(values["class_names"])
     if matrix.shape != (len(names), len(names)) or matrix.sum() <= 0:
         return values  # and validation then refuses it for what is missing
     accuracy, interval = metrics.balanced_accuracy(matrix)
-    return {
-        **values,
+    added = {
         "balanced_accuracy": accuracy,
         "balanced_interval": interval,
         "majority_share": int(matrix.sum(axis=1).max()) / int(matrix.sum()),
-        "per_class": metrics.per_class(matrix, names),
     }
+    return {**added, **values, "per_class": metrics.per_class(matrix, names)}
 
 
 def evaluate(

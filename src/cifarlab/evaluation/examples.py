@@ -18,8 +18,9 @@ from cifarlab.evaluation.metrics import confusion_matrix
 from cifarlab.files import write_atomic
 from cifarlab.images.images import Images
 
-# How many to keep: drawn from all classes, confident mistakes, unsure hits; most confused pairs, and images of each.
-DRAWN, MISTAKES, UNSURE, PAIRS, PER_PAIR = 64, 500, 64, 10, 4
+# How many to keep: drawn from all classes, confident mistakes, unsure hits; most confused pairs, and images of each; of
+# all cells of the confusion matrix, and of each.
+DRAWN, MISTAKES, UNSURE, PAIRS, PER_PAIR, IN_CELLS, PER_CELL = 64, 500, 64, 10, 4, 600, 20
 ROOM_BYTES = 32 * 2**20  # of raw pixels; of larger images than CIFAR's correspondingly fewer are kept
 FEWEST = 8  # of each kind, however large the images are
 SCHEMA = pa.schema(
@@ -56,7 +57,7 @@ class Examples:
 
         Raises CheckpointError if one cannot be decoded.
         """
-        return np.stack([_decode(self.png[place]) for place in places])
+        return np.stack([picture(self.png[place]) for place in places])
 
     def sample(self, limit: int = DRAWN) -> NDArray[np.int64]:
         """Places of the drawn images, with the classes taking turns."""
@@ -76,6 +77,10 @@ class Examples:
         places = np.flatnonzero((self.labels == label) & (self.predictions == prediction))
         return _by(-self.confidences, places)[:limit]
 
+    def in_cells(self, matrix: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of images of the cells of a confusion matrix (C, C), in the order of `in_cells`."""
+        return in_cells(self.labels, self.predictions, self.confidences, matrix)
+
 
 def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: float) -> None:
     """Store the images worth showing: index, label, prediction, confidence and PNG.
@@ -84,8 +89,8 @@ def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: 
     """
     confidences = probabilities(logits, temperature).max(axis=1)
     chosen = choose(logits, images.labels, confidences, images.pixels[:1].nbytes)
-    png = [_encode(images.pixels[index]) for index in chosen]
-    drawn = np.isin(chosen, in_turns(images.labels)[:DRAWN])
+    png = [encode(images.pixels[index]) for index in chosen]
+    drawn = np.isin(chosen, draw(images.labels, _limit(DRAWN, images.pixels[:1].nbytes)))
     columns = [chosen, images.labels[chosen], logits.argmax(axis=1)[chosen], confidences[chosen], drawn, png]
     file = io.BytesIO()
     pq.write_table(pa.table(columns, SCHEMA), file, compression="none")  # PNGs are compressed already
@@ -118,12 +123,36 @@ def _completed(table: pa.Table) -> pa.Table:
 def in_turns(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the order (N,) in which classes take turns: the first image of each, then the second, and so on."""
     # Data sets made of folders come class by class, so their first images would all be of one class.
-    by_class = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[by_class], labels[by_class])
-    # The turn of an image is its place among those of its class.
-    turns = np.empty(len(labels), np.int64)
-    turns[by_class] = np.arange(len(labels)) - starts
-    return np.argsort(turns, kind="stable")
+    return np.argsort(_turns(labels), kind="stable")
+
+
+def draw(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Return the indices of `limit` images of all classes in equal parts, each class at even distances; ascending."""
+    shares = np.bincount(labels[in_turns(labels)[:limit]])
+    chosen = []
+    for label, number in enumerate(shares):
+        members = np.flatnonzero(labels == label)
+        # Not the first ones: neighbours in a data set may be pictures of one series.
+        chosen.append(members[np.linspace(0, len(members) - 1, number).round().astype(np.int64)])
+    return np.sort(np.concatenate(chosen))
+
+
+def in_cells(
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    confidences: NDArray[np.float64],
+    matrix: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return IN_CELLS images at most, PER_CELL of each cell of a confusion matrix (C, C), for who opens a cell.
+
+    Cells take turns, those with the most images first. Mistakes come most confident first, hits least confident first:
+    what is nearest to the border between right and wrong says most about a diagonal cell.
+    """
+    order = np.argsort(np.where(labels == predictions, confidences, -confidences), kind="stable")
+    cells = (labels * len(matrix) + predictions)[order]
+    turns = _turns(cells)
+    places = np.lexsort((cells, -matrix.ravel()[cells], turns))  # the last key sorts first
+    return order[places[turns[places] < PER_CELL]][:IN_CELLS]
 
 
 def choose(
@@ -133,11 +162,9 @@ def choose(
     predictions = logits.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     right = np.flatnonzero(predictions == labels)
-    wanted = DRAWN + MISTAKES + UNSURE + PAIRS * PER_PAIR
-    share = min(1.0, ROOM_BYTES / (wanted * image_bytes))
 
     def limit(number: int) -> int:
-        return number if share == 1 else max(FEWEST, int(number * share))
+        return _limit(number, image_bytes)
 
     matrix = confusion_matrix(logits, labels)
     errors = matrix - np.diag(np.diag(matrix))
@@ -145,12 +172,29 @@ def choose(
     pairs = [divmod(int(cell), len(matrix)) for cell in cells]
     confused = [wrong[(labels[wrong] == row) & (predictions[wrong] == column)] for row, column in pairs]
     groups = [  # they overlap, and np.unique keeps each image once, in ascending order
-        in_turns(labels)[: limit(DRAWN)],
+        draw(labels, limit(DRAWN)),
         _by(-confidences, wrong)[: limit(MISTAKES)],
         _by(confidences, right)[: limit(UNSURE)],
         *(_by(-confidences, group)[:PER_PAIR] for group in confused),
+        in_cells(labels, predictions, confidences, matrix)[: limit(IN_CELLS)],
     ]
     return np.unique(np.concatenate(groups)).astype(np.int64)
+
+
+def _limit(number: int, image_bytes: int) -> int:
+    """Return how many images of a kind there is room for, of which `number` are wanted."""
+    wanted = DRAWN + MISTAKES + UNSURE + PAIRS * PER_PAIR + IN_CELLS
+    share = min(1.0, ROOM_BYTES / (wanted * image_bytes))
+    return number if share == 1 else max(FEWEST, int(number * share))
+
+
+def _turns(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the turn of each image (N,): its place among those of its group."""
+    by_group = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[by_group], groups[by_group])
+    turns = np.empty(len(groups), np.int64)
+    turns[by_group] = np.arange(len(groups)) - starts
+    return turns
 
 
 def _by(values: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -158,13 +202,15 @@ def _by(values: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.in
     return places[np.argsort(values[places], kind="stable")]
 
 
-def _encode(pixels: NDArray[np.uint8]) -> bytes:
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    """Write uint8 (3, H, W) as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(file, "PNG")
     return file.getvalue()
 
 
-def _decode(png: bytes) -> NDArray[np.uint8]:
+def picture(png: bytes) -> NDArray[np.uint8]:
+    """Return the pixels of a PNG file, uint8 (3, H, W); raises CheckpointError if it cannot be decoded."""
     try:
         # PNG only, so that a file that was tampered with reaches no other decoder.
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:

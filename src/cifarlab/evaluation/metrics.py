@@ -32,6 +32,9 @@ class ClassMetrics:
     f1: float | None
     support: int
     recall_interval: Interval | None = None
+    precision_interval: Interval | None = None
+    """None for a class that was never predicted."""
+    f1_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def confusion_matrix(logits: Floats, labels: Ints) -> Ints:
 
 
 def per_class(matrix: Ints, class_names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
-    """Return precision, recall with its interval, and F1 of every class, from a confusion matrix."""
+    """Return precision, recall and F1 of every class with their 95 % intervals, from a confusion matrix."""
     # Right predictions, all predictions of the class, and images of the class.
     columns = (np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1))
     rows = zip(class_names, *(column.tolist() for column in columns), strict=True)
@@ -93,11 +96,23 @@ def per_class(matrix: Ints, class_names: tuple[str, ...]) -> tuple[ClassMetrics,
             f1=2 * right / (predicted + support),
             support=support,
             recall_interval=wilson(right, support),
+            precision_interval=wilson(right, predicted) if predicted else None,
+            f1_interval=f1_interval(right, predicted, support),
         )
         if support
         else ClassMetrics(name, precision=None, recall=None, f1=None, support=0)
         for name, right, predicted, support in rows
     )
+
+
+def f1_interval(right: int, predicted: int, support: int) -> Interval:
+    """Return the 95 % interval of F1, from the right predictions of a class, all of them, and the class's images.
+
+    Of the images that have the class as label or as prediction, the share s that has both is binomial, so Wilson's
+    interval holds for it; F1 is 2 s / (1 + s), which rises with s, so its ends are those of s.
+    """
+    low, high = wilson(right, predicted + support - right)
+    return Interval(2 * low / (1 + low), 2 * high / (1 + high))
 
 
 def balanced_accuracy(matrix: Ints) -> tuple[float, Interval]:

@@ -18,11 +18,15 @@ from cifarlab.files import write_atomic
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The predictions for a split, in its order: labels and predictions int64 (N,), logits float32 (N, C)."""
+    """The predictions for a split, in its order: labels and predictions int64 (N,), logits float32 (N, C).
+
+    names: the name of each image in its data set, if images have names there.
+    """
 
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     logits: NDArray[np.float32]
+    names: tuple[str, ...] | None = None
 
 
 def write(
@@ -55,6 +59,7 @@ def read(path: Path) -> Predictions:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
         labels, predictions = (table[name].to_numpy().astype(np.int64) for name in ("label", "prediction"))
         logits = np.stack(table["logits"].to_numpy()).astype(np.float32)
+        names = tuple(map(str, table["name"].to_pylist())) if "name" in table.column_names else None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise CheckpointError(f"Cannot read the predictions {path}: {cause(error)}.") from error
-    return Predictions(labels, predictions, logits)
+    return Predictions(labels, predictions, logits, names)

@@ -16,6 +16,8 @@ from cifarlab.evaluation.statistics import Interval
 # A spreadsheet takes a cell that begins with one of these for a formula, and class names come from anybody's data.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
+COLUMNS_OF_INTERVALS = ("recall low", "recall high", "precision low", "precision high", "f1-score low", "f1-score high")
+
 
 def summary(evaluation: Evaluation) -> str:
     """Return what `cifarlab evaluate` prints: accuracy with its interval, per-class table, most confused pairs."""
@@ -44,21 +46,26 @@ def classification_text(evaluation: Evaluation) -> str:
 
 
 def classification_csv(evaluation: Evaluation) -> str:
-    """Return the table with all digits and the 95 % interval of each recall; a class without images has empty cells."""
+    """Return the table with all digits and 95 % intervals; a class without images has empty cells."""
     overall, balanced = evaluation.accuracy_interval, evaluation.balanced_interval
-    averages, total = _averages(evaluation), evaluation.num_images
+    averages, total, none = _averages(evaluation), evaluation.num_images, ("", "")
     classes = [
-        [_cell(one.class_name), one.precision, one.recall, one.f1, one.support, *(one.recall_interval or ("", ""))]
+        [
+            *(_cell(one.class_name), one.precision, one.recall, one.f1, one.support),
+            *(one.recall_interval or none),
+            *(one.precision_interval or none),
+            *(one.f1_interval or none),
+        ]
         for one in evaluation.per_class
     ]
     return _csv(
         [
-            ["class", "precision", "recall", "f1-score", "support", "recall low", "recall high"],
+            ["class", "precision", "recall", "f1-score", "support", *COLUMNS_OF_INTERVALS],
             *classes,
-            ["accuracy", "", "", evaluation.accuracy, total, *overall],
-            ["macro avg", *averages["macro avg"], total, *balanced],
+            ["accuracy", "", "", evaluation.accuracy, total, *overall, *none, *none],
+            ["macro avg", *averages["macro avg"], total, *balanced, *none, *none],
             # The recall weighted by images is the accuracy, so it has that interval.
-            ["weighted avg", *averages["weighted avg"], total, *overall],
+            ["weighted avg", *averages["weighted avg"], total, *overall, *none, *none],
         ]
     )
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cifarlab.console import count, progress, some
+from cifarlab.drawing.grid import to_png
 from cifarlab.drawing.notebook import cell
 from cifarlab.drawing.page import gallery, paragraph, warning
 from cifarlab.errors import DataError
 from cifarlab.explanation.feature_maps import first_filters
 from cifarlab.explanation.image import Evidence, Explanation, explain_image
 from cifarlab.explanation.page import explanation_page, tiles
-from cifarlab.explanation.render import feature_figure, filter_figure, map_figure, png
+from cifarlab.explanation.render import feature_figure, filter_figure, map_figure
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier
 
@@ -85,12 +86,12 @@ def write_explanations(
         # file system takes, and stays short of their limit of 255 bytes.
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(explanation.prediction.name).stem)[:60]
         stem = f"{number:02d}-{plain}"
-        contents[out / f"{stem}-maps.png"] = png(map_figure(explanation))
+        contents[out / f"{stem}-maps.png"] = to_png(map_figure(explanation))
         if explanation.features:  # a network such as a transformer has none
             features = feature_figure([(explanation.pixels, explanation.features)], channels)
-            contents[out / f"{stem}-features.png"] = png(features)
+            contents[out / f"{stem}-features.png"] = to_png(features)
     if filters is not None:
-        contents[out / "filters.png"] = png(filter_figure(filters))
+        contents[out / "filters.png"] = to_png(filter_figure(filters))
     for path, content in contents.items():
         write_atomic(path, content)
     return list(contents)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cifarlab.drawing.charts.description import Bar, BarChart, LineChart, Series
 from cifarlab.drawing.charts.svg import to_svg
+from cifarlab.drawing.grid import to_png
 from cifarlab.drawing.page import (
     Section,
     Tile,
@@ -31,7 +32,6 @@ from cifarlab.explanation.render import (
     filter_figure,
     map_name,
     overlay,
-    png,
     png_of_pixels,
     verdict,
 )
@@ -57,7 +57,7 @@ def explanation_page(
     sections = [_section(explanation, num_channels) for explanation in explanations]
     if filters is not None:
         note = "Grey is a weight of zero; each filter is as bright as its largest weight allows."
-        picture = embed_png(png(filter_figure(filters)), f"The {len(filters)} filters of the first layer.")
+        picture = embed_png(to_png(filter_figure(filters)), f"The {len(filters)} filters of the first layer.")
         sections.append(Section("First filters", picture, note))
     sections.append(Section("How to read this", Markup().join(paragraph(text) for text in HOW_TO_READ)))
     return page("Explanations", sections, subtitle=model)
@@ -91,7 +91,7 @@ def _features(explanation: Explanation, num_channels: int) -> Markup:
     if not explanation.features:
         return paragraph("This network has no feature maps, so it is explained by its inputs and outputs alone.")
     picture = feature_figure([(explanation.pixels, explanation.features)], num_channels)
-    return heading("Feature maps") + embed_png(png(picture), f"Feature maps of {', '.join(explanation.features)}")
+    return heading("Feature maps") + embed_png(to_png(picture), f"Feature maps of {', '.join(explanation.features)}")
 
 
 def tiles(explanation: Explanation) -> list[Tile]:

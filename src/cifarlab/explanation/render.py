@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cifarlab.console import printable
-from cifarlab.drawing.grid import render_grid
+from cifarlab.drawing.grid import render_grid, to_png
 from cifarlab.explanation.feature_maps import strongest
 from cifarlab.explanation.heat_map import HeatMap
 from cifarlab.explanation.image import Evidence, Explanation
@@ -105,16 +104,9 @@ def verdict(evidence: Evidence, class_name: str) -> str:
     return f"beats {beaten} random maps (p = {found.p_value:.2f}): {meaning}"
 
 
-def png(picture: Image.Image) -> bytes:
-    """Encode a picture as PNG."""
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    return content.getvalue()
-
-
 def png_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
     """Encode pixels, uint8 (3, H, W), as PNG."""
-    return png(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
+    return to_png(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
 
 
 def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import log, printable
-from cifarlab.drawing.grid import render_grid
+from cifarlab.drawing.grid import render_grid, to_png
 from cifarlab.evaluation import examples
+from cifarlab.explanation.details import write_details
 from cifarlab.explanation.feature_maps import FIRST_STAGES, feature_maps
 from cifarlab.explanation.grad_cam import coarse_layer, fine_layer, grad_cam, hires_cam
 from cifarlab.explanation.image import weigh
-from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay, png
+from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, feature_figure, map_name, overlay
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.judge import own_images
@@ -33,16 +34,19 @@ LabelledPixels = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def explain_run(run: Run, *, data_dir: Path | None = None) -> list[Path]:
-    """Draw figures/feature_maps.png and figures/grad_cam.png of the first hits and mistakes; return the files written.
+    """Draw figures/feature_maps.png and figures/grad_cam.png of the first hits and mistakes, and look closer at more.
 
     The images are examples of the test split if it was evaluated, otherwise of validation, or of train if there is no
-    validation. The caller must have locked the run. For a network without feature maps there is only a note.
+    validation. The caller must have locked the run. For a network without feature maps there is a note instead of the
+    figures. Returns the files written; see `write_details` for what is stored about test images.
     """
     classifier = Classifier.load(run.model_file, runtime=inference_runtime(run.recipe.runtime.device))
     sizes = stages(classifier.model, classifier.card.input_size)
+    closer = write_details(run, classifier, sizes, data_dir=data_dir)
+    written = [] if closer is None else [closer]
     if not sizes:
         log.info("This network has no feature maps, so there are no figures of them, and none of Grad-CAM.")
-        return []
+        return written
     with evaluation_mode(classifier.model):
         # The test split is not opened again: evaluating it has stored its examples.
         pixels, labels = _first_hits_and_mistakes(classifier, *_candidates(run, classifier, data_dir))
@@ -52,7 +56,7 @@ def explain_run(run: Run, *, data_dir: Path | None = None) -> list[Path]:
         }
     for path, content in pictures.items():  # after both were drawn: neither stands alone beside an older one
         write_atomic(path, content)
-    return list(pictures)
+    return [*written, *pictures]
 
 
 def feature_maps_figure(
@@ -65,7 +69,7 @@ def feature_maps_figure(
     pictures = [
         (pixels[place], {layer: found[number] for layer, found in maps.items()}) for number, place in enumerate(shown)
     ]
-    return png(feature_figure(pictures, COLUMNS))
+    return to_png(feature_figure(pictures, COLUMNS))
 
 
 def grad_cam_figure(
@@ -97,7 +101,7 @@ def grad_cam_figure(
         ]
     marks = [bool(index == label) for index, label in zip(predicted, labels, strict=True)] * 3  # one per row
     labelled = ["image", map_name(coarse[0]), map_name(fine[0])]
-    return png(render_grid(np.stack(cells), captions, len(pixels), scale=1, marks=marks, row_labels=labelled))
+    return to_png(render_grid(np.stack(cells), captions, len(pixels), scale=1, marks=marks, row_labels=labelled))
 
 
 def _candidates(run: Run, classifier: Classifier, data_dir: Path | None) -> LabelledPixels:
@@ -108,7 +112,8 @@ def _candidates(run: Run, classifier: Classifier, data_dir: Path | None) -> Labe
         places = np.concatenate([kept.sample(), others[examples.in_turns(kept.labels[others])]])
         return kept.pixels(places), kept.labels[places]
     images = own_images(run, "val" if run.recipe.validation.size else "train", classifier, data_dir)
-    places = examples.in_turns(images.labels)[:CANDIDATES]  # one image of each class in turn
+    places = examples.draw(images.labels, CANDIDATES)
+    places = places[examples.in_turns(images.labels[places])]  # one image of each class in turn
     return images.pixels[places], images.labels[places]
 
 

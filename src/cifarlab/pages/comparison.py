@@ -153,7 +153,10 @@ def _gallery(title: str, indices: Sequence[int], loser: Entry, pictures: dict[in
             default=member.predictions.predictions[index],
         )
         label = names[member.predictions.labels[index]]
-        tiles.append(Tile(pictures[index], label, f"predicted as {names[predicted]}; image {index}"))
+        files = member.predictions.names
+        where = f"; image {index}" if files is None else ""
+        detail = f"predicted as {names[predicted]}{where}"
+        tiles.append(Tile(pictures[index], label, detail, file="" if files is None else files[index]))
     return pages.heading(title) + pages.gallery(tiles, columns=6)
 
 

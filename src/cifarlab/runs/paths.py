@@ -97,6 +97,11 @@ class RunPaths:
         # with their pixels, so that a report needs neither the data nor another opening of the test split
         return self.path / f"examples-{name}.parquet"
 
+    def details_file(self, name: str) -> Path:
+        """Heat maps and nearest training images of some of these examples, as parquet."""
+        # apart from the examples: it needs the network and the training images, and a report needs neither
+        return self.path / f"details-{name}.parquet"
+
     def skipped_file(self, name: str = "") -> Path:
         """The list of images that could not be read: of the training or, by name, of an evaluation."""
         return self.path / (f"bad-{name}.jsonl" if name else "bad.jsonl")

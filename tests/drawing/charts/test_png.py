@@ -100,7 +100,10 @@ def test_n17_a_bar_without_a_value_has_a_dash_and_n39_a_bar_its_interval() -> No
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.9, 0, 1])
     interval, precision, recall = axes.collections
     assert interval.get_segments()[0].tolist() == [[0.7, 0], [1.0, 0]]
-    assert precision.get_offsets().tolist() == [[0.8, 0], [1, 2]] and recall.get_offsets().tolist() == [[1, 0], [1, 2]]
+    above, below = precision.get_offsets(), recall.get_offsets()
+    assert above[:, 0].tolist() == [0.8, 1] and below[:, 0].tolist() == [1, 1]
+    # in their row, on both sides of the interval, so that equal values do not hide each other
+    assert ((above[:, 1] < [0, 2]) & (below[:, 1] > [0, 2])).all() and (below[:, 1] - above[:, 1] < 0.5).all()
     assert sorted(legend(axes)) == ["interval", "precision", "recall", "value"]
 
 

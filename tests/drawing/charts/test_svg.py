@@ -142,6 +142,16 @@ def test_whiskers_and_dots_stand_where_their_values_are() -> None:
     assert titles(chart) == ["cat\nF1: 50 %\ninterval: 25 % to 75 %\nrecall: 100 %\n9 images"]
 
 
+def test_dots_of_equal_values_and_the_whisker_do_not_hide_each_other() -> None:
+    chart = bars(Bar("cat", 0.5, (0.25, 0.75), (0.5, 0.5)), dot_names=["precision", "recall"], limits=(0, 1))
+    square = float(with_class(chart, "rect", "dot")[0].get("y"))
+    diamond = float(with_class(chart, "path", "dot")[0].get("d").split(",")[1].split("m")[0])
+    (bar,) = with_class(chart, "rect", "bar")
+    middle = float(bar.get("y")) + float(bar.get("height")) / 2
+    assert square + 3 < middle < diamond - 4.2, "3 and 4.2: half their heights"
+    assert "interval" in chart.split("</div>")[0], "the legend names the whisker"
+
+
 def test_n17_a_bar_without_a_value_is_a_dash() -> None:
     cat, owl = Bar("cat", 0.5, (0.25, 0.75), (1.0,)), Bar("owl", None, note="0 images")
     chart = bars(cat, owl, value_name="F1", interval_name="interval of recall", dot_names=["recall"])

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cifarlab.evaluation import details, examples
+from cifarlab.evaluation.details import Detail, Neighbour
 from cifarlab.evaluation.evaluate import evaluate
 from cifarlab.images.images import Images
 from cifarlab.judge import write_results
@@ -108,6 +110,20 @@ def finish_run(
     run.write_metrics([metrics_row(epoch + 1, loss, 0.5 + epoch / 10) for epoch, loss in enumerate(losses)])
     run.open_test("end of training")
     judge_made_up(run, "test", *make_images(names, num_images, seed), temperature)
+    look_closer(run)
+
+
+def look_closer(run: Run, num_images: int = 2) -> None:
+    """Leave made-up heat maps, of which the first means something, and neighbours of some of the stored examples."""
+    kept = examples.read(run.examples_file("test"))
+    places = kept.in_cells(np.array(run.evaluation("test")["confusion_matrix"]))[:num_images]
+    heat = np.array([[-1, 0], [1, 2]], np.float32)
+    near = Neighbour(7, "", 0, 0.875, kept.png[0])
+    found = [
+        Detail(int(kept.indices[place]), "Grad-CAM", heat, 0.4 + 0.2 * number, 0.5, (near,) * 3)
+        for number, place in enumerate(places)
+    ]
+    details.write(run.details_file("test"), found)
 
 
 def judge_made_up(run: Run, split: str, images: Images, logits: np.ndarray, temperature: float = 1.0) -> None:
@@ -152,6 +168,11 @@ def templates(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> MakeR
 @pytest.fixture(name="judge_made_up", scope="session")
 def judge_fixture() -> Callable[..., None]:
     return judge_made_up
+
+
+@pytest.fixture(name="look_closer", scope="session")
+def look_closer_fixture() -> Callable[..., None]:
+    return look_closer
 
 
 @pytest.fixture(name="make_images", scope="session")

@@ -151,7 +151,7 @@ class Matrix:
     @classmethod
     def of(cls, evaluation: Evaluation) -> Matrix:
         """Describe the confusion matrix of an evaluation."""
-        return cls("Confusion matrix", np.array(evaluation.confusion_matrix), evaluation.class_names)
+        return cls("Labels and predictions", np.array(evaluation.confusion_matrix), evaluation.class_names)
 
     @property
     def shares(self) -> NDArray[np.float64]:

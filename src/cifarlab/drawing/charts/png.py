@@ -51,6 +51,8 @@ DOTS_UP_TO = 20
 """Points of a line that each get a dot: half as many as on the page, because a panel is half as wide."""
 BAR_NAME_LIMIT = 32
 """Characters of a name beside a bar, so that those of a recipe's values fit: "augmentation.mix_probability"."""
+DOT_STEP = 0.46
+"""Distance of the dots in a row of a bar chart, in rows, as on the page."""
 DPI = 200
 """A chart of 3.6 inches is printed 9 cm wide with 200 dots per inch."""
 
@@ -179,7 +181,7 @@ def _draw_bars(axes: Axes, chart: BarChart) -> None:
         values = [bar.dots[number] for _, bar in shown]
         axes.scatter(
             values,
-            [place for place, _ in shown],
+            [place + DOT_STEP * (number - (len(chart.dot_names) - 1) / 2) for place, _ in shown],
             color=COLOURS[(number + 1) % NUM_COLOURS],
             marker=SHAPES[(number + 1) % len(SHAPES)],
             s=16,

@@ -40,6 +40,8 @@ MARK_ROW = 15.0
 """Height of the line for a mark's name above the drawing."""
 ROW = 24.0
 """Height of a bar with the space around it."""
+DOT_STEP = 11.0
+"""Distance of the dots in a row of a bar chart: they touch neither each other nor the whisker between them."""
 BOX = Markup('<rect class="{}" width="20" height="10" y="2"/>')
 """The sample of a bar in a legend."""
 
@@ -147,6 +149,8 @@ def _draw_bars(chart: BarChart) -> Markup:
     listed = "; ".join(f"{bar.name} {_or_dash(chart.axis, bar.value)}" for bar in chart.bars[:30])
     keys = [(chart.value_name, BOX.format("bar"))] if chart.dot_names else []
     keys += [(name, dot(7, 7, index + 1)) for index, name in enumerate(chart.dot_names)]
+    if chart.dot_names and any(bar.interval for bar in chart.bars):
+        keys.append((chart.interval_name, Markup('<path class="whisker" d="M1,3v8m0,-4H21m0,-4v8"/>')))
     parts = [frame.draw_axes(chart.x_label, ""), *rows]
     return figure(chart.title, drawing(WIDTH, frame.height, f"{chart.title}: {listed}", parts), legend(keys))
 
@@ -167,7 +171,9 @@ def _bar(frame: Frame, chart: BarChart, bar: Bar, y: float) -> Markup:
     else:
         size = Markup('x="{:.1f}" y="{}" width="{:.1f}" height="14"').format(start, y + 5, end - start)
         parts.append(Markup('<rect class="bar" {}/>').format(size))
-    parts += [dot(frame.at_x(value), y + 12, index + 1) for index, value in enumerate(bar.dots)]  # 0 is blue, like bars
+    middle = (len(bar.dots) - 1) / 2  # dots are spread over the height of a row: their values are often alike
+    for index, value in enumerate(bar.dots):
+        parts.append(dot(frame.at_x(value), y + 12 + DOT_STEP * (index - middle), index + 1))  # 0 is blue, like bars
     if bar.interval:
         low, high = (frame.at_x(value) for value in bar.interval)
         whisker = '<path class="whisker" d="M{:.1f},{}v8m0,-4H{:.1f}m0,-4v8"/>'

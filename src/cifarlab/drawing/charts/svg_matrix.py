@@ -108,4 +108,6 @@ def _cell(board: _Board, row: int, column: int, count: int, share: float) -> Mar
         write = Markup('<text class="{} {}" x="{:.1f}" y="{:.1f}">{}</text>').format
         square += write("count", ink, x + side / 2, y + side / 2, count)
         square += write("percent", ink, x + side / 2, y + side / 2 + 14, f"{100 * share:.1f} %")
-    return Markup('<g class="tip"><title>{}</title>{}</g>').format(title, square)
+    return Markup('<g class="tip" data-cell="{},{}" data-count="{}"><title>{}</title>{}</g>').format(
+        row, column, count, title, square
+    )

@@ -8,10 +8,12 @@ from cifarlab.console import count
 from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
-from cifarlab.drawing.wording import percent
+from cifarlab.drawing.wording import percent, with_ends
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.evaluation.report_text import shown_classes
+from cifarlab.evaluation.statistics import wilson
+from cifarlab.pages.report.cells import explorer
 from cifarlab.pages.report.material import Result
 from cifarlab.pages.report.pictures import tiles
 
@@ -20,15 +22,29 @@ SHOWN_PAIRS = 6
 
 
 def confusion(result: Result) -> Section:
-    """The confusion matrix and the most confused pairs, with example images where there are any."""
+    """The confusion matrix with the images behind its cells, and the most confused pairs with some of their images."""
     evaluation = result.evaluation
     matrix = Matrix.of(evaluation)
     pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
-    body = to_svg(matrix) + (heading("Most confused pairs") + side_by_side(*pairs) if pairs else Markup())
+    body = explorer(result, to_svg(matrix), _most_confused(evaluation))
+    body += heading("Images of the most confused pairs") + side_by_side(*pairs) if pairs else Markup()
     note = (
         "Each cell: how many images of the row's class were predicted as the column's, and the percentage of the row."
     )
     return Section("Confusion matrix", body, note, figures=[Figure("confusion_matrix", [matrix])])
+
+
+def _most_confused(evaluation: Evaluation) -> Markup:
+    if not evaluation.most_confused:
+        return paragraph("There are no mistakes.")
+    support = {each.class_name: each.support for each in evaluation.per_class}
+    rows: list[list[Cell]] = [
+        [pair.label, pair.prediction, pair.count, with_ends(pair.share, wilson(pair.count, support[pair.label]))]
+        for pair in evaluation.most_confused
+    ]
+    return heading("Most confused pairs") + table(
+        ["label", "predicted as", "images", "of the class (95 % interval)"], rows
+    )
 
 
 def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
@@ -38,18 +54,17 @@ def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
 
 
 def per_class(evaluation: Evaluation) -> Section:
-    """Precision, recall and F1 of every class as a sorted chart, and as a table on request."""
+    """Precision, recall and F1 of every class with their intervals, as a sorted chart and as a table."""
     scores, which = by_f1(evaluation)
     chart = BarChart(
         "F1, precision and recall", "score", [_bar(each) for each in scores], value_name="F1",
-        interval_name="95 % interval of recall", dot_names=("precision", "recall"), limits=(0, 1),
+        interval_name="95 % interval of F1", dot_names=("precision", "recall"), limits=(0, 1),
     )  # fmt: skip
-    numbers = table(
-        ["class", "precision", "recall", "95 % interval", "F1", "images"], [_cells(each) for each in scores]
-    )
+    numbers = table(["class", "precision", "recall", "F1", "images"], [_cells(each) for each in scores])
     note = (
         "Precision: the share of a class's predictions that are correct. Recall: the share of its images that are "
-        "recognised, with a line for the interval. F1: their harmonic mean; best class first."
+        "recognised. F1: their harmonic mean, with a line for its interval; best class first. Parentheses hold 95 % "
+        "intervals."
     )
     if which:
         note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
@@ -61,17 +76,17 @@ def per_class(evaluation: Evaluation) -> Section:
 def _bar(each: ClassMetrics) -> Bar:
     # a class that is never predicted has no precision, which is not the same as a precision of 0
     dots = [score for score in (each.precision, each.recall) if score is not None]
-    return Bar(each.class_name, each.f1, each.recall_interval, dots, count(each.support, "image"))
+    return Bar(each.class_name, each.f1, each.f1_interval, dots, count(each.support, "image"))
 
 
 def _cells(each: ClassMetrics) -> list[Cell]:
-    precision, recall, f1 = (
-        None if score is None else percent(score) for score in (each.precision, each.recall, each.f1)
+    scores = (
+        (each.precision, each.precision_interval),
+        (each.recall, each.recall_interval),
+        (each.f1, each.f1_interval),
     )
-    # only recall has an interval: its denominator, the images of the class, is fixed, and Wilson's needs that
-    ends = each.recall_interval
-    interval = None if ends is None else f"{100 * ends.low:.1f} to {percent(ends.high)}"
-    return [each.class_name, precision, recall, interval, f1, each.support]
+    shown = [None if score is None else with_ends(score, interval) for score, interval in scores]
+    return [each.class_name, *shown, each.support]
 
 
 def _pair(result: Result, pair: Confusion) -> Markup:
@@ -82,5 +97,5 @@ def _pair(result: Result, pair: Confusion) -> Markup:
     if shown is not None:
         places = shown.confused(names.index(pair.label), names.index(pair.prediction))
         # of large images fewer are stored, so a pair may have none
-        parts += [gallery(tiles(shown, places, names, plain=True), columns=4)] if len(places) else []
+        parts += [gallery(tiles(result, shown, places, plain=True), columns=4)] if len(places) else []
     return Markup("<div>{}</div>").format(Markup().join(parts))

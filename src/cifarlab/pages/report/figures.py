@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.drawing.charts.png import write_png
-from cifarlab.drawing.grid import render_grid
+from cifarlab.drawing.grid import render_grid, to_png
 from cifarlab.drawing.page import Section
 from cifarlab.evaluation.examples import Examples
 from cifarlab.files import write_atomic
@@ -40,6 +39,6 @@ def _write_grid(shown: Examples, places: NDArray[np.int64], names: tuple[str, ..
     pixels = shown.pixels(places)
     scale = max(1, round(PICTURE_SIDE / pixels.shape[-1]))
     marks = [bool(right) for right in shown.right[places]]
-    file = io.BytesIO()
-    render_grid(pixels, grid_captions(shown, places, names), COLUMNS, scale=scale, marks=marks).save(file, "PNG")
-    write_atomic(path, file.getvalue())
+    write_atomic(
+        path, to_png(render_grid(pixels, grid_captions(shown, places, names), COLUMNS, scale=scale, marks=marks))
+    )

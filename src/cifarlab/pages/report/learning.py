@@ -75,7 +75,7 @@ def over_fitting(material: Material) -> str:
             f"Over-fitting: the validation loss was lowest in epoch {lowest:g} and rose by {percent(rise, 0)} until "
             f"epoch {last:g}, while the network went on memorising its training images."
         )
-    elif last - lowest <= 0.1 * last:  # within the last tenth: the minimum may still lie ahead
+    elif is_still_improving(material):
         text = "No over-fitting: the validation loss was still at its lowest when training ended. More epochs may help."
     else:
         text = f"No clear over-fitting: the validation loss has hardly changed since epoch {lowest:g}."
@@ -88,6 +88,15 @@ def over_fitting(material: Material) -> str:
     num_train = round(dict(points(material, "train/images")).get(best, 0))
     shares = f"{_share(train[best], num_train)} of train and {_share(val[best], num_val)} of validation"
     return f"{text} In the selected epoch ({best}), {shares} were classified correctly."
+
+
+def is_still_improving(material: Material) -> bool:
+    """Whether the validation loss was lowest in the last tenth of the epochs, so that its minimum may lie ahead."""
+    losses = dict(points(material, "val/loss"))
+    if len(losses) < 3:
+        return False
+    lowest, last = min(losses, key=lambda epoch: losses[epoch]), max(losses)
+    return last - lowest <= 0.1 * last and losses[last] <= RISEN * losses[lowest]
 
 
 def points(material: Material, column: str) -> list[tuple[float, float]]:

@@ -56,7 +56,7 @@ def people(result: Result | None, path: Path) -> Section:
     if result.examples is not None:  # the page has no data set to take other images from
         body += heading("Where the network and humans differ most")
         body += paragraph("By the Kullback-Leibler divergence, among the images that are stored with the run.")
-        body += gallery(_tiles(found, result.examples, evaluation.class_names))
+        body += gallery(_tiles(found, result, result.examples))
     return Section("Compared with humans", body, f"Human labels of the same images, from {path.name}.")
 
 
@@ -64,13 +64,14 @@ def _disputed(group: Group) -> float:
     return group.num_disputed / max(group.num_images, 1)
 
 
-def _tiles(found: HumanComparison, shown: Examples, names: tuple[str, ...]) -> list[Tile]:
+def _tiles(found: HumanComparison, result: Result, shown: Examples) -> list[Tile]:
     """The images with the largest divergence, each with the prediction and the two most frequent human labels."""
-    tiles = []
+    tiles, names = [], result.evaluation.class_names
     # stable, so that images with equal divergence come in the same order in every report
     for place in np.argsort(-found.divergences[shown.indices], kind="stable")[:SHOWN]:
         shares = found.shares[shown.indices[place]]
         labels = [f"{names[each]} {percent(shares[each], 0)}" for each in np.argsort(-shares)[:2] if shares[each] > 0]
         caption = f"{names[shown.predictions[place]]} {percent(float(shown.confidences[place]), 0)}"
-        tiles.append(Tile(shown.png[place], caption, f"humans: {', '.join(labels)}", bool(shown.right[place])))
+        detail, file = f"humans: {', '.join(labels)}", result.name_of(int(shown.indices[place]))
+        tiles.append(Tile(shown.png[place], caption, detail, bool(shown.right[place]), file))
     return tiles

@@ -6,11 +6,12 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from cifarlab.console import count
 from cifarlab.drawing.page import Section, Tile, code, embed_png, gallery, heading, paragraph
 from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError
 from cifarlab.evaluation.examples import Examples
-from cifarlab.pages.report.material import Material
+from cifarlab.pages.report.material import Material, Result
 
 SHOWN = 32
 """Mistakes, and correct predictions that were nearly mistakes: four rows of the gallery each."""
@@ -25,31 +26,30 @@ EXPLANATIONS = (
         "grad_cam.png",
         "Grad-CAM",
         "Which parts of an image the prediction rests on, for some correct predictions and some mistakes. Below each: "
-        "the mean confidence while pixels are deleted, those with the most heat first or in random order. A map that "
-        "means something has the lower number.",
+        "the mean confidence while pixels are deleted, those with the most heat first or in random order. A map whose "
+        "own number is not the lower one has failed this test: the prediction does not rest on what it marks, and it "
+        "should not be shown to anybody as the reason.",
     ),
 )
 
 
-def predictions(shown: Examples, names: tuple[str, ...]) -> Section:
+def predictions(result: Result, shown: Examples) -> Section:
     """A sample of all classes, 8 x 8, with the mistakes marked."""
     places = shown.sample()  # drawn without a look at the predictions, so the marks give an honest impression
     wrong = int((~shown.right[places]).sum())
-    note = (
-        f"{len(places)} images: the first of each class, the second of each, and so on. A cross marks each of the "
-        f"{wrong} mistakes."
-    )
-    return Section("Predictions", gallery(tiles(shown, places, names)), note)
+    crosses = "There are no mistakes among them." if not wrong else f"A cross marks {count(wrong, 'mistake')}."
+    note = f"{count(len(places), 'image')}, drawn from all classes alike, whatever was predicted. {crosses}"
+    return Section("Predictions", gallery(tiles(result, shown, places)), note)
 
 
-def extremes(shown: Examples, names: tuple[str, ...]) -> Section:
+def extremes(result: Result, shown: Examples) -> Section:
     """The most confident mistakes and the least confident correct predictions."""
     # the ends of the ranking, because the middle looks like the sample above
     mistakes, hits = shown.mistakes(SHOWN), shown.unsure_hits(SHOWN)
     body = heading("Most confident mistakes")
-    body += gallery(tiles(shown, mistakes, names)) if len(mistakes) else paragraph("There are no mistakes.")
+    body += gallery(tiles(result, shown, mistakes)) if len(mistakes) else paragraph("There are no mistakes.")
     body += heading("Least confident correct predictions")
-    body += gallery(tiles(shown, hits, names)) if len(hits) else paragraph("There are no correct predictions.")
+    body += gallery(tiles(result, shown, hits)) if len(hits) else paragraph("There are no correct predictions.")
     note = (
         "Confident mistakes reveal wrong labels, unusual images and blind spots; unsure correct predictions show where "
         "luck played a part."
@@ -76,16 +76,16 @@ def explanations(material: Material) -> tuple[Section, list[str]]:
     return Section("Explanations", Markup().join(parts)), damages
 
 
-def tiles(shown: Examples, places: NDArray[np.int64], names: tuple[str, ...], *, plain: bool = False) -> list[Tile]:
+def tiles(result: Result, shown: Examples, places: NDArray[np.int64], *, plain: bool = False) -> list[Tile]:
     """The examples at these places; `plain` shows only the confidence, where a heading gives the classes already."""
-    found = []
+    found, names = [], result.evaluation.class_names
     for place in places:
-        confidence = percent(float(shown.confidences[place]), 0)
+        confidence, file = percent(float(shown.confidences[place]), 0), result.name_of(int(shown.indices[place]))
         if plain:  # no cross either: in a gallery of one confusion, all of them are mistakes
-            found.append(Tile(shown.png[place], confidence))
+            found.append(Tile(shown.png[place], confidence, file=file))
             continue
         detail = ", ".join(filter(None, [confidence, _truth(shown, place, names)]))
-        found.append(Tile(shown.png[place], names[shown.predictions[place]], detail, bool(shown.right[place])))
+        found.append(Tile(shown.png[place], names[shown.predictions[place]], detail, bool(shown.right[place]), file))
     return found
 
 

@@ -66,10 +66,11 @@ def data_quality(material: Material) -> Section | None:
 def _cautions(material: Material) -> list[str]:
     """What makes the numbers mean less than they seem to."""
     run_facts, cautions = material.facts, []
-    if run_facts.data.original is False:
+    tested = None if material.result is None else material.result.evaluation.original
+    if False in (run_facts.data.original, tested):
+        note = f" ({run_facts.data.note})" if run_facts.data.original is False else ""
         cautions.append(
-            f"The pixels are not the published ones ({run_facts.data.note}), so published accuracies cannot be "
-            "compared with this one."
+            f"The pixels are not the published ones{note}, so published accuracies cannot be compared with this one."
         )
     if len(material.openings) > 1:
         # the best of several measurements is too high on average, if it was picked for being the best

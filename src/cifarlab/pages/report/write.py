@@ -1,8 +1,9 @@
 """From a run folder to its report, whatever state the folder is in: one page that needs nothing else.
 
 Charts are SVG within the page: sharp at any size, in its colours by day and by night, and readable to screen readers.
-Its one script shows values under the pointer; the page loads nothing from outside, so that it can be mailed, opened
-without a network, and shown safely although names of classes and files come from data that somebody else may have made.
+Its one script shows values under the pointer and the images behind a cell of the confusion matrix. The page loads
+nothing from outside, so that it can be mailed, opened without a network, and shown safely although names of classes and
+files come from data that somebody else may have made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from cifarlab.drawing.page import Section, page
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import write_atomic
+from cifarlab.pages.report.advice import advice
 from cifarlab.pages.report.classes import confusion, per_class
 from cifarlab.pages.report.figures import write_figures
 from cifarlab.pages.report.group import group_sections
@@ -60,6 +62,7 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
     sections = [
         summary(material),
         data_quality(material),
+        advice(material),
         learning(material),
         *_results(material),
         explained,
@@ -67,19 +70,21 @@ def _write_one(material: Material, humans: Path | None) -> tuple[Path, Sequence[
         *recipe,
     ]
     write_figures(sections, material.result, material.run)
-    return _write(material.run, [*sections, environment(material)], _subtitle(material)), material.damages
+    return _write(material, material.run, [*sections, environment(material)]), material.damages
 
 
 def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
     # seeds share their recipe and their images, so the first one speaks for all
     sections = [*group_sections(materials, group.group.get("diverged", {})), data_quality(materials[0])]
-    return _write(group, sections, _subtitle(materials[0]))
+    return _write(materials[0], group, sections)
 
 
-def _write(run: Run, sections: Sequence[Section | None], subtitle: str) -> Path:
+def _write(material: Material, run: Run, sections: Sequence[Section | None]) -> Path:
     path = run.report_file
+    title = f"{run.name} on {material.data_name}" if material.data_name else run.name
     # written whole or not at all: a browser that shows the page never sees half of it
-    write_atomic(path, page(run.name, [each for each in sections if each is not None], subtitle=subtitle))
+    shown = [each for each in sections if each is not None]
+    write_atomic(path, page(title, shown, subtitle=_subtitle(material)))
     return path
 
 
@@ -98,8 +103,7 @@ def _results(material: Material) -> list[Section]:
         return []
     sections = [confusion(result), per_class(result.evaluation)]
     if result.examples is not None:  # None where they are damaged, or too old to have been stored
-        names = result.evaluation.class_names
-        sections += [predictions(result.examples, names), extremes(result.examples, names)]
+        sections += [predictions(result, result.examples), extremes(result, result.examples)]
     return [*sections, trust(result)]
 
 

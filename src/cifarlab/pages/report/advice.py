@@ -1,0 +1,158 @@
+"""What to try next, from the run's own numbers; each suggestion says which number it rests on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from cifarlab.console import count
+from cifarlab.drawing.page import Section, code, heading, paragraph
+from cifarlab.drawing.wording import percent, with_interval
+from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.evaluation.statistics import Interval, wilson
+from cifarlab.pages.report.learning import is_still_improving, points
+from cifarlab.pages.report.material import Material
+from cifarlab.recipe.schema import DataSpec, Recipe
+
+FEW_IMAGES = 1000
+"""With fewer training images, weights that were learned elsewhere are worth more than anything that can be trained."""
+FINE_TUNING = "resnet18-finetune"
+NAMED_PAIRS = 3
+"""Confusions that are named."""
+FEWEST_CONFUSED = 3
+"""A pair with fewer images may be one by chance."""
+REGULARISATION = (
+    ("augmentation.flip", "none", "random"),
+    ("augmentation.crop_padding", 0, "4"),
+    ("augmentation.cutout", 0, "8"),
+    ("optimizer.weight_decay", 0.0, "5e-4"),
+    ("augmentation.cutmix", 0.0, "1"),
+)
+"""What makes over-fitting harder: the value that switches it off, and one to begin with; the mildest first."""
+
+Suggestion = tuple[str, str, Sequence[str]]
+"""A title, the reason, and commands."""
+
+
+def advice(material: Material) -> Section | None:
+    """What the numbers suggest, or that they suggest nothing; None where there are no numbers or no recipe."""
+    recipe = material.recipe
+    if recipe is None or material.result is None or not material.rows:
+        return None
+    found = [
+        few_images(material, recipe),
+        over_fitting(material, recipe),
+        too_short(material, recipe),
+        confusions(material.result.evaluation),
+    ]
+    parts = [
+        heading(title) + paragraph(reason) + Markup().join(map(code, commands))
+        for title, reason, commands in filter(None, found)
+    ]
+    nothing = paragraph("The numbers of this run suggest nothing in particular.")
+    note = "From the numbers of this run alone; whether it helps is told by the validation accuracy of a new run."
+    return Section("What to try next", Markup().join(parts) or nothing, note)
+
+
+def few_images(material: Material, recipe: Recipe) -> Suggestion | None:
+    """With few training images: start from weights that were learned on many."""
+    num_train = material.facts.data.num_train
+    if not 0 < num_train < FEW_IMAGES or recipe.model.pretrained or recipe.model.weights is not None:
+        return None
+    reason = (
+        f"There are {count(num_train, 'training image')}, fewer than {FEW_IMAGES:,}: a network that has learned from "
+        'many others first will do better. The first command fetches weights and needs the extra "vision"; the '
+        "second takes them from a safetensors file on this computer."
+    )
+    command = f"cifarlab train {FINE_TUNING} {_data_options(recipe.data)}"
+    local = f"{command} --set model.pretrained=false --set model.weights=resnet18.safetensors"
+    return "Fine-tune instead of training from nothing", reason, [command, local]
+
+
+def over_fitting(material: Material, recipe: Recipe) -> Suggestion | None:
+    """With a train accuracy that is certainly above the validation accuracy: augment or regularise more."""
+    gap = accuracies(material)
+    if gap is None:
+        return None
+    (train, train_interval), (val, val_interval) = gap
+    if train_interval.low <= val_interval.high:
+        return None
+    reason = (
+        f"In the selected epoch the network knew {with_interval(train, train_interval)} of its training images and "
+        f"{with_interval(val, val_interval)} of the validation images: it fits the training images better than it "
+        "understands others. More training images help most."
+    )
+    commands = []
+    if recipe.data.source == "sample":
+        reason += " The sample is a small part of CIFAR-10, which has 50,000."
+        commands.append(f"{_again(material)} --data cifar10")
+    if off := [(key, value) for key, none, value in REGULARISATION if _value(recipe, key) == none][:2]:
+        reason += f" Without more of them: {' and '.join(key for key, _ in off)}, which this recipe does not use."
+        commands.append(" ".join([_again(material), *(f"--set {key}={value}" for key, value in off)]))
+    return "Narrow the gap between training and validation", reason, commands
+
+
+def too_short(material: Material, recipe: Recipe) -> Suggestion | None:
+    """With a validation loss that is lowest at the very end: train longer."""
+    if not is_still_improving(material):
+        return None
+    epochs = recipe.training.epochs
+    reason = (
+        f"The validation loss was still falling when training ended after {count(len(material.rows), 'epoch')}. "
+        "Train anew with twice as many, so that the schedule of the learning rate is stretched too."
+    )
+    return "Train longer", reason, [f"{_again(material)} --epochs {2 * epochs:g}"]
+
+
+def confusions(evaluation: Evaluation) -> Suggestion | None:
+    """The pairs of classes that most mistakes are about."""
+    pairs = [each for each in evaluation.most_confused if each.count >= FEWEST_CONFUSED][:NAMED_PAIRS]
+    if not pairs:
+        return None
+    num_mistakes = round((1 - evaluation.accuracy) * evaluation.num_images)
+    named = "; ".join(f"{each.label} predicted as {each.prediction}, {count(each.count, 'image')}" for each in pairs)
+    share = percent(sum(each.count for each in pairs) / num_mistakes, 0)
+    reason = (
+        f"{share} of the {count(num_mistakes, 'mistake')} are of {count(len(pairs), 'kind')}: {named}. Look at these "
+        "images in the confusion matrix: where the labels are right, more training images of these classes help most; "
+        "where they are wrong, correct them."
+    )
+    return "Look at the most confused pairs", reason, []
+
+
+def accuracies(material: Material) -> tuple[tuple[float, Interval], tuple[float, Interval]] | None:
+    """The accuracies on train and validation in the selected epoch, each with its interval; None where one is missing.
+
+    That of train is measured on augmented images, and so rather too low.
+    """
+    best, num_val = material.facts.best_epoch, material.facts.data.num_val
+    train, val, images = (dict(points(material, name)) for name in ("train/accuracy", "val/accuracy", "train/images"))
+    if best is None or not {best} <= train.keys() & val.keys() or not num_val or not images.get(best):
+        return None
+    return _with_interval(train[best], round(images[best])), _with_interval(val[best], num_val)
+
+
+def _with_interval(share: float, num_images: int) -> tuple[float, Interval]:
+    # a file that was edited may give a share outside 0..1
+    return share, wilson(min(max(round(share * num_images), 0), num_images), num_images)
+
+
+def _value(recipe: Recipe, key: str) -> object:
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
+def _again(material: Material) -> str:
+    return f"cifarlab train {shlex.quote(str(material.run.recipe_file))}"
+
+
+def _data_options(data: DataSpec) -> str:
+    """The options that read a run's images as it read them; their size and normalisation are those of the weights."""
+    options = [f"--data {shlex.quote(data.source)}"]
+    others = data.model_dump(exclude_defaults=True, exclude={"source", "image_size", "normalisation"})
+    for name, value in others.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        options.append(f"--set {shlex.quote(f'data.{name}={text}')}")
+    return " ".join(options)
