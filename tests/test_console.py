@@ -52,3 +52,19 @@ def test_a_long_text_goes_on_below_itself(monkeypatch: pytest.MonkeyPatch) -> No
     assert labelled("data", "cifar10, 10 classes, /data/cifar-10") == (
         "data     cifar10, 10 classes,\n         /data/cifar-10"
     )
+
+
+def test_in_a_notebook_a_bar_stands_below_the_cell_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(console, "is_notebook", lambda: True)
+    monkeypatch.setattr(console, "below_cell", lambda: shown.append)
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_BARS", -1.0)
+    monkeypatch.setattr(console.log, "level", 20)
+    with console.progress("<b>", 3, "images") as advance:
+        advance(1, (1, "loss <2"))
+        advance(1, what="two")
+    assert shown == [
+        '<progress value="1" max="3"></progress> &lt;b&gt;  1/3 images  loss &lt;2',
+        '<progress value="2" max="3"></progress> two  2/3 images',
+        "",
+    ]

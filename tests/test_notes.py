@@ -17,7 +17,8 @@ from plain_logging import unconfigured
 
 import cifarlab
 from cifarlab import api
-from cifarlab.notes import is_notebook, notes_shown
+from cifarlab.console import is_notebook
+from cifarlab.notes import notes_shown
 
 log = logging.getLogger("cifarlab")
 

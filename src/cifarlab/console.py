@@ -6,14 +6,16 @@ where it does not, `notes` shows them as the command does. Progress bars are dra
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -23,6 +25,8 @@ Fact = tuple[int, str]
 SHORTEST_BAR, TIME_LEFT = 8, 11
 """Characters, with the gaps around them."""
 LABEL_WIDTH = 9
+SECONDS_BETWEEN_BARS = 0.25
+"""In a notebook, where each bar is a message to the browser."""
 
 log = logging.getLogger("cifarlab")
 
@@ -38,8 +42,11 @@ class Advance(Protocol):
 def progress(description: str, total: float, unit: str = "") -> Iterator[Advance]:
     """Show a progress bar for `total` units of work, with the number done where they have a name.
 
-    Without a terminal, or when quiet, shows nothing.
+    In a notebook the bar stands below the cell. Without a terminal, or when quiet, shows nothing.
     """
+    if is_notebook() and log.isEnabledFor(logging.INFO):
+        yield from _bar_below_cell(description, total, unit)
+        return
     if not is_interactive():
         yield lambda amount, *facts, what="": None
         return
@@ -64,6 +71,37 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
             bar.update(task, advance=amount, description=title, facts=fitting([(0, done), *facts], room))
 
         yield advance
+
+
+def _bar_below_cell(description: str, total: float, unit: str) -> Iterator[Advance]:
+    show, done, shown_at = below_cell(), 0.0, 0.0
+
+    def advance(amount: float, *facts: Fact, what: str = "") -> None:
+        nonlocal done, shown_at
+        done += amount
+        if (now := time.monotonic()) - shown_at > SECONDS_BETWEEN_BARS:
+            shown_at = now
+            number = f"{done:,.0f}/{total:,.0f} {unit}" if unit else ""
+            text = fitting([(0, printable(what or description)), (0, number), *facts], sys.maxsize)
+            show(f'<progress value="{done:g}" max="{total:g}"></progress> {html.escape(text)}')
+
+    try:
+        yield advance
+    finally:
+        show("")  # leaves nothing behind, as on a terminal
+
+
+def below_cell() -> Callable[[str], None]:
+    """Make a place below the cell of a notebook that runs; the HTML that the function is given replaces what is there.
+
+    Outside of a notebook, or when quiet, nothing is shown.
+    """
+    if not (is_notebook() and log.isEnabledFor(logging.INFO)):
+        return lambda html: None
+    from IPython.display import HTML, display  # a kernel has it
+
+    place: Any = display(HTML(""), display_id=True)  # type: ignore[no-untyped-call]
+    return lambda html: place.update(HTML(html))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -138,6 +176,11 @@ def some(items: Sequence[str], limit: int = 5) -> str:
 def ends(items: Sequence[T], limit: int = 20) -> tuple[Sequence[T], Sequence[T]]:
     """Return the first and the last `limit` items of a long list; a list of up to twice as many whole, and ()."""
     return (items[:limit], items[-limit:]) if len(items) > 2 * limit else (items, ())
+
+
+def is_notebook() -> bool:
+    """Whether output goes to a notebook: its kernel has replaced stdout."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
 def is_interactive() -> bool:

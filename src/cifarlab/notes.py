@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from cifarlab.console import columns, log, printable_lines
+from cifarlab.console import columns, is_notebook, log, printable_lines
 
 
 @contextmanager
@@ -60,11 +60,6 @@ class _ToCurrent(logging.StreamHandler[TextIO]):
         """Write one note."""
         self.stream = sys.stderr
         super().emit(record)
-
-
-def is_notebook() -> bool:
-    """Whether output goes to a notebook: its kernel has replaced stdout."""
-    return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
 class Once(logging.Filter):

@@ -50,14 +50,21 @@ def shown(outputs: list[Any]) -> dict[str, str]:
 
 
 def test_nothing_fails_and_nothing_is_printed_as_an_error(outputs: list[Any]) -> None:
-    assert {output.output_type for output in outputs} == {"stream", "execute_result"}
+    assert {output.output_type for output in outputs} == {"stream", "execute_result", "display_data"}
     assert {output.name for output in outputs if output.output_type == "stream"} == {"stdout"}
+
+
+def test_curves_stay_below_the_cell_that_trained_and_bars_do_not(outputs: list[Any]) -> None:
+    places = [output.data["text/html"] for output in outputs if output.output_type == "display_data"]
+    curves = [html for html in places if "<svg" in html]
+    assert len(curves) == 2 and all(">Accuracy<" in html and ">Loss<" in html for html in curves)
+    assert {html for html in places if "<svg" not in html} == {""}
 
 
 def test_the_training_says_what_the_command_says(outputs: list[Any]) -> None:
     text = "".join(output.text for output in outputs if output.output_type == "stream")
     assert re.findall(r"^epoch (\d)/4 ", text, re.MULTILINE) == ["1", "2", "3", "4"] * 2
-    assert "test split opened for the 1st time" in text and "Report: runs/quick/report.html" in text
+    assert "test split opened for the 1st time" in text and "Writing the report" in text
     assert re.search(r"^Run\('runs/quick', complete, test \d+\.\d % \(\d+\.\d to \d+\.\d\)\)$", text, re.MULTILINE)
 
 
@@ -68,7 +75,7 @@ def test_the_training_says_what_the_command_says(outputs: list[Any]) -> None:
         ("Images", "3,000 images of 32 × 32 pixels"),
         ("Run", "runs/quick/report.html"),
         ("Evaluation", "automobile"),
-        ("Comparison", "On these 972 test images"),
+        ("Comparison", " points ("),
         ("Classifier", "speednet"),
         ("Prediction", "picture.png"),
         ("Explained", "what speaks for"),

@@ -135,7 +135,7 @@ def to_png(grid: Image.Image) -> bytes:
     content, chunks = io.BytesIO(), PngInfo()
     if DESCRIPTION in grid.info:
         chunks.add_text(DESCRIPTION, grid.info[DESCRIPTION])
-    grid.save(content, "PNG", optimize=True, pnginfo=chunks)
+    grid.save(content, "PNG", pnginfo=chunks)
     return content.getvalue()
 
 

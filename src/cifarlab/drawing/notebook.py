@@ -6,6 +6,7 @@ Recipe, Run, Images and Evaluation are drawn here, since they lie below; what li
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from cifarlab.console import count, printable, some
+from cifarlab.console import below_cell, count, is_notebook, printable, some
 from cifarlab.drawing import page
 from cifarlab.drawing.charts.description import LineChart, Mark, Series
 from cifarlab.drawing.charts.svg import to_svg
@@ -206,6 +207,14 @@ def _seeds(group: Run) -> list[Markup]:
 def _study(study: Run) -> list[Markup]:
     names = some([run.name for run in study.inner_runs], 20)
     return [page.facts([("Holds", STUDIES[study.study]), *([("Runs", names)] if names else [])])]
+
+
+def live_curves() -> Callable[[Metrics], None]:
+    """Draw curves below the cell of a notebook, anew for each call; elsewhere nothing."""
+    if not is_notebook():
+        return lambda metrics: None
+    show = below_cell()
+    return lambda metrics: show(f'<div class="cifarlab"><style>{_style()}</style>{_curves(metrics, None)}</div>')
 
 
 def _curves(metrics: Metrics, best_epoch: int | None) -> Markup:

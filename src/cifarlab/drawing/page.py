@@ -95,7 +95,7 @@ def _grid(picture: Image.Image, found: Description, alt: str) -> Markup:
             parts.append(Markup("<figure></figure>"))
             continue
         file = io.BytesIO()
-        cell.save(file, "PNG", optimize=True)
+        cell.save(file, "PNG")
         wrong = found.marks is not None and not found.marks[number]
         kind = ("wrong" if wrong else "right") if found.marks is not None else ""
         words = Markup("<br>").join(_text(line) for line in caption.split("\n"))

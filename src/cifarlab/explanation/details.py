@@ -25,9 +25,9 @@ from cifarlab.models.finetune import head
 from cifarlab.models.taps import evaluation_mode
 from cifarlab.runs.folder import Run
 
-EXPLAINED = 60
-"""Images that get a heat map and neighbours: the first of each cell of the confusion matrix, where there are ten
-classes. Their deletion tests cost about as much as one pass over the bundled sample."""
+EXPLAINED = 30
+"""Images that get a heat map and neighbours, from the cells of the confusion matrix in turn: more would delay the end
+of a training."""
 RANDOM_MAPS = 5
 """As in the figure of Grad-CAM: enough for a mean."""
 NEIGHBOURS = 4
@@ -124,14 +124,14 @@ def features(classifier: Classifier, pixels: Pixels) -> NDArray[np.float32]:
     The network's modes and hooks stay as they are. Raises RecipeError for a network without a head.
     """
     seen: list[Tensor] = []
-    last = head(classifier.model)
+    last = head(classifier.folded)
     # distilled transformers have several heads, which see different tokens
     layer = last[0] if isinstance(last, nn.ModuleList) else last
     handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
-        with torch.inference_mode(), evaluation_mode(classifier.model):
+        with torch.inference_mode(), classifier.runtime.in_use(), evaluation_mode(classifier.folded):
             for start in range(0, len(pixels), classifier.batch_size):
-                classifier.model(classifier.network_input(pixels[start : start + classifier.batch_size]))
+                classifier.folded(classifier.network_input(pixels[start : start + classifier.batch_size]))
     finally:
         handle.remove()
     # a head that is a convolution sees maps (N, D, h, w), which its pooling averages

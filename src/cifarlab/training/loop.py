@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cifarlab.batches.loader import Batch, Loader
 from cifarlab.console import Advance, Fact, fitting, log, progress
+from cifarlab.drawing.notebook import live_curves
 from cifarlab.drawing.wording import percent
 from cifarlab.errors import DivergedError, InterruptedRunError
 from cifarlab.evaluation import metrics
@@ -30,7 +31,7 @@ from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
-from cifarlab.runs.metrics import Row
+from cifarlab.runs.metrics import Metrics, Row
 from cifarlab.training import checkpoint
 from cifarlab.training.divergence import diverged, is_finite
 from cifarlab.training.hard_examples import HardExamples
@@ -108,11 +109,13 @@ def fit(setup: Setup, state: State, signals: Signals) -> None:
     clock = Clock(state.elapsed_seconds)
     if setup.runtime.device.type == "cpu":
         clock.watch = Watch(setup.runtime.threads, clock.started)
+    draw = live_curves()
     with progress(setup.recipe.name, setup.total_steps) as advance:
         advance(state.step)  # of a resumed run
         while not state.ending:
             train_epoch(setup, state, clock, signals, advance)
             close_epoch(setup, state, clock)
+            draw(Metrics(dict(row) for row in state.rows))
             if state.ending or clock.seconds_since_saving > EPOCH_CHECKPOINT_SECONDS:
                 save_checkpoint(setup, state, clock)
             stop_if_asked(setup, state, clock, signals)
