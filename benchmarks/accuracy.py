@@ -293,9 +293,9 @@ def machine_name(row: Row) -> str:
 
 
 def seeds_table(rows: dict[str, Row]) -> str:
-    """Our own recipes, each from several seeds."""
+    """Every recipe: our own from several seeds, the classics once."""
     lines = ["| recipe | data | epochs | n | training | test | with more views | machine, date |", "|" + "---|" * 8]
-    for name in [*SEEDS, *(f"{name}-fashion-mnist" for name in FASHION)]:
+    for name in [*SEEDS, *EPOCHS, *(f"{name}-fashion-mnist" for name in FASHION)]:
         found = of_seeds(rows, name)
         if not found:
             continue
