@@ -37,9 +37,9 @@ def test_the_page_shows_curves_differences_and_examples(make_run: MakeRun) -> No
     b = make_run("b", range(20, 60), pictures=True, values={"optimizer": {"lr": 0.2}})
     comparison = compare([a.path, b.path])
     page = Elements(comparison_page(comparison))
-    assert page.tags.count("figure") == 5  # four charts of curves, one of classes
+    assert page.tags.count("figure") == 6  # one of times, four of curves, one of classes
     assert page.tags.count("img") == 32
-    for text in ("optimizer.lr", "McNemar, exact", "score interval", comparison.conclusion(comparison.pairs[0])):
+    for text in ("[optimizer]", "McNemar, exact", "score interval", comparison.claim(comparison.pairs[0])):
         assert text in page.text
     assert page.text.count("a right, b wrong") == page.text.count("b right, a wrong") == 1
 

@@ -109,11 +109,10 @@ def _differences(comparison: Comparison, width: int) -> list[Text]:
     names = [entry.label for entry in comparison.entries]
     room = (width - SETTING_WIDTH) // len(names) - GAP
     side_by_side = room >= NARROWEST_VALUE
-    groups: dict[str, list[Row]] = {}
-    for path, texts in comparison.differences.items():
-        section, _, key = path.rpartition(".")
-        values = texts if side_by_side else [_by_value(names, texts)]
-        groups.setdefault(f"[{section}]" if section else "Seeds, machine and versions", []).append([key, *values])
+    groups: dict[str, list[Row]] = {
+        section: [[key, *(texts if side_by_side else [_by_value(names, texts)])] for key, texts in settings.items()]
+        for section, settings in comparison.settings.items()
+    }
     titles = names if side_by_side else ["runs"]
     most = room if side_by_side else max(width - SETTING_WIDTH - GAP, 1)
     columns = [Column("what differs", most=SETTING_WIDTH)]

@@ -19,12 +19,17 @@ from cifarlab.studies.compare.pairs import Pair
 
 Row = dict[str, float | None]
 
+GREY = NUM_COLOURS - 1
+"""The colour of what is no run."""
+FRONT_NOTE = "The dashed line joins the runs that no other beats in accuracy without training longer (Pareto's front)."
+
 
 def comparison_page(comparison: Comparison) -> str:
     """The whole comparison as one self-contained HTML page; pictures come from the run folders that hold them."""
     entries = comparison.entries
     names = [entry.label for entry in entries]
-    conclusions = Markup().join(pages.paragraph(comparison.conclusion(pair)) for pair in comparison.pairs)
+    said = [*map(comparison.claim, comparison.pairs), " ".join(comparison.basis)]
+    conclusions = Markup().join(map(pages.paragraph, said))
 
     # one column per run, so that numbers of a kind are next to each other
     numbers = [comparison.numbers(entry) for entry in entries]
@@ -48,15 +53,15 @@ def comparison_page(comparison: Comparison) -> str:
         # a recipe with fewer but longer epochs may be the faster one, which only this chart shows
         _chart(entries, "Validation accuracy over time", "val/accuracy", "elapsed_seconds", percent=True),
     )
-    settings = (
-        pages.table(["", *names], [[key, *texts] for key, texts in comparison.differences.items()])
-        if comparison.differences
-        else pages.paragraph("Nothing: recipes, machines and versions are the same.")
-    )
+    settings = Markup().join(
+        pages.heading(section) + pages.table(["", *names], [[key, *texts] for key, texts in found.items()])
+        for section, found in comparison.settings.items()
+    ) or pages.paragraph("Nothing: recipes, machines and versions are the same.")
     pictures = _pictures(entries)
     sections = [
         Section("Conclusions", conclusions),
         Section("Numbers", pages.table(["", *names], rows), note),
+        Section("Accuracy against time", _against_time(comparison), FRONT_NOTE),
         Section("Learning curves", curves, "Several seeds are drawn as their mean." if groups else ""),
         Section("What differs", settings, "Values of the recipes, machines and versions."),
         *(Section(f"{pair.first} and {pair.second}", _pair(comparison, pair, pictures)) for pair in comparison.pairs),
@@ -64,6 +69,20 @@ def comparison_page(comparison: Comparison) -> str:
     num_images = len(entries[0].correct)
     subtitle = f"{', '.join(names)}, on the same {num_images:,} {comparison.split} images"
     return pages.page("Comparison", sections, subtitle=subtitle)
+
+
+def _against_time(comparison: Comparison) -> Markup:
+    """Every run as a point, and the line of those that are worth their time."""
+
+    def point(entry: Entry) -> list[tuple[float, float]]:
+        seconds = comparison.numbers(entry)["seconds"]
+        return [] if seconds is None else [(seconds.value, entry.accuracy.value)]
+
+    front = [place for entry in comparison.front for place in point(entry)]
+    series = [Series("front", front, GREY, dashed=True)] if len(front) > 1 else []
+    series += [Series(entry.label, point(entry), number % GREY) for number, entry in enumerate(comparison.entries)]
+    label = f"{comparison.split} accuracy"
+    return to_svg(LineChart("Accuracy against training time", "seconds", label, series, percent=True))
 
 
 def _chart(entries: Sequence[Entry], title: str, column: str, x_column: str, *, percent: bool) -> Markup:

@@ -274,3 +274,18 @@ def test_s39_few_images_and_classes_are_finite(make_run: MakeRun, names: tuple[s
     found = compare([a.path, b.path])
     json.dumps(found.to_dict(), allow_nan=False)
     assert not found.pairs[0].is_different
+
+
+def test_the_front_has_the_runs_that_are_worth_their_time(make_run: MakeRun) -> None:
+    def run(name: str, num_wrong: int, seconds: float) -> Path:
+        made = make_run(name, range(num_wrong))
+        made.update_manifest(elapsed_seconds=seconds)
+        return made.path
+
+    paths = [run("slow", 5, 100.0), run("fast", 30, 10.0), run("worse", 40, 50.0), run("middle", 20, 50.0)]
+    assert [entry.label for entry in compare(paths).front] == ["fast", "middle", "slow"]
+
+
+def test_settings_stand_by_section(make_run: MakeRun) -> None:
+    first, second = make_run("a"), make_run("b", values={"optimizer": {"lr": 0.2}})
+    assert compare([first.path, second.path]).settings["[optimizer]"]["lr"][1] == "0.2"

@@ -71,6 +71,25 @@ class Comparison:
         """What the claims about all pairs rest on, in sentences."""
         return basis(self.pairs, self.entries[0])
 
+    @property
+    def settings(self) -> dict[str, dict[str, list[str]]]:
+        """The settings that differ by section, each with its text for each entry."""
+        groups: dict[str, dict[str, list[str]]] = {}
+        for path, texts in self.differences.items():
+            section, _, key = path.rpartition(".")
+            groups.setdefault(f"[{section}]" if section else "Seeds, machine and versions", {})[key] = texts
+        return groups
+
+    @property
+    def front(self) -> list[Entry]:
+        """The entries that no other beats in accuracy without training longer, the fastest first (Pareto's front)."""
+        timed = [(found.value, entry) for entry in self.entries if (found := _NUMBERS["seconds"](entry))]
+        front: list[Entry] = []
+        for _, entry in sorted(timed, key=lambda each: (each[0], -each[1].accuracy.value)):
+            if not front or entry.accuracy.value > front[-1].accuracy.value:
+                front.append(entry)
+        return front
+
     def entries_of(self, pair: Pair) -> tuple[Entry, Entry]:
         """The two entries of a pair."""
         by_label = {entry.label: entry for entry in self.entries}
