@@ -8,6 +8,7 @@
 #   make results  the tables of README and docs, and what they have no measurement of yet: hours, resumable; CIFARLAB_DATA=...
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
+#   make messages bring the catalogues of other languages up to date with the messages of the code
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +17,7 @@ INPUTS := pyproject.toml constraints.txt
 CLAIMS := data_path precision small_maps resnet18 floor
 PART ?= all
 
-.PHONY: train test test-kernels check long bench bench-gpu results docs clean
+.PHONY: train test test-kernels check long bench bench-gpu results docs messages clean
 .NOTPARALLEL:
 
 train: .venv/.installed
@@ -52,6 +53,9 @@ bench-gpu: .venv/.installed-dev
 
 docs: .venv/.installed-dev
 	$(BIN)/python scripts/make_docs.py
+
+messages: .venv/.installed-dev
+	$(BIN)/python scripts/messages.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
     ("errors", "shown", "version"),
-    ("recipe", "files", "console"),
+    ("recipe", "files", "console", "language"),
     ("machine", "notes", "runs"),
     ("images",),
     ("batches", "models"),

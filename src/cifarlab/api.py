@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cifarlab.console import doing, log
 from cifarlab.errors import UsageError
+from cifarlab.language import tr
 from cifarlab.notes import notes_shown
 from cifarlab.recipe.schema import DataSpec, Recipe
 from cifarlab.recipe.toml import load_recipe
@@ -289,10 +290,10 @@ def _present(run: Run, *, data_dir: Path | None, report: bool) -> None:
         if report:
             write_group_page(run)
         return
-    with doing("Drawing what the network sees"):
+    with doing(tr("Drawing what the network sees")):
         explain_run(run, data_dir=data_dir)  # first: the page embeds the figures that this draws
     if report:
-        with doing("Writing the report"):
+        with doing(tr("Writing the report")):
             write_report(run)
     if run.recipe.runtime.tensorboard:
         add_figures(run)

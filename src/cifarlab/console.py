@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -131,9 +130,22 @@ def fitting(facts: Sequence[Fact], width: int | None = None) -> str:
 
 def labelled(label: str, text: str) -> str:
     """A label and a text beside it, which goes on below itself where the terminal is too narrow for one line."""
-    indent = " " * LABEL_WIDTH
-    lines = textwrap.wrap(text, max(columns() - LABEL_WIDTH, 20), break_long_words=False, break_on_hyphens=False)
-    return f"{label:<{LABEL_WIDTH}}{f'{chr(10)}{indent}'.join(lines)}"
+    from rich.cells import cell_len  # the characters of some scripts are two columns wide
+
+    gap = " " * max(1, LABEL_WIDTH - cell_len(label))
+    lines = wrapped(text, columns() - LABEL_WIDTH)
+    return f"{label}{gap}{(chr(10) + ' ' * LABEL_WIDTH).join(lines)}"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Divide a text into lines of so many columns, between words where there are any."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    if cell_len(text) <= width:
+        return [text]
+    return [line.plain.rstrip() for line in Text(text).wrap(Console(), max(width, 20))]
 
 
 def columns() -> int:

@@ -26,6 +26,7 @@ from cifarlab.images.quality import left_out
 from cifarlab.images.source import Source
 from cifarlab.images.sources import NAMES, data_spec, open_source
 from cifarlab.inference.classifier import Classifier, inference_runtime
+from cifarlab.language import tr
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS
 from cifarlab.runs.folder import Run
@@ -89,8 +90,8 @@ def judge_locked(
     # After everything that can be refused, so that the ledger counts no opening that did not take place; before the
     # forward pass, so that a process killed during it has not seen the test split in secret.
     if split in ("test", ALL):
-        what = "test split" if source is None else source
-        log.info(f"{what} opened for the {_ordinal(run.open_test(reason, source))} time")
+        what, number = tr("test split") if source is None else source, run.open_test(reason, source)
+        log.info(tr("{what} opened for the {ordinal} time").format(what=what, ordinal=_ordinal(number), number=number))
     if source is None:
         run.update_data_facts(**{f"{split}_fingerprint": images.fingerprint})
     evaluation, logits = evaluate(

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import logging
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from cifarlab.console import columns, is_notebook, log, printable_lines
+from cifarlab.console import columns, is_notebook, log, printable_lines, wrapped
 
 
 @contextmanager
@@ -87,6 +86,4 @@ class NoteFormatter(logging.Formatter):
 
 def _between_words(line: str) -> str:
     """Break a line where the terminal ends; not one that is indented, since commands stand so, to be copied."""
-    if line.startswith(" ") or len(line) <= columns():
-        return line
-    return textwrap.fill(line, columns(), break_long_words=False, break_on_hyphens=False)
+    return line if line.startswith(" ") else "\n".join(wrapped(line, columns()))

@@ -32,6 +32,7 @@ from cifarlab.cli.command import Command, Group, recipe_value
 from cifarlab.cli.output import echo
 from cifarlab.errors import CifarlabError, PartialError
 from cifarlab.files import is_machine_fault
+from cifarlab.language import speak, speak_as_the_environment_says
 from cifarlab.notes import note_handler
 from cifarlab.version import VERSION
 
@@ -121,10 +122,18 @@ def options(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show debugging notes, too.")] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option(metavar="LANGUAGE", help="en or zh: of what train prints; unset: as CIFARLAB_LANG or LANG say."),
+    ] = None,
     # for --help only: `run` takes --debug out of the words, wherever it stands
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
     """Train, evaluate and ship classifiers of small images."""
+    if lang is None:
+        speak_as_the_environment_says()
+    else:
+        speak(lang)
     log = logging.getLogger("cifarlab")
     # on stderr, since stdout is for results alone; replaced, not added: tests run several commands in one process
     log.handlers = [note_handler(sys.stderr)]

@@ -10,6 +10,7 @@ from rich.table import Table
 from cifarlab.cli.output import Output, plain_table, with_purposes
 from cifarlab.console import count
 from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
+from cifarlab.language import listed, ntr, tr
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
 from cifarlab.runs.metrics import median_images_per_second
@@ -28,15 +29,15 @@ ACCURACIES = ("val", "val, tta", "test", "test, tta")
 """Columns of the time to accuracy, in the order of the fields of `Trained`."""
 
 
-NEXT = {
-    "cifarlab report {run} --open": "every number and picture",
-    "cifarlab explain {run} IMAGE...": "what in a picture decides",
-    "cifarlab compare {run} RUN": "which of two is better",
-    "cifarlab evaluate {run} --data DIR": "other images, same classes",
-    "cifarlab predict {run} IMAGE...": "what pictures show",
-}
-"""Commands that lead on from a finished run -> what each is for."""
-NEXT_OF_SEEDS = {"cifarlab report {run} --open": "the seeds side by side, in the browser"}
+def next_steps() -> dict[str, str]:
+    """Commands that lead on from a finished run -> what each is for."""
+    return {
+        "cifarlab report {run} --open": tr("every number and picture"),
+        "cifarlab explain {run} IMAGE...": tr("what in a picture decides"),
+        "cifarlab compare {run} RUN": tr("which of two is better"),
+        "cifarlab evaluate {run} --data DIR": tr("other images, same classes"),
+        "cifarlab predict {run} IMAGE...": tr("what pictures show"),
+    }
 
 
 def print_result(run: Run) -> None:
@@ -45,39 +46,48 @@ def print_result(run: Run) -> None:
 
     console = Output()
     if run.study == SEEDS:
-        summary = run.group
-        for name in ("val_accuracy", "test_accuracy"):
-            if (spread := summary[name]) is not None:
-                # one seed has no deviation (n - 1 = 0), and says so instead of "± 0.00"
-                deviation = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
-                what = "mean ± sd, " if deviation else ""
-                text = f"{100 * spread['mean']:.2f}{deviation} %  ({what}n = {spread['n']})"
-                console.print(f"{name.replace('_', ' '):15} {text}")
-        console.print(f"{'runs':15} {', '.join(summary['runs'])}")
-        _print_next(console, run, NEXT_OF_SEEDS)
+        console.print(_spreads(run))
+        _print_next(console, run, {"cifarlab report {run} --open": tr("the seeds side by side, in the browser")})
         return
     facts, test = run.facts, read_evaluation(run, "test")
     console.print(_headline(run, facts, test))
     if test is not None:
         _print_classes(console, test)
     if facts.data.original is False:  # None: nobody has published accuracies on these images
-        console.print(f"These are not the original pixels: {facts.data.note}")
-    if facts.data.skipped:
-        console.print(f"{count(facts.data.skipped, 'image')} could not be read: see {run.skipped_file()}")
-    if warnings := facts.data.warnings:
-        console.print(
-            f"{count(len(warnings), 'warning')} about the data: see the report, or data.warnings in manifest.json"
+        console.print(tr("These are not the original pixels: {note}").format(note=facts.data.note))
+    if num := facts.data.skipped:
+        text = ntr("{n:,} image could not be read: see {file}", "{n:,} images could not be read: see {file}", num)
+        console.print(text.format(n=num, file=run.skipped_file()))
+    if num := len(facts.data.warnings or ()):
+        text = ntr(
+            "{n} warning about the data: see the report, or data.warnings in manifest.json",
+            "{n} warnings about the data: see the report, or data.warnings in manifest.json",
+            num,
         )
-    _print_next(console, run, NEXT)
+        console.print(text.format(n=num))
+    _print_next(console, run, next_steps())
+
+
+def _spreads(group: Run) -> Table:
+    """Mean and deviation over the seeds of a group, and their names."""
+    table, summary = plain_table(show_header=False), group.group
+    for title, name in ((tr("validation accuracy"), "val_accuracy"), (tr("test accuracy"), "test_accuracy")):
+        if (spread := summary[name]) is not None:
+            # one seed has no deviation (n - 1 = 0), and says so instead of "± 0.00"
+            deviation = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
+            what = tr("mean ± sd, n = {n}") if deviation else "n = {n}"
+            table.add_row(title, f"{100 * spread['mean']:.2f}{deviation} %  ({what.format(n=spread['n'])})")
+    table.add_row(tr("runs"), ", ".join(summary["runs"]))
+    return table
 
 
 def _print_next(console: Output, run: Run, steps: Mapping[str, str]) -> None:
     """Print what may be done with the run now, and, as the last line, the address of its report."""
     commands = {command.format(run=run.as_argument): purpose for command, purpose in steps.items()}
-    console.print(f"\nEverything is in {run.path}. Next:")
+    console.print("\n" + tr("Everything is in {path}. Next:").format(path=run.path))
     console.print("\n".join(with_purposes(commands, console.width)))
     if run.report_file.exists():  # as an address, which most terminals open at a click
-        console.print(f"\nReport: {run.report_file.resolve().as_uri()}")
+        console.print("\n" + tr("Report: {address}").format(address=run.report_file.resolve().as_uri()))
 
 
 def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
@@ -89,21 +99,34 @@ def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
         # approximation would print "100.0 % (100.0 to 100.0)"
         num_val = facts.data.num_val
         interval = wilson(round(facts.best_val_accuracy * num_val), num_val)
-        validation = with_ends(facts.best_val_accuracy, interval)
-        table.add_row("best validation", f"{validation}  at epoch {facts.best_epoch}")
+        epoch = tr("at epoch {n}").format(n=facts.best_epoch)
+        table.add_row(tr("best validation"), f"{with_ends(facts.best_val_accuracy, interval)}  {epoch}")
     if test is not None:
-        table.add_row("test", f"{with_ends(test.accuracy, test.accuracy_interval)}  95 % interval")
+        table.add_row(tr("test"), f"{with_ends(test.accuracy, test.accuracy_interval)}  {tr('95 % interval')}")
         if test.is_unbalanced:  # the share says what always naming one class would reach
-            share = f"{percent(test.majority_share)} of the images are {test.largest_class}"
-            table.add_row("test, balanced", f"{with_ends(test.balanced_accuracy, test.balanced_interval)}  {share}")
+            share = tr("{share} of the images are {name}")
+            text = share.format(share=percent(test.majority_share), name=test.largest_class)
+            balanced = with_ends(test.balanced_accuracy, test.balanced_interval)
+            table.add_row(tr("test, balanced"), f"{balanced}  {text}")
         if test.tta_accuracy is not None:  # beside the plain accuracy, never instead of it
-            table.add_row(f"test, {test.tta}", with_ends(test.tta_accuracy, test.tta_interval))
+            views = tr("test, {tta}").format(tta=test.tta)
+            table.add_row(views, with_ends(test.tta_accuracy, test.tta_interval))
     images_per_second = median_images_per_second(run.metrics)
-    speed = "no epoch" if images_per_second is None else f"{images_per_second:,.0f} images/s"
-    table.add_row("training", f"{duration(facts.elapsed_seconds or 0)}, {speed}, {facts.ending}")
+    speed = tr("no epoch") if images_per_second is None else tr("{n:,.0f} images/s").format(n=images_per_second)
+    ending = endings().get(facts.ending or "", facts.ending or "")
+    table.add_row(tr("training"), listed([duration(facts.elapsed_seconds or 0), speed, ending]))
     runtime = facts.runtime
-    table.add_row("on", f"{runtime.device_name}, {runtime.precision}, {runtime.memory_format}")
+    table.add_row(tr("on"), listed([runtime.device_name, runtime.precision, runtime.memory_format]))
     return table
+
+
+def endings() -> dict[str, str]:
+    """Why a training ended, as its manifest says and as people read it."""
+    return {
+        "all epochs done": tr("all epochs done"),
+        "early stopping": tr("early stopping"),
+        "time limit": tr("time limit"),
+    }
 
 
 def _print_classes(console: Output, test: Evaluation) -> None:
@@ -111,21 +134,21 @@ def _print_classes(console: Output, test: Evaluation) -> None:
     from cifarlab.evaluation.report_text import shown_classes
 
     shown, which = shown_classes(test)
-    table = Table(title="test accuracy per class, 95 % interval", title_justify="left", show_header=False, box=None)
+    title = tr("test accuracy per class, 95 % interval")
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
     for each in shown:
         if each.recall is None:  # no images of the class in this split: unknown, and not 0 %
-            table.add_row(each.class_name[:24], "", "–", "no images")
+            table.add_row(each.class_name[:24], "", "–", tr("no images"))
             continue
         filled = round(each.recall * BAR_CELLS)
         bar = "" if console.is_narrow else "█" * filled + "·" * (BAR_CELLS - filled)
         accuracy = with_ends(each.recall, each.recall_interval)
+        support = ntr("{n:,} image", "{n:,} images", each.support).format(n=each.support)
         # cut, because a name of 300 letters would push the numbers out of the terminal; the CSV has it whole
-        table.add_row(
-            each.class_name[:24], bar, accuracy, *([] if console.is_narrow else [count(each.support, "image")])
-        )
+        table.add_row(each.class_name[:24], bar, accuracy, *([] if console.is_narrow else [support]))
     console.print(table)
     if which:
-        console.print(f"These are {which}; all are in evaluation-test.csv.")
+        console.print(tr("These are {which}; all are in evaluation-test.csv.").format(which=which))
 
 
 def print_benchmark(found: Benchmark) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cifarlab.console import printable
-from cifarlab.shown import accuracy_text
+from cifarlab.language import tr
 
 if TYPE_CHECKING:
     from cifarlab.evaluation.statistics import Interval
@@ -28,7 +28,10 @@ def with_interval(share: float, interval: Interval, digits: int = 1) -> str:
 
 def with_ends(share: float, interval: Interval | Sequence[float] | None, digits: int = 1) -> str:
     """Write the same in short, where a heading explains the brackets: "85.2 % (84.5 to 85.9)"."""
-    return percent(share, digits) if interval is None else accuracy_text(share, interval, digits)
+    if interval is None:
+        return percent(share, digits)
+    low, high = (f"{100 * end:.{digits}f}" for end in interval)
+    return f"{percent(share, digits)} {tr('({low} to {high})').format(low=low, high=high)}"
 
 
 def duration(seconds: float) -> str:
@@ -37,8 +40,10 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes_left} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+        return tr("{hours} h {minutes} min").format(hours=hours, minutes=minutes_left)
+    if minutes:
+        return tr("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
+    return tr("{n:.1f} s").format(n=seconds)
 
 
 def moment(time: str) -> str:

@@ -17,6 +17,7 @@ from cifarlab.evaluation.statistics import Interval, wilson
 from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
 from cifarlab.images.images import Images
 from cifarlab.images.quality import IMBALANCE
+from cifarlab.language import tr
 from cifarlab.shown import Shown, accuracy_text
 
 BLOCK = 1000  # images per call of the evaluated function: a memory-mapped data set is never read into memory whole
@@ -176,7 +177,7 @@ def _all_logits(logits_of: LogitsOf, images: Images, description: str) -> NDArra
     if len(images) == 0:
         raise ValueError("there are no images to evaluate")
     blocks = []
-    with progress(f"Evaluating {description}", len(images), "images") as advance:
+    with progress(tr("Evaluating {what}").format(what=description), len(images), tr("images")) as advance:
         for start in range(0, len(images), BLOCK):
             pixels = images.pixels[start : start + BLOCK]
             blocks.append(logits_of(pixels))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cifarlab.console import printable
 from cifarlab.evaluation.statistics import wilson
+from cifarlab.language import ntr
 
 
 def guessing(accuracy: float, counts: Mapping[str, int], split: str) -> str | None:
@@ -20,8 +21,18 @@ def guessing(accuracy: float, counts: Mapping[str, int], split: str) -> str | No
     low, high = wilson(round(accuracy * num_images), num_images)
     if low > guessed:
         return None
-    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
-    return (
-        f"No better than guessing, as far as {num_images:,} {split} images show: {100 * accuracy:.1f} % are right "
-        f"({interval}), and always naming {printable(most_frequent)} gets {100 * guessed:.1f} %."
+    return ntr(
+        "No better than guessing, as far as {n:,} {split} image shows: {accuracy} are right (95 % interval "
+        "{low:.1f} to {high:.1f}), and always naming {name} gets {guessed}.",
+        "No better than guessing, as far as {n:,} {split} images show: {accuracy} are right (95 % interval "
+        "{low:.1f} to {high:.1f}), and always naming {name} gets {guessed}.",
+        num_images,
+    ).format(
+        n=num_images,
+        split=split,
+        accuracy=f"{100 * accuracy:.1f} %",
+        low=100 * low,
+        high=100 * high,
+        name=printable(most_frequent),
+        guessed=f"{100 * guessed:.1f} %",
     )

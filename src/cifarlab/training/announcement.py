@@ -9,8 +9,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifarlab.console import count, labelled, printable
+from cifarlab.console import labelled, printable
 from cifarlab.images.holdout import TrainingData
+from cifarlab.language import listed, ntr, tr
 from cifarlab.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -23,31 +24,38 @@ FEW = 1000
 def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: int = 1) -> str:
     """The recipe, the images and how they are split, and the folder that the run will have."""
     seed = recipe.training.seed
-    seeds = f"seed {seed}" if num_seeds == 1 else f"seeds {seed} to {seed + num_seeds - 1}"
-    epochs = "1 epoch" if recipe.training.epochs == 1 else f"{recipe.training.epochs:g} epochs"
-    classes = count(data.train.num_classes, "class", "classes")
-    place = "bundled with cifarlab" if data.source.kind == "sample" else printable(str(data.source.path))
+    seeds = tr("seed {first}") if num_seeds == 1 else tr("seeds {first} to {last}")
+    num_epochs, num_classes = recipe.training.epochs, data.train.num_classes
+    epochs = ntr("{n:g} epoch", "{n:g} epochs", num_epochs).format(n=num_epochs)
+    classes = ntr("{n:,} class", "{n:,} classes", num_classes).format(n=num_classes)
+    is_sample = data.source.kind == "sample"
+    place = tr("bundled with cifarlab") if is_sample else printable(str(data.source.path))
+    what = [f"{recipe.name}: {recipe.model.name}", epochs, seeds.format(first=seed, last=seed + num_seeds - 1)]
     return "\n".join(
         [
-            f"{recipe.name}: {recipe.model.name}, {epochs}, {seeds}",
-            labelled("data", f"{_name(recipe)}, {classes}, {place}"),
-            labelled("split", split_text(recipe, data)),
-            labelled("run", printable(str(folder))),
+            listed(what),
+            labelled(tr("data"), listed([_name(recipe), classes, place])),
+            labelled(tr("split"), split_text(recipe, data)),
+            labelled(tr("run"), printable(str(folder))),
         ]
     )
 
 
 def split_text(recipe: Recipe, data: TrainingData) -> str:
     """How many images train and validate, where they are from, and what happens with the test split."""
-    parts = [f"train {len(data.train):,}"]
+    parts = [tr("train {n:,}").format(n=len(data.train))]
     if data.val is None:
-        parts.append("no validation")
+        parts.append(tr("no validation"))
     else:
-        origin = "as it came" if "val" in data.source.splits else "held out of train"
-        parts.append(f"val {len(data.val):,}, {origin}")
-    drawn = " (drawn by cifarlab)" if data.source.understanding.own_split else ""
-    parts.append(f"test{drawn}: opened once, at the end" if recipe.evaluation.test else "test: not opened")
-    return "; ".join(parts)
+        val = tr("val {n:,}, as it came") if "val" in data.source.splits else tr("val {n:,}, held out of train")
+        parts.append(val.format(n=len(data.val)))
+    if not recipe.evaluation.test:
+        parts.append(tr("test: not opened"))
+    elif data.source.understanding.own_split:
+        parts.append(tr("test (drawn by cifarlab): opened once, at the end"))
+    else:
+        parts.append(tr("test: opened once, at the end"))
+    return tr("; ").join(parts)
 
 
 def hint(recipe: Recipe, data: TrainingData) -> str:
@@ -56,13 +64,20 @@ def hint(recipe: Recipe, data: TrainingData) -> str:
     if num >= FEW or learned:
         return ""
     source = printable(shlex.quote(recipe.data.source))
-    return (
-        f"{count(num, 'image')} to learn from: a network that has seen others before often gets further with so few.\n"
-        f"  cifarlab train resnet18-finetune --data {source}\n"
-        '    # weights from ImageNet; needs pip install "cifarlab[vision]" and, the first time, a connection\n'
-        "  cifarlab train speed\n"
-        f"  cifarlab train speed --data {source} --set model.weights=runs/speed/model.safetensors\n"
-        "    # weights from CIFAR-10, learned here"
+    return "\n".join(
+        [
+            ntr(
+                "{n:,} image to learn from: a network that has seen others before often gets further with so few.",
+                "{n:,} images to learn from: a network that has seen others before often gets further with so few.",
+                num,
+            ).format(n=num),
+            f"  cifarlab train resnet18-finetune --data {source}",
+            "    # "
+            + tr('weights from ImageNet; needs pip install "cifarlab[vision]" and, the first time, a connection'),
+            "  cifarlab train speed",
+            f"  cifarlab train speed --data {source} --set model.weights=runs/speed/model.safetensors",
+            "    # " + tr("weights from CIFAR-10, learned here"),
+        ]
     )
 
 
@@ -71,13 +86,14 @@ def network_lines(recipe: Recipe, runtime: Runtime, num_parameters: int, folder:
     facts = runtime.describe()
     machine = [str(facts[name]) for name in ("device_name", "precision", "memory_format")]
     if runtime.device.type == "cpu":
-        machine.append(count(runtime.threads, "thread"))
+        machine.append(ntr("{n} thread", "{n} threads", runtime.threads).format(n=runtime.threads))
     lines = [
-        labelled("network", f"{recipe.model.name}, {num_parameters:,} parameters"),
-        labelled("machine", ", ".join(machine)),
+        labelled(tr("network"), listed([recipe.model.name, tr("{n:,} parameters").format(n=num_parameters)])),
+        labelled(tr("machine"), listed(machine)),
     ]
     if announced not in (None, folder):
-        lines.append(labelled("run", printable(f"{folder}, since another training has made {announced} meanwhile")))
+        moved = tr("{folder}, since another training has made {announced} meanwhile")
+        lines.append(labelled(tr("run"), printable(moved.format(folder=folder, announced=announced))))
     return "\n".join(lines)
 
 

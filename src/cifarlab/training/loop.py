@@ -26,6 +26,7 @@ from cifarlab.evaluation.statistics import wilson
 from cifarlab.images.images import Images
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import ModelCard, save_model
+from cifarlab.language import tr
 from cifarlab.machine.contention import Watch
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
@@ -312,29 +313,31 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
 
 def _progress_facts(state: State) -> list[Fact]:
     """What stands beside the progress bar of a training: how it goes, and how well it went so far."""
-    facts = [(1, f"loss {_loss_text(state.totals.mean_loss)}")]
+    facts = [(1, f"{tr('loss')} {_loss_text(state.totals.mean_loss)}")]
     last = next((row["val/accuracy"] for row in reversed(state.rows) if row["val/accuracy"] is not None), None)
     if last is not None and state.best is not None:
-        facts += [(3, f"val {percent(last)}"), (2, f"best {percent(state.best.accuracy)}")]
-    return [*facts, (4, f"{state.totals.images_per_second:,.0f} images/s")]
+        facts += [(3, f"{tr('val')} {percent(last)}"), (2, f"{tr('best')} {percent(state.best.accuracy)}")]
+    return [*facts, (4, tr("{n:,.0f} images/s").format(n=state.totals.images_per_second))]
 
 
 def _epoch_text(setup: Setup, row: Row) -> str:
     """The line of an epoch, with as much as the terminal has room for."""
-    facts = [(0, _epoch_of(setup, row["epoch"] or 0)), (1, f"loss {_loss_text(row['train/loss'])}")]
-    facts += [(4, f"train {percent(row['train/accuracy'] or 0)}")]
+    facts = [(0, _epoch_of(setup, row["epoch"] or 0)), (1, f"{tr('loss')} {_loss_text(row['train/loss'])}")]
+    facts += [(4, f"{tr('train')} {percent(row['train/accuracy'] or 0)}")]
     if setup.val is not None and (accuracy := row["val/accuracy"]) is not None:
         low, high = wilson(round(accuracy * len(setup.val)), len(setup.val))
-        interval = f"({100 * low:.1f} to {100 * high:.1f})"
-        facts += [(6, f"val loss {_loss_text(row['val/loss'])}"), (2, f"val {percent(accuracy)}"), (5, interval)]
-    facts += [(7, f"{row['images_per_second'] or 0:,.0f} images/s"), (3, f"{row['elapsed_seconds']:.0f} s")]
+        interval = tr("({low} to {high})").format(low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+        loss = f"{tr('val loss')} {_loss_text(row['val/loss'])}"
+        facts += [(6, loss), (2, f"{tr('val')} {percent(accuracy)}"), (5, interval)]
+    speed = tr("{n:,.0f} images/s").format(n=row["images_per_second"] or 0)
+    facts += [(7, speed), (3, tr("{n:.0f} s").format(n=row["elapsed_seconds"]))]
     return fitting(facts)
 
 
 def _epoch_of(setup: Setup, epoch: float) -> str:
     """ "epoch  3/45", as wide in the first epoch as in the last."""
     num_epochs = f"{math.ceil(setup.total_steps / len(setup.loader))}"
-    return f"epoch {epoch:>{len(num_epochs)}}/{num_epochs}"
+    return tr("epoch {number}").format(number=f"{epoch:>{len(num_epochs)}}/{num_epochs}")
 
 
 def _loss_text(loss: float | None) -> str:

@@ -33,6 +33,7 @@ from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import ModelCard, save_model
 from cifarlab.judge import judge_locked, open_own_source
 from cifarlab.kernels.accelerate import accelerate
+from cifarlab.language import tr
 from cifarlab.machine import randomness
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models import finetune
@@ -342,8 +343,9 @@ def warn_of_guessing(run: Run, val: Images | None) -> None:
         counts = dict(zip(val.class_names, val.counts.tolist(), strict=True))
         text = guessing(accuracy, counts, "val")
     if text is not None:
-        rate = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))} suggests one"
-        log.warning(f"{text}\nTry another optimizer.lr ({rate}) or more training.epochs.")
+        command = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))}"
+        rate = tr("{command} suggests one").format(command=command)
+        log.warning(f"{text}\n{tr('Try another optimizer.lr ({rate}) or more training.epochs.').format(rate=rate)}")
 
 
 def complete(run: Run, then: Then | None) -> None:
