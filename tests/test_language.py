@@ -60,6 +60,12 @@ def test_what_is_read_is_what_was_written(path: Path) -> None:
             assert read.gettext(message.id) == message.string
 
 
+def test_no_message_hides_in_an_f_string() -> None:
+    """Where those who collect messages do not see it."""
+    files = (Path(language.__file__).parent).rglob("*.py")
+    assert [file.name for file in files if re.search(r"{n?tr\(", file.read_text("utf-8"))] == []
+
+
 def test_english_is_what_stands_in_the_code() -> None:
     assert languages() == ["en", "zh_CN"]
     assert tr("held out") == "held out" and listed(["a", "b"]) == "a, b"

@@ -66,7 +66,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Outcome, int]]:
 
 def finish_epoch(setup: Setup, state: State, clock: Clock | None = None) -> None:
     clock = clock or Clock(0.0)
-    train_epoch(setup, state, clock, Signals(), lambda *_: None)
+    train_epoch(setup, state, clock, Signals(), lambda *_, what="": None)
     close_epoch(setup, state, clock)
 
 

@@ -102,7 +102,8 @@ def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
         epoch = tr("at epoch {n}").format(n=facts.best_epoch)
         table.add_row(tr("best validation"), f"{with_ends(facts.best_val_accuracy, interval)}  {epoch}")
     if test is not None:
-        table.add_row(tr("test"), f"{with_ends(test.accuracy, test.accuracy_interval)}  {tr('95 % interval')}")
+        interval_words = tr("95 % interval")
+        table.add_row(tr("test"), f"{with_ends(test.accuracy, test.accuracy_interval)}  {interval_words}")
         if test.is_unbalanced:  # the share says what always naming one class would reach
             share = tr("{share} of the images are {name}")
             text = share.format(share=percent(test.majority_share), name=test.largest_class)

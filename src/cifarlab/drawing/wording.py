@@ -31,7 +31,7 @@ def with_ends(share: float, interval: Interval | Sequence[float] | None, digits:
     if interval is None:
         return percent(share, digits)
     low, high = (f"{100 * end:.{digits}f}" for end in interval)
-    return f"{percent(share, digits)} {tr('({low} to {high})').format(low=low, high=high)}"
+    return percent(share, digits) + " " + tr("({low} to {high})").format(low=low, high=high)
 
 
 def duration(seconds: float) -> str:

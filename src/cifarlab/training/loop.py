@@ -313,22 +313,26 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
 
 def _progress_facts(state: State) -> list[Fact]:
     """What stands beside the progress bar of a training: how it goes, and how well it went so far."""
-    facts = [(1, f"{tr('loss')} {_loss_text(state.totals.mean_loss)}")]
+    facts = [(1, tr("loss {number}").format(number=_loss_text(state.totals.mean_loss)))]
     last = next((row["val/accuracy"] for row in reversed(state.rows) if row["val/accuracy"] is not None), None)
     if last is not None and state.best is not None:
-        facts += [(3, f"{tr('val')} {percent(last)}"), (2, f"{tr('best')} {percent(state.best.accuracy)}")]
+        facts += [(3, tr("val {accuracy}").format(accuracy=percent(last)))]
+        facts += [(2, tr("best {accuracy}").format(accuracy=percent(state.best.accuracy)))]
     return [*facts, (4, tr("{n:,.0f} images/s").format(n=state.totals.images_per_second))]
 
 
 def _epoch_text(setup: Setup, row: Row) -> str:
     """The line of an epoch, with as much as the terminal has room for."""
-    facts = [(0, _epoch_of(setup, row["epoch"] or 0)), (1, f"{tr('loss')} {_loss_text(row['train/loss'])}")]
-    facts += [(4, f"{tr('train')} {percent(row['train/accuracy'] or 0)}")]
+    facts = [
+        (0, _epoch_of(setup, row["epoch"] or 0)),
+        (1, tr("loss {number}").format(number=_loss_text(row["train/loss"]))),
+    ]
+    facts += [(4, tr("train {accuracy}").format(accuracy=percent(row["train/accuracy"] or 0)))]
     if setup.val is not None and (accuracy := row["val/accuracy"]) is not None:
         low, high = wilson(round(accuracy * len(setup.val)), len(setup.val))
         interval = tr("({low} to {high})").format(low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
-        loss = f"{tr('val loss')} {_loss_text(row['val/loss'])}"
-        facts += [(6, loss), (2, f"{tr('val')} {percent(accuracy)}"), (5, interval)]
+        loss = tr("val loss {number}").format(number=_loss_text(row["val/loss"]))
+        facts += [(6, loss), (2, tr("val {accuracy}").format(accuracy=percent(accuracy))), (5, interval)]
     speed = tr("{n:,.0f} images/s").format(n=row["images_per_second"] or 0)
     facts += [(7, speed), (3, tr("{n:.0f} s").format(n=row["elapsed_seconds"]))]
     return fitting(facts)

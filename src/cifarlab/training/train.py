@@ -345,7 +345,8 @@ def warn_of_guessing(run: Run, val: Images | None) -> None:
     if text is not None:
         command = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))}"
         rate = tr("{command} suggests one").format(command=command)
-        log.warning(f"{text}\n{tr('Try another optimizer.lr ({rate}) or more training.epochs.').format(rate=rate)}")
+        advice = tr("Try another optimizer.lr ({rate}) or more training.epochs.").format(rate=rate)
+        log.warning(f"{text}\n{advice}")
 
 
 def complete(run: Run, then: Then | None) -> None:

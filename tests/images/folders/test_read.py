@@ -173,7 +173,7 @@ def test_d17_a_class_that_train_lacks(root, cache, split, empty_in_train):
         (root / "valid").rename(root / "old")
     if empty_in_train:
         (root / "train" / "unicorn").mkdir()
-    with pytest.raises(DataError, match=r"1 classes without a picture in train: unicorn.\nTrain has: cat, dog"):
+    with pytest.raises(DataError, match=r"1 class without a picture in train: unicorn.\nTrain has: cat, dog"):
         read_folder(root, "train", cache_dir=cache)
 
 
