@@ -29,8 +29,8 @@ def material(losses: list[float | None], best_epoch: int | None = None, ending: 
     ("losses", "beginning"),
     [
         ([1.0, 0.5, 0.8], "Over-fitting: the validation loss was lowest in epoch 2 and rose by 60 % until epoch 3"),
-        ([1.0, 0.5, 0.52], "No clear over-fitting"),
-        ([1.0, 0.8, 0.5], "No over-fitting"),
+        ([1.0, 0.5, 0.52], "The validation loss has hardly changed since epoch 2"),
+        ([1.0, 0.8, 0.5], "The validation loss was still at its lowest when training ended"),
         ([1.0, None, 0.5, None, 0.9], "Over-fitting: the validation loss was lowest in epoch 3"),
         ([1.0, 2.0], "Too few epochs"),
         ([None, None], "Nothing was validated"),

@@ -76,9 +76,9 @@ def over_fitting(material: Material) -> str:
             f"epoch {last:g}, while the network went on memorising its training images."
         )
     elif is_still_improving(material):
-        text = "No over-fitting: the validation loss was still at its lowest when training ended. More epochs may help."
+        text = "The validation loss was still at its lowest when training ended: more epochs may help."
     else:
-        text = f"No clear over-fitting: the validation loss has hardly changed since epoch {lowest:g}."
+        text = f"The validation loss has hardly changed since epoch {lowest:g}: more epochs would hardly help."
 
     best, num_val = material.facts.best_epoch, material.facts.data.num_val
     train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))
