@@ -27,6 +27,9 @@ LABEL_WIDTH = 9
 SECONDS_BETWEEN_BARS = 0.25
 """In a notebook, where each bar is a message to the browser."""
 
+_displays: list[None] = []
+"""One entry for each thing that moves on the terminal now."""
+
 log = logging.getLogger("cifarlab")
 
 
@@ -46,7 +49,7 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
     if is_notebook() and log.isEnabledFor(logging.INFO):
         yield from _bar_below_cell(description, total, unit)
         return
-    if not is_interactive():
+    if not is_interactive() or _displays:
         yield lambda amount, *facts, what="": None
         return
     # Imported here, because every command imports this module and rich.progress adds about 25 ms to its start.
@@ -60,7 +63,10 @@ def progress(description: str, total: float, unit: str = "") -> Iterator[Advance
         TimeRemainingColumn(compact=True),
     )
     # transient: a finished progress bar disappears, so a terminal keeps the same notes as a pipe.
-    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+    with (
+        _displayed(),
+        Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar,
+    ):
         task = bar.add_task(printable(description), total=total, facts="")
 
         def advance(amount: float, *facts: Fact, what: str = "") -> None:
@@ -110,10 +116,23 @@ def doing(what: str) -> Iterator[None]:
         log.info(what)
         yield
         return
+    if _displays:
+        yield
+        return
     from rich.console import Console
 
-    with Console(stderr=True).status(printable(what)):
+    with _displayed(), Console(stderr=True).status(printable(what)):
         yield
+
+
+@contextmanager
+def _displayed() -> Iterator[None]:
+    """Note that something moves on the terminal: a second thing inside of it would leave its remains on the screen."""
+    _displays.append(None)
+    try:
+        yield
+    finally:
+        _displays.pop()
 
 
 def fitting(facts: Sequence[Fact], width: int | None = None) -> str:
