@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.examples import picture
+from cifarlab.evaluation.parquet_file import read_parquet
 from cifarlab.files import write_atomic
 
 NEIGHBOUR = pa.struct(
@@ -83,7 +84,7 @@ def write(path: Path, details: Sequence[Detail]) -> None:
 def read(path: Path) -> dict[int, Detail]:
     """Read what `write` stored, by the images' indices; raises CheckpointError if the file is something else."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = read_parquet(path)
         if table.schema.remove_metadata() != SCHEMA:
             raise ValueError("it is not a table of details")
         found = [_detail(row) for row in table.to_pylist()]

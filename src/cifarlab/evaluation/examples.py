@@ -15,6 +15,7 @@ from PIL import Image
 from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import confusion_matrix
+from cifarlab.evaluation.parquet_file import read_parquet
 from cifarlab.files import write_atomic
 from cifarlab.images.images import Images
 
@@ -100,7 +101,7 @@ def write(path: Path, images: Images, logits: NDArray[np.float32], temperature: 
 def read(path: Path) -> Examples:
     """Read what `write` stored; raises CheckpointError if the file is missing or something else."""
     try:
-        table = _completed(pq.read_table(io.BytesIO(path.read_bytes())))
+        table = _completed(read_parquet(path))
         if table.schema.remove_metadata() != SCHEMA or any(column.null_count for column in table.columns):
             raise ValueError("it is not a table of examples")
         indices, labels, predictions, confidences, drawn = (table[name].to_numpy() for name in SCHEMA.names[:-1])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cifarlab.errors import CheckpointError, cause
+from cifarlab.evaluation.parquet_file import read_parquet
 from cifarlab.files import write_atomic
 
 
@@ -56,7 +57,7 @@ def _as_utf8(name: str) -> str:
 def read(path: Path) -> Predictions:
     """Read what `write` stored; raises CheckpointError if the file is missing or something else."""
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = read_parquet(path)
         labels, predictions = (table[name].to_numpy().astype(np.int64) for name in ("label", "prediction"))
         logits = np.stack(table["logits"].to_numpy()).astype(np.float32)
         names = tuple(map(str, table["name"].to_pylist())) if "name" in table.column_names else None

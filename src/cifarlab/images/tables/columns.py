@@ -155,7 +155,8 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 def _values(path: Path, column: str) -> pa.ChunkedArray:
     with opened(path) as file:
-        values = file.read(columns=[column]).column(0)  # of this column alone: the images stay on disk
+        # of this column alone: the images stay on disk; without threads, see evaluation.parquet_file
+        values = file.read(columns=[column], use_threads=False).column(0)
         # pandas' categories and repeated text come as a dictionary and indices into it.
         return pc.cast(values, values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
