@@ -152,11 +152,11 @@ def labelled(label: str, text: str) -> str:
     from rich.cells import cell_len  # the characters of some scripts are two columns wide
 
     gap = " " * max(1, LABEL_WIDTH - cell_len(label))
-    lines = wrapped(text, columns() - LABEL_WIDTH)
+    lines = in_lines(text, columns() - LABEL_WIDTH)
     return f"{label}{gap}{(chr(10) + ' ' * LABEL_WIDTH).join(lines)}"
 
 
-def wrapped(text: str, width: int) -> list[str]:
+def in_lines(text: str, width: int) -> list[str]:
     """Divide a text into lines of so many columns, between words where there are any."""
     from rich.cells import cell_len
     from rich.console import Console

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from cifarlab.console import columns, is_notebook, log, printable_lines, wrapped
+from cifarlab.console import columns, in_lines, is_notebook, log, printable_lines
 
 
 @contextmanager
@@ -86,4 +86,4 @@ class NoteFormatter(logging.Formatter):
 
 def _between_words(line: str) -> str:
     """Break a line where the terminal ends; not one that is indented, since commands stand so, to be copied."""
-    return line if line.startswith(" ") else "\n".join(wrapped(line, columns()))
+    return line if line.startswith(" ") else "\n".join(in_lines(line, columns()))

@@ -25,6 +25,7 @@ from cifarlab.cli.options import (
     SkipBad,
     Threads,
     changed,
+    training_fields,
 )
 from cifarlab.cli.output import Output, echo_json
 from cifarlab.console import count
@@ -58,14 +59,7 @@ def ablate(
 
     Without --drop nothing is trained: the parts that the recipe has are listed.
     """
-    options = {
-        "data.source": data,
-        "data.skip_bad": skip_bad or None,  # a switch that is not given leaves the recipe's value
-        "training.epochs": epochs,
-        "training.seed": seed,
-        "runtime.device": device,
-        "runtime.threads": threads,
-    }
+    options = training_fields(data, seed, device, threads, skip_bad) | {"training.epochs": epochs}
     chosen = changed(load_recipe(recipe), assignments, options)
     parts = [part.strip() for part in drop.split(",") if part.strip()]
     if not parts:

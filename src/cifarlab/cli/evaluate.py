@@ -91,8 +91,8 @@ def evaluate(
     if as_json:
         echo_json({"run": run and str(run.path), **evaluation.to_dict(), "files": files})
     else:
-        head = f"These are the images of {data}, with the class names of the model.\n" if data is not None else ""
-        written = "\n".join(["\n\nWritten:", *(f"  {file}" for file in files)]) if files else ""
-        echo(f"{head}{summary(evaluation)}{written}")
+        if data is not None:  # matching class names do not prove that both mean the same
+            echo(f"These are the images of {data}, with the class names of the model.")
+        echo("\n".join([summary(evaluation), *(["\nWritten:"] if files else []), *(f"  {file}" for file in files)]))
     if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
         raise PartialError(f"Evaluated, without {count(evaluation.num_skipped, 'image')} that could not be read.")

@@ -20,6 +20,7 @@ from cifarlab.cli.options import (
     SkipBad,
     Threads,
     changed,
+    training_fields,
 )
 from cifarlab.cli.output import Output, echo, echo_json
 from cifarlab.recipe.toml import load_recipe
@@ -47,13 +48,7 @@ def lr_find(
     as_json: AsJson = False,
 ) -> None:
     """Raise the learning rate over some batches, draw the loss, and suggest a rate with the reason."""
-    options = {
-        "data.source": data,
-        "data.skip_bad": skip_bad or None,  # a switch that is not given leaves the recipe's value
-        "training.seed": seed,
-        "runtime.device": device,
-        "runtime.threads": threads,
-    }
+    options = training_fields(data, seed, device, threads, skip_bad)
     chosen = changed(load_recipe(recipe), assignments, options)
     found, run = api.lr_find(chosen, start=start, end=end, steps=steps, out=out, data_dir=data_dir)
     if as_json:

@@ -168,6 +168,19 @@ def data_fields(
     return {key: value for key, value in fields.items() if value not in (None, False)}
 
 
+def training_fields(
+    data: str | None, seed: int | None, device: str | None, threads: int | None, skip_bad: bool
+) -> dict[str, object]:
+    """The values of a recipe that these options set, None where one was not given."""
+    return {
+        "data.source": data,
+        "data.skip_bad": skip_bad or None,  # a switch that is not given leaves the recipe's value
+        "training.seed": seed,
+        "runtime.device": device,
+        "runtime.threads": threads,
+    }
+
+
 def changed(recipe: Recipe, assignments: list[str] | None, options: Mapping[str, object]) -> Recipe:
     """Apply the --set assignments in order, then the other options; the later one wins.
 

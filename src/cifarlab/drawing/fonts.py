@@ -44,6 +44,10 @@ class Face:
     index: int
 
 
+OWN = Face(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 0)
+"""The face of FIRST."""
+
+
 def families(text: str) -> list[str]:
     """The fonts that a text needs, first to last; matplotlib takes each letter from the first that has it."""
     found = [name for letter in text if (name := _family(letter)) is not None]
@@ -53,9 +57,11 @@ def families(text: str) -> list[str]:
 def face_of(text: str) -> Face:
     """Find the first font that has every letter of a text, or the first of all if none has."""
     # Pillow draws a whole text from one face.
+    if (names := families(text)) == [FIRST]:
+        return OWN
     faces = dict(_fonts())
-    complete = (faces[name] for name in families(text) if all(_has(faces[name], letter) for letter in text))
-    return next(complete, faces[FIRST])
+    complete = (faces[name] for name in names if all(_has(faces[name], letter) for letter in text))
+    return next(complete, OWN)
 
 
 def legible(text: str) -> str:
@@ -69,14 +75,15 @@ def legible(text: str) -> str:
 @cache
 def _family(letter: str) -> str | None:
     """The first font that has a letter, or None."""
+    if _has(OWN, letter):  # nearly always, and without a look at the fonts of this computer
+        return FIRST
     return next((name for name, face in _fonts() if _has(face, letter)), None)
 
 
 @cache
 def _fonts() -> tuple[tuple[str, Face], ...]:
     """The upright fonts of normal weight by name: the first one, those preferred, all others."""
-    first = FIRST, Face(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 0)
-    return (first, *dict(_installed()).items())
+    return ((FIRST, OWN), *dict(_installed()).items())
 
 
 def _installed() -> Iterator[tuple[str, Face]]:

@@ -140,7 +140,7 @@ def to_png(grid: Image.Image) -> bytes:
 
 
 def description(grid: Image.Image) -> Description | None:
-    """Read what is in a grid; None for a picture that is no grid, or that somebody has changed."""
+    """Read what is in a grid; None for a picture that is not a grid, or that was changed."""
     try:
         found: Description = _ADAPTER.validate_json(grid.info.get(DESCRIPTION, ""))
     except ValueError:

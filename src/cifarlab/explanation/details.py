@@ -29,7 +29,7 @@ EXPLAINED = 30
 """Images that get a heat map and neighbours, from the cells of the confusion matrix in turn: more would delay the end
 of a training."""
 RANDOM_MAPS = 5
-"""As in the figure of Grad-CAM: enough for a mean."""
+"""As many as in the figure of Grad-CAM: enough for a mean, too few for a test."""
 NEIGHBOURS = 4
 """Training images shown for each."""
 SEARCHED = 10_000

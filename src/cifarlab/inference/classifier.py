@@ -28,7 +28,7 @@ from cifarlab.inference.folding import fold
 from cifarlab.inference.model_file import ModelCard, load_model, misfits
 from cifarlab.kernels.accelerate import accelerate, choose_runtime
 from cifarlab.machine.runtime import Runtime
-from cifarlab.models.registry import build_empty
+from cifarlab.models.registry import build_empty, build_untrained
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.paths import MODEL_FILE
 
@@ -256,7 +256,8 @@ def _network_of(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.M
             more = f"; and {len(problems) - LISTED} more." if len(problems) > LISTED else "."
             listed = "; ".join(problems[:LISTED]) + more
             raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{listed}")
-        return sketch if ":" in card.architecture.name else build_empty(*arguments)
+        # with values, since a network may have tensors that no file holds
+        return sketch if ":" in card.architecture.name else build_untrained(*arguments)
     except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} names a network that cannot be built.\n{reason}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cifarlab.recipe.schema import AugmentationSpec
+import shlex
+
+from cifarlab.recipe.schema import AugmentationSpec, DataSpec
 
 CLASSICS = {
     "small networks": (
@@ -28,6 +30,11 @@ CLASSICS = {
     ),
 }
 """What course projects train, in the order in which one leads to the next."""
+
+FINE_TUNING = "resnet18-finetune"
+"""The recipe that begins with weights that were learned on many other images."""
+FEW_IMAGES = 1000
+"""With fewer training images, that recipe is suggested."""
 
 GROUPS = {
     "Start here": ("quick",),
@@ -59,3 +66,13 @@ def augmentation_words(augmentation: AugmentationSpec) -> list[str]:
     """The augmentations that are on, each word once: ["crops", "flips", "colour"]."""
     off = AugmentationSpec()
     return list(dict.fromkeys(word for key, word in WORDS.items() if getattr(augmentation, key) != getattr(off, key)))
+
+
+def data_options(data: DataSpec) -> str:
+    """The options that read a run's images as it read them; their size and normalisation are those of the weights."""
+    options = [f"--data {shlex.quote(data.source)}"]
+    others = data.model_dump(exclude_defaults=True, exclude={"source", "image_size", "normalisation"})
+    for name, value in others.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        options.append(f"--set {shlex.quote(f'data.{name}={text}')}")
+    return " ".join(options)

@@ -5,20 +5,17 @@ Nothing here imports torch, so that all but the network is said before torch is 
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifarlab.console import labelled, printable
 from cifarlab.images.holdout import TrainingData
 from cifarlab.language import listed, ntr, tr
+from cifarlab.recipe.catalogue import FEW_IMAGES, FINE_TUNING, data_options
 from cifarlab.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from cifarlab.machine.runtime import Runtime
-
-FEW = 1000
-"""Training images below which learning from scratch is hardly ever best."""
 
 
 def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: int = 1) -> str:
@@ -61,9 +58,9 @@ def split_text(recipe: Recipe, data: TrainingData) -> str:
 def hint(recipe: Recipe, data: TrainingData) -> str:
     """What gets further than learning from scratch where images are few; "" where it does not apply."""
     num, learned = len(data.train), recipe.model.pretrained or recipe.model.weights
-    if num >= FEW or learned:
+    if num >= FEW_IMAGES or learned:
         return ""
-    source = printable(shlex.quote(recipe.data.source))
+    images = printable(data_options(recipe.data))
     return "\n".join(
         [
             ntr(
@@ -71,11 +68,11 @@ def hint(recipe: Recipe, data: TrainingData) -> str:
                 "{n:,} images to learn from: a network that has seen others before often gets further with so few.",
                 num,
             ).format(n=num),
-            f"  cifarlab train resnet18-finetune --data {source}",
+            f"  cifarlab train {FINE_TUNING} {images}",
             "    # "
             + tr('weights from ImageNet; needs pip install "cifarlab[vision]" and, the first time, a connection'),
             "  cifarlab train speed",
-            f"  cifarlab train speed --data {source} --set model.weights=runs/speed/model.safetensors",
+            f"  cifarlab train speed {images} --set model.weights=runs/speed/model.safetensors",
             "    # " + tr("weights from CIFAR-10, learned here"),
         ]
     )

@@ -129,12 +129,15 @@ def train_epoch(setup: Setup, state: State, clock: Clock, signals: Signals, adva
     choose_images(setup.recipe, setup.loader, state.hard, state.step, setup.total_steps)
     end = min((epoch + 1) * len(setup.loader), setup.total_steps)  # the last epoch may be a part of one
     training = setup.recipe.training
+    title, so_far = _epoch_of(setup, epoch + 1), _validated(state)
     clock.lap()  # time between epochs (validation, writing) does not count into images per second
     while state.step < end:
         take_step(setup, state, clock)
         if clock.watch:
             clock.watch.look(time.monotonic())
-        advance(1, *_progress_facts(state), what=_epoch_of(setup, epoch + 1))
+        loss = (1, tr("loss {number}").format(number=_loss_text(state.totals.mean_loss)))
+        speed = (4, tr("{n:,.0f} images/s").format(n=state.totals.images_per_second))
+        advance(1, loss, *so_far, speed, what=title)
         if training.max_minutes and clock.elapsed_seconds > training.max_minutes * 60:
             state.ending = "time limit"
         if state.step == end or state.ending:
@@ -311,14 +314,13 @@ def _row(state: State, epoch: int, loss: float | None, accuracy: float | None) -
     }
 
 
-def _progress_facts(state: State) -> list[Fact]:
-    """What stands beside the progress bar of a training: how it goes, and how well it went so far."""
-    facts = [(1, tr("loss {number}").format(number=_loss_text(state.totals.mean_loss)))]
+def _validated(state: State) -> list[Fact]:
+    """The last and the best validation accuracy, to stand beside the progress bar of an epoch."""
     last = next((row["val/accuracy"] for row in reversed(state.rows) if row["val/accuracy"] is not None), None)
-    if last is not None and state.best is not None:
-        facts += [(3, tr("val {accuracy}").format(accuracy=percent(last)))]
-        facts += [(2, tr("best {accuracy}").format(accuracy=percent(state.best.accuracy)))]
-    return [*facts, (4, tr("{n:,.0f} images/s").format(n=state.totals.images_per_second))]
+    if last is None or state.best is None:
+        return []
+    best = tr("best {accuracy}").format(accuracy=percent(state.best.accuracy))
+    return [(3, tr("val {accuracy}").format(accuracy=percent(last))), (2, best)]
 
 
 def _epoch_text(setup: Setup, row: Row) -> str:

@@ -14,11 +14,9 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.statistics import Interval, wilson
 from cifarlab.pages.report.learning import is_still_improving, points
 from cifarlab.pages.report.material import Material
-from cifarlab.recipe.schema import DataSpec, Recipe
+from cifarlab.recipe.catalogue import FEW_IMAGES, FINE_TUNING, data_options
+from cifarlab.recipe.schema import Recipe
 
-FEW_IMAGES = 1000
-"""With fewer training images, weights that were learned elsewhere are worth more than anything that can be trained."""
-FINE_TUNING = "resnet18-finetune"
 NAMED_PAIRS = 3
 """Confusions that are named."""
 FEWEST_CONFUSED = 3
@@ -63,12 +61,12 @@ def few_images(material: Material, recipe: Recipe) -> Suggestion | None:
         return None
     reason = (
         f"There are {count(num_train, 'training image')}, fewer than {FEW_IMAGES:,}: a network that has learned from "
-        'many others first will do better. The first command fetches weights and needs the extra "vision"; the '
+        'many others first often does better. The first command fetches weights and needs the extra "vision"; the '
         "second takes them from a safetensors file on this computer."
     )
-    command = f"cifarlab train {FINE_TUNING} {_data_options(recipe.data)}"
+    command = f"cifarlab train {FINE_TUNING} {data_options(recipe.data)}"
     local = f"{command} --set model.pretrained=false --set model.weights=resnet18.safetensors"
-    return "Fine-tune instead of training from nothing", reason, [command, local]
+    return "Fine-tune instead of training from scratch", reason, [command, local]
 
 
 def over_fitting(material: Material, recipe: Recipe) -> Suggestion | None:
@@ -80,9 +78,9 @@ def over_fitting(material: Material, recipe: Recipe) -> Suggestion | None:
     if train_interval.low <= val_interval.high:
         return None
     reason = (
-        f"In the selected epoch the network knew {with_interval(train, train_interval)} of its training images and "
-        f"{with_interval(val, val_interval)} of the validation images: it fits the training images better than it "
-        "understands others. More training images help most."
+        f"In the selected epoch {with_interval(train, train_interval)} of the training images and "
+        f"{with_interval(val, val_interval)} of the validation images were classified correctly. More training images "
+        "help most."
     )
     commands = []
     if recipe.data.source == "sample":
@@ -146,13 +144,3 @@ def _value(recipe: Recipe, key: str) -> object:
 
 def _again(material: Material) -> str:
     return f"cifarlab train {shlex.quote(str(material.run.recipe_file))}"
-
-
-def _data_options(data: DataSpec) -> str:
-    """The options that read a run's images as it read them; their size and normalisation are those of the weights."""
-    options = [f"--data {shlex.quote(data.source)}"]
-    others = data.model_dump(exclude_defaults=True, exclude={"source", "image_size", "normalisation"})
-    for name, value in others.items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        options.append(f"--set {shlex.quote(f'data.{name}={text}')}")
-    return " ".join(options)
