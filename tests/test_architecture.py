@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "cifarlab"
 
 LINES = (
-    ("errors", "shown", "version"),
-    ("recipe", "files", "console", "language"),
+    ("language", "shown", "version"),
+    ("console", "errors"),
+    ("recipe", "files"),
     ("machine", "notes", "runs"),
     ("images",),
     ("batches", "models"),
@@ -53,6 +54,7 @@ TORCH_FREE = (
         "errors",
         "shown",
         "version",
+        "language",
         "console",
         "notes",
         "files",

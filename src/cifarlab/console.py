@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from cifarlab.language import listed, ntr, tr
+
 T = TypeVar("T")
 
 Fact = tuple[int, str]
@@ -194,14 +196,22 @@ def printable_lines(text: str) -> str:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun: "1 image", "2,000 images"; plural: of a noun that takes more than an s."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    """Write a number with its noun: "1 image", "2,000 images"; plural: of a noun that takes more than an s.
+
+    Nouns are literals, since catalogues have a translation of each with its number.
+    """
+    return ntr(*counted(noun, plural), number, n=f"{number:,}")
+
+
+def counted(noun: str, plural: str = "") -> tuple[str, str]:
+    """The messages by which catalogues know a number of things: "{n} image" and "{n} images"."""
+    return f"{{n}} {noun}", f"{{n}} {plural or f'{noun}s'}"
 
 
 def some(items: Sequence[str], limit: int = 5) -> str:
     """Join the first `limit` items with commas and say how many more there are: "a, b and 12 more"."""
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+    shown = listed(items[:limit])
+    return tr("{items} and {n} more", items=shown, n=len(items) - limit) if len(items) > limit else shown
 
 
 def ends(items: Sequence[T], limit: int = 20) -> tuple[Sequence[T], Sequence[T]]:

@@ -91,7 +91,7 @@ def judge_locked(
     # forward pass, so that a process killed during it has not seen the test split in secret.
     if split in ("test", ALL):
         what, number = tr("test split") if source is None else source, run.open_test(reason, source)
-        log.info(tr("{what} opened for the {ordinal} time").format(what=what, ordinal=_ordinal(number), number=number))
+        log.info(tr("{what} opened for the {ordinal} time", what=what, ordinal=_ordinal(number), number=number))
     if source is None:
         run.update_data_facts(**{f"{split}_fingerprint": images.fingerprint})
     evaluation, logits = evaluate(

@@ -13,8 +13,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from cifarlab.errors import UsageError, unknown
-
 ENGLISH = "en"
 VARIABLES = ("CIFARLAB_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 """The environment variables that name a language; the first that is set decides."""
@@ -22,6 +20,7 @@ LOCALE = Path(__file__).parent / "locale"
 
 _spoken: list[gettext.NullTranslations] = [gettext.NullTranslations()]
 """The catalogue in use, alone in a list, since it is replaced."""
+_name = [ENGLISH]
 
 
 def languages() -> list[str]:
@@ -29,14 +28,19 @@ def languages() -> list[str]:
     return [ENGLISH, *sorted(path.name for path in LOCALE.iterdir() if (path / "LC_MESSAGES").is_dir())]
 
 
-def tr(message: str) -> str:
-    """Translate a message; its {fields} are filled in afterwards, by str.format."""
-    return _spoken[0].gettext(message)
+def tr(message: str, /, **fields: object) -> str:
+    """Translate a message, then fill in its {fields}, if any are given."""
+    return _filled(_spoken[0].gettext(message), fields)
 
 
-def ntr(singular: str, plural: str, number: float) -> str:
-    """Translate a message about a number of things."""
-    return _spoken[0].ngettext(singular, plural, 1 if number == 1 else 2)  # 1.5 epochs are several
+def ntr(singular: str, plural: str, number: float, /, **fields: object) -> str:
+    """Translate a message about a number of things, then fill in its {fields}, if any are given."""
+    return _filled(_spoken[0].ngettext(singular, plural, 1 if number == 1 else 2), fields)  # 1.5 epochs are several
+
+
+def translatable(message: str) -> str:
+    """Mark a constant for the catalogues; it stays English here and is translated where it is used: tr(TITLE)."""
+    return message
 
 
 def listed(parts: Iterable[str]) -> str:
@@ -45,18 +49,28 @@ def listed(parts: Iterable[str]) -> str:
 
 
 def speak(name: str) -> None:
-    """Choose the language: en, zh_CN, or only zh. Raises UsageError for one that has no catalogue."""
+    """Choose the language: en, zh_CN, or only zh. Raises LookupError for one that has no catalogue."""
     chosen = _known(name)
     if chosen is None:
-        raise UsageError(unknown("language", name, languages()))
+        raise LookupError(name)
     english = chosen == ENGLISH
     _spoken[0] = gettext.NullTranslations() if english else gettext.translation("cifarlab", LOCALE, [chosen])
+    _name[0] = chosen
+
+
+def spoken() -> str:
+    """The language that is spoken now, as HTML names it: "en" or "zh-CN"."""
+    return _name[0].replace("_", "-")
 
 
 def speak_as_the_environment_says() -> None:
     """Choose the language of the environment, and English where that has no catalogue."""
     name = next((value for variable in VARIABLES if (value := os.environ.get(variable))), ENGLISH)
     speak(_known(name) or ENGLISH)
+
+
+def _filled(text: str, fields: dict[str, object]) -> str:
+    return text.format(**fields) if fields else text  # a text without fields may have braces of its own
 
 
 def _known(name: str) -> str | None:

@@ -45,6 +45,11 @@ def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words
     assert "Traceback" not in err
 
 
+def test_an_unknown_language_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--lang", "tlh", "recipes"]) == 2
+    assert capsys.readouterr().err == "error: Unknown language 'tlh'. Known: en, zh_CN.\n"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [

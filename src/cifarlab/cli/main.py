@@ -30,9 +30,9 @@ from cifarlab.cli import (
 )
 from cifarlab.cli.command import Command, Group, recipe_value
 from cifarlab.cli.output import echo
-from cifarlab.errors import CifarlabError, PartialError
+from cifarlab.errors import CifarlabError, PartialError, UsageError, unknown
 from cifarlab.files import is_machine_fault
-from cifarlab.language import speak, speak_as_the_environment_says
+from cifarlab.language import languages, speak, speak_as_the_environment_says
 from cifarlab.notes import note_handler
 from cifarlab.version import VERSION
 
@@ -133,7 +133,10 @@ def options(
     if lang is None:
         speak_as_the_environment_says()
     else:
-        speak(lang)
+        try:
+            speak(lang)
+        except LookupError as error:
+            raise UsageError(unknown("language", lang, languages())) from error
     log = logging.getLogger("cifarlab")
     # on stderr, since stdout is for results alone; replaced, not added: tests run several commands in one process
     log.handlers = [note_handler(sys.stderr)]

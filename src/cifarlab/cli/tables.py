@@ -54,7 +54,7 @@ def print_result(run: Run) -> None:
     if test is not None:
         _print_classes(console, test)
     if facts.data.original is False:  # None: nobody has published accuracies on these images
-        console.print(tr("These are not the original pixels: {note}").format(note=facts.data.note))
+        console.print(tr("These are not the original pixels: {note}", note=facts.data.note))
     if num := facts.data.skipped:
         text = ntr("{n:,} image could not be read: see {file}", "{n:,} images could not be read: see {file}", num)
         console.print(text.format(n=num, file=run.skipped_file()))
@@ -84,10 +84,10 @@ def _spreads(group: Run) -> Table:
 def _print_next(console: Output, run: Run, steps: Mapping[str, str]) -> None:
     """Print what may be done with the run now, and, as the last line, the address of its report."""
     commands = {command.format(run=run.as_argument): purpose for command, purpose in steps.items()}
-    console.print("\n" + tr("Everything is in {path}. Next:").format(path=run.path))
+    console.print("\n" + tr("Everything is in {path}. Next:", path=run.path))
     console.print("\n".join(with_purposes(commands, console.width)))
     if run.report_file.exists():  # as an address, which most terminals open at a click
-        console.print("\n" + tr("Report: {address}").format(address=run.report_file.resolve().as_uri()))
+        console.print("\n" + tr("Report: {address}", address=run.report_file.resolve().as_uri()))
 
 
 def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
@@ -99,7 +99,7 @@ def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
         # approximation would print "100.0 % (100.0 to 100.0)"
         num_val = facts.data.num_val
         interval = wilson(round(facts.best_val_accuracy * num_val), num_val)
-        epoch = tr("at epoch {n}").format(n=facts.best_epoch)
+        epoch = tr("at epoch {n}", n=facts.best_epoch)
         table.add_row(tr("best validation"), f"{with_ends(facts.best_val_accuracy, interval)}  {epoch}")
     if test is not None:
         interval_words = tr("95 % interval")
@@ -110,10 +110,10 @@ def _headline(run: Run, facts: Manifest, test: Evaluation | None) -> Table:
             balanced = with_ends(test.balanced_accuracy, test.balanced_interval)
             table.add_row(tr("test, balanced"), f"{balanced}  {text}")
         if test.tta_accuracy is not None:  # beside the plain accuracy, never instead of it
-            views = tr("test, {tta}").format(tta=test.tta)
+            views = tr("test, {tta}", tta=test.tta)
             table.add_row(views, with_ends(test.tta_accuracy, test.tta_interval))
     images_per_second = median_images_per_second(run.metrics)
-    speed = tr("no epoch") if images_per_second is None else tr("{n:,.0f} images/s").format(n=images_per_second)
+    speed = tr("no epoch") if images_per_second is None else tr("{n:,.0f} images/s", n=images_per_second)
     ending = endings().get(facts.ending or "", facts.ending or "")
     table.add_row(tr("training"), listed([duration(facts.elapsed_seconds or 0), speed, ending]))
     runtime = facts.runtime
@@ -144,12 +144,12 @@ def _print_classes(console: Output, test: Evaluation) -> None:
         filled = round(each.recall * BAR_CELLS)
         bar = "" if console.is_narrow else "█" * filled + "·" * (BAR_CELLS - filled)
         accuracy = with_ends(each.recall, each.recall_interval)
-        support = ntr("{n:,} image", "{n:,} images", each.support).format(n=each.support)
+        support = ntr("{n:,} image", "{n:,} images", each.support, n=each.support)
         # cut, because a name of 300 letters would push the numbers out of the terminal; the CSV has it whole
         table.add_row(each.class_name[:24], bar, accuracy, *([] if console.is_narrow else [support]))
     console.print(table)
     if which:
-        console.print(tr("These are {which}; all are in evaluation-test.csv.").format(which=which))
+        console.print(tr("These are {which}; all are in evaluation-test.csv.", which=which))
 
 
 def print_benchmark(found: Benchmark) -> None:

@@ -31,7 +31,7 @@ def with_ends(share: float, interval: Interval | Sequence[float] | None, digits:
     if interval is None:
         return percent(share, digits)
     low, high = (f"{100 * end:.{digits}f}" for end in interval)
-    return percent(share, digits) + " " + tr("({low} to {high})").format(low=low, high=high)
+    return percent(share, digits) + " " + tr("({low} to {high})", low=low, high=high)
 
 
 def duration(seconds: float) -> str:
@@ -40,10 +40,10 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     if hours:
-        return tr("{hours} h {minutes} min").format(hours=hours, minutes=minutes_left)
+        return tr("{hours} h {minutes} min", hours=hours, minutes=minutes_left)
     if minutes:
-        return tr("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
-    return tr("{n:.1f} s").format(n=seconds)
+        return tr("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+    return tr("{n:.1f} s", n=seconds)
 
 
 def moment(time: str) -> str:

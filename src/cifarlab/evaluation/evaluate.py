@@ -177,7 +177,7 @@ def _all_logits(logits_of: LogitsOf, images: Images, description: str) -> NDArra
     if len(images) == 0:
         raise ValueError("there are no images to evaluate")
     blocks = []
-    with progress(tr("Evaluating {what}").format(what=description), len(images), tr("images")) as advance:
+    with progress(tr("Evaluating {what}", what=description), len(images), tr("images")) as advance:
         for start in range(0, len(images), BLOCK):
             pixels = images.pixels[start : start + BLOCK]
             blocks.append(logits_of(pixels))

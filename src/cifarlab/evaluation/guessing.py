@@ -27,7 +27,6 @@ def guessing(accuracy: float, counts: Mapping[str, int], split: str) -> str | No
         "No better than guessing, as far as {n:,} {split} images show: {accuracy} are right (95 % interval "
         "{low:.1f} to {high:.1f}), and always naming {name} gets {guessed}.",
         num_images,
-    ).format(
         n=num_images,
         split=split,
         accuracy=f"{100 * accuracy:.1f} %",

@@ -23,8 +23,8 @@ def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: in
     seed = recipe.training.seed
     seeds = tr("seed {first}") if num_seeds == 1 else tr("seeds {first} to {last}")
     num_epochs, num_classes = recipe.training.epochs, data.train.num_classes
-    epochs = ntr("{n:g} epoch", "{n:g} epochs", num_epochs).format(n=num_epochs)
-    classes = ntr("{n:,} class", "{n:,} classes", num_classes).format(n=num_classes)
+    epochs = ntr("{n:g} epoch", "{n:g} epochs", num_epochs, n=num_epochs)
+    classes = ntr("{n:,} class", "{n:,} classes", num_classes, n=num_classes)
     is_sample = data.source.kind == "sample"
     place = tr("bundled with cifarlab") if is_sample else printable(str(data.source.path))
     what = [f"{recipe.name}: {recipe.model.name}", epochs, seeds.format(first=seed, last=seed + num_seeds - 1)]
@@ -40,7 +40,7 @@ def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: in
 
 def split_text(recipe: Recipe, data: TrainingData) -> str:
     """How many images train and validate, where they are from, and what happens with the test split."""
-    parts = [tr("train {n:,}").format(n=len(data.train))]
+    parts = [tr("train {n:,}", n=len(data.train))]
     if data.val is None:
         parts.append(tr("no validation"))
     else:
@@ -67,7 +67,8 @@ def hint(recipe: Recipe, data: TrainingData) -> str:
                 "{n:,} image to learn from: a network that has seen others before often gets further with so few.",
                 "{n:,} images to learn from: a network that has seen others before often gets further with so few.",
                 num,
-            ).format(n=num),
+                n=num,
+            ),
             f"  cifarlab train {FINE_TUNING} {images}",
             "    # "
             + tr('weights from ImageNet; needs pip install "cifarlab[vision]" and, the first time, a connection'),
@@ -83,9 +84,9 @@ def network_lines(recipe: Recipe, runtime: Runtime, num_parameters: int, folder:
     facts = runtime.describe()
     machine = [str(facts[name]) for name in ("device_name", "precision", "memory_format")]
     if runtime.device.type == "cpu":
-        machine.append(ntr("{n} thread", "{n} threads", runtime.threads).format(n=runtime.threads))
+        machine.append(ntr("{n} thread", "{n} threads", runtime.threads, n=runtime.threads))
     lines = [
-        labelled(tr("network"), listed([recipe.model.name, tr("{n:,} parameters").format(n=num_parameters)])),
+        labelled(tr("network"), listed([recipe.model.name, tr("{n:,} parameters", n=num_parameters)])),
         labelled(tr("machine"), listed(machine)),
     ]
     if announced not in (None, folder):

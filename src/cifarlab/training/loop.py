@@ -135,8 +135,8 @@ def train_epoch(setup: Setup, state: State, clock: Clock, signals: Signals, adva
         take_step(setup, state, clock)
         if clock.watch:
             clock.watch.look(time.monotonic())
-        loss = (1, tr("loss {number}").format(number=_loss_text(state.totals.mean_loss)))
-        speed = (4, tr("{n:,.0f} images/s").format(n=state.totals.images_per_second))
+        loss = (1, tr("loss {number}", number=_loss_text(state.totals.mean_loss)))
+        speed = (4, tr("{n:,.0f} images/s", n=state.totals.images_per_second))
         advance(1, loss, *so_far, speed, what=title)
         if training.max_minutes and clock.elapsed_seconds > training.max_minutes * 60:
             state.ending = "time limit"
@@ -319,31 +319,31 @@ def _validated(state: State) -> list[Fact]:
     last = next((row["val/accuracy"] for row in reversed(state.rows) if row["val/accuracy"] is not None), None)
     if last is None or state.best is None:
         return []
-    best = tr("best {accuracy}").format(accuracy=percent(state.best.accuracy))
-    return [(3, tr("val {accuracy}").format(accuracy=percent(last))), (2, best)]
+    best = tr("best {accuracy}", accuracy=percent(state.best.accuracy))
+    return [(3, tr("val {accuracy}", accuracy=percent(last))), (2, best)]
 
 
 def _epoch_text(setup: Setup, row: Row) -> str:
     """The line of an epoch, with as much as the terminal has room for."""
     facts = [
         (0, _epoch_of(setup, row["epoch"] or 0)),
-        (1, tr("loss {number}").format(number=_loss_text(row["train/loss"]))),
+        (1, tr("loss {number}", number=_loss_text(row["train/loss"]))),
     ]
-    facts += [(4, tr("train {accuracy}").format(accuracy=percent(row["train/accuracy"] or 0)))]
+    facts += [(4, tr("train {accuracy}", accuracy=percent(row["train/accuracy"] or 0)))]
     if setup.val is not None and (accuracy := row["val/accuracy"]) is not None:
         low, high = wilson(round(accuracy * len(setup.val)), len(setup.val))
-        interval = tr("({low} to {high})").format(low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
-        loss = tr("val loss {number}").format(number=_loss_text(row["val/loss"]))
-        facts += [(6, loss), (2, tr("val {accuracy}").format(accuracy=percent(accuracy))), (5, interval)]
-    speed = tr("{n:,.0f} images/s").format(n=row["images_per_second"] or 0)
-    facts += [(7, speed), (3, tr("{n:.0f} s").format(n=row["elapsed_seconds"]))]
+        interval = tr("({low} to {high})", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+        loss = tr("val loss {number}", number=_loss_text(row["val/loss"]))
+        facts += [(6, loss), (2, tr("val {accuracy}", accuracy=percent(accuracy))), (5, interval)]
+    speed = tr("{n:,.0f} images/s", n=row["images_per_second"] or 0)
+    facts += [(7, speed), (3, tr("{n:.0f} s", n=row["elapsed_seconds"]))]
     return fitting(facts)
 
 
 def _epoch_of(setup: Setup, epoch: float) -> str:
     """ "epoch  3/45", as wide in the first epoch as in the last."""
     num_epochs = f"{math.ceil(setup.total_steps / len(setup.loader))}"
-    return tr("epoch {number}").format(number=f"{epoch:>{len(num_epochs)}}/{num_epochs}")
+    return tr("epoch {number}", number=f"{epoch:>{len(num_epochs)}}/{num_epochs}")
 
 
 def _loss_text(loss: float | None) -> str:

@@ -344,8 +344,8 @@ def warn_of_guessing(run: Run, val: Images | None) -> None:
         text = guessing(accuracy, counts, "val")
     if text is not None:
         command = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))}"
-        rate = tr("{command} suggests one").format(command=command)
-        advice = tr("Try another optimizer.lr ({rate}) or more training.epochs.").format(rate=rate)
+        rate = tr("{command} suggests one", command=command)
+        advice = tr("Try another optimizer.lr ({rate}) or more training.epochs.", rate=rate)
         log.warning(f"{text}\n{advice}")
 
 
