@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from cifarlab.console import progress
 from cifarlab.errors import CheckpointError, DivergedError
 from cifarlab.evaluation import calibration, metrics
 from cifarlab.evaluation.statistics import Interval, wilson
-from cifarlab.evaluation.tta import WRAPPERS, LogitsOf
+from cifarlab.evaluation.tta import VIEWS, LogitsOf
 from cifarlab.images.images import Images
 from cifarlab.images.quality import IMBALANCE
 from cifarlab.language import tr
@@ -132,7 +134,7 @@ def evaluate(
     # The plain accuracy is always computed, and test-time augmentation is reported beside it, never instead of it.
     tta_accuracy, tta_interval = None, None
     if tta != "none":
-        views = _all_logits(WRAPPERS[tta](logits_of), images, f"{split}, {tta}")
+        views = _all_logits(partial(VIEWS[tta], logits_of), images, f"{split}, {tta}", logits)
         tta_accuracy, tta_interval = _accuracy(views, images)
     accuracy, accuracy_interval = _accuracy(logits, images)
     top5_accuracy, top5_interval = _accuracy(logits, images, k=5)
@@ -173,14 +175,18 @@ def _accuracy(logits: NDArray[np.float32], images: Images, k: int = 1) -> tuple[
     return correct / len(images), wilson(correct, len(images))
 
 
-def _all_logits(logits_of: LogitsOf, images: Images, description: str) -> NDArray[np.float32]:
+def _all_logits(
+    logits_of: Callable[..., NDArray[np.float32]], images: Images, description: str, *known: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The logits of all images, block by block; known: what the function needs of each image beside its pixels."""
     if len(images) == 0:
         raise ValueError("there are no images to evaluate")
     blocks = []
     with progress(tr("Evaluating {what}", what=description), len(images), tr("images")) as advance:
         for start in range(0, len(images), BLOCK):
-            pixels = images.pixels[start : start + BLOCK]
-            blocks.append(logits_of(pixels))
+            block = slice(start, start + BLOCK)
+            pixels = images.pixels[block]
+            blocks.append(logits_of(pixels, *(each[block] for each in known)))
             advance(len(pixels))
     logits = np.concatenate(blocks)
     wanted = (len(images), images.num_classes)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: wrappers around a function from images to logits that average over several views.
+"""Test-time augmentation: the logits of an image averaged over several views.
 
 Logits are averaged, not probabilities. The accuracy is reported beside the plain one, never instead of it.
 """
@@ -11,35 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-LogitsOf = Callable[[Pixels], NDArray[np.float32]]
+Logits = NDArray[np.float32]
+LogitsOf = Callable[[Pixels], Logits]
 
 HALF = np.float32(0.5)  # of the logits' dtype, so that their average has it too
 
 
-def mirror(logits_of: LogitsOf) -> LogitsOf:
-    """Average the logits of each image and its left-right mirror image."""
-
-    def averaged(pixels: Pixels) -> NDArray[np.float32]:
-        # Contiguous, because torch takes no array with negative strides.
-        mirrored = np.ascontiguousarray(pixels[..., ::-1])
-        return HALF * (logits_of(pixels) + logits_of(mirrored))
-
-    return averaged
+def mirror(logits_of: LogitsOf, pixels: Pixels, plain: Logits) -> Logits:
+    """Average the logits of each image, which are `plain`, and of its left-right mirror image."""
+    # Contiguous, because torch takes no array with negative strides.
+    mirrored = np.ascontiguousarray(pixels[..., ::-1])
+    return HALF * (plain + logits_of(mirrored))
 
 
-def mirror_and_shifts(logits_of: LogitsOf) -> LogitsOf:
+def mirror_and_shifts(logits_of: LogitsOf, pixels: Pixels, plain: Logits) -> Logits:
     """Average six views: the image, its shifts by one pixel to the upper left and the lower right, and their mirrors.
 
-    The six views and their weights are those of Jordan (2024), https://arxiv.org/abs/2404.00498, section 3.5.
+    plain: the logits of the image itself. The six views and their weights are those of Jordan (2024),
+    https://arxiv.org/abs/2404.00498, section 3.5.
     """
-    mirrored = mirror(logits_of)
 
-    def averaged(pixels: Pixels) -> NDArray[np.float32]:
-        # Weights 1/4 for each of the unshifted pair, 1/8 for each of the four shifted views.
-        shifted = HALF * (mirrored(shift(pixels, -1)) + mirrored(shift(pixels, 1)))
-        return HALF * (mirrored(pixels) + shifted)
+    def shifted(distance: int) -> Logits:
+        moved = shift(pixels, distance)
+        return mirror(logits_of, moved, logits_of(moved))
 
-    return averaged
+    # Weights 1/4 for each of the unshifted pair, 1/8 for each of the four shifted views.
+    return HALF * (mirror(logits_of, pixels, plain) + HALF * (shifted(-1) + shifted(1)))
 
 
 def shift(pixels: Pixels, distance: int) -> Pixels:
@@ -52,5 +49,5 @@ def shift(pixels: Pixels, distance: int) -> Pixels:
     return np.ascontiguousarray(padded[:, :, start : start + height, start : start + width])
 
 
-WRAPPERS: dict[str, Callable[[LogitsOf], LogitsOf]] = {"mirror": mirror, "mirror+shifts": mirror_and_shifts}
-"""The wrappers by the names that recipes use; "none" has no wrapper."""
+VIEWS: dict[str, Callable[[LogitsOf, Pixels, Logits], Logits]] = {"mirror": mirror, "mirror+shifts": mirror_and_shifts}
+"""The averages by the names that recipes use; "none" has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,17 +124,22 @@ def features(classifier: Classifier, pixels: Pixels) -> NDArray[np.float32]:
 
     The network's modes and hooks stay as they are. Raises RecipeError for a network without a head.
     """
-    seen: list[Tensor] = []
+    seen: dict[int, Tensor] = {}
     last = head(classifier.folded)
     # distilled transformers have several heads, which see different tokens
     layer = last[0] if isinstance(last, nn.ModuleList) else last
-    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    # by thread, since a classifier may give each core images of its own
+    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.update({threading.get_ident(): inputs[0]}))
+
+    def before_head(part: Pixels | Tensor) -> Tensor:
+        classifier.folded(classifier.network_input(part))
+        return seen.pop(threading.get_ident())
+
     try:
-        with torch.inference_mode(), classifier.runtime.in_use(), evaluation_mode(classifier.folded):
-            for start in range(0, len(pixels), classifier.batch_size):
-                classifier.folded(classifier.network_input(pixels[start : start + classifier.batch_size]))
+        with evaluation_mode(classifier.folded):
+            parts = classifier.in_batches(before_head, pixels)
     finally:
         handle.remove()
     # a head that is a convolution sees maps (N, D, h, w), which its pooling averages
-    flat = [(each.mean((2, 3)) if each.ndim == 4 else each.flatten(1)).float().cpu() for each in seen]
+    flat = [(each.mean((2, 3)) if each.ndim == 4 else each.flatten(1)).float().cpu() for each in parts]
     return torch.nn.functional.normalize(torch.cat(flat), dim=1).numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -145,8 +145,7 @@ class Classifier:
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype not in (np.uint8, torch.uint8):
             raise ValueError(f"need uint8 (N, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
         self._folded.eval()  # a caller may have set `model` to training mode
-        with self.runtime.in_use():
-            batches = self._batches(pixels)
+        batches = self.in_batches(self._batch, pixels)
         if not batches:
             return np.zeros((0, len(self.card.class_names)), np.float32)  # torch.cat takes no empty list
         return torch.cat(batches).cpu().numpy()
@@ -219,13 +218,20 @@ class Classifier:
             memory_format=self.runtime.memory_format,
         )
 
-    def _batches(self, pixels: NDArray[np.uint8] | Tensor) -> list[Tensor]:
-        # On several cores each takes small parts of its own, instead of a share of every layer; see parallel.py.
+    @torch.inference_mode()
+    def in_batches(
+        self, apply: Callable[[NDArray[np.uint8] | Tensor], Tensor], pixels: NDArray[np.uint8] | Tensor
+    ) -> list[Tensor]:
+        """Apply a function to parts of (N, 3, H, W) as this device computes them fastest; results keep the order.
+
+        On several cores each takes small parts of its own, instead of a share of every layer; see parallel.py.
+        """
         size = min(self.batch_size, parallel.PART) if self._divides_images else self.batch_size
         parts = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-        if self._divides_images and len(parts) > 1:
-            return parallel.side_by_side(self._batch, parts, self.runtime.threads)
-        return [self._batch(part) for part in parts]
+        with self.runtime.in_use():
+            if self._divides_images and len(parts) > 1:
+                return parallel.side_by_side(apply, parts, self.runtime.threads)
+            return [apply(part) for part in parts]
 
     def _batch(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         images = self.network_input(pixels)
