@@ -83,11 +83,16 @@ def resume(
     from those that the run was trained on; the manifest records it. Raises OtherMachineError for them otherwise, and
     what `training.train.resume` raises.
     """
+    from cifarlab.training.announcement import resumed
+
+    opened = Run.open(run)
+    if opened.study in ("", SEEDS):  # other studies are refused below
+        log.info(resumed(opened))  # before torch is imported, as in `train`
     from cifarlab.studies.seeds import resume_seeds
     from cifarlab.training.train import resume as resume_once
 
     then = partial(_present, data_dir=data_dir, report=report)
-    if Run.open(run).study == SEEDS:  # the folder says what it is, so the caller need not know
+    if opened.study == SEEDS:  # the folder says what it is, so the caller need not know
         return resume_seeds(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
     return resume_once(Path(run), data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)
 

@@ -12,7 +12,9 @@ from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.toml import load_recipe
-from cifarlab.training.announcement import announcement, hint, network_lines, split_text
+from cifarlab.runs.folder import Run
+from cifarlab.runs.paths import SEEDS
+from cifarlab.training.announcement import announcement, hint, network_lines, resumed, split_text
 
 
 def data(
@@ -35,6 +37,14 @@ def test_the_header_names_recipe_images_split_and_folder() -> None:
         "run      runs/quick-2"
     )
     assert announcement(recipe, data(), Path("r"), num_seeds=3).startswith("quick: speednet, 1 epoch, seeds 3 to 5\n")
+
+
+def test_a_run_that_goes_on_is_named_with_its_recipe(tmp_path: Path) -> None:
+    recipe = load_recipe("quick").set("training.epochs=2", "training.seed=3")
+    with Run.new(tmp_path, "quick", recipe) as run:
+        assert resumed(run) == f"quick: speednet, 2 epochs, seed 3\nrun      {tmp_path / 'quick'}"
+    with Run.new(tmp_path, "quick-seeds", recipe, study=SEEDS, plan={"seeds": [3, 4], "runs": []}) as group:
+        assert resumed(group).startswith("quick: speednet, 2 epochs, seeds 3 to 4\n")
 
 
 @pytest.mark.parametrize(

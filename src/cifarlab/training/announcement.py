@@ -13,6 +13,7 @@ from cifarlab.images.holdout import TrainingData
 from cifarlab.language import listed, ntr, tr
 from cifarlab.recipe.catalogue import FEW_IMAGES, FINE_TUNING, data_options
 from cifarlab.recipe.schema import Recipe
+from cifarlab.runs.folder import Run
 
 if TYPE_CHECKING:
     from cifarlab.machine.runtime import Runtime
@@ -20,22 +21,31 @@ if TYPE_CHECKING:
 
 def announcement(recipe: Recipe, data: TrainingData, folder: Path, num_seeds: int = 1) -> str:
     """The recipe, the images and how they are split, and the folder that the run will have."""
-    seed = recipe.training.seed
-    seeds = tr("seed {first}") if num_seeds == 1 else tr("seeds {first} to {last}")
-    num_epochs, num_classes = recipe.training.epochs, data.train.num_classes
-    epochs = ntr("{n:g} epoch", "{n:g} epochs", num_epochs, n=num_epochs)
+    num_classes = data.train.num_classes
     classes = ntr("{n:,} class", "{n:,} classes", num_classes, n=num_classes)
     is_sample = data.source.kind == "sample"
     place = tr("bundled with cifarlab") if is_sample else printable(str(data.source.path))
-    what = [f"{recipe.name}: {recipe.model.name}", epochs, seeds.format(first=seed, last=seed + num_seeds - 1)]
     return "\n".join(
         [
-            listed(what),
+            _what(recipe, num_seeds),
             labelled(tr("data"), listed([_name(recipe), classes, place])),
             labelled(tr("split"), split_text(recipe, data)),
             labelled(tr("run"), printable(str(folder))),
         ]
     )
+
+
+def resumed(run: Run) -> str:
+    """The recipe and the folder of a run, or of a study of several seeds, that goes on; the rest is known to it."""
+    num_seeds = len(run.group.get("seeds", [])) if run.study else 1
+    return "\n".join([_what(run.recipe, num_seeds), labelled(tr("run"), printable(str(run.path)))])
+
+
+def _what(recipe: Recipe, num_seeds: int) -> str:
+    seed, num_epochs = recipe.training.seed, recipe.training.epochs
+    epochs = ntr("{n:g} epoch", "{n:g} epochs", num_epochs, n=num_epochs)
+    seeds = tr("seed {first}") if num_seeds == 1 else tr("seeds {first} to {last}")
+    return listed([f"{recipe.name}: {recipe.model.name}", epochs, seeds.format(first=seed, last=seed + num_seeds - 1)])
 
 
 def split_text(recipe: Recipe, data: TrainingData) -> str:
