@@ -16,6 +16,8 @@ GAP = 2
 """Spaces between columns."""
 NARROWEST = 16
 """The first column, of names, is not made narrower than this, nor than three tenths of the terminal."""
+BETWEEN_IDEOGRAPHS = r"(?<=[\u3001-\uffef])(?<![（“])(?![\s，。、：；！？）”])"
+"""Where Chinese, which has no spaces, may be divided: not after what opens, nor before what closes or separates."""
 DASH = "–"
 """Stands in an empty cell."""
 
@@ -59,19 +61,19 @@ def fitted(columns: Sequence[Column], groups: Mapping[str, Sequence[Row]], width
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Break text into lines of at most `width` characters: after spaces and after the hyphens, slashes, ... of a name.
+    """Break text into lines of at most `width` columns: after spaces and after the hyphens, slashes, ... of a name.
 
     What is longer than a line without such a place is cut. "resnet18-imagenet-stem" becomes "resnet18-", ...
     """
     # textwrap would leave resnet18-plain whole: it breaks no hyphen beside a digit
     parts = [
         piece[start : start + width]
-        for piece in re.split(r"(?<=\s)|(?<=[\-/:_])(?=\S)", text)
+        for piece in re.split(rf"(?<=\s)|(?<=[\-/:_])(?=\S)|{BETWEEN_IDEOGRAPHS}", text)
         for start in range(0, len(piece.rstrip()), width)
     ]
     lines = [""]
     for part in parts:
-        if len((lines[-1] + part).rstrip()) > width:
+        if cell_len((lines[-1] + part).rstrip()) > width:
             lines.append("")
         lines[-1] += part
     return [line.rstrip() for line in lines]

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.style import StyleType
 from rich.table import Table
@@ -73,7 +74,7 @@ def with_purposes(commands: Mapping[str, str], width: int, indent: str = "  ") -
     """Command lines, each with what it does: behind it, or above all of them where lines are short."""
     longest = max(map(len, commands))
     beside = [f"{indent}{line:{longest}}  # {purpose}" for line, purpose in commands.items()]
-    if max(map(len, beside)) <= width:
+    if max(map(cell_len, beside)) <= width:
         return beside
     return [f"{indent}{text}" for line, purpose in commands.items() for text in (f"# {purpose}", line)]
 
