@@ -10,14 +10,14 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
+from cifarlab.cli.wrapping import WORD
 from cifarlab.console import printable_lines
+from cifarlab.language import tr
 
 GAP = 2
 """Spaces between columns."""
 NARROWEST = 16
 """The first column, of names, is not made narrower than this, nor than three tenths of the terminal."""
-BETWEEN_IDEOGRAPHS = r"(?<=[\u3001-\uffef])(?<![（“])(?![\s，。、：；！？）”])"
-"""Where Chinese, which has no spaces, may be divided: not after what opens, nor before what closes or separates."""
 DASH = "–"
 """Stands in an empty cell."""
 
@@ -68,7 +68,8 @@ def wrapped(text: str, width: int) -> list[str]:
     # textwrap would leave resnet18-plain whole: it breaks no hyphen beside a digit
     parts = [
         piece[start : start + width]
-        for piece in re.split(rf"(?<=\s)|(?<=[\-/:_])(?=\S)|{BETWEEN_IDEOGRAPHS}", text)
+        for word in WORD.findall(text)
+        for piece in re.split(r"(?<=[\-/:_])(?=\S)", word)
         for start in range(0, len(piece.rstrip()), width)
     ]
     lines = [""]
@@ -116,8 +117,8 @@ def _below(columns: Sequence[Column], row: Row, widths: Mapping[int, int], width
         if place in widths or not row[place]:
             continue
         item = column.below.format(" ".join(row[place].split("\n")))
-        if lines and cell_len(f"{lines[-1]}; {item}") <= width - GAP:  # whole, where it fits
-            lines[-1] += f"; {item}"
+        if lines and cell_len(lines[-1] + tr("; ") + item) <= width - GAP:  # whole, where it fits
+            lines[-1] += tr("; ") + item
         else:
             lines += wrapped(item, width - GAP)
     return [" " * GAP + line for line in lines]

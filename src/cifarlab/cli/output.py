@@ -12,8 +12,11 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from cifarlab.cli.wrapping import teach_rich
 from cifarlab.console import printable, printable_lines
 from cifarlab.errors import DataError, PartialError
+
+teach_rich()  # here, because whatever a command shows comes through this module
 
 NARROW = 72
 """Columns below which a terminal shows the main numbers only."""
