@@ -1,7 +1,8 @@
 """Bring the catalogues of messages up to date with the code: `make messages`, after a message has changed.
 
-Every message that the code marks, see `marked`, is added to each locale/<language>/LC_MESSAGES/cifarlab.po, those
-that are gone are removed, and the .mo files are written. What has no translation yet is counted; a test refuses it.
+Every message that the code marks, see `marked`, or that stands in the help of commands and in recipes, is added to each
+locale/<language>/LC_MESSAGES/cifarlab.po, those that are gone are removed, and the .mo files are written. What has no
+translation yet is counted; a test refuses it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import typer
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from cifarlab.cli.command import EXAMPLES, texts
+from cifarlab.cli.main import app
 from cifarlab.console import counted
+from cifarlab.errors import unknown_message
+from cifarlab.recipe.parts import SECTIONS
+from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.toml import load_recipe, recipe_fields, recipe_names
 
 ROOT = Path(__file__).parents[1] / "src" / "cifarlab"
-WORDS = {"tr": slice(1), "translatable": slice(1), "ntr": slice(2), "count": slice(1, 3)}
+WORDS = {"tr": slice(1), "translatable": slice(1), "ntr": slice(2), "count": slice(1, 3), "unknown": slice(1)}
 """The functions that take messages, and which of their arguments those are."""
 
 
@@ -49,11 +57,28 @@ def messages() -> Catalog:
     for path in sorted(ROOT.rglob("*.py")):
         for message in marked(path.read_text("utf-8")):
             found.add(message)
+    for message in (*of_help(), *of_recipes()):
+        found.add(message)
     return found
 
 
+def of_help() -> Iterator[str]:
+    """The help texts of all commands, arguments and options, and what the examples are for."""
+    yield from (item.help for item in texts(typer.main.get_command(app)))
+    yield from (purpose for examples in EXAMPLES.values() for purpose in examples.values())
+
+
+def of_recipes() -> Iterator[str]:
+    """The descriptions of the shipped recipes, and the explanations of the fields and sections of a recipe."""
+    yield from (load_recipe(name).description for name in recipe_names())
+    fields = [explanation for _, explanation in recipe_fields().values()]
+    sections = [Recipe.model_fields[name].default_factory.__doc__ or "" for name in SECTIONS]  # classes
+    yield from (" ".join(text.split()) for text in (*fields, *sections))
+
+
 def marked(code: str) -> Iterator[str | tuple[str, str]]:
-    """The messages of a file: what `tr`, `ntr` and `translatable` are called with, and the nouns of `count`.
+    """The messages of a file: what `tr`, `ntr` and `translatable` are called with, the nouns of `count` and the
+    kinds of `unknown`.
 
     Names are passed over, since what they stand for is marked where they are defined. Raises ValueError for anything
     else that is not written out: no catalogue would have it.
@@ -68,6 +93,8 @@ def marked(code: str) -> Iterator[str | tuple[str, str]]:
 def _message(function: str, words: list[str]) -> str | tuple[str, str]:
     if function == "count":
         return counted(*words)
+    if function == "unknown":
+        return unknown_message(*words)
     return (words[0], words[1]) if function == "ntr" else words[0]
 
 

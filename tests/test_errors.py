@@ -5,7 +5,8 @@ import re
 import pytest
 
 from cifarlab import errors
-from cifarlab.errors import CifarlabError, InterruptedRunError, MissingExtraError, unknown
+from cifarlab.errors import CifarlabError, InterruptedRunError, MissingExtraError, cause, translated, unknown
+from cifarlab.language import speak
 
 CODES = {
     "CifarlabError": 1,
@@ -74,3 +75,18 @@ def test_unknown_lists_everything_when_nothing_is_near() -> None:
 
 def test_unknown_escapes_what_it_repeats() -> None:
     assert "\x1b" not in unknown("model", "\x1b[31m", ["a"])
+
+
+def test_what_others_say_is_translated_where_it_is_known() -> None:
+    speak("zh")
+    try:
+        assert cause(FileNotFoundError(2, "No such file or directory", "x")) == "没有这个文件或文件夹"
+        assert cause(OSError(999, "Unheard of")) == "Unheard of"
+        assert unknown("class", "cta", ["cat"]) == "没有 'cta' 这个类别。是不是想用 cat？"
+    finally:
+        speak("en")
+
+
+@pytest.mark.parametrize("text", ["a of b", "a of b of c", "b", ""])
+def test_in_english_nothing_changes(text: str) -> None:
+    assert translated(text, ("{one} of {other}", "b")) == text

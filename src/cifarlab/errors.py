@@ -22,7 +22,35 @@ OtherMachineError has more, one for each difference.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+
+from cifarlab.language import listed, tr, translatable
+
+OF_THE_SYSTEM = (
+    translatable("No such file or directory"),
+    translatable("Permission denied"),
+    translatable("Operation not permitted"),
+    translatable("Is a directory"),
+    translatable("Not a directory"),
+    translatable("Directory not empty"),
+    translatable("File exists"),
+    translatable("File name too long"),
+    translatable("Too many levels of symbolic links"),
+    translatable("Too many open files"),
+    translatable("No space left on device"),
+    translatable("Disk quota exceeded"),
+    translatable("Read-only file system"),
+    translatable("Input/output error"),
+    translatable("Cannot allocate memory"),
+    translatable("Connection refused"),
+    translatable("Connection reset by peer"),
+    translatable("Connection timed out"),
+    translatable("Network is unreachable"),
+    translatable("Name or service not known"),
+    translatable("Temporary failure in name resolution"),
+)
+"""What the operating system says of files and connections."""
 
 
 class CifarlabError(Exception):
@@ -67,7 +95,13 @@ class MissingExtraError(MachineError):
     """An optional package is needed here but is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"This needs the package {package}.\nInstall it with: pip install 'cifarlab[{extra}]'")
+        super().__init__(
+            tr(
+                "This needs the package {package}.\nInstall it with: pip install 'cifarlab[{extra}]'",
+                package=package,
+                extra=extra,
+            )
+        )
 
 
 class NoKernelsError(MachineError):
@@ -106,12 +140,39 @@ class InterruptedRunError(CifarlabError):
 
 def cause(error: Exception) -> str:
     """Say what went wrong, without the path, which the message around it already names."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return translated(error.strerror, OF_THE_SYSTEM)
+    return str(error)
 
 
-def unknown(kind: str, found: str, known: Iterable[str]) -> str:
-    """Say that a name is unknown, and suggest the most similar known names, or list all if none is similar."""
-    names = sorted(known)
+def translated(text: str, messages: Sequence[str]) -> str:
+    """Translate what another library says, if it is one of these messages with its {fields} filled in.
+
+    What the fields hold is translated in the same way; a text that is none of the messages stays as it is.
+    """
+    for message in messages:
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(message))
+        if found := re.fullmatch(pattern, text, re.DOTALL):
+            return tr(message, **{name: translated(value, messages) for name, value in found.groupdict().items()})
+    return text
+
+
+def unknown(kind: str, found: str, known: Iterable[str], **fields: str) -> str:
+    """Say that a name is unknown, and suggest the most similar known names, or list all if none is similar.
+
+    Kinds are literals, since catalogues have a sentence for each; their {fields} are filled in.
+    """
+    names, message = sorted(known), unknown_message(kind)
     near = difflib.get_close_matches(found, names, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
-    return f"Unknown {kind} {found!r}. {hint}"
+    hint = tr("Did you mean {names}?", names=either(near)) if near else tr("Known: {names}.", names=listed(names))
+    return tr("{sentence} {hint}", sentence=tr(message, name=found, **fields), hint=hint)
+
+
+def unknown_message(kind: str) -> str:
+    """The message by which catalogues know that a name of this kind is unknown: "Unknown recipe {name!r}."."""
+    return f"Unknown {kind} {{name!r}}."
+
+
+def either(items: Iterable[str]) -> str:
+    """Join alternatives: "a or b"."""
+    return tr(" or ").join(items)

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from cifarlab.language import speak, tr
 from cifarlab.recipe.explained import differences, explained_toml
+from cifarlab.recipe.parts import explained_parts
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import flatten, load_recipe, parse_recipe, recipe_from, recipe_names
+from cifarlab.recipe.toml import flatten, load_recipe, parse_recipe, recipe_fields, recipe_from, recipe_names
 
 
 def recipe(**sections: Any) -> Recipe:
@@ -53,3 +55,25 @@ def test_lists_and_text_that_looks_like_toml_stay_as_they_are() -> None:
     text = explained_toml(chosen)
     assert parse_recipe(text) == chosen
     assert "milestones = [  # default: []\n" in text and 'class_weights = [  # default: "none"\n' in text
+
+
+def test_comments_are_in_the_language_that_is_spoken_and_the_recipe_is_the_same() -> None:
+    chosen = load_recipe("speed")
+    speak("zh")
+    try:
+        text = explained_toml(chosen)
+    finally:
+        speak("en")
+    assert parse_recipe(text) == chosen
+    assert "\n# 每隔这么多轮验证一次，最后一轮之后总会验证。\nevery = 3  # 默认：1\n" in text
+
+
+def test_every_explanation_and_description_has_a_translation() -> None:
+    found = [" ".join(explanation.split()) for _, explanation in recipe_fields().values()]
+    found += [load_recipe(name).description for name in recipe_names()]
+    found += [part.explanation for name in recipe_names() for part in explained_parts(load_recipe(name))]
+    speak("zh")
+    try:
+        assert [text for text in found if tr(text) == text] == []
+    finally:
+        speak("en")

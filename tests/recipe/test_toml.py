@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from cifarlab.cli import main
 from cifarlab.errors import RecipeError
+from cifarlab.language import speak
 from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import FORMAT, DataSpec, ModelSpec, Recipe
@@ -375,6 +376,29 @@ def test_set_explains_mistakes_in_the_words_of_the_command(
 def test_a_key_that_a_section_does_not_have_is_looked_for_among_its_own() -> None:
     with pytest.raises(RecipeError, match=r"Unknown key 'layuot'\. Did you mean layout"):
         section_from(DataSpec, {"layuot": "auto"}, "data")
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[training]\nepochs = 0\n", "  training.epochs = 0：应大于 0。"),
+        ('[optimizer]\nname = "adan"\n', "  optimizer.name = 'adan'：应为 'sgd', 'adam', 'adamw' 或 'muon'。"),
+        ('[training]\nclass_weights = "even"\n', "应为 'none' 或 'balanced'，或为列表。"),
+        ("[validation]\nsize = 1.5\n", "  validation.size = 1.5：应为整数，或小于 1。"),
+        ('[schedule]\nwarmup = "5"\n', '时长应写作 "5 epochs"、"100 steps" 或 "10 %"，而不是 \'5\'。'),
+        ('[schedule]\nname = "multistep"\n', "  使用 multistep 时，须设 schedule.milestones。"),
+        ("[optimizer]\nlrr = 1\n", "  [optimizer] 中没有 'lrr' 这个键。是不是想用 lr？"),
+        ("[training]\nlr = 1\n", "  没有 'training.lr' 这个键。是不是想用 optimizer.lr？"),
+        ("[training]\nepochs =\n", "my.toml 不是有效的 TOML：值无效（第 5 行第 9 列）。"),
+        ("training = 3\n", "my.toml 不能使用：\n  [model] 中没有 'training' 这个键。"),
+    ],
+)
+def test_a_mistake_is_told_in_chinese(toml: str, said: str) -> None:
+    speak("zh")
+    try:
+        assert said in refusal(MINIMAL + toml)
+    finally:
+        speak("en")
 
 
 # There and back

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from cifarlab.cli.output import Output, with_purposes
+from cifarlab.errors import either
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.mistakes import paths_of
 from cifarlab.recipe.schema import Recipe
+from cifarlab.recipe.section import OF_PYDANTIC
 
 EXAMPLES: dict[str, dict[str, str]] = {
     "train": {
@@ -80,12 +84,45 @@ EXAMPLES: dict[str, dict[str, str]] = {
 }
 """What each command is used for, by its words after "cifarlab": a command line -> what it does."""
 
+OF_TYPER = {
+    "ARGUMENTS_PANEL_TITLE": translatable("Arguments"),
+    "OPTIONS_PANEL_TITLE": translatable("Options"),
+    "COMMANDS_PANEL_TITLE": translatable("Commands"),
+    "DEFAULT_STRING": translatable("[default: {}]"),
+    "REQUIRED_LONG_STRING": translatable("[required]"),
+}
+"""What typer writes around our texts -> its constants for it."""
+
+OF_CLICK = (
+    translatable("Missing argument '{name}'."),
+    translatable("Missing argument '{name}'. Choose from: {values}"),
+    translatable("Missing option '{name}'."),
+    translatable("Missing option '{name}'. Choose from: {values}"),
+    translatable("Missing command."),
+    translatable("No such command '{name}'. Did you mean {names}?"),
+    translatable("No such command '{name}'."),
+    translatable("No such option: {name} (Possible options: {names})"),
+    translatable("No such option: {name} Did you mean {names}?"),
+    translatable("No such option: {name}"),
+    translatable("Option '{name}' requires an argument."),
+    translatable("Option '{name}' does not take a value."),
+    translatable("Got unexpected extra argument(s) ({words})"),
+    translatable("Got unexpected extra argument ({words})"),
+    translatable("Got unexpected extra arguments ({words})"),
+    translatable("Invalid value for {name}: {reason}"),
+    translatable("{value} is not one of {values}."),
+    translatable("{value} is not a valid {kind}."),
+    translatable("{value} is not in the range {range}."),
+    *OF_PYDANTIC,
+)
+"""What click, or what typer has made of it, says of a command line."""
+
 OTHER_NAMES = {"learning_rate": "lr", "rate": "lr", "batch": "batch_size", "bs": "batch_size", "wd": "weight_decay"}
 """What people call values of a recipe -> what they are called."""
 
 
-class _Switches:
-    """Keeps typer from writing "<bool>" beside an option that is either given or not."""
+class _Shown:
+    """Says all around our own texts in the chosen language, and no "<bool>" beside an option that is a switch."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The arguments and options, --help included."""
@@ -93,10 +130,25 @@ class _Switches:
         for parameter in parameters:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+            if parameter.name == "help":  # click makes it anew for every command, after `translate`
+                parameter.help = tr("Show this message and exit.")
         return parameters
 
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write the line "Usage: ..."."""
+        pieces = self.collect_usage_pieces(ctx)  # type: ignore[attr-defined]
+        formatter.write_usage(ctx.command_path, " ".join(pieces), prefix=tr("Usage: "))
 
-class Command(_Switches, TyperCommand):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        from typer import rich_utils
+
+        for name, text in OF_TYPER.items():
+            setattr(rich_utils, name, tr(text))
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+
+
+class Command(_Shown, TyperCommand):
     """A command whose help ends with examples."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -106,13 +158,29 @@ class Command(_Switches, TyperCommand):
         console.print("\n".join(example_lines(ctx.command_path.partition(" ")[2], console.width)) + "\n")
 
 
-class Group(_Switches, TyperGroup):
+class Group(_Shown, TyperGroup):
     """Commands under one word."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command line; the language has been chosen by now, and help can be asked for at any place."""
+        for item in texts(self):
+            item.help = tr(item.help)
+            if panel := getattr(item, "rich_help_panel", None):
+                item.rich_help_panel = tr(panel)
+        return super().main(*args, **kwargs)
+
+
+def texts(command: Any) -> Iterator[Any]:
+    """A command, the commands below it and their parameters: everything that has a help text."""
+    yield from (item for item in (command, *command.params) if item.help)
+    for inner in getattr(command, "commands", {}).values():
+        yield from texts(inner)
 
 
 def example_lines(command: str, width: int) -> list[str]:
     """The examples of a command under their heading."""
-    return [" Examples", *with_purposes(EXAMPLES[command], width, indent="   ")]
+    purposes = {line: tr(purpose) for line, purpose in EXAMPLES[command].items()}
+    return [" " + tr("Examples"), *with_purposes(purposes, width, indent="   ")]
 
 
 def recipe_value(option: str, words: list[str]) -> str:
@@ -125,4 +193,4 @@ def recipe_value(option: str, words: list[str]) -> str:
     after = words[words.index(given) + 1 :][:1] if given in words else []
     value = given.partition("=")[2] or next((word for word in after if not word.startswith("--")), "...")
     paths = paths_of(Recipe, OTHER_NAMES.get(key, key))
-    return " or ".join(f"--set {path}={value}" for path in paths)
+    return either(f"--set {path}={value}" for path in paths)

@@ -10,7 +10,9 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
+from cifarlab.cli.wrapping import WORD
 from cifarlab.console import printable_lines
+from cifarlab.language import tr
 
 GAP = 2
 """Spaces between columns."""
@@ -59,19 +61,20 @@ def fitted(columns: Sequence[Column], groups: Mapping[str, Sequence[Row]], width
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Break text into lines of at most `width` characters: after spaces and after the hyphens, slashes, ... of a name.
+    """Break text into lines of at most `width` columns: after spaces and after the hyphens, slashes, ... of a name.
 
     What is longer than a line without such a place is cut. "resnet18-imagenet-stem" becomes "resnet18-", ...
     """
     # textwrap would leave resnet18-plain whole: it breaks no hyphen beside a digit
     parts = [
         piece[start : start + width]
-        for piece in re.split(r"(?<=\s)|(?<=[\-/:_])(?=\S)", text)
+        for word in WORD.findall(text)
+        for piece in re.split(r"(?<=[\-/:_])(?=\S)", word)
         for start in range(0, len(piece.rstrip()), width)
     ]
     lines = [""]
     for part in parts:
-        if len((lines[-1] + part).rstrip()) > width:
+        if cell_len((lines[-1] + part).rstrip()) > width:
             lines.append("")
         lines[-1] += part
     return [line.rstrip() for line in lines]
@@ -114,8 +117,8 @@ def _below(columns: Sequence[Column], row: Row, widths: Mapping[int, int], width
         if place in widths or not row[place]:
             continue
         item = column.below.format(" ".join(row[place].split("\n")))
-        if lines and cell_len(f"{lines[-1]}; {item}") <= width - GAP:  # whole, where it fits
-            lines[-1] += f"; {item}"
+        if lines and cell_len(lines[-1] + tr("; ") + item) <= width - GAP:  # whole, where it fits
+            lines[-1] += tr("; ") + item
         else:
             lines += wrapped(item, width - GAP)
     return [" " * GAP + line for line in lines]

@@ -28,11 +28,11 @@ from cifarlab.cli import (
     report,
     train,
 )
-from cifarlab.cli.command import Command, Group, recipe_value
+from cifarlab.cli.command import OF_CLICK, Command, Group, recipe_value
 from cifarlab.cli.output import echo
-from cifarlab.errors import CifarlabError, PartialError, UsageError, unknown
+from cifarlab.errors import CifarlabError, PartialError, UsageError, cause, translated, unknown
 from cifarlab.files import is_machine_fault
-from cifarlab.language import languages, speak, speak_as_the_environment_says
+from cifarlab.language import languages, speak, speak_as_the_environment_says, tr
 from cifarlab.notes import note_handler
 from cifarlab.version import VERSION
 
@@ -67,21 +67,21 @@ app.add_typer(bench.app, name="bench", cls=Group)
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; errors become one to three lines on stderr."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # wherever it stands: people append it to the command that has just failed
+    words = [word for word in words if word != "--debug"]
     completion.prepare()
     try:
+        _choose_language(words)
         # standalone, click would print errors in its own way and exit with codes that mean something else here
-        result = app(
-            [word for word in words if word != "--debug"] or ["--help"], prog_name="cifarlab", standalone_mode=False
-        )
+        result = app(words or ["--help"], prog_name="cifarlab", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
     except CifarlabError as error:
         return _report(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
-        return _report("Interrupted.", 130, debug)  # 128 + SIGINT, as shells count
+        return _report(tr("Interrupted."), 130, debug)  # 128 + SIGINT, as shells count
     except BrokenPipeError:  # the reader has gone, as in `cifarlab recipes | head -1`, and nothing is wrong
         # Python flushes stdout once more at exit, which would fail again and print a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,13 +89,30 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         # a disk or a memory that is full can show in any line, so it is told from a bug in cifarlab here, for all
         if isinstance(error, OSError) and is_machine_fault(error):
-            return _report(f"{error.filename or 'A file'} cannot be written or read: {error.strerror}.", 5, debug)
+            file = error.filename or tr("A file")
+            text = tr("{file} cannot be written or read: {cause}.", file=file, cause=cause(error))
+            return _report(text, 5, debug)
         if _is_out_of_memory(error):
-            return _report("Out of memory. Try a smaller training.batch_size or image size.", 5, debug)
+            return _report(tr("Out of memory. Try a smaller training.batch_size or image size."), 5, debug)
         show = getattr(error, "format_message", None)  # click's usage errors; typer brings a click of its own
         if callable(show) and isinstance(code := getattr(error, "exit_code", None), int):
-            return _report(_usage_text(error, show(), words), code, debug)
-        return _report(f"{type(error).__name__}: {error}\nThis is a bug in cifarlab; --debug shows where.", 1, debug)
+            # no text: help was asked for by naming no command, and has been printed
+            return _report(_usage_text(error, text, words), code, debug) if (text := show()) else code
+        bug = tr("This is a bug in cifarlab; --debug shows where.")
+        return _report(f"{type(error).__name__}: {error}\n{bug}", 1, debug)
+
+
+def _choose_language(words: list[str]) -> None:
+    """Speak as --lang says, which is taken out of the words wherever it stands, else as the environment says."""
+    speak_as_the_environment_says()
+    while place := next((n for n, word in enumerate(words, 1) if word.partition("=")[0] == "--lang"), 0):
+        _, equals, name = words.pop(place - 1).partition("=")
+        if not equals and place <= len(words):
+            name = words.pop(place - 1)
+        try:
+            speak(name)
+        except LookupError as error:
+            raise UsageError(unknown("language", name, languages())) from error
 
 
 def _usage_text(error: Exception, text: str, words: list[str]) -> str:
@@ -105,8 +122,9 @@ def _usage_text(error: Exception, text: str, words: list[str]) -> str:
     takes_values = context is not None and any("--set" in each.opts for each in context.command.params)
     option = getattr(error, "option_name", "")
     if option and takes_values and (instead := recipe_value(option, words)):
-        text = f"{option} is a value of the recipe; set it with {instead}"
-    return f"{text.removesuffix(' (Possible options: --help)')}\nSee: {path} --help"
+        text = tr("{option} is a value of the recipe; set it with {instead}", option=option, instead=instead)
+    text = text.removesuffix(" (Possible options: --help)").replace("Value error, ", "").replace("\n\t", " ")
+    return translated(text, OF_CLICK) + "\n" + tr("See: {command}", command=f"{path} --help")
 
 
 def _show_version(wanted: bool) -> None:
@@ -122,21 +140,17 @@ def options(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show debugging notes, too.")] = False,
+    # these two for --help only: `run` takes them out of the words, wherever they stand
     lang: Annotated[
         str | None,
-        typer.Option(metavar="LANGUAGE", help="en or zh: of what train prints; unset: as CIFARLAB_LANG or LANG say."),
+        typer.Option(
+            metavar="LANGUAGE",
+            help="Language of everything that is shown: en or zh; unset: as CIFARLAB_LANG or LANG say.",
+        ),
     ] = None,
-    # for --help only: `run` takes --debug out of the words, wherever it stands
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
     """Train, evaluate and ship classifiers of small images."""
-    if lang is None:
-        speak_as_the_environment_says()
-    else:
-        try:
-            speak(lang)
-        except LookupError as error:
-            raise UsageError(unknown("language", lang, languages())) from error
     log = logging.getLogger("cifarlab")
     # on stderr, since stdout is for results alone; replaced, not added: tests run several commands in one process
     log.handlers = [note_handler(sys.stderr)]
@@ -158,7 +172,7 @@ def _report(message: str, exit_code: int, debug: bool) -> int:
     if debug:
         echo(traceback.format_exc(), err=True)
     # 8: the command has finished and its results are good, only not complete; a script decides whether that will do
-    echo(f"error: {message}" if exit_code != PartialError.exit_code else message, err=True)
+    echo(tr("error: {message}", message=message) if exit_code != PartialError.exit_code else message, err=True)
     return exit_code
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cifarlab.language import translatable
 from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import recipe_names
@@ -76,7 +77,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 # How data is read. Texts instead of enumerations: the recipe's own check knows which values are allowed, lists them in
 # its message, and applies to --set and to TOML files as well
 
-READING = "How the images are read"
+READING = translatable("How the images are read")
 """The heading of these options in the help."""
 
 Layout = Annotated[

@@ -6,13 +6,17 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from cifarlab.cli.wrapping import teach_rich
 from cifarlab.console import printable, printable_lines
 from cifarlab.errors import DataError, PartialError
+
+teach_rich()  # here, because whatever a command shows comes through this module
 
 NARROW = 72
 """Columns below which a terminal shows the main numbers only."""
@@ -73,7 +77,7 @@ def with_purposes(commands: Mapping[str, str], width: int, indent: str = "  ") -
     """Command lines, each with what it does: behind it, or above all of them where lines are short."""
     longest = max(map(len, commands))
     beside = [f"{indent}{line:{longest}}  # {purpose}" for line, purpose in commands.items()]
-    if max(map(len, beside)) <= width:
+    if max(map(cell_len, beside)) <= width:
         return beside
     return [f"{indent}{text}" for line, purpose in commands.items() for text in (f"# {purpose}", line)]
 

@@ -12,7 +12,8 @@ from cifarlab.cli.fitted import DASH, Column, Row, fitted, wrapped
 from cifarlab.cli.options import AsJson
 from cifarlab.cli.output import Output, echo_json
 from cifarlab.console import printable
-from cifarlab.recipe.catalogue import GROUPS, augmentation_words
+from cifarlab.language import listed, ntr, tr
+from cifarlab.recipe.catalogue import GROUPS, augmentation_words, group_title
 from cifarlab.recipe.explained import differences, explained_toml
 from cifarlab.recipe.measured import Measured, measured
 from cifarlab.recipe.schema import Recipe
@@ -45,7 +46,7 @@ def _show(recipe: Recipe, as_json: bool) -> None:
         echo_json({"recipe": recipe.model_dump(mode="json"), "differences": found})
         return
     console = Output()
-    console.print("# What is not the default has a comment, which explains it.")
+    console.print("# " + tr("What is not the default has a comment, which explains it."))
     before = ""
     for line in explained_toml(recipe, min(console.width, WIDEST_COMMENT)).splitlines():
         is_marked = before.startswith("#") or line.startswith("[")
@@ -77,19 +78,21 @@ def facts() -> list[dict[str, Any]]:
 
 def _list() -> None:
     columns = (
-        Column("recipe"),
-        Column("network", 4, most=15),
-        Column("epochs", 3, "{} epochs", right=True),
-        Column("augmentation", 5, most=31),
-        Column("test accuracy", 1),
-        Column("training", 2, "trained in {}", right=True),
+        Column(tr("recipe")),
+        Column(tr("network"), 4, most=15),
+        Column(tr("epochs"), 3, tr("{} epochs"), right=True),
+        Column(tr("augmentation"), 5, most=31),
+        Column(tr("test accuracy"), 1),
+        Column(tr("training"), 2, tr("trained in {}"), right=True),
     )
     groups: dict[str, list[Row]] = {}
-    listed: set[str] = set()
+    shown: set[str] = set()
     for title, names in GROUPS.items():
-        chosen = [load_recipe(name) for name in names if name not in listed]
-        listed.update(names)
-        groups[f"{title}\n{_sources(chosen)}"] = [_row(recipe, measured().get(recipe.name)) for recipe in chosen]
+        chosen = [load_recipe(name) for name in names if name not in shown]
+        shown.update(names)
+        groups[f"{group_title(title)}\n{_sources(chosen)}"] = [
+            _row(recipe, measured().get(recipe.name)) for recipe in chosen
+        ]
     console = Output()
     for line in fitted(columns, groups, console.width):
         console.print(line)
@@ -101,7 +104,7 @@ def _list() -> None:
 def _row(recipe: Recipe, results: Measured | None) -> list[str]:
     from cifarlab.drawing.wording import duration
 
-    augmentation = ", ".join(augmentation_words(recipe.augmentation)) or "no augmentation"
+    augmentation = listed(map(tr, augmentation_words(recipe.augmentation))) or tr("no augmentation")
     cells = [recipe.name, recipe.model.name, f"{recipe.training.epochs:g}", augmentation]
     if results is None:
         return [*cells, "", ""]
@@ -118,24 +121,30 @@ def _accuracy(recipe: Recipe, results: Measured) -> str:
     else:
         text = with_ends(results.accuracy, results.interval)
     if results.data != "cifar10":
-        text += f"\non the {results.data}"
+        text += "\n" + tr("on the {data}", data=results.data)
     if results.epochs < recipe.training.epochs:
-        text += f"\nafter {results.epochs} epochs"
+        text += "\n" + ntr("after {n} epoch", "after {n} epochs", results.epochs, n=results.epochs)
     return text
 
 
 def _sources(group: list[Recipe]) -> str:
     titles = dict.fromkeys(recipe.reference.title for recipe in group if recipe.reference)
-    return f"Source: {'; '.join(titles)}"
+    return tr("Source: {titles}", titles=tr("; ").join(titles))
 
 
 def _notes() -> list[str]:
     """What the numbers are, and where they hold."""
     timed = dict.fromkeys(results.machine for results in measured().values() if results.seconds is not None)
     return [
-        "Test accuracy on the official pixels: mean ± standard deviation over n seeds, or one training with its 95 % "
-        f"interval. {DASH} stands for not yet measured.",
-        f"Training times are measured, and no estimate for this machine: on {' and '.join(timed)}.",
-        "How fast this machine is: cifarlab bench throughput RECIPE",
-        "One of them complete, with what differs from the defaults: cifarlab recipes NAME",
+        tr(
+            "Test accuracy on the official pixels: mean ± standard deviation over n seeds, or one training with its "
+            "95 % interval. {dash} stands for not yet measured.",
+            dash=DASH,
+        ),
+        tr(
+            "Training times are measured, and no estimate for this machine: on {machines}.",
+            machines=tr(" and ").join(timed),
+        ),
+        tr("How fast this machine is: {command}", command="cifarlab bench throughput RECIPE"),
+        tr("One of them complete, with what differs from the defaults: {command}", command="cifarlab recipes NAME"),
     ]

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import shlex
 
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import AugmentationSpec, DataSpec
 
 CLASSICS = {
-    "small networks": (
+    translatable("small networks"): (
         "basic-cnn",
         "simple-cnn",
         "simple-cnn-early-stopping",
         "inception-basic",
         "residual-basic",
     ),
-    "large networks": ("resnet18-imagenet-stem", "googlenet", "resnet18-finetune"),
-    "five depths, trained alike": (
+    translatable("large networks"): ("resnet18-imagenet-stem", "googlenet", "resnet18-finetune"),
+    translatable("five depths, trained alike"): (
         "resnet18-plain",
         "resnet34-plain",
         "resnet50-plain",
         "resnet101-plain",
         "resnet152-plain",
     ),
-    "one depth, trained better step by step": (
+    translatable("one depth, trained better step by step"): (
         "resnet34-plain",
         "resnet34-cosine",
         "resnet34-augmented",
@@ -37,29 +38,35 @@ FEW_IMAGES = 1000
 """With fewer training images, that recipe is suggested."""
 
 GROUPS = {
-    "Start here": ("quick",),
-    "Fast": ("speed", "speed-plus"),
-    "Strong": ("resnet18", "resnet34", "resnet50"),
+    translatable("Start here"): ("quick",),
+    translatable("Fast"): ("speed", "speed-plus"),
+    translatable("Strong"): ("resnet18", "resnet34", "resnet50"),
     **{f"Classics: {title}": names for title, names in CLASSICS.items()},
 }
 """Every shipped recipe, by what it is for; the last of the classics begins with one of the group before."""
 
 WORDS = {
-    "crop_padding": "crops",
-    "flip": "flips",
-    "rotation": "rotations",
-    "translation": "shifts",
-    "brightness": "colour",
-    "contrast": "colour",
-    "saturation": "colour",
-    "hue": "colour",
+    "crop_padding": translatable("crops"),
+    "flip": translatable("flips"),
+    "rotation": translatable("rotations"),
+    "translation": translatable("shifts"),
+    "brightness": translatable("colour"),
+    "contrast": translatable("colour"),
+    "saturation": translatable("colour"),
+    "hue": translatable("colour"),
     "policy": "TrivialAugment",
     "cutout": "cutout",
-    "erasing": "erasing",
+    "erasing": translatable("erasing"),
     "mixup": "mixup",
     "cutmix": "CutMix",
 }
 """What a list calls each augmentation; fields that only say how another one works have no word."""
+
+
+def group_title(name: str) -> str:
+    """The heading of a group in the language that is spoken."""
+    kind, _, title = name.rpartition(": ")
+    return tr("Classics: {title}", title=tr(title)) if kind else tr(title)
 
 
 def augmentation_words(augmentation: AugmentationSpec) -> list[str]:

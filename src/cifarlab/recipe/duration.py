@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from cifarlab.language import tr
+
 # Decimals only: no sign, no exponent, no infinity.
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?) ?(epochs?|steps?|%)")
 
@@ -18,7 +20,7 @@ def parse_duration(text: str) -> tuple[float, Literal["epoch", "step", "%"]]:
     match = _PATTERN.fullmatch(text)
     # A number of more than 308 digits becomes infinity as a float.
     if match is None or not math.isfinite(float(match[1])):
-        raise ValueError(f'a duration reads "5 epochs", "100 steps" or "10 %", not {text[:40]!r}')
+        raise ValueError(tr('a duration reads "5 epochs", "100 steps" or "10 %", not {text!r}', text=text[:40]))
     amount, unit = float(match[1]), match[2].rstrip("s")
     return amount, "epoch" if unit == "epoch" else "step" if unit == "step" else "%"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
 import tomli_w
 
+from cifarlab.console import in_lines
+from cifarlab.language import tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.section import Section
 from cifarlab.recipe.toml import recipe_fields, to_toml
@@ -19,7 +20,10 @@ IDENTITY = ("name", "description", "reference")
 
 @dataclass(frozen=True)
 class Difference:
-    """A value that is not the default. `default` is None where that is unset; `needed`: the field has no default."""
+    """A value that is not the default. `default` is None where that is unset; `needed`: the field has no default.
+
+    The explanation is in English, for catalogues to translate where it is shown.
+    """
 
     value: Any
     default: Any
@@ -50,7 +54,8 @@ def differences(recipe: Recipe) -> dict[str, Difference]:
 def explained_toml(recipe: Recipe, width: int = 80) -> str:
     """Return the complete recipe as TOML, in which comments mark and explain the values that differ from the defaults.
 
-    width: of the comments above such values, in characters.
+    Comments speak the chosen language: they are for whoever reads the file, and change nothing in a training.
+    width: of the comments above such values, in columns.
     """
     found, lines, section = differences(recipe), [], ""
     for line in to_toml(recipe).splitlines():
@@ -61,6 +66,7 @@ def explained_toml(recipe: Recipe, width: int = 80) -> str:
         if difference is None:
             lines.append(line)
             continue
-        lines += textwrap.wrap(difference.explanation, width, initial_indent="# ", subsequent_indent="# ")
-        lines.append(line if difference.needed else f"{line}  # default: {difference.default_text}")
+        lines += [f"# {text}" for text in in_lines(tr(difference.explanation), width - 2)]
+        default = tr("unset") if difference.default is None else difference.default_text
+        lines.append(line if difference.needed else f"{line}  # {tr('default: {value}', value=default)}")
     return "\n".join(lines) + "\n"

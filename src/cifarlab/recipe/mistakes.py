@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cifarlab.errors import RecipeError, unknown
-from cifarlab.recipe.section import Section
+from cifarlab.errors import RecipeError, either, translated, unknown
+from cifarlab.language import listed, tr
+from cifarlab.recipe.section import OF_PYDANTIC, Section
 
 Part = TypeVar("Part", bound=Section)
 
@@ -23,7 +24,7 @@ def section_from(kind: type[Part], values: dict[str, Any], origin: str) -> Part:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = [f"{origin} cannot be used:", *(f"  {problem}" for problem in _problems(kind, error))]
+        lines = [tr("{origin} cannot be used:", origin=origin), *(f"  {problem}" for problem in _problems(kind, error))]
         raise RecipeError("\n".join(lines)) from error
 
 
@@ -58,14 +59,15 @@ def _problems(kind: type[Section], error: ValidationError) -> list[str]:
         found.setdefault(subject, []).append(message)
     lines = [_sentence(subject, messages) for subject, messages in found.items()]
     more = error.error_count() - _SHOWN
-    return [*lines, f"{more} more."] if more > 0 else lines
+    return [*lines, tr("{n} more.", n=more)] if more > 0 else lines
 
 
 def _sentence(subject: str, messages: list[str]) -> str:
     """Join "x = 1: " and ["input should be a", "input should be b"] to "x = 1: input should be a or be b"."""
     rest = [message.removeprefix("input should ") for message in messages[1:]]
-    text = subject + " or ".join(dict.fromkeys([messages[0], *rest]))
-    return text if text.endswith((".", "?")) else f"{text}."
+    first, *others = dict.fromkeys([messages[0], *rest])
+    text = subject + "".join(translated(each, OF_PYDANTIC) for each in (first, *(f" or {other}" for other in others)))
+    return text if text.endswith((".", "?", "。", "？")) else tr("{text}.", text=text)
 
 
 def _explain(kind: type[Section], item: dict[str, Any]) -> tuple[str, str]:
@@ -78,10 +80,10 @@ def _explain(kind: type[Section], item: dict[str, Any]) -> tuple[str, str]:
     if not path:
         return "", message
     if item["type"] == "missing":
-        return f"{path} is missing", ""
+        return tr("{path} is missing", path=path), ""
     if item["type"] == "model_type":
-        return f"{path} is a section: write [{path}] and its keys below it", ""
-    return f"{path} = {reprlib.repr(item['input'])}: ", f"{message[0].lower()}{message[1:]}"
+        return tr("{path} is a section: write [{path}] and its keys below it", path=path), ""
+    return tr("{path} = {value}: ", path=path, value=reprlib.repr(item["input"])), f"{message[0].lower()}{message[1:]}"
 
 
 def paths_of(kind: type[Section], key: str) -> list[str]:
@@ -94,10 +96,10 @@ def unknown_key(kind: type[Section], path: str) -> str:
     section, _, key = path.rpartition(".")
     if not section and key in kind.model_fields:
         keys = [known for known in fields_of(kind) if known.startswith(f"{key}.")]
-        return f"{key} is a section; what can be set is {', '.join(keys)}."
+        return tr("{key} is a section; what can be set is {keys}.", key=key, keys=listed(keys))
     if elsewhere := paths_of(kind, key):
-        return f"Unknown key {path!r}. Did you mean {' or '.join(elsewhere)}?"
+        return tr("Unknown key {path!r}. Did you mean {keys}?", path=path, keys=either(elsewhere))
     siblings = [known.rpartition(".")[2] for known in fields_of(kind) if section and known.startswith(f"{section}.")]
     if siblings:
-        return unknown(f"key of [{section}]", key[:80], siblings)
+        return unknown("key of [{section}]", key[:80], siblings, section=section)
     return unknown("key", path[:80], kind.model_fields)

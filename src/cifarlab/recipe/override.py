@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cifarlab.errors import RecipeError
+from cifarlab.language import tr
 from cifarlab.recipe.mistakes import fields_of, section_from, unknown_key
 
 if TYPE_CHECKING:  # the schema imports this module, for Recipe.set
@@ -19,7 +20,14 @@ def override_all(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     for assignment in assignments:
         path, equals, text = str(assignment).partition("=")  # str: a dict or a number gets the same explanation
         if not equals:
-            raise RecipeError(f"Values are set by key=value, for example optimizer.lr=0.2, not {assignment!r}.")
+            example = "optimizer.lr=0.2"
+            raise RecipeError(
+                tr(
+                    "Values are set by key=value, for example {example}, not {found!r}.",
+                    example=example,
+                    found=assignment,
+                )
+            )
         recipe = override(recipe, path.strip(), text.strip())
     return recipe
 
@@ -39,9 +47,11 @@ def override(recipe: Recipe, path: str, text: str) -> Recipe:
     section, _, key = path.rpartition(".")
     target = values[section] if section else values
     if target is None:
-        raise RecipeError(f"{recipe.name} has no [{section}], so {path} cannot be set. Write it into a recipe file.")
+        sentence = tr("{recipe} has no [{section}], so {path} cannot be set. Write it into a recipe file.")
+        raise RecipeError(sentence.format(recipe=recipe.name, section=section, path=path))
     target[key] = _value(text, annotation)
-    return section_from(type(recipe), values, f"{recipe.name} with {path}={' '.join(text.split())[:80]}")
+    origin = tr("{recipe} with {values}", recipe=recipe.name, values=f"{path}={' '.join(text.split())[:80]}")
+    return section_from(type(recipe), values, origin)
 
 
 def _value(text: str, annotation: Any) -> Any:

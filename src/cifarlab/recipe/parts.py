@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifarlab.errors import RecipeError, unknown
+from cifarlab.language import listed, tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.section import Section
 from cifarlab.recipe.toml import flatten, recipe_fields, recipe_from
@@ -50,12 +51,14 @@ def without(recipe: Recipe, part: str) -> Recipe:
     if part not in _parts():
         raise RecipeError(unknown("part", part[:80], parts_of(recipe)))
     if not _is_on(recipe, part):  # the variant would be the complete recipe once more
-        raise RecipeError(f"{part} is already off in {recipe.name}. On are: {', '.join(parts_of(recipe))}.")
+        sentence = tr("{part} is already off in {recipe}. On are: {parts}.")
+        raise RecipeError(sentence.format(part=part, recipe=recipe.name, parts=listed(parts_of(recipe))))
     values = recipe.model_dump()
     for path, off in _off(part).items():
         section, _, key = path.partition(".")
         values[section][key] = off
-    return recipe_from(values, f"{recipe.name} without {part}")  # checked again: the rest may need the part
+    origin = tr("{recipe} without {part}", recipe=recipe.name, part=part)
+    return recipe_from(values, origin)  # checked again: the rest may need the part
 
 
 def parts_of(recipe: Recipe) -> list[str]:

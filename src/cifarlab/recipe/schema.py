@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cifarlab.language import tr
 from cifarlab.recipe.duration import Duration, parse_duration
 from cifarlab.recipe.override import override_all
 from cifarlab.recipe.section import (
@@ -326,7 +327,7 @@ class Recipe(Section, Shown):
     def _contradictions(self) -> Self:
         problems = [text for wrong, text in self._rules() if wrong]  # all at once, not only the first
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError(tr("; ").join(problems))
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:
@@ -342,20 +343,20 @@ class Recipe(Section, Shown):
         # Without image_size the data decides; then only the largest allowed side is excluded.
         full_size, mixes = self.data.image_size or 512, self.augmentation.mixup > 0 or self.augmentation.cutmix > 0
         return [
-            (warmup > limit, "schedule.warmup is longer than training.epochs"),
+            (warmup > limit, tr("schedule.warmup is longer than training.epochs")),
             (
                 schedule.name == "step" and parse_duration(schedule.every)[0] == 0,
-                "schedule.every must not be 0",
+                tr("schedule.every must not be 0"),
             ),
-            (schedule.name == "multistep" and not schedule.milestones, "multistep needs schedule.milestones"),
-            (model.pretrained and not external, "model.pretrained needs a torchvision: or timm: model.name"),
-            (model.pretrained and weights, "model.pretrained and model.weights exclude each other"),
-            (model.freeze == "none" and thaws, 'model.unfreeze_epoch needs model.freeze = "backbone"'),
-            ((self.training.start_size or 0) > full_size, "training.start_size is larger than data.image_size"),
+            (schedule.name == "multistep" and not schedule.milestones, tr("multistep needs schedule.milestones")),
+            (model.pretrained and not external, tr("model.pretrained needs a torchvision: or timm: model.name")),
+            (model.pretrained and weights, tr("model.pretrained and model.weights exclude each other")),
+            (model.freeze == "none" and thaws, tr('model.unfreeze_epoch needs model.freeze = "backbone"')),
+            ((self.training.start_size or 0) > full_size, tr("training.start_size is larger than data.image_size")),
             (
                 self.training.hard_share < 1 and mixes,
-                "training.hard_share below 1 needs images of one label each, without augmentation.mixup and cutmix",
+                tr("training.hard_share below 1 needs images of one label each, without augmentation.mixup and cutmix"),
             ),
-            (patience > 0 and not validates, "stopping.patience needs a validation.size above 0"),
-            (optimizer.nesterov and not has_momentum, "optimizer.nesterov needs sgd with momentum"),
+            (patience > 0 and not validates, tr("stopping.patience needs a validation.size above 0")),
+            (optimizer.nesterov and not has_momentum, tr("optimizer.nesterov needs sgd with momentum")),
         ]

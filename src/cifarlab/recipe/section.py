@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from cifarlab.errors import translated
+from cifarlab.language import tr, translatable
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -18,6 +21,40 @@ Weights = Annotated[tuple[NonNegative, ...], Field(strict=False, min_length=1)]
 COLUMNS = ("image", "label", "split")  # the roles that a column of a list or table can have
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")  # the parts of a data set, in the order in which they are shown
+
+
+OF_PYDANTIC = (
+    translatable("Input should be {values} or '{value}'"),
+    translatable("Input should be '{value}'"),
+    translatable("Input should be {what}"),
+    translatable("input should be {values} or '{value}'"),
+    translatable("input should be '{value}'"),
+    translatable("input should be {what}"),
+    translatable(" or be {values} or '{value}'"),
+    translatable(" or be '{value}'"),
+    translatable(" or be {what}"),
+    translatable(" or {what}"),
+    translatable("greater than or equal to {limit}"),
+    translatable("greater than {limit}"),
+    translatable("less than or equal to {limit}"),
+    translatable("less than {limit}"),
+    translatable("a valid integer"),
+    translatable("a valid integer, unable to parse string as an integer"),
+    translatable("a valid integer, got a number with a fractional part"),
+    translatable("a valid number"),
+    translatable("a valid number, unable to parse string as a number"),
+    translatable("a finite number"),
+    translatable("a valid string"),
+    translatable("a valid boolean"),
+    translatable("a valid tuple"),
+    translatable("a valid list"),
+    translatable("a valid dictionary"),
+    translatable("string should match pattern '{pattern}'"),
+    translatable("tuple should have at least {n} item after validation, not {found}"),
+    translatable("Field required"),
+    translatable("Extra inputs are not permitted"),
+)
+"""What pydantic says of a value, and `mistakes` makes of it."""
 
 
 def named_columns(text: str) -> dict[str, str]:
@@ -34,7 +71,7 @@ def listed_names(text: str) -> tuple[str, ...]:
     """Read "frog,truck" as ("frog", "truck"); raises ValueError for a name that is empty or occurs twice."""
     names = tuple(_parts(text, "NAME,NAME,...")) if text else ()
     if "" in names or len(set(names)) < len(names):
-        raise ValueError(f"{text!r} has a name that is empty or comes twice")
+        raise ValueError(tr("{text!r} has a name that is empty or comes twice", text=text))
     return names
 
 
@@ -43,17 +80,17 @@ def _parts(text: str, allowed: str) -> list[str]:
     try:
         rows = list(csv.reader(io.StringIO(text), skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise ValueError(f"it cannot be read as {allowed}: {error}") from error
+        raise ValueError(tr("it cannot be read as {allowed}: {error}", allowed=allowed, error=error)) from error
     return [part.strip() for row in rows for part in row]
 
 
 def _named(text: str, roles: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
-    allowed = f"{', '.join(f'{each}=NAME' for each in roles)}, each given once"
+    allowed = tr("{roles}, each given once", roles=", ".join(f"{each}=NAME" for each in roles))
     named: dict[str, str] = {}  # an empty name is allowed for a role in `optional`: "val=" stands for no val
     for part in filter(None, _parts(text, allowed)):
         role, equals, name = (word.strip() for word in part.partition("="))
         if role not in roles or not equals or role in named or not (name or role in optional):
-            raise ValueError(f"{part!r} is not one of {allowed}")
+            raise ValueError(tr("{part!r} is not one of {allowed}", part=part, allowed=allowed))
         named[role] = name
     return named
 
@@ -93,7 +130,8 @@ def first_problem(error: ValidationError) -> str:
     """Return the first problem with its place: "data.image_size: Input should be ..."."""
     problem = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    text = translated(problem["msg"], OF_PYDANTIC)
+    return tr("{place}: {problem}", place=place, problem=text) if place else text
 
 
 class ReferenceSpec(Section):

@@ -9,7 +9,8 @@ from typing import Any
 
 import tomli_w
 
-from cifarlab.errors import RecipeError, unknown
+from cifarlab.errors import RecipeError, cause, translated, unknown
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.mistakes import fields_of, section_from
 from cifarlab.recipe.schema import FORMAT, Recipe
 
@@ -19,6 +20,34 @@ SIZE_LIMIT = 2**20  # bytes; a larger file is not a recipe
 
 # Dots on one line: tomllib takes n² time and memory for a key of n parts, so a long one would fill the machine.
 _DOTS = 100
+
+
+OF_TOML = (
+    translatable("{fault} (at line {line}, column {column})"),
+    translatable("{fault} (at end of document)"),
+    translatable("Invalid statement"),
+    translatable("Invalid value"),
+    translatable("Invalid initial character for a key part"),
+    translatable("Invalid date or datetime"),
+    translatable("Invalid hex value"),
+    translatable("Expected newline or end of document after a statement"),
+    translatable("Expected '=' after a key in a key/value pair"),
+    translatable("Expected '{bracket}' at the end of a table declaration"),
+    translatable("Expected '{bracket}' at the end of an array declaration"),
+    translatable("Expected {what}"),
+    translatable("Found invalid character {what}"),
+    translatable("Illegal character {what}"),
+    translatable("Cannot declare {keys} twice"),
+    translatable("Cannot redefine namespace {keys}"),
+    translatable("Cannot mutate immutable namespace {keys}"),
+    translatable("Cannot overwrite a value"),
+    translatable("Duplicate inline table key {key}"),
+    translatable("Unclosed array"),
+    translatable("Unclosed inline table"),
+    translatable("Unterminated string"),
+    translatable("Unescaped '\\' in a string"),
+)
+"""What Python says of a file that is no TOML."""
 
 
 def recipe_names() -> list[str]:
@@ -37,17 +66,21 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(text)
     if path.suffix == ".toml" or len(path.parts) > 1:  # else it is a misspelt name, for which there are suggestions
         return parse_recipe(_read(path), text)
-    raise RecipeError(f"{unknown('recipe', text, recipe_names())}\nA recipe of your own is given as path/to/file.toml.")
+    own = tr("A recipe of your own is given as path/to/file.toml.")
+    raise RecipeError(f"{unknown('recipe', text, recipe_names())}\n{own}")
 
 
 def parse_recipe(toml: str, origin: str = "recipe") -> Recipe:
     """Parse and check the text of a recipe; `origin` names it in errors."""
     if any(line.count(".") > _DOTS for line in toml.splitlines()):
-        raise RecipeError(f"{origin} has a line with more than {_DOTS} dots, which no recipe needs.")
+        raise RecipeError(
+            tr("{origin} has a line with more than {n} dots, which no recipe needs.", origin=origin, n=_DOTS)
+        )
     try:
         values = tomllib.loads(toml)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4,300 digits
-        raise RecipeError(f"{origin} is not valid TOML: {error}.") from error
+        fault = translated(str(error), OF_TOML)
+        raise RecipeError(tr("{origin} is not valid TOML: {fault}.", origin=origin, fault=fault)) from error
     return recipe_from(values, origin)
 
 
@@ -59,7 +92,8 @@ def recipe_from(values: dict[str, Any], origin: str = "recipe") -> Recipe:
     # Before anything else: a newer format may have fields that would be reported as unknown keys.
     version = values.get("format", FORMAT)
     if isinstance(version, int) and version > FORMAT:
-        raise RecipeError(f"{origin} has format {version}; this cifarlab reads up to {FORMAT}. Upgrade cifarlab.")
+        sentence = tr("{origin} has format {version}; this cifarlab reads up to {newest}. Upgrade cifarlab.")
+        raise RecipeError(sentence.format(origin=origin, version=version, newest=FORMAT))
     return section_from(Recipe, values, origin)
 
 
@@ -90,11 +124,12 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
         if len(content) > SIZE_LIMIT:
-            raise RecipeError(f"{path} is longer than {SIZE_LIMIT} bytes, which no recipe is.")
+            raise RecipeError(tr("{path} is longer than {n} bytes, which no recipe is.", path=path, n=SIZE_LIMIT))
         return content.decode("utf-8-sig")  # Windows editors put a byte order mark in front
     except OSError as error:
-        raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from error
+        raise RecipeError(tr("Cannot read the recipe {path}: {cause}.", path=path, cause=cause(error))) from error
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+        sentence = tr("{path} is not UTF-8 text: {reason} at byte {n}.")
+        raise RecipeError(sentence.format(path=path, reason=error.reason, n=error.start)) from error
     except ValueError as error:  # a NUL in the path
-        raise RecipeError(f"Cannot read the recipe {str(path)!r}: {error}.") from error
+        raise RecipeError(tr("Cannot read the recipe {path}: {cause}.", path=repr(str(path)), cause=error)) from error
