@@ -28,7 +28,7 @@ from cifarlab.images.decode import RULE, Decoded, decode_with_origin, fit_pixels
 from cifarlab.images.decoded import digest, keep
 from cifarlab.images.images import Images
 from cifarlab.images.losses import cropped, dark, white
-from cifarlab.images.retold import retold
+from cifarlab.images.retold import retold_reason
 from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import WHITE_LEVEL, DataSpec, Fit
 
@@ -107,16 +107,10 @@ def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
                 all=len(pictures.names),
                 split=pictures.split,
                 source=pictures.source,
-                names=some([_in_words(text) for text in images.skipped]),
+                names=some([retold_reason(text) for text in images.skipped]),
             )
         )
     return images
-
-
-def _in_words(skipped: str) -> str:
-    """A text of `Images.skipped` in the language that is spoken."""
-    name, _, reason = skipped.partition(": ")
-    return tr("{name}: {reason}", name=name, reason=retold(reason))
 
 
 def fit_images(images: Images, side: int, fit: Fit) -> Images:

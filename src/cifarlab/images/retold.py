@@ -33,6 +33,12 @@ def retold(text: str) -> str:
     return _FIELD.sub(lambda field: fields[field[1]], tr(message))
 
 
+def retold_reason(text: str) -> str:
+    """Translate a stored "file: reason", as `Images.skipped` has them."""
+    name, _, reason = text.partition(": ")
+    return tr("{name}: {reason}", name=name, reason=retold(reason))
+
+
 def _messages() -> Iterator[str]:
     """The messages of the catalogue in use that such texts can have; English has none."""
     if spoken() == ENGLISH:

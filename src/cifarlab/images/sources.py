@@ -140,7 +140,7 @@ def load_images(
     damaged, and MachineError when it cannot be kept.
     """
     if split not in SPLITS:
-        raise UsageError(unknown(tr("split"), split, SPLITS))
+        raise UsageError(unknown("split", split, SPLITS))
     spec = data_spec(source, image_size=image_size, skip_bad=skip_bad)
     found = open_source(spec, data_dir)
     for warning in left_out(found.understanding):
@@ -207,7 +207,7 @@ def _existing(source: str) -> Path:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.parent == Path() and not path.suffix:  # "cifar-10" is a name, "pics/cats" and "cats.zip" are paths
-            wrong = unknown(tr("data set"), source, NAMES)
+            wrong = unknown("data set", source, NAMES)
             raise UsageError(f"{wrong}\n{tr('The path of a file or folder works too.')}") from error
         raise DataError(tr("There is no data at {path}.", path=shown)) from error
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home of a user who does not exist
