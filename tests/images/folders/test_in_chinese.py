@@ -86,7 +86,7 @@ def test_classes_at_several_depths(root: Path) -> None:
     write(root, "cat/1.png", "dog/big/1.png", "dog/small/1.png")
     assert refusal(root, AmbiguousDataError) == (
         "data 有两种读法：dog/ 里还有装着图片的文件夹（big/，small/）。\n"
-        "如果 cat/，dog/ 各是一个类别，连同其中的所有子文件夹，请用 --layout classes；"
+        "如果 cat/，dog/（连同其中的所有子文件夹）各是一个类别，请用 --layout classes；"
         "如果每个装有图片的文件夹都是一个类别，请用 --layout leaves（data.layout）。"
     )
 
