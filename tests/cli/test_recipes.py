@@ -4,10 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from cifarlab.bench import estimate
 from cifarlab.cli import main
+from cifarlab.machine.estimates import estimates
 from cifarlab.recipe.measured import Measured, measured
 from cifarlab.recipe.toml import load_recipe, parse_recipe, recipe_from, recipe_names
 
@@ -85,3 +88,29 @@ def test_listing_loads_no_torch() -> None:
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True
     )
+
+
+def test_times_on_this_machine_are_estimated_on_demand_and_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "here, about" not in listed(120, capsys, monkeypatch)
+    monkeypatch.setattr(estimate, "estimated_seconds", lambda recipe: 750.0 if recipe.name == "speed" else 33.0)
+    assert main.run(["recipes", "speed", "--estimate"]) == 0
+    assert capsys.readouterr().out == "speed: about 12 min on this machine\n"
+    line = next(line for line in listed(120, capsys, monkeypatch).splitlines() if line.startswith("speed "))
+    assert line.split()[-2:] == ["12", "min"]
+    assert main.run(["recipes", "--estimate", "--json"]) == 0
+    found = {each["name"]: each["estimated_seconds"] for each in json.loads(capsys.readouterr().out)}
+    assert found == {name: 750.0 if name == "speed" else 33.0 for name in recipe_names()}
+
+
+def test_a_recipe_of_ones_own_is_estimated_and_not_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "estimated_seconds", lambda recipe: 4000.0)
+    (tmp_path / "my.toml").write_text('name = "speed"\n[model]\nname = "speednet"\n')
+    before = estimates()
+    assert main.run(["recipes", str(tmp_path / "my.toml"), "--estimate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "speed", "estimated_seconds": 4000.0}
+    assert estimates() == before

@@ -10,14 +10,15 @@ from rich.text import Text
 
 from cifarlab.cli.fitted import DASH, Column, Row, fitted, wrapped
 from cifarlab.cli.options import AsJson
-from cifarlab.cli.output import Output, echo_json
-from cifarlab.console import printable
+from cifarlab.cli.output import Output, echo, echo_json
+from cifarlab.console import printable, progress
 from cifarlab.language import listed, ntr, tr
+from cifarlab.machine.estimates import estimates, remember
 from cifarlab.recipe.catalogue import GROUPS, augmentation_words, group_title
 from cifarlab.recipe.explained import differences, explained_toml
 from cifarlab.recipe.measured import Measured, measured
 from cifarlab.recipe.schema import Recipe
-from cifarlab.recipe.toml import load_recipe
+from cifarlab.recipe.toml import load_recipe, recipe_names
 
 WIDEST_COMMENT = 100
 """Characters of a line that explains a value; longer ones are hard to read."""
@@ -28,15 +29,49 @@ def recipes(
         str | None,
         typer.Argument(metavar="NAME", help="Show this recipe complete, as TOML, and explain what is not the default."),
     ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Estimate how long they, or NAME, would train on this machine; takes minutes."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the shipped recipes with what they reached, or show one complete."""
+    if estimate:
+        found = _estimate(recipe_names() if name is None else [name])
+        if name is not None:
+            _print_estimate(found, as_json)
+            return
     if name is not None:
         _show(load_recipe(name), as_json)
     elif as_json:
         echo_json(facts())
     else:
         _list()
+
+
+def _estimate(names: list[str]) -> dict[str, float]:
+    """Estimate how long recipes would train here, and remember it of those that are shipped; returns the seconds."""
+    from cifarlab.bench.estimate import estimated_seconds
+
+    found = {}
+    with progress(tr("Estimating"), len(names), tr("recipes")) as advance:
+        for name in names:
+            recipe = load_recipe(name)
+            found[recipe.name] = estimated_seconds(recipe)
+            if name in recipe_names():  # what is called so elsewhere may be something else
+                remember(name, found[name])
+            advance(1)
+    return found
+
+
+def _print_estimate(seconds: dict[str, float], as_json: bool) -> None:
+    from cifarlab.drawing.wording import roughly
+
+    if as_json:
+        echo_json({"name": next(iter(seconds)), "estimated_seconds": next(iter(seconds.values()))})
+        return
+    for recipe, each in seconds.items():
+        echo(tr("{recipe}: about {time} on this machine", recipe=recipe, time=roughly(each)))
 
 
 def _show(recipe: Recipe, as_json: bool) -> None:
@@ -58,7 +93,7 @@ def facts() -> list[dict[str, Any]]:
     """Every shipped recipe with what the table shows, and its results as they were measured."""
     # resnet34-plain begins two of the groups; it is listed in the first
     groups = {name: group for group, names in reversed(GROUPS.items()) for name in names}
-    found = []
+    found, here = [], estimates()
     for name in dict.fromkeys(name for names in GROUPS.values() for name in names):
         recipe, results = load_recipe(name), measured().get(name)
         found.append(
@@ -70,6 +105,7 @@ def facts() -> list[dict[str, Any]]:
                 "epochs": recipe.training.epochs,
                 "augmentation": augmentation_words(recipe.augmentation),
                 "measured": asdict(results) if results else None,
+                "estimated_seconds": here.get(name),
                 "source": recipe.reference.model_dump() if recipe.reference else None,
             }
         )
@@ -85,14 +121,18 @@ def _list() -> None:
         Column(tr("test accuracy"), 1),
         Column(tr("training"), 2, tr("trained in {}"), right=True),
     )
+    here = estimates()
+    if here:
+        columns = (*columns, Column(tr("here, about"), 2, tr("about {} here"), right=True))
     groups: dict[str, list[Row]] = {}
     shown: set[str] = set()
     for title, names in GROUPS.items():
         chosen = [load_recipe(name) for name in names if name not in shown]
         shown.update(names)
-        groups[f"{group_title(title)}\n{_sources(chosen)}"] = [
-            _row(recipe, measured().get(recipe.name)) for recipe in chosen
-        ]
+        rows = [_row(recipe, measured().get(recipe.name)) for recipe in chosen]
+        if here:
+            rows = [[*row, _here(here.get(recipe.name))] for row, recipe in zip(rows, chosen, strict=True)]
+        groups[f"{group_title(title)}\n{_sources(chosen)}"] = rows
     console = Output()
     for line in fitted(columns, groups, console.width):
         console.print(line)
@@ -110,6 +150,12 @@ def _row(recipe: Recipe, results: Measured | None) -> list[str]:
         return [*cells, "", ""]
     seconds = "" if results.seconds is None else duration(results.seconds)
     return [*cells, _accuracy(recipe, results), seconds]
+
+
+def _here(seconds: float | None) -> str:
+    from cifarlab.drawing.wording import roughly
+
+    return "" if seconds is None else roughly(seconds)
 
 
 def _accuracy(recipe: Recipe, results: Measured) -> str:
@@ -145,6 +191,6 @@ def _notes() -> list[str]:
             "Training times are measured, and no estimate for this machine: on {machines}.",
             machines=tr(" and ").join(timed),
         ),
-        tr("How fast this machine is: {command}", command="cifarlab bench throughput RECIPE"),
+        tr("How long each takes on this machine, estimated: {command}", command="cifarlab recipes --estimate"),
         tr("One of them complete, with what differs from the defaults: {command}", command="cifarlab recipes NAME"),
     ]

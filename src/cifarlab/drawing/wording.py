@@ -46,6 +46,15 @@ def duration(seconds: float) -> str:
     return tr("{n:.1f} s", n=seconds)
 
 
+def roughly(seconds: float) -> str:
+    """Write an estimate no finer than it can be: "40 s", "12 min", "3.5 h"."""
+    if seconds < 115:
+        return tr("{n:.0f} s", n=max(10, round(seconds, -1)))
+    if seconds < 2 * 3600:
+        return tr("{n:.0f} min", n=seconds / 60)
+    return tr("{n:.1f} h", n=seconds / 3600) if seconds < 36_000 else tr("{n:.0f} h", n=seconds / 3600)
+
+
 def moment(time: str) -> str:
     """Write a stored time, 2026-01-31T12:30:00+00:00, without seconds: "2026-01-31 12:30 UTC"."""
     return f"{time[:10]} {time[11:16]} UTC" if time.endswith("+00:00") else time

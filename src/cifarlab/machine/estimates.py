@@ -37,7 +37,9 @@ def _here() -> str:
 def _read(folder: Path | None) -> dict[str, dict[str, float]]:
     try:
         found = json.loads(_file(folder).read_text("utf-8"))
-        return {str(machine): {str(name): float(each) for name, each in all_.items()} for machine, all_ in found.items()}
+        return {
+            str(machine): {str(name): float(each) for name, each in all_.items()} for machine, all_ in found.items()
+        }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # none yet, or a damaged file of a cache: estimates can be made again
 
