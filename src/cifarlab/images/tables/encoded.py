@@ -18,6 +18,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.pictures import Content
 from cifarlab.images.tables.columns import ARROW_ERRORS, opened
 from cifarlab.images.tables.damage import damage_errors
+from cifarlab.language import tr
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def first_image(columns: Sequence[Column]) -> bytes:
 
 def _content(encoded: bytes | str | None) -> bytes:
     if isinstance(encoded, str):
-        raise DataError(f"the file holds only the path of this image, {printable(encoded)}")
+        raise DataError(tr("the file holds only the path of this image, {path}", path=printable(encoded)))
     return encoded or b""
 
 
