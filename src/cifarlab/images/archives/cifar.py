@@ -78,7 +78,7 @@ def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) ->
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _broken(path, error, layouts) from error
     except OSError as error:
-        raise DataError(tr("Cannot read {path}: {reason}.", path=path, reason=cause(error))) from error
+        raise DataError(tr("Cannot read {file}: {cause}.", file=path, cause=cause(error))) from error
     if not members:
         name = next(iter(wanted))
         raise DataError(tr("{path} is no CIFAR archive: it has no file like {name}.", path=path, name=name))
@@ -152,7 +152,7 @@ def _read_file(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(limit + 1)  # one more than allowed tells that there are more, without reading them all
     except OSError as error:
-        raise DataError(tr("Cannot read {path}: {reason}.", path=path, reason=cause(error))) from error
+        raise DataError(tr("Cannot read {file}: {cause}.", file=path, cause=cause(error))) from error
     if len(content) > limit:
         message = tr("{path} has more than the {limit:,} bytes that an official file can have.")
         raise DataError(message.format(path=path, limit=limit))

@@ -21,7 +21,7 @@ from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
 from cifarlab.images.tables.labels import Labels, class_counts, match, usable_splits
-from cifarlab.language import tr
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS, listed_names
 
@@ -104,7 +104,8 @@ def array_source(
             *white(brightest, spec.white_level),
             *dark("stored", brightest, spec.white_level, "set data.white_level = {}"),
         )
-        note = f"from {printable(str(path))}, stored as {shown}"
+        # stored in manifests, so it is English, and translated where it is shown
+        note = translatable("from {source}, stored as {arrays}").format(source=printable(str(path)), arrays=shown)
         return Images(pixels, codes[split], names, note=note, warnings=warnings)
 
     numbered = all(part.labels.numbered for part in parts.values())

@@ -18,7 +18,7 @@ def damage_errors(origin: object, *kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         # The first line of what may be several; some exceptions have no text at all.
         reason = next(iter(cause(error).splitlines()), "") or type(error).__name__
-        raise DataError(tr("Cannot read {path}: {reason}.", path=origin, reason=reason.rstrip("."))) from error
+        raise DataError(tr("Cannot read {file}: {cause}.", file=origin, cause=reason.rstrip("."))) from error
 
 
 def require_file(path: Path) -> None:

@@ -152,7 +152,7 @@ def _is_visible(name: str) -> bool:
 
 
 def _cannot_list(error: OSError) -> None:
-    raise DataError(tr("Cannot list {path}: {reason}.", path=error.filename, reason=cause(error))) from error
+    raise DataError(tr("Cannot list {folder}: {cause}.", folder=error.filename, cause=cause(error))) from error
 
 
 def _parse_name(file: Path) -> _ShardName:
