@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
+from cifarlab.language import tr
 from cifarlab.machine import randomness
 
 _ORDER = 1
@@ -46,7 +47,7 @@ class Loader:
         self, images: Images, device: torch.device, batch_size: int, *, keep_last: bool = True, seed: int = 0
     ) -> None:
         if len(images) < 2:
-            raise DataError(f"Training needs at least two images; the training split has {len(images)}.")
+            raise DataError(tr("Training needs at least two images; the training split has {n}.", n=len(images)))
         self.pixels = to_device(images.pixels, device)
         self.labels = to_device(images.labels, device)
         self.batch_size = min(batch_size, len(images))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from cifarlab.errors import MachineError, MissingExtraError, RecipeError
+from cifarlab.language import listed, tr
 from cifarlab.models.finetune import head
 from cifarlab.models.taps import probe
 from cifarlab.recipe.schema import ModelSpec
@@ -23,9 +24,11 @@ def build(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
     """
     package, _, name = spec.name.partition(":")
     if package not in PACKAGES:
-        raise RecipeError(f"Unknown package {package!r} in model.name. Known: {', '.join(PACKAGES)}.")
+        message = tr("Unknown package {name!r} in model.name. Known: {names}.")
+        raise RecipeError(message.format(name=package, names=listed(PACKAGES)))
     if spec.width != 1:
-        raise RecipeError(f"model.width = {spec.width} is not for {spec.name}, whose widths are fixed.")
+        message = tr("model.width = {width} is not for {name}, whose widths are fixed.")
+        raise RecipeError(message.format(width=spec.width, name=spec.name))
     model = PACKAGES[package](name, num_classes, image_size, spec.pretrained)
     if spec.stem == "cifar":
         _use_cifar_stem(model, spec.name)
@@ -33,7 +36,8 @@ def build(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
     with _impossible_options(spec.name, image_size):
         output = probe(model, image_size)
     if not isinstance(output, Tensor) or output.shape != (1, num_classes):
-        raise RecipeError(f"{spec.name} does not put out one logit per class, so it is no classifier of images.")
+        message = tr("{name} does not put out one logit per class, so it is no classifier of images.")
+        raise RecipeError(message.format(name=spec.name))
     return model
 
 
@@ -86,8 +90,12 @@ def _check_name(package: str, name: str, known: Collection[str]) -> None:
         return
     # The packages list a hundred names and more, too many to print.
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"{package} lists its {len(known)} networks."
-    raise RecipeError(f"Unknown {package} network {name!r}. {hint}")
+    message = (
+        tr("Unknown {package} network {name!r}. Did you mean {names}?")
+        if near
+        else tr("Unknown {package} network {name!r}. {package} lists its {n} networks.")
+    )
+    raise RecipeError(message.format(package=package, name=name, names=tr(" or ").join(near), n=len(known)))
 
 
 def _replace_head(model: nn.Module, num_classes: int) -> None:
@@ -106,7 +114,8 @@ def _replace_head(model: nn.Module, num_classes: int) -> None:
 def _use_cifar_stem(model: nn.Module, name: str) -> None:
     first, pool = getattr(model, "conv1", None), getattr(model, "maxpool", None)
     if not isinstance(first, nn.Conv2d) or not isinstance(pool, nn.Module):
-        raise RecipeError(f"model.stem = 'cifar' needs a ResNet, which begins with conv1 and maxpool; {name} does not.")
+        message = tr("model.stem = 'cifar' needs a ResNet, which begins with conv1 and maxpool; {name} does not.")
+        raise RecipeError(message.format(name=name))
     # Pretrained 7×7 filters do not fit, so this layer starts from He's normal distribution, as in resnet.py.
     conv = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -123,7 +132,12 @@ def _impossible_options(name: str, image_size: int) -> Iterator[None]:
         Exception
     ) as error:  # the packages have no error of their own for this: assertions, ValueErrors, RuntimeErrors
         raise RecipeError(
-            f"{name} cannot take images of {image_size} px: {_first_line(error)}.\nTry another data.image_size."
+            tr(
+                "{name} cannot take images of {size} px: {reason}.\nTry another data.image_size.",
+                name=name,
+                size=image_size,
+                reason=_first_line(error),
+            )
         ) from error
 
 
@@ -134,8 +148,12 @@ def _fetching(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # from the network, the hub or a damaged file; the way out is the same
         raise MachineError(
-            f"Cannot fetch the pretrained weights of {name}: {type(error).__name__}: {_first_line(error)}.\n"
-            "Without a network, set model.pretrained = false and model.weights = a local safetensors file."
+            tr(
+                "Cannot fetch the pretrained weights of {name}: {reason}.\n"
+                "Without a network, set model.pretrained = false and model.weights = a local safetensors file.",
+                name=name,
+                reason=f"{type(error).__name__}: {_first_line(error)}",
+            )
         ) from error
 
 

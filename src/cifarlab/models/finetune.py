@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifarlab.console import log
-from cifarlab.errors import CheckpointError, RecipeError
+from cifarlab.errors import CheckpointError, RecipeError, cause
+from cifarlab.language import listed, tr
 
 # Attribute that marks the parameters which `unfreeze` may release: some networks have others that are never trained.
 _FROZEN = "frozen_by_finetune"
@@ -41,8 +42,11 @@ def head(model: nn.Module) -> nn.Module:
     pointwise = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
     if not linear and not pointwise:
         raise RecipeError(
-            f"{type(model).__name__} has no linear layer that could be its head.\n"
-            "Give it a method get_classifier() that returns the layer."
+            tr(
+                "{network} has no linear layer that could be its head.\n"
+                "Give it a method get_classifier() that returns the layer.",
+                network=type(model).__name__,
+            )
         )
     return (linear or pointwise)[-1]  # in the order of definition, where the head comes last by custom
 
@@ -109,13 +113,13 @@ def load_backbone_weights(model: nn.Module, path: Path) -> None:
     # A parameter that two layers share has two names, and a file may hold both.
     head_names = {name for name, value in model.named_parameters(remove_duplicate=False) if id(value) in in_head}
     if any(name in found and found[name].shape != expected[name].shape for name in head_names):
-        log.info(f"{path}: the head has other classes and starts anew.")
+        log.info(tr("{path}: the head has other classes and starts anew.", path=path))
         found = {name: tensor for name, tensor in found.items() if name not in head_names}
         expected = {name: tensor for name, tensor in expected.items() if name not in head_names}
     problems = _differences(expected, found)
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems)
-        raise CheckpointError(f"{path} does not fit {type(model).__name__}; nothing was loaded:{listed}")
+        message = tr("{path} does not fit {network}; nothing was loaded:", path=path, network=type(model).__name__)
+        raise CheckpointError("\n  ".join([message, *problems]))
     # Not strict, since the head's weights and old files' counters may be absent; _differences has checked the rest.
     model.load_state_dict(found, strict=False)
 
@@ -128,10 +132,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         tensors = parse_safetensors(path.read_bytes())
     except Exception as error:  # the parser raises its own and Python's errors on damaged headers
-        raise CheckpointError(f"Cannot read the weights {path}: {error}.\nA safetensors file is needed.") from error
+        message = tr("Cannot read the weights {path}: {reason}.\nA safetensors file is needed.")
+        raise CheckpointError(message.format(path=path, reason=cause(error))) from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise CheckpointError(f"{path} holds NaN or infinity in {', '.join(broken)}. Its training had diverged.")
+        message = tr("{path} holds NaN or infinity in {names}. Its training had diverged.")
+        raise CheckpointError(message.format(path=path, names=listed(broken)))
     return tensors
 
 
@@ -149,9 +155,11 @@ def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[
             continue
         want, have = (_shape(tensors.get(name)) for tensors in (expected, found))
         if want != have:
-            problems.append(f"{name}: expected {want}, found {have}")
+            problems.append(tr("{name}: expected {want}, found {have}", name=name, want=want, have=have))
     return problems
 
 
 def _shape(tensor: Tensor | None) -> str:
-    return "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "a number"  # no dimensions: a scalar
+    if tensor is None:
+        return tr("nothing")
+    return "×".join(map(str, tensor.shape)) or tr("a number")  # no dimensions: a scalar

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from cifarlab.language import listed, tr
 from cifarlab.recipe.schema import ModelSpec
 
 Build = Callable[[ModelSpec, int, int], nn.Module]
@@ -38,18 +39,21 @@ class Model:
         stems = ("default", *self.stems)
         found = [
             # (whether it is a problem, the sentence that says so)
-            (spec.stem not in stems, f"model.stem = {spec.stem!r} is not one of {', '.join(stems)}."),
+            (
+                spec.stem not in stems,
+                tr("model.stem = {stem!r} is not one of {stems}.", stem=spec.stem, stems=listed(stems)),
+            ),
             (
                 spec.width != 1 and not self.scalable,
-                f"model.width = {spec.width} needs a network that scales.",
+                tr("model.width = {width} needs a network that scales.", width=spec.width),
             ),
             (
                 spec.pretrained,
-                "model.pretrained needs a torchvision: or timm: network; model.weights takes a file.",
+                tr("model.pretrained needs a torchvision: or timm: network; model.weights takes a file."),
             ),
             (
                 image_size < self.min_size,
-                f"Images of {image_size} px are too small; it needs {self.min_size}.",
+                tr("Images of {have} px are too small; it needs {want}.", have=image_size, want=self.min_size),
             ),
         ]
         return [text for wrong, text in found if wrong]

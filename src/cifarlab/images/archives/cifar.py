@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import printable
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, cause
 from cifarlab.images.archives.official import LAYOUTS, NUM_VALUES, SIDE, Layout
 from cifarlab.images.archives.pickles import read_pickle
 from cifarlab.images.archives.tar import read_members
@@ -20,11 +20,13 @@ from cifarlab.images.decoded import files_state, keep
 from cifarlab.images.folders.listing import refuse_look_alikes
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
+from cifarlab.language import listed, tr, translatable
 from cifarlab.recipe.schema import DataSpec
 
-PUBLISHED = "the published pixels: the checksums agree"
-CHANGED = "official structure, but checksums other than the published ones"
-UNCHECKED = "official structure; no checksums of these files are published"
+PUBLISHED = translatable("the published pixels: the checksums agree")
+CHANGED = translatable("official structure, but checksums other than the published ones")
+UNCHECKED = translatable("official structure; no checksums of these files are published")
+RULE = translatable("Its files are called like those of CIFAR's archive.")
 
 META_OPERATIONS = 20_000
 """The most pickle operations that a file of class names may take: enough for some thousand names."""
@@ -37,14 +39,14 @@ def open_archive(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
         # Kept, so that 170 MB of gzip are unpacked at the first start only.
         return keep(path, split, [], files_state([path]), lambda scratch: read_archive(path, split), cache_dir)
 
-    understanding = Understanding("archive", "Its files are called like those of CIFAR's archive.", ("train", "test"))
+    understanding = Understanding("archive", RULE, ("train", "test"))
     return Source(path, understanding, read)
 
 
 def open_extracted(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     """Open the folder that an archive unpacks to as a source."""
     # Nothing is kept: the batches hold plain pixels, so a copy would be no faster to read.
-    understanding = Understanding("extracted", "Its files are called like those of CIFAR's archive.", ("train", "test"))
+    understanding = Understanding("extracted", RULE, ("train", "test"))
     return Source(path, understanding, lambda split: read_extracted(path, split))
 
 
@@ -74,17 +76,12 @@ def read_archive(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) ->
         max_bytes = 2 * max(sum(layout.limits.values()) for layout in layouts)
         members = dict(read_members(path, wanted, max_bytes))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        have = path.stat().st_size
-        want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
-        sizes = f"it has {have:,} bytes" + (f", the published file {want:,}" if want else "")
-        problem = "cut off" if isinstance(error, EOFError) else f"damaged ({error})"
-        raise DataError(
-            f"{path} is {problem}: {sizes}.\nDelete it and run the command again to download it anew."
-        ) from error
+        raise _broken(path, error, layouts) from error
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+        raise DataError(tr("Cannot read {file}: {cause}.", file=path, cause=cause(error))) from error
     if not members:
-        raise DataError(f"{path} is no CIFAR archive: it has no file like {next(iter(wanted))}.")
+        name = next(iter(wanted))
+        raise DataError(tr("{path} is no CIFAR archive: it has no file like {name}.", path=path, name=name))
     layout = owners[next(iter(members))]
     contents = {name: members.get(f"{layout.folder}/{name}", b"") for name in _files(layout, split)}
     published = False
@@ -101,7 +98,7 @@ def read_extracted(path: Path, split: str, layouts: Sequence[Layout] = LAYOUTS) 
     """
     layout = extracted_layout(path, layouts)
     if layout is None:
-        raise DataError(f"{path} holds no official batches.")
+        raise DataError(tr("{path} holds no official batches.", path=path))
     contents = {name: _read_file(path / name, layout.limits[name]) for name in _files(layout, split)}
     return _assemble(layout, split, contents, path, published=False)
 
@@ -114,6 +111,21 @@ def extracted_layout(path: Path, layouts: Sequence[Layout] = LAYOUTS) -> Layout 
         if _has_file(path / layout.meta) and any(_has_file(path / name) for name in batches):
             return layout
     return None
+
+
+def _broken(path: Path, error: Exception, layouts: Sequence[Layout]) -> DataError:
+    """Make the error for an archive that cannot be unpacked."""
+    want = next((layout.archive.size_bytes for layout in layouts if layout.archive.name == path.name), None)
+    is_short = isinstance(error, EOFError)
+    problem = tr("{path} is cut off") if is_short else tr("{path} is damaged ({reason})")
+    sizes = tr("it has {have:,} bytes, the published file {want:,}") if want else tr("it has {have:,} bytes")
+    return DataError(
+        tr(
+            "{problem}: {sizes}.\nDelete it and run the command again to download it anew.",
+            problem=problem.format(path=path, reason=error),
+            sizes=sizes.format(have=path.stat().st_size, want=want),
+        )
+    )
 
 
 def _files(layout: Layout, split: str) -> list[str]:
@@ -135,22 +147,27 @@ def _read_file(path: Path, limit: int) -> bytes:
     if not path.exists():
         return b""
     if not path.is_file():  # reading a pipe would wait for ever
-        raise DataError(f"{path} is not a regular file.")
+        raise DataError(tr("{path} is not a regular file.", path=path))
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)  # one more than allowed tells that there are more, without reading them all
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+        raise DataError(tr("Cannot read {file}: {cause}.", file=path, cause=cause(error))) from error
     if len(content) > limit:
-        raise DataError(f"{path} has more than the {limit:,} bytes that an official file can have.")
+        message = tr("{path} has more than the {limit:,} bytes that an official file can have.")
+        raise DataError(message.format(path=path, limit=limit))
     return content
 
 
 def _assemble(layout: Layout, split: str, contents: Mapping[str, bytes], origin: Path, *, published: bool) -> Images:
     if missing := [name for name, content in contents.items() if not content]:
         raise DataError(
-            f"{origin} is incomplete: {', '.join(missing)} missing or empty.\n"
-            f"Download {layout.archive.name} again, or unpack it again."
+            tr(
+                "{path} is incomplete: {files} missing or empty.\nDownload {archive} again, or unpack it again.",
+                path=origin,
+                files=listed(missing),
+                archive=layout.archive.name,
+            )
         )
     class_names = _class_names(layout, contents[layout.meta], f"{origin}/{layout.meta}")
     files = layout.splits[split]
@@ -180,16 +197,18 @@ def _pickled_records(
     batch = read_pickle(content, origin, max_operations=36 * max_records + 1000)
     pixels = batch.get(b"data")
     if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (NUM_VALUES,) or pixels.dtype != np.uint8:
-        found = f"{pixels.dtype.name} {pixels.shape}" if isinstance(pixels, np.ndarray) else "no array"
-        raise DataError(f"{origin}: data must be uint8 (N, {NUM_VALUES}), found {found}.")
+        found = f"{pixels.dtype.name} {pixels.shape}" if isinstance(pixels, np.ndarray) else tr("no array")
+        message = tr("{origin}: data must be uint8 (N, {n}), found {found}.")
+        raise DataError(message.format(origin=origin, n=NUM_VALUES, found=found))
     labels = batch.get(layout.labels_key)
     if isinstance(labels, np.ndarray):  # others' batches; the published ones hold lists
         labels = labels.ravel().tolist()
     if not isinstance(labels, list) or len(labels) != len(pixels):
-        found = f"{len(labels)}" if isinstance(labels, list) else "no list"
-        raise DataError(f"{origin}: {len(pixels)} labels are needed, found {found}.")
+        found = f"{len(labels)}" if isinstance(labels, list) else tr("no list")
+        message = tr("{origin}: {n} labels are needed, found {found}.")
+        raise DataError(message.format(origin=origin, n=len(pixels), found=found))
     if not all(type(label) is int for label in labels):  # isinstance would let True and False through
-        raise DataError(f"{origin}: labels must be whole numbers.")
+        raise DataError(tr("{origin}: labels must be whole numbers.", origin=origin))
     # A row is a red, a green and a blue plane, each row by row: the order (3, H, W) without any transposition.
     return pixels.reshape(-1, 3, SIDE, SIDE), _check_labels(np.array(labels, np.int64), num_classes, origin)
 
@@ -200,8 +219,15 @@ def _binary_records(
     width = layout.label_bytes + NUM_VALUES  # records without header or separator
     if len(content) != num_records * width:
         raise DataError(
-            f"{origin} has {len(content):,} bytes; {num_records:,} records of {width:,} bytes "
-            f"make {num_records * width:,}.\nDownload the archive again."
+            tr(
+                "{origin} has {have:,} bytes; {n:,} records of {size:,} bytes make {want:,}.\n"
+                "Download the archive again.",
+                origin=origin,
+                have=len(content),
+                n=num_records,
+                size=width,
+                want=num_records * width,
+            )
         )
     records = np.frombuffer(content, np.uint8).reshape(num_records, width)
     labels = records[:, layout.label_bytes - 1].astype(np.int64)  # CIFAR-100's coarse label comes before the fine one
@@ -214,8 +240,14 @@ def _check_labels(labels: NDArray[np.int64], num_classes: int, origin: str) -> N
     if len(wrong):
         record = wrong[0]
         raise DataError(
-            f"{origin}: record {record} has the label {labels[record]}; "
-            f"there are {num_classes} classes, 0 to {num_classes - 1}."
+            tr(
+                "{origin}: record {record} has the label {label}; there are {n} classes, 0 to {last}.",
+                origin=origin,
+                record=record,
+                label=labels[record],
+                n=num_classes,
+                last=num_classes - 1,
+            )
         )
     return labels
 
@@ -227,12 +259,12 @@ def _class_names(layout: Layout, content: bytes, origin: str) -> tuple[str, ...]
         lines = read_pickle(content, origin, max_operations=META_OPERATIONS).get(layout.names_key)
     # A pickled data set of one's own may have any number of classes, a binary one the published number.
     if not isinstance(lines, list) or not lines or (layout.label_bytes and len(lines) != layout.num_classes):
-        raise DataError(f"{origin} must list {layout.num_classes} class names.")
+        raise DataError(tr("{origin} must list {n} class names.", origin=origin, n=layout.num_classes))
     try:
         names = tuple(printable((line if isinstance(line, str) else str(line, "utf-8")).strip()) for line in lines)
     except (TypeError, UnicodeDecodeError) as error:
-        raise DataError(f"{origin}: class names must be plain text.") from error
+        raise DataError(tr("{origin}: class names must be plain text.", origin=origin)) from error
     refuse_look_alikes(Path(origin), names)
     if len(set(names)) < len(names):
-        raise DataError(f"{origin} lists a class name twice.")
+        raise DataError(tr("{origin} lists a class name twice.", origin=origin))
     return names

@@ -17,10 +17,11 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 from cifarlab.console import log, progress
-from cifarlab.errors import DataError, MachineError
+from cifarlab.errors import DataError, MachineError, cause
 from cifarlab.files import flush_folder, lock, machine_errors
 from cifarlab.images.archives.mirrors import MirrorError, UnreachableError, UselessMirrorError, host, open_url, reason
 from cifarlab.images.archives.official import Archive
+from cifarlab.language import listed, tr
 
 CHUNK = 2**18
 """Bytes per read: large enough to keep Python out of the way, small enough for a smooth progress bar."""
@@ -64,24 +65,31 @@ def _try_mirrors(archive: Archive, target: Path, patience: Patience) -> None:
         if attempt:
             time.sleep(patience.pause_seconds * 2 ** (attempt - 1))
         for mirror in mirrors.copy():
-            log.info("Downloading %s from %s into %s", archive.name, host(mirror), target.parent)
+            note = tr("Downloading {file} from {host} into {folder}")
+            log.info(note.format(file=archive.name, host=host(mirror), folder=target.parent))
             try:
                 return _fetch(archive, target, mirror, patience)
             except MirrorError as error:
                 problems[mirror] = error
-                log.info("%s: %s", host(mirror), error)
+                log.info(tr("{host}: {problem}", host=host(mirror), problem=error))
                 if isinstance(error, UselessMirrorError):
                     mirrors.remove(mirror)
         # If not even one connection was made, this machine is offline: say so now instead of after all pauses.
         offline = attempt == 0 and all(isinstance(error, UnreachableError) for error in problems.values())
         if offline or not mirrors:
             break
-    reasons = ", ".join(f"{host(mirror)} ({error})" for mirror, error in problems.items())
-    size = f" ({archive.size_bytes:,} bytes)" if archive.size_bytes else ""
+    reasons = (tr("{host} ({problem})", host=host(mirror), problem=error) for mirror, error in problems.items())
+    file, size = archive.name, archive.size_bytes
     raise DataError(
-        f"{archive.name} is not on this machine, and no server delivers it: {reasons}.\n"
-        f"Put {archive.name}{size} into {target.parent}, or set CIFARLAB_DATA to the folder that holds it.\n"
-        "To start now without a download: --data sample."
+        tr(
+            "{file} is not on this machine, and no server delivers it: {reasons}.\n"
+            "Put {wanted} into {folder}, or set CIFARLAB_DATA to the folder that holds it.\n"
+            "To start now without a download: --data sample.",
+            file=file,
+            reasons=listed(reasons),
+            wanted=tr("{file} ({size:,} bytes)", file=file, size=size) if size else file,
+            folder=target.parent,
+        )
     ) from next(reversed(problems.values()), None)
 
 
@@ -117,14 +125,15 @@ def _receive(response: HTTPResponse, part: Path, have: int, archive: Archive) ->
                 if size is not None and done > size:
                     file.seek(0)
                     file.truncate()  # nothing of a wrong file is worth continuing
-                    raise UselessMirrorError(f"the server sent more than the {size:,} bytes of the published file")
+                    message = tr("the server sent more than the {size:,} bytes of the published file")
+                    raise UselessMirrorError(message.format(size=size))
                 file.write(chunk)
                 advance(len(chunk) / 1e6)
         finally:
             file.flush()
             os.fsync(file.fileno())  # the next attempt trusts the length of this file, even after a power cut
     if size is not None and done < size:
-        raise MirrorError(f"the connection ended after {done:,} of {size:,} bytes")
+        raise MirrorError(tr("the connection ended after {have:,} of {want:,} bytes", have=done, want=size))
 
 
 def _start(response: HTTPResponse, have: int, archive: Archive) -> int:
@@ -133,13 +142,12 @@ def _start(response: HTTPResponse, have: int, archive: Archive) -> int:
     if response.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != have:
-            raise UselessMirrorError("the server sent another part of the file than it was asked for")
+            raise UselessMirrorError(tr("the server sent another part of the file than it was asked for"))
         start = have
     length = response.headers.get("Content-Length", "")
     if archive.size_bytes is not None and length.isdigit() and start + int(length) != archive.size_bytes:
-        raise UselessMirrorError(
-            f"the server offers {start + int(length):,} bytes, the published file has {archive.size_bytes:,}"
-        )
+        message = tr("the server offers {have:,} bytes, the published file has {want:,}")
+        raise UselessMirrorError(message.format(have=start + int(length), want=archive.size_bytes))
     return start
 
 
@@ -167,24 +175,36 @@ def _verify(archive: Archive, part: Path, *, resumed: bool) -> None:
     part.replace(bad)
     # The damage may be in the part that was there before, perhaps from another mirror: this one gets another chance.
     kind = MirrorError if resumed else UselessMirrorError
-    raise kind(f"the checksum is wrong (SHA-256 {sha256[:16]}...); the file is kept as {bad.name} and was not read")
+    message = tr("the checksum is wrong (SHA-256 {sha256}...); the file is kept as {file} and was not read")
+    raise kind(message.format(sha256=sha256[:16], file=bad.name))
 
 
 def _check_folder(folder: Path, archive: Archive) -> None:
     """Raise before the first request when the file could not be kept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        problem = "" if os.access(folder, os.W_OK) else "read-only"
+        problem = "" if os.access(folder, os.W_OK) else tr("read-only")
     except OSError as error:
-        problem = error.strerror or str(error)
+        problem = cause(error)
     if problem:
         raise MachineError(
-            f"{archive.name} is not on this machine, and the folder {folder} cannot keep it: {problem}.\n"
-            "Put the file into another folder and set CIFARLAB_DATA to that folder."
+            tr(
+                "{file} is not on this machine, and the folder {folder} cannot keep it: {problem}.\n"
+                "Put the file into another folder and set CIFARLAB_DATA to that folder.",
+                file=archive.name,
+                folder=folder,
+                problem=problem,
+            )
         )
     need_bytes, free_bytes = archive.size_bytes or 0, shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
         raise MachineError(
-            f"{archive.name} needs {need_bytes / 1e6:,.0f} MB in {folder}; it has {free_bytes / 1e6:,.0f}.\n"
-            "Free some space, or set CIFARLAB_DATA to a folder that holds the file."
+            tr(
+                "{file} needs {want:,.0f} MB in {folder}; it has {have:,.0f}.\n"
+                "Free some space, or set CIFARLAB_DATA to a folder that holds the file.",
+                file=archive.name,
+                want=need_bytes / 1e6,
+                folder=folder,
+                have=free_bytes / 1e6,
+            )
         )

@@ -11,7 +11,8 @@ from email.message import Message
 from http.client import HTTPResponse
 from typing import IO
 
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, cause
+from cifarlab.language import tr
 from cifarlab.version import VERSION
 
 
@@ -43,13 +44,13 @@ def open_url(url: str, start: int, timeout: float) -> HTTPResponse:
             return open_url(url, 0, timeout)
         # 4xx is about this request and will not change, except 429 (Too Many Requests); 5xx may pass.
         kind = UselessMirrorError if 400 <= error.code < 500 and error.code != 429 else MirrorError
-        raise kind(f"the server answered {error.code} {error.reason}") from error
+        raise kind(tr("the server answered {code} {reason}", code=error.code, reason=error.reason)) from error
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError(reason(error)) from error
     # Hotels and companies answer every request with status 200 and their own log-in page.
     if response.headers.get_content_type() == "text/html":
         response.close()
-        raise UselessMirrorError("the server sent text/html, not an archive; a log-in page of this network?")
+        raise UselessMirrorError(tr("the server sent text/html, not an archive; a log-in page of this network?"))
     return response
 
 
@@ -60,10 +61,10 @@ def host(url: str) -> str:
 
 def reason(error: Exception) -> str:
     """Say in a few words what went wrong with a connection."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return "no byte came in time"
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    problem = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(problem, TimeoutError):
+        return tr("no byte came in time")
+    return (cause(problem) if isinstance(problem, Exception) else str(problem)) or type(problem).__name__
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
@@ -84,7 +85,7 @@ def _check_url(url: str, origin: str) -> None:
     """Allow https, and http from this machine to itself, which is how the tests serve files."""
     if urllib.parse.urlsplit(url).scheme == "https" or (_is_local(url) and _is_local(origin)):
         return
-    raise UselessMirrorError(f"refused to leave https for {url}")
+    raise UselessMirrorError(tr("refused to leave https for {url}", url=url))
 
 
 def _is_local(url: str) -> bool:

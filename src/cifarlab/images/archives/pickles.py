@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.errors import DataError
+from cifarlab.language import tr
 
 PROTOCOLS = range(2, 6)
 INTEGERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
@@ -31,13 +32,18 @@ def read_pickle(content: bytes, origin: str, max_operations: int) -> dict[bytes,
     try:
         result = _Machine(content).run(max_operations)
         if not isinstance(result, dict):
-            raise ValueError(f"it holds a {type(result).__name__}, not a dict")
+            raise ValueError(tr("it holds a {kind}, not a dict", kind=type(result).__name__))
     except (ValueError, IndexError, KeyError, TypeError) as error:
         # ValueError is ours and says what is wrong; the others are Python's, from operands of a wrong kind or number.
-        reason = error if isinstance(error, ValueError) else f"{type(error).__name__} while reading it"
+        ours = isinstance(error, ValueError)
+        reason = str(error) if ours else tr("{error} while reading it", error=type(error).__name__)
         raise DataError(
-            f"{origin} is not an official CIFAR file: {reason}.\n"
-            "It was not run. Download the archive again, or save a data set of your own with numpy.savez."
+            tr(
+                "{origin} is not an official CIFAR file: {reason}.\n"
+                "It was not run. Download the archive again, or save a data set of your own with numpy.savez.",
+                origin=origin,
+                reason=reason,
+            )
         ) from error
     return {key: value.value if isinstance(value, _Array) else value for key, value in result.items()}
 
@@ -99,16 +105,17 @@ class _Machine:
             if code == b".":
                 return self.stack.pop()
             if code not in OPERATIONS:
-                raise ValueError(f"opcode {code!r} at byte {self.position - 1}")
+                raise ValueError(tr("opcode {code!r} at byte {place}", code=code, place=self.position - 1))
             OPERATIONS[code](self)
-        raise ValueError(f"more than {max_operations:,} operations")
+        raise ValueError(tr("more than {n:,} operations", n=max_operations))
 
     def take(self, size: int) -> memoryview:
         """Return the next `size` bytes, without a copy."""
         end = self.position + size
         # A slice that ends beyond the content would be silently shorter, and a negative size would go back.
         if size < 0 or end > len(self.content):
-            raise ValueError(f"{size:,} bytes wanted at byte {self.position:,} of {len(self.content):,}")
+            message = tr("{want:,} bytes wanted at byte {place:,} of {have:,}")
+            raise ValueError(message.format(want=size, place=self.position, have=len(self.content)))
         self.position, start = end, self.position
         return self.content[start:end]
 
@@ -130,7 +137,7 @@ class _Machine:
         """Remove the last `count` values and return them in order."""
         # Values below a mark belong to an outer collection; the slices below would also accept an empty stack.
         if count > len(self.stack) - (self.marks[-1] if self.marks else 0):
-            raise ValueError("the stack is empty")
+            raise ValueError(tr("the stack is empty"))
         values = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return values
@@ -150,19 +157,19 @@ class _Machine:
 
     def extend(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):  # APPEND may follow any object in a forged file
-            raise ValueError("values for something that is not a list")
+            raise ValueError(tr("values for something that is not a list"))
         self.stack[-1].extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         # Python 2's keys are bytes and Python 3's are text: readers ask for bytes.
         keys = [key.encode() if isinstance(key, str) else key for key in values[::2]]
         if not isinstance(self.stack[-1], dict) or not all(isinstance(key, bytes) for key in keys):
-            raise ValueError("items for something that is not a dict, or a key that is not a string")
+            raise ValueError(tr("items for something that is not a dict, or a key that is not a string"))
         self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def protocol(self) -> None:
         if (number := self.number(1)) not in PROTOCOLS:
-            raise ValueError(f"pickle protocol {number}")
+            raise ValueError(tr("pickle protocol {n}", n=number))
 
     def frame(self) -> None:
         self.take(8)  # how many bytes a reader of streams should fetch at once: everything is here already
@@ -172,13 +179,13 @@ class _Machine:
 
     def long(self) -> None:
         if (size := self.number(1)) > 8:  # labels fit into int64; a huge integer costs time in every operation
-            raise ValueError(f"a number of {size} bytes")
+            raise ValueError(tr("a number of {n} bytes", n=size))
         self.push(self.number(size, signed=True))
 
     def name(self, module: Any, name: Any) -> None:
         asked = f"{_string(module)[:40]} {_string(name)[:40]}"  # shortened, because the file's text goes into the error
         if asked not in NAMES:
-            raise ValueError(f"it asks for {asked.replace(' ', '.', 1)!r}")
+            raise ValueError(tr("it asks for {name!r}", name=asked.replace(" ", ".", 1)))
         self.push(NAMES[asked])
 
     def reduce(self) -> None:
@@ -196,10 +203,10 @@ class _Machine:
         elif function is _Name.ENCODE and isinstance(text := arguments[0], str) and _string(arguments[1]) == "latin1":
             self.num_encoded += len(text)
             if self.num_encoded > len(self.content):  # the same text again and again
-                raise ValueError("more bytes than it has")
+                raise ValueError(tr("more bytes than it has"))
             self.push(text.encode("latin-1"))
         else:
-            raise ValueError("a call of something other than the making of an array of whole numbers")
+            raise ValueError(tr("a call of something other than the making of an array of whole numbers"))
 
     def build(self) -> None:
         (state,) = self.pop(1)
@@ -207,13 +214,13 @@ class _Machine:
         if isinstance(target, _Array):
             _, shape, kind, fortran, content = state  # the arguments of ndarray.__setstate__: version first
             if not isinstance(kind, _Type):
-                raise ValueError("an array of something other than whole numbers")
+                raise ValueError(tr("an array of something other than whole numbers"))
             target.value = kind.array(content, shape, "F" if fortran else "C")
         elif isinstance(target, _Type):
             # "|" stands for values of one byte, which have no order.
             target.dtype = target.dtype.newbyteorder(">" if _string(state[1]) == ">" else "<")
         else:
-            raise ValueError("a state for something that is not an array")
+            raise ValueError(tr("a state for something that is not an array"))
 
 
 def _string(value: Any) -> str:
@@ -221,7 +228,7 @@ def _string(value: Any) -> str:
     if isinstance(value, bytes | memoryview):
         return str(value, "ascii")
     if not isinstance(value, str):
-        raise ValueError("something other than text for a name")
+        raise ValueError(tr("something other than text for a name"))
     return value
 
 

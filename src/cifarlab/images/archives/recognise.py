@@ -9,9 +9,12 @@ import numpy as np
 
 from cifarlab.images.archives.official import CIFAR10_NAMES, FINGERPRINTS, SIDE
 from cifarlab.images.images import Images
+from cifarlab.language import translatable
 
-RECOGNISED = "the published pixels of CIFAR-10: their hashes agree"
-REORDERED = "the published pixels and classes of CIFAR-10, in another order: the sorted hashes of all images agree"
+RECOGNISED = translatable("the published pixels of CIFAR-10: their hashes agree")
+REORDERED = translatable(
+    "the published pixels and classes of CIFAR-10, in another order: the sorted hashes of all images agree"
+)
 
 _NUMBERS = tuple(str(number) for number in range(len(CIFAR10_NAMES)))
 

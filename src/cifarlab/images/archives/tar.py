@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifarlab.errors import DataError
+from cifarlab.language import tr
 
 BLOCK = 512
 """Bytes; headers and contents begin at multiples of it."""
@@ -37,13 +38,14 @@ def read_members(path: Path, limits: Mapping[str, int], max_bytes: int) -> Itera
             if member.name in limits:
                 problem, limit = None, limits[member.name]
                 if member.kind not in REGULAR:
-                    problem = "is not a regular file"
+                    problem = tr("{name} is not a regular file")
                 elif member.name in seen:  # tar would take the last, which may not be the one that was checked
-                    problem = "comes twice"
+                    problem = tr("{name} comes twice")
                 elif member.size > limit:  # before it takes any memory
-                    problem = f"has {member.size:,} bytes, at most {limit:,} are allowed"
+                    problem = tr("{name} has {size:,} bytes, at most {limit:,} are allowed")
                 if problem:
-                    raise DataError(f"{path}: {member.name} {problem}.\nDownload the archive again.")
+                    problem = problem.format(name=member.name, size=member.size, limit=limit)
+                    raise DataError(tr("{path}: {problem}.\nDownload the archive again.", path=path, problem=problem))
                 seen.add(member.name)
                 yield member.name, stream.read(member.size)
                 stream.skip(-member.size % BLOCK)  # contents are padded to whole blocks
@@ -91,8 +93,11 @@ class _Stream:
         self.left -= size
         if self.left < 0:
             raise DataError(
-                f"{self.path} unpacks to more than an official archive does: reading stopped.\n"
-                "Delete it and download the archive again."
+                tr(
+                    "{path} unpacks to more than an official archive does: reading stopped.\n"
+                    "Delete it and download the archive again.",
+                    path=self.path,
+                )
             )
 
 
@@ -104,10 +109,10 @@ def _parse(block: bytes, path: Path) -> _Member | None:
     try:
         size, checksum = _octal(block[124:136]), _octal(block[148:156])
     except ValueError as error:
-        raise DataError(f"{path} has a damaged header: {error}.\nDownload the archive again.") from error
+        raise _damaged_header(path, str(error)) from error
     # The sum of all bytes, with the eight of the checksum itself taken as spaces.
     if checksum != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-        raise DataError(f"{path} has a damaged header: wrong checksum.\nDownload the archive again.")
+        raise _damaged_header(path, tr("wrong checksum"))
     name = _text(block[:100])
     # ustar splits names of more than 100 bytes. GNU tar writes "ustar  " and keeps other things in the prefix's place.
     if block[257:263] == b"ustar\0" and block[345]:
@@ -115,11 +120,17 @@ def _parse(block: bytes, path: Path) -> _Member | None:
     return _Member(name.removeprefix("./"), size, block[156:157])  # `tar -c .` writes ./cifar-10-batches-py/...
 
 
+def _damaged_header(path: Path, reason: str) -> DataError:
+    return DataError(
+        tr("{path} has a damaged header: {reason}.\nDownload the archive again.", path=path, reason=reason)
+    )
+
+
 def _octal(field: bytes) -> int:
     digits = field.strip(b" \0")
     # int() would also take signs, underscores and a 0o; GNU's binary sizes, with the top bit set, are refused, too.
     if not all(byte in b"01234567" for byte in digits):
-        raise ValueError(f"{field!r} is not a size")
+        raise ValueError(tr("{field!r} is not a size", field=field))
     return int(digits or b"0", 8)
 
 

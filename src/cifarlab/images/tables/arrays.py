@@ -21,6 +21,7 @@ from cifarlab.images.pictures import side_for
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
 from cifarlab.images.tables.labels import Labels, class_counts, match, usable_splits
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS, listed_names
 
@@ -83,9 +84,8 @@ def array_source(
     for part in parts.values():
         num_images = sum(stored.num_rows for stored in part.images)
         if num_images != len(part.labels):
-            raise DataError(
-                f"{part.images[0].origin} holds {count(num_images, 'image')}, but {count(len(part.labels), 'label')}."
-            )
+            held = {"images": count(num_images, "image"), "labels": count(len(part.labels), "label")}
+            raise DataError(tr("{origin} holds {images}, but {labels}.", origin=part.images[0].origin, **held))
     labelled, without = usable_splits({split: [parts[split].labels] for split in SPLITS if split in parts})
     names, codes = match(path, labelled, listed_names(spec.class_names) or class_names)
     sizes = {split: [size_of(stored) for stored in parts[split].images] for split in codes}
@@ -104,7 +104,8 @@ def array_source(
             *white(brightest, spec.white_level),
             *dark("stored", brightest, spec.white_level),
         )
-        note = f"from {printable(str(path))}, stored as {shown}"
+        # stored in manifests, so it is English, and translated where it is shown
+        note = translatable("from {source}, stored as {arrays}").format(source=printable(str(path)), arrays=shown)
         return Images(pixels, codes[split], names, note=note, warnings=warnings)
 
     numbered = all(part.labels.numbered for part in parts.values())
@@ -150,19 +151,22 @@ def to_labels(stored: Stored) -> Labels:
     if values.ndim == 2 and values.dtype.kind in "biuf":
         values = _one_hot(values, stored)
     if values.ndim != 1:
-        raise DataError(f"{stored.origin}: labels must have the shape (N,) or (N, 1), found {stored.shape}.")
+        message = tr("{origin}: labels must have the shape (N,) or (N, 1), found {shape}.")
+        raise DataError(message.format(origin=stored.origin, shape=stored.shape))
     if values.dtype.kind in "US":
         try:
             shown = [value if isinstance(value, str) else value.decode("utf-8") for value in values.tolist()]
         except UnicodeDecodeError as error:
-            raise DataError(f"{stored.origin}: the label {error.object!r} is not UTF-8 text.") from error
+            message = tr("{origin}: the label {label!r} is not UTF-8 text.")
+            raise DataError(message.format(origin=stored.origin, label=error.object)) from error
         return labels.texts(stored.origin, shown)
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), -1, values)  # pandas writes missing numbers as NaN, and the rest as floats
     with np.errstate(invalid="ignore"):  # for numbers beyond int64, which the next line refuses
         whole = values.astype(np.int64)
     if (whole != values).any():  # also a uint64 beyond int64, which has become a negative number
-        raise DataError(f"{stored.origin}: labels must be whole numbers or names, found {stored.dtype.name}.")
+        message = tr("{origin}: labels must be whole numbers or names, found {kind}.")
+        raise DataError(message.format(origin=stored.origin, kind=stored.dtype.name))
     return labels.numbers(stored.origin, whole)
 
 
@@ -170,7 +174,8 @@ def read_values(stream: IO[bytes], num_bytes: int, origin: str, path: Path) -> N
     """Read the rest of a stream, which must have exactly this many bytes; raises DataError when it does not."""
     values = read_exactly(stream, num_bytes, origin, path)
     if stream.read(1):
-        raise DataError(f"{origin} is damaged: its header says {num_bytes:,} bytes of values, and it has more.")
+        message = tr("{origin} is damaged: its header says {want:,} bytes of values, and it has more.")
+        raise DataError(message.format(origin=origin, want=num_bytes))
     return values
 
 
@@ -183,7 +188,8 @@ def read_exactly(stream: IO[bytes], num_bytes: int, origin: str, path: Path) -> 
         values[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
         filled += len(chunk)
     if filled < num_bytes:
-        raise DataError(f"{origin} is damaged: its header says {num_bytes:,} bytes of values, and it has {filled:,}.")
+        message = tr("{origin} is damaged: its header says {want:,} bytes of values, and it has {have:,}.")
+        raise DataError(message.format(origin=origin, want=num_bytes, have=filled))
     return values
 
 
@@ -192,9 +198,8 @@ def check_claim(num_bytes: int, origin: str, path: Path) -> None:
     # The file may be compressed, so its size alone is no bound; but no stream unpacks to more than this ratio.
     size_bytes = path.stat().st_size
     if num_bytes > DEFLATE_RATIO * size_bytes:
-        raise DataError(
-            f"{origin} is damaged: its header says {num_bytes:,} bytes of values, which do not fit into {size_bytes:,}."
-        )
+        message = tr("{origin} is damaged: its header says {want:,} bytes of values, which do not fit into {have:,}.")
+        raise DataError(message.format(origin=origin, want=num_bytes, have=size_bytes))
     check_memory(num_bytes, origin)
 
 
@@ -203,9 +208,8 @@ def check_memory(num_bytes: int, origin: str) -> None:
     # Linux would grant the allocation and kill the process later, without a message. Windows has no sysconf.
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**63
     if num_bytes > memory_bytes:
-        raise MachineError(
-            f"{origin} needs {num_bytes / 1e9:,.1f} GB of memory; this machine has {memory_bytes / 1e9:,.1f} GB."
-        )
+        message = tr("{origin} needs {want:,.1f} GB of memory; this machine has {have:,.1f} GB.")
+        raise MachineError(message.format(origin=origin, want=num_bytes / 1e9, have=memory_bytes / 1e9))
 
 
 def _layout(stored: Stored) -> Layout:
@@ -222,12 +226,20 @@ def _layout(stored: Stored) -> Layout:
         return layouts[0]
     if layouts:
         raise AmbiguousDataError(
-            f"{stored.origin} has the shape {shape}, in which the channels could come first or last.\n"
-            "Save images of at least 4 px, with the channels last."
+            tr(
+                "{origin} has the shape {shape}, in which the channels could come first or last.\n"
+                "Save images of at least 4 px, with the channels last.",
+                origin=stored.origin,
+                shape=shape,
+            )
         )
     raise DataError(
-        f"{stored.origin} has the shape {shape}. Images have the shape (N, H, W) when they are grey, "
-        "(N, H, W, 3) or (N, 3, H, W) in colour."
+        tr(
+            "{origin} has the shape {shape}. Images have the shape (N, H, W) when they are grey, "
+            "(N, H, W, 3) or (N, 3, H, W) in colour.",
+            origin=stored.origin,
+            shape=shape,
+        )
     )
 
 
@@ -248,18 +260,22 @@ def _to_bytes(values: NDArray[Any], white_level: int, origin: str) -> NDArray[np
     if kind == "f" and low >= 0 and high <= 1:  # False for NaN, too: no comparison with it holds
         return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
     raise DataError(
-        f"{origin} holds {values.dtype.name} from {low:.4g} to {high:.4g}. Images are read as uint8 or uint16, "
-        "as bool, or as fractions from 0 (black) to 1 (white).\n"
-        "Save values from 0 to 255 as uint8: images.astype(np.uint8)"
+        tr(
+            "{origin} holds {kind} from {low:.4g} to {high:.4g}. Images are read as uint8 or uint16, "
+            "as bool, or as fractions from 0 (black) to 1 (white).\n"
+            "Save values from 0 to 255 as uint8: images.astype(np.uint8)",
+            origin=origin,
+            kind=values.dtype.name,
+            low=low,
+            high=high,
+        )
     )
 
 
 def _one_hot(values: NDArray[Any], stored: Stored) -> NDArray[np.int64]:
     # Checked value by value, because argmax would make a label of any row: probabilities, or several classes at once.
     if values.shape[1] == 0 or not ((values == 0) | (values == 1)).all() or (values.sum(axis=1) != 1).any():
-        raise DataError(
-            f"{stored.origin} has the shape {stored.shape} and is not one-hot: several labels for an image "
-            "cannot be learnt."
-        )
+        message = tr("{origin} has the shape {shape} and is not one-hot: several labels for an image cannot be learnt.")
+        raise DataError(message.format(origin=stored.origin, shape=stored.shape))
     marked: NDArray[np.int64] = np.argmax(values, axis=1).astype(np.int64)
     return marked

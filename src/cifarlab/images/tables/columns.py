@@ -21,6 +21,7 @@ from cifarlab.images.tables import labels
 from cifarlab.images.tables.damage import damage_errors, require_file
 from cifarlab.images.tables.labels import Labels
 from cifarlab.images.words import SplitRule
+from cifarlab.language import tr
 from cifarlab.recipe.section import named_columns
 
 IMAGE_NAMES = ("image", "images", "img", "imgs", "picture", "photo", "jpg", "jpeg", "png", "webp", "pixels")
@@ -64,7 +65,8 @@ def choose(path: Path, wanted: str) -> Columns:
     with opened(path) as file:
         schema, num_rows = file.schema_arrow, file.metadata.num_rows
         if num_rows > path.stat().st_size:  # each image takes more than a byte
-            raise DataError(f"{path} is damaged: it claims {num_rows:,} rows in {path.stat().st_size:,} bytes.")
+            message = tr("{path} is damaged: it claims {rows:,} rows in {size:,} bytes.")
+            raise DataError(message.format(path=path, rows=num_rows, size=path.stat().st_size))
         names = _class_names(path, schema)
         image = _require_column(path, schema, named["image"]) if "image" in named else _image_column(path, schema)
         if not _is_encoded(schema.field(image).type):
@@ -75,7 +77,8 @@ def choose(path: Path, wanted: str) -> Columns:
             # A test set may lack the column that train has: its labels are kept secret.
             label = _require_column(path, schema, named["label"]) if named["label"] in schema.names else None
         if label is not None and not _is_label(schema.field(label).type):
-            raise DataError(f"{path}: labels must be whole numbers or names; {label} is {schema.field(label).type}.")
+            message = tr("{path}: labels must be whole numbers or names; {label} is {kind}.")
+            raise DataError(message.format(path=path, label=label, kind=schema.field(label).type))
         if "split" not in named:
             # All columns with such a name: only their cells, which are read later, tell which one holds splits.
             texts = [field.name for field in schema if _is_text(field.type)]
@@ -89,8 +92,13 @@ def without_label(path: Path, wanted: str) -> DataError:
     """Make the error for a file of train that has no column of labels."""
     with opened(path) as file:
         found = _describe(file.schema_arrow)
-    called = f" called {name!r}" if (name := named_columns(wanted).get("label")) else ""
-    return DataError(f"{path} has no column of labels{called}. It has: {found}.\nName it with --columns label=NAME")
+    name = named_columns(wanted).get("label")
+    message = (
+        tr("{path} has no column of labels called {name!r}. It has: {columns}.\nName it with --columns label=NAME")
+        if name
+        else tr("{path} has no column of labels. It has: {columns}.\nName it with --columns label=NAME")
+    )
+    return DataError(message.format(path=path, name=name, columns=found))
 
 
 def read_labels(path: Path, columns: Columns) -> Labels:
@@ -107,7 +115,8 @@ def read_labels(path: Path, columns: Columns) -> Labels:
         # A safe cast: it refuses 1.5 instead of cutting it to 1.
         whole = pc.fill_null(pc.cast(values, pa.int64()), -1).to_numpy()
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: labels must be whole numbers or names: {error}.") from error
+        message = tr("{path}: labels must be whole numbers or names: {reason}.")
+        raise DataError(message.format(path=path, reason=error)) from error
     if columns.class_names:
         return labels.listed(str(path), whole, columns.class_names)
     return labels.numbers(str(path), whole)
@@ -131,8 +140,14 @@ def read_splits(path: Path, columns: Columns, split_of: SplitRule) -> NDArray[np
         if len(unknown):
             row, cell = unknown[0], printable(cells[unknown[0]])[:80]
             raise DataError(
-                f"{path}: row {row} has {cell!r} in the column {printable(name)}, which is not the name of a split.\n"
-                "To leave such columns alone: --columns split="
+                tr(
+                    "{path}: row {row} has {cell!r} in the column {column}, which is not the name of a split.\n"
+                    "To leave such columns alone: --columns split=",
+                    path=path,
+                    row=row,
+                    cell=cell,
+                    column=printable(name),
+                )
             )
         found[name] = splits
     # Two columns may say the same. When they do not, _only_one raises the error that names both.
@@ -148,7 +163,8 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     with damage_errors(path, OSError), path.open("rb") as start:
         is_pointer = start.read(len(_LFS_POINTER)) == _LFS_POINTER
     if is_pointer:  # Arrow would only say that the magic bytes are missing
-        raise DataError(f"{path} is a pointer of Git LFS instead of the file.\nFetch the file with: git lfs pull")
+        message = tr("{path} is a pointer of Git LFS instead of the file.\nFetch the file with: git lfs pull")
+        raise DataError(message.format(path=path))
     with damage_errors(path, *ARROW_ERRORS), pq.ParquetFile(path) as file:
         yield file
 
@@ -170,12 +186,13 @@ def _image_column(path: Path, schema: pa.Schema) -> str:
     for field in schema:
         if field.name.lower() in IMAGE_NAMES:
             raise DataError(_not_images(path, field))
-    raise DataError(f"{path} has no column of encoded images. It has: {_describe(schema)}.")
+    message = tr("{path} has no column of encoded images. It has: {columns}.")
+    raise DataError(message.format(path=path, columns=_describe(schema)))
 
 
 def _not_images(path: Path, field: pa.Field) -> str:
-    kind = str(field.type)[:80]
-    return f"{path}: {field.name} must hold encoded images (PNG, JPEG, ...), as bytes; its type is {kind}."
+    message = tr("{path}: {column} must hold encoded images (PNG, JPEG, ...), as bytes; its type is {kind}.")
+    return message.format(path=path, column=field.name, kind=str(field.type)[:80])
 
 
 def _label_column(path: Path, schema: pa.Schema, names: dict[str, tuple[str, ...]]) -> str | None:
@@ -193,21 +210,31 @@ def _label_column(path: Path, schema: pa.Schema, names: dict[str, tuple[str, ...
 def _only_one(path: Path, role: str, candidates: Sequence[str]) -> str:
     if len(candidates) > 1:
         raise AmbiguousDataError(
-            f"{path} has several columns that could be the {role}: {some([*map(printable, candidates)])}.\n"
-            f"Choose one with data.columns, such as --columns {role}={candidates[0]}"
+            tr(
+                "{path} has several columns that could be the {role}: {columns}.\n"
+                "Choose one with data.columns, such as --columns {role}={first}",
+                path=path,
+                role=role,
+                columns=some([*map(printable, candidates)]),
+                first=candidates[0],
+            )
         )
     return candidates[0]
 
 
 def _require_column(path: Path, schema: pa.Schema, name: str) -> str:
     if schema.names.count(name) != 1:  # Arrow allows a name twice, and read_labels would take the first
-        found = "several columns" if name in schema.names else "no column"
-        raise DataError(f"{path} has {found} called {name!r}. It has: {_describe(schema)}.")
+        message = (
+            tr("{path} has several columns called {name!r}. It has: {columns}.")
+            if name in schema.names
+            else tr("{path} has no column called {name!r}. It has: {columns}.")
+        )
+        raise DataError(message.format(path=path, name=name, columns=_describe(schema)))
     return name
 
 
 def _describe(schema: pa.Schema) -> str:
-    return some([printable(f"{field.name} ({field.type})")[:80] for field in schema], 12) or "no columns"
+    return some([printable(f"{field.name} ({field.type})")[:80] for field in schema], 12) or tr("no columns")
 
 
 def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
@@ -216,7 +243,7 @@ def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     try:
         found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: its metadata cannot be read: {error}.") from error
+        raise DataError(tr("{path}: its metadata cannot be read: {reason}.", path=path, reason=error)) from error
     for key in ("info", "features"):
         found = found.get(key) if isinstance(found, dict) else None
     lists = {}
@@ -225,7 +252,7 @@ def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
         if names is None:
             continue
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{path}: the class names in its metadata are not a list of strings.")
+            raise DataError(tr("{path}: the class names in its metadata are not a list of strings.", path=path))
         lists[column] = tuple(names)
     return lists
 

@@ -19,10 +19,11 @@ from cifarlab.images.tables.arrays import Part, array_source, to_labels
 from cifarlab.images.tables.labels import Labels
 from cifarlab.images.tables.named_arrays import recognise_neighbours
 from cifarlab.images.tables.npy import npy_array
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 
 LABELS = "labels.npy"
-RULE = "Every file holds test images under one corruption; labels.npy has the labels of each."
+RULE = translatable("Every file holds test images under one corruption; labels.npy has the labels of each.")
 
 
 def open_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
@@ -32,9 +33,12 @@ def open_npy(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
         return found
     if path.name == LABELS or not (path.parent / LABELS).is_file():
         raise DataError(
-            f"{path} is an array alone, without labels.\n"
-            "Read are .npz files of images and labels, folders with x_train.npy, y_train.npy and so on, and arrays of "
-            "images beside their labels.npy, as in CIFAR-10-C."
+            tr(
+                "{path} is an array alone, without labels.\n"
+                "Read are .npz files of images and labels, folders with x_train.npy, y_train.npy and so on, and "
+                "arrays of images beside their labels.npy, as in CIFAR-10-C.",
+                path=path,
+            )
         )
     return _source(path, [path], spec)
 
@@ -49,7 +53,8 @@ def _source(path: Path, files: list[Path], spec: DataSpec) -> Source:
     images, labels = [npy_array(file) for file in files], to_labels(npy_array(files[0].with_name(LABELS)))
     for stored in images:
         if stored.shape[:1] != labels.codes.shape:
-            raise DataError(f"{stored.origin} has the shape {stored.shape}, but {LABELS} has {len(labels):,} labels.")
+            message = tr("{origin} has the shape {shape}, but {file} has {n:,} labels.")
+            raise DataError(message.format(origin=stored.origin, shape=stored.shape, file=LABELS, n=len(labels)))
     # labels.npy holds the labels of one array, which are the same in every array.
     repeated = Labels(labels.origin, np.tile(labels.codes, len(images)), labels.names, numbered=labels.numbered)
     # Nothing in the folder says what the numbers mean, but the labels, which repeat at each of the five severities, are

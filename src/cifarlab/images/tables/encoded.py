@@ -18,6 +18,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.pictures import Content
 from cifarlab.images.tables.columns import ARROW_ERRORS, opened
 from cifarlab.images.tables.damage import damage_errors
+from cifarlab.language import translatable
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def first_image(columns: Sequence[Column]) -> bytes:
 
 def _content(encoded: bytes | str | None) -> bytes:
     if isinstance(encoded, str):
-        raise DataError(f"the file holds only the path of this image, {printable(encoded)}")
+        # stored with the decoded images, so it is English, and translated where it is shown
+        reason = translatable("the file holds only the path of this image, {path}")
+        raise DataError(reason.format(path=printable(encoded)))
     return encoded or b""
 
 

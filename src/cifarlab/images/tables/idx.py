@@ -27,12 +27,13 @@ from cifarlab.images.tables.arrays import Part, Stored, array_source, read_value
 from cifarlab.images.tables.damage import damage_errors, require_file
 from cifarlab.images.tables.labels import none
 from cifarlab.images.words import split_of
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 
 FILE_NAME = re.compile(r"(?:(?P<set>.+?)[-_])?(?P<split>[^-_]+)[-_](?P<role>images|labels)[-.]idx\d-\w+?(?:\.gz)?")
 """train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-idx3-ubyte: set, split and role."""
 TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # the format has no 10
-RULE = "The names of the files say which are images, which labels, and of which split; t10k is test."
+RULE = translatable("The names of the files say which are images, which labels, and of which split; t10k is test.")
 
 
 Files = dict[tuple[str, str], Path]
@@ -44,8 +45,11 @@ def open_idx(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     match = FILE_NAME.fullmatch(path.name)
     if match is None:
         raise DataError(
-            f"The name of {path} does not say what it holds.\n"
-            "IDX files are called train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and so on."
+            tr(
+                "The name of {path} does not say what it holds.\nIDX files are called "
+                "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and so on.",
+                path=path,
+            )
         )
     return _source(path, _sets([path.parent])[path.parent, match["set"] or ""], spec)
 
@@ -60,7 +64,12 @@ def recognise_idx(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
     if len(sets) > 1:
         shown = [str(next(iter(files.values()))) for files in sets.values()]
         raise AmbiguousDataError(
-            f"{path} holds {len(sets)} data sets in IDX.\nGive the path of one, by any of its files: {some(shown, 20)}."
+            tr(
+                "{path} holds {n} data sets in IDX.\nGive the path of one, by any of its files: {files}.",
+                path=path,
+                n=len(sets),
+                files=some(shown, 20),
+            )
         )
     return _source(path, next(iter(sets.values())), spec) if sets else None
 
@@ -92,7 +101,8 @@ def _source(path: Path, files: Files, spec: DataSpec) -> Source:
             labels = to_labels(idx_array(found)) if found else none(images.origin, images.num_rows)
             parts[split] = Part([images], labels)
     if not parts:
-        raise DataError(f"{path} has labels in IDX, but no images: {some([file.name for file in files.values()])}.")
+        shown = some([file.name for file in files.values()])
+        raise DataError(tr("{path} has labels in IDX, but no images: {files}.", path=path, files=shown))
     return array_source(path, "idx", RULE, parts, left_out, spec)
 
 
@@ -115,10 +125,11 @@ def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[An
     start = stream.read(4)
     # Four dimensions are enough for colour images; a header that claims 255 is a file of another kind.
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in TYPES or not 1 <= start[3] <= 4:
-        raise DataError(f"{path} is not an IDX file: it begins with {start.hex(' ') or 'nothing'}.")
+        found = start.hex(" ") or tr("nothing")
+        raise DataError(tr("{path} is not an IDX file: it begins with {found}.", path=path, found=found))
     sizes = stream.read(4 * start[3])
     if len(sizes) < 4 * start[3]:
-        raise DataError(f"{path} is cut off in its header.")
+        raise DataError(tr("{path} is cut off in its header.", path=path))
     return struct.unpack(f">{start[3]}I", sizes), np.dtype(TYPES[start[2]])
 
 

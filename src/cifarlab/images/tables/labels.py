@@ -17,6 +17,7 @@ from cifarlab.console import count, printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.folders.listing import class_order, refuse_look_alikes
 from cifarlab.images.source import NO_LABELS, NO_ROWS
+from cifarlab.language import tr
 
 MAX_CLASSES = 100_000
 """A column with more different values than this holds something else: file names, say, or regression targets."""
@@ -56,7 +57,8 @@ def numbers(origin: str, values: NDArray[np.int64]) -> Labels:
     # mistakes.
     if (values < -1).any():
         row = np.flatnonzero(values < -1)[0]
-        raise DataError(f"{origin}: row {row} has the label {values[row]}; labels count from 0.")
+        message = tr("{origin}: row {row} has the label {label}; labels count from 0.")
+        raise DataError(message.format(origin=origin, row=row, label=values[row]))
     found = np.unique(values[values >= 0])
     _check_number(origin, len(found))
     # Numbers may have gaps (1, 2, 7), so codes are positions among those found: searchsorted of a sorted, unique array.
@@ -70,12 +72,18 @@ def listed(origin: str, values: NDArray[np.int64], names: Sequence[str]) -> Labe
     # Two names that differ only in what is not printable become one here, and would merge their classes.
     if len(set(shown)) < len(shown):
         twice = next(name for name in shown if shown.count(name) > 1)
-        raise DataError(f"{origin}: the class {twice!r} comes twice in its list of names.")
+        raise DataError(tr("{origin}: the class {name!r} comes twice in its list of names.", origin=origin, name=twice))
     wrong = np.flatnonzero((values < -1) | (values >= len(shown)))
     if len(wrong):
         raise DataError(
-            f"{origin}: row {wrong[0]} has the label {values[wrong[0]]}; "
-            f"there are {len(shown)} classes, 0 to {len(shown) - 1}."
+            tr(
+                "{origin}: row {row} has the label {label}; there are {n} classes, 0 to {last}.",
+                origin=origin,
+                row=wrong[0],
+                label=values[wrong[0]],
+                n=len(shown),
+                last=len(shown) - 1,
+            )
         )
     return Labels(origin, values, shown, listed=True)
 
@@ -102,17 +110,18 @@ def usable_splits(parts: Mapping[str, Sequence[Labels]]) -> tuple[dict[str, Sequ
         if 0 < missing < sum(map(len, each)):
             labels = next(labels for labels in each if (labels.codes < 0).any())
             row = np.flatnonzero(labels.codes < 0)[0]
-            raise DataError(
-                f"{labels.origin}: row {row} has no label (it is empty or -1), and {missing:,} of {split} in all."
-            )
+            message = tr("{origin}: row {row} has no label (it is empty or -1), and {n:,} of {split} in all.")
+            raise DataError(message.format(origin=labels.origin, row=row, n=missing, split=split))
         if missing or not any(map(len, each)):
             left_out.setdefault(NO_LABELS if missing else NO_ROWS, []).append(split)
         else:
             usable[split] = each
     if not usable or ("train" in parts and "train" not in usable):
         split, reason = next((split, reason) for reason, splits in left_out.items() for split in splits)
-        origins = some([labels.origin for labels in parts[split]], 3)
-        raise DataError(f"{origins}: {'no row' if reason == NO_ROWS else 'none of the rows'} has a label.")
+        message = (
+            tr("{files}: no row has a label.") if reason == NO_ROWS else tr("{files}: none of the rows has a label.")
+        )
+        raise DataError(message.format(files=some([labels.origin for labels in parts[split]], 3)))
     return usable, left_out
 
 
@@ -156,14 +165,24 @@ def _given_names(path: Path, every: Sequence[Labels], names: Sequence[str]) -> t
     # Names from the user never override those of a file: the two could be in different orders.
     if own := next((labels for labels in every if not labels.numbered), None):
         raise DataError(
-            f"{own.origin} names its classes itself: {some(own.names)}.\n"
-            "data.class_names (--class-names) is for data whose labels are numbers alone."
+            tr(
+                "{origin} names its classes itself: {names}.\n"
+                "data.class_names (--class-names) is for data whose labels are numbers alone.",
+                origin=own.origin,
+                names=some(own.names),
+            )
         )
     largest = max(int(name) for labels in every for name in labels.names)
     if largest >= len(names):
         raise DataError(
-            f"data.class_names has {len(names)} names, but {path} has the label {largest}: "
-            f"it needs {largest + 1}, for the labels 0 to {largest}."
+            tr(
+                "data.class_names has {n} names, but {path} has the label {largest}: "
+                "it needs {want}, for the labels 0 to {largest}.",
+                n=len(names),
+                path=path,
+                largest=largest,
+                want=largest + 1,
+            )
         )
     return tuple(map(printable, names))
 
@@ -174,15 +193,23 @@ def _listed_names(every: Sequence[Labels]) -> tuple[str, ...]:
     for other in every:
         if other.numbered:
             raise DataError(
-                f"{first.origin} lists the names of its classes, {other.origin} has numbers alone: "
-                "what they mean is unknown."
+                tr(
+                    "{first} lists the names of its classes, {other} has numbers alone: what they mean is unknown.",
+                    first=first.origin,
+                    other=other.origin,
+                )
             )
         # A file without a list may lack a class by chance; a list is complete.
         differ = set(other.names) != set(first.names) if other.listed else not set(other.names) <= set(first.names)
         if differ:
             raise DataError(
-                f"{first.origin} and {other.origin} have different classes.\n"
-                f"{first.origin}: {some(first.names, 20)}.\n{other.origin}: {some(other.names, 20)}."
+                tr(
+                    "{first} and {other} have different classes.\n{first}: {names}.\n{other}: {others}.",
+                    first=first.origin,
+                    other=other.origin,
+                    names=some(first.names, 20),
+                    others=some(other.names, 20),
+                )
             )
     return first.names
 
@@ -194,12 +221,18 @@ def _found_names(path: Path, parts: Mapping[str, Sequence[Labels]]) -> tuple[str
     # A class that was never learnt would be wrong in every image: better an error than an accuracy that hides it.
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
-            f"{path} has {count(len(foreign), 'class', 'classes')} without an image in train: {some(foreign)}.\n"
-            f"Train has: {some(class_order(learnt))}. Add images of them to train, or remove them."
+            tr(
+                "{path} has {classes} without an image in train: {names}.\n"
+                "Train has: {learnt}. Add images of them to train, or remove them.",
+                path=path,
+                classes=count(len(foreign), "class", "classes"),
+                names=some(foreign),
+                learnt=some(class_order(learnt)),
+            )
         )
     return class_order(learnt)
 
 
 def _check_number(origin: str, num_names: int) -> None:
     if num_names > MAX_CLASSES:
-        raise DataError(f"{origin}: {num_names:,} different labels are not those of classes.")
+        raise DataError(tr("{origin}: {n:,} different labels are not those of classes.", origin=origin, n=num_names))

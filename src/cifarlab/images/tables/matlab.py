@@ -21,6 +21,7 @@ from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.tables.arrays import Stored, read_exactly
 from cifarlab.images.tables.damage import damage_errors, require_file
+from cifarlab.language import tr
 
 HEADER_BYTES = 128
 MATRIX, COMPRESSED = 14, 15
@@ -46,11 +47,12 @@ def mat_arrays(path: Path) -> dict[str, Stored]:
     with damage_errors(path, *_ERRORS), path.open("rb") as file:
         header = file.read(HEADER_BYTES)
         if header.startswith(_HDF5):
-            raise DataError(f"{path} has MATLAB's format 7.3, which is not read.\nSave it with the option -v7.")
+            message = tr("{path} has MATLAB's format 7.3, which is not read.\nSave it with the option -v7.")
+            raise DataError(message.format(path=path))
         # The letters MI as a 16-bit number, in the byte order of the machine that wrote them.
         orders = {b"IM": "<", b"MI": ">"}
         if (mark := header[126:128]) not in orders:
-            raise DataError(f"{path} is not a MATLAB file of version 5.")
+            raise DataError(tr("{path} is not a MATLAB file of version 5.", path=path))
         order = orders[mark]
         while tag := file.read(8):
             # Headers only: a matrix is unpacked as far as its name, and its values are skipped.
@@ -74,21 +76,23 @@ class _Matrix:
             self.stream = io.BufferedReader(_Unpacked(file, size))
             kind, size = struct.unpack(f"{order}2I", self.take(8))
         if kind != MATRIX:
-            raise DataError(f"{path} is not a MATLAB file, or damaged: it has an element of the type {kind}.")
+            message = tr("{path} is not a MATLAB file, or damaged: it has an element of the type {kind}.")
+            raise DataError(message.format(path=path, kind=kind))
         flags, dimensions, name = self.small(6), self.small(5), self.small(1)  # always in this order and of these types
         flag: int = struct.unpack(f"{order}I", flags[:4])[0]
         self.holds_numbers = flag & 0xFF in CLASSES and not flag & COMPLEX  # not cells, structures, text
         self.dtype = np.dtype(bool if flag & LOGICAL else CLASSES.get(flag & 0xFF, "V"))
         self.shape: tuple[int, ...] = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
         if len(self.shape) < 2 or min(self.shape) < 0:
-            raise DataError(f"{path} is damaged: one of its arrays has the shape {self.shape}.")
+            message = tr("{path} is damaged: one of its arrays has the shape {shape}.")
+            raise DataError(message.format(path=path, shape=self.shape))
         self.name = name.decode("latin-1")
 
     def take(self, size: int) -> bytes:
         """Read exactly `size` bytes of the stream."""
         content = self.stream.read(size)
         if len(content) < size:
-            raise DataError(f"{self.path} is damaged: it ends within an element.")
+            raise DataError(tr("{path} is damaged: it ends within an element.", path=self.path))
         return content
 
     def tag(self) -> tuple[int, int, bytes | None]:
@@ -105,7 +109,8 @@ class _Matrix:
         """Read the next element, which must have the type `wanted`."""
         kind, size, content = self.tag()
         if kind != wanted or size > SMALL_BYTES:
-            raise DataError(f"{self.path} is damaged: a matrix has an element of the type {kind}, {size} bytes.")
+            message = tr("{path} is damaged: a matrix has an element of the type {kind}, {size} bytes.")
+            raise DataError(message.format(path=self.path, kind=kind, size=size))
         return self.take(size + -size % 8)[:size] if content is None else content  # padded to 8 bytes
 
     def values(self) -> NDArray[Any]:
@@ -113,7 +118,8 @@ class _Matrix:
         kind, size, content = self.tag()
         dtype = np.dtype(self.order + TYPES.get(kind, "V"))
         if kind not in TYPES or size != math.prod(self.shape) * dtype.itemsize:
-            raise DataError(f"{self.path} is damaged: {size} bytes of the type {kind} for values of {self.shape}.")
+            message = tr("{path} is damaged: {size} bytes of the type {kind} for values of {shape}.")
+            raise DataError(message.format(path=self.path, kind=kind, size=size, shape=self.shape))
         if content is None:
             values = read_exactly(self.stream, size, str(self.path), self.path).view(dtype)
         else:

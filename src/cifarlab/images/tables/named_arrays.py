@@ -15,6 +15,7 @@ from cifarlab.images.tables.arrays import Part, Stored, array_source, to_labels
 from cifarlab.images.tables.labels import none
 from cifarlab.images.tables.npy import npy_array, npz_arrays
 from cifarlab.images.words import SplitRule, is_picture, split_rule, suffix_of, words_in
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import named_splits
 
@@ -23,7 +24,12 @@ ROLES = {
     **dict.fromkeys(("y", "label", "labels", "target", "targets", "class", "classes"), "labels"),
 }
 """Words in the name of an array, in lower case -> what it holds: x_train, y_train, train_images, train_labels, X, y."""
-RULE = "The names of the arrays say which are images, which labels, and of which split."
+RULE = translatable("The names of the arrays say which are images, which labels, and of which split.")
+NO_ROLE, OTHER_SET = (
+    translatable("not called after images or labels"),
+    translatable("of another data set by their names"),
+)
+"""Reasons for leaving arrays out."""
 
 
 def open_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
@@ -39,7 +45,12 @@ def recognise_npz(path: Path, spec: DataSpec, cache_dir: Path) -> Source | None:
         return None
     if len(files) > 1:
         raise AmbiguousDataError(
-            f"{path} holds {len(files)} .npz files.\nGive the path of one: {some([str(file) for file in files], 20)}."
+            tr(
+                "{path} holds {n} .npz files.\nGive the path of one: {files}.",
+                path=path,
+                n=len(files),
+                files=some([str(file) for file in files], 20),
+            )
         )
     return open_npz(files[0], spec, cache_dir)
 
@@ -80,8 +91,11 @@ def _source(path: Path, kind: str, arrays: Mapping[str, Stored], spec: DataSpec)
         # Shapes and types are shown, too: often they tell the reader which array holds the images.
         shown = [f"{printable(name)} {stored}" for name, stored in arrays.items()]
         raise DataError(
-            f"{path} has no images by the names of its arrays: x_train, train_images, or X.\n"
-            f"It has: {some(shown, 12) or 'no arrays'}."
+            tr(
+                "{path} has no images by the names of its arrays: x_train, train_images, or X.\nIt has: {arrays}.",
+                path=path,
+                arrays=some(shown, 12) or tr("no arrays"),
+            )
         )
     return array_source(path, kind, RULE, parts, left_out, spec)
 
@@ -106,15 +120,20 @@ def _one_data_set(
     if len(data_sets) > 1 and "" not in data_sets:
         shown = [printable(name) for name, each in parsed.items() if each is not None and each.role == "images"]
         raise AmbiguousDataError(
-            f"{path} holds {len(data_sets)} data sets: {some(shown)}.\n"
-            "Of .npy files, give the path of one; save an .npz file for each."
+            tr(
+                "{path} holds {n} data sets: {arrays}.\n"
+                "Of .npy files, give the path of one; save an .npz file for each.",
+                path=path,
+                n=len(data_sets),
+                arrays=some(shown),
+            )
         )
     chosen, left_out = {}, defaultdict[str, list[str]](list)
     for name, each in parsed.items():
         if each is None:
-            left_out["not called after images or labels"].append(printable(name))
+            left_out[NO_ROLE].append(printable(name))
         elif each.data_set not in data_sets[:1]:  # "" sorts first
-            left_out["of another data set by their names"].append(printable(name))
+            left_out[OTHER_SET].append(printable(name))
         else:
             chosen[name] = each
     return chosen, left_out
@@ -127,8 +146,13 @@ def _by_split(
     found: dict[str | None, dict[str, str]] = defaultdict(dict)
     for name, each in named.items():
         if (other := found[each.split].get(each.role)) is not None:
-            split, shown = each.split or "train", f"{printable(other)}, {printable(name)}"
-            raise AmbiguousDataError(f"{path} has several arrays for the {each.role} of {split}: {shown}.")
+            message = (
+                tr("{path} has several arrays for the images of {split}: {arrays}.")
+                if each.role == "images"
+                else tr("{path} has several arrays for the labels of {split}: {arrays}.")
+            )
+            shown = some([printable(other), printable(name)])
+            raise AmbiguousDataError(message.format(path=path, split=each.split or "train", arrays=shown))
         found[each.split][each.role] = name
     unnamed = found.pop(None, {})  # arrays whose names say no split
     if unnamed and "train" in found:

@@ -22,6 +22,7 @@ from cifarlab.console import printable
 from cifarlab.errors import DataError
 from cifarlab.images.tables.arrays import Stored, read_values
 from cifarlab.images.tables.damage import damage_errors, require_file
+from cifarlab.language import tr
 
 KINDS = "biufUS"
 """Kinds of dtypes that are read: truth values, numbers and text. The rest are not pixels or labels, or are pickled."""
@@ -48,7 +49,7 @@ def npz_arrays(path: Path) -> dict[str, Stored]:
     with damage_errors(path, *DAMAGE), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if len(set(names)) < len(names):  # zip allows it, and readers differ in which of the two they take
-        raise DataError(f"{path} is damaged: one of its arrays comes twice.")
+        raise DataError(tr("{path} is damaged: one of its arrays comes twice.", path=path))
     return {
         name.removesuffix(".npy"): _stored(path, f"{path}: {printable(name.removesuffix('.npy'))}", _member(path, name))
         for name in names
@@ -83,11 +84,15 @@ def _header(stream: IO[bytes], origin: str) -> tuple[tuple[int, ...], bool, np.d
     # numpy parses the header, a Python literal, with ast.literal_eval and a limit on its length: no code is run.
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
-        raise DataError(f"{origin}: version {version} of numpy's format is not read.")
+        raise DataError(
+            tr("{origin}: version {version} of numpy's format is not read.", origin=origin, version=version)
+        )
     shape, fortran_order, dtype = _HEADERS[version](stream)
     if dtype.hasobject:
-        raise DataError(f"{origin} holds Python objects: they would have to be unpickled, which can run any program.")
+        message = tr("{origin} holds Python objects: they would have to be unpickled, which can run any program.")
+        raise DataError(message.format(origin=origin))
     # A header may claim items of 0 bytes or negative lengths, whose product says nothing about the size of the file.
     if dtype.kind not in KINDS or dtype.itemsize == 0 or any(length < 0 for length in shape):
-        raise DataError(f"{origin} holds {dtype} of the shape {shape}, which are neither images nor labels.")
+        message = tr("{origin} holds {kind} of the shape {shape}, which are neither images nor labels.")
+        raise DataError(message.format(origin=origin, kind=dtype, shape=shape))
     return shape, fortran_order, dtype

@@ -23,10 +23,11 @@ from cifarlab.images.tables.encoded import Column, contents, first_image, names
 from cifarlab.images.tables.labels import Labels, class_counts, match, usable_splits
 from cifarlab.images.tables.shards import Tables, configurations, file_tables, folder_of, tables
 from cifarlab.images.words import SplitRule, split_rule
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS, listed_names, named_splits
 
-RE_ENCODED = "pixels were re-encoded as JPEG; they are not the original ones"
+RE_ENCODED = translatable("pixels were re-encoded as JPEG; they are not the original ones")
 JPEG_START = b"\xff\xd8"
 
 
@@ -62,7 +63,7 @@ def read_parquet(path: Path, split: str, spec: DataSpec | None = None, cache_dir
     find = file_tables if path.is_file() else find_tables
     found = find(path, _split_rule(spec))
     if found is None:
-        raise DataError(f"{path} holds no parquet files with images.")
+        raise DataError(tr("{path} holds no parquet files with images.", path=path))
     return read_table(understand(path, found, spec), split, spec, cache_dir)
 
 
@@ -79,13 +80,24 @@ def find_tables(path: Path, split_of: SplitRule) -> Tables | None:
         return None
     if with_images and num_picture_folders > 1:  # one folder may be the pictures of a README
         raise AmbiguousDataError(
-            f"{path} holds folders of pictures and also pictures in parquet ({folder_of(with_images[0])}).\n"
-            "Give the path of the one that is meant."
+            tr(
+                "{path} holds folders of pictures and also pictures in parquet ({folder}).\n"
+                "Give the path of the one that is meant.",
+                path=path,
+                folder=folder_of(with_images[0]),
+            )
         )
     if len(with_images) > 1:
-        found = [f"{folder_of(group)} ({count(len(group), 'file')})" for group in with_images]
+        found = [
+            tr("{folder} ({files})", folder=folder_of(group), files=count(len(group), "file")) for group in with_images
+        ]
         raise AmbiguousDataError(
-            f"{path} holds {len(found)} data sets.\nGive the path of one, or move the others away: {some(found, 20)}."
+            tr(
+                "{path} holds {n} data sets.\nGive the path of one, or move the others away: {folders}.",
+                path=path,
+                n=len(found),
+                folders=some(found, 20),
+            )
         )
     without = [file for group in groups if group not in with_images for file in group] if with_images else []
     return tables(path, (with_images or groups)[0], without, split_of)
@@ -104,7 +116,8 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
     # A misspelt name would otherwise pass unnoticed, with the split left out.
     for split, name in named_splits(spec.split_names).items():
         if name and split not in found.splits:
-            raise DataError(f"data.split_names says that {split} is {name!r}, but {path} has no such file or folder.")
+            message = tr("data.split_names says that {split} is {name!r}, but {path} has no such file or folder.")
+            raise DataError(message.format(split=split, name=name, path=path))
     images, labels = defaultdict[str, list[Column]](list), defaultdict[str, list[Labels]](list)
     label_columns = set()
     for named_split, files in found.splits.items():
@@ -126,11 +139,11 @@ def understand(path: Path, found: Tables, spec: DataSpec) -> Table:
     }
     numbered = all(each.numbered for split_labels in labelled.values() for each in split_labels)
     if list(found.splits) != [None]:
-        rule = "The names of the files or their folders say the splits."
+        rule = translatable("The names of the files or their folders say the splits.")
     elif list(labels) != ["train"]:
-        rule = "A column says the splits."
+        rule = translatable("A column says the splits.")
     else:
-        rule = "No file is called after a split, so all of it is train."
+        rule = translatable("No file is called after a split, so all of it is train.")
     counts = class_counts(class_names, codes)
     understanding = Understanding("parquet", rule, tuple(codes), counts, left_out, numbered=numbered)
     # Only for the note on re-encoded pixels. fine_label is the name that CIFAR-100 has on the Hub.
@@ -175,9 +188,14 @@ def _rows(
         return
     if named_split is not None and (splits != named_split).any():
         raise AmbiguousDataError(
-            f"{file} is called after {named_split}, but its column {printable(columns.splits[0])} says "
-            f"{splits[splits != named_split][0]}, too.\n"
-            "Rename the file to go by the column, or go by the name with --columns split="
+            tr(
+                "{path} is called after {split}, but its column {column} says {other}, too.\n"
+                "Rename the file to go by the column, or go by the name with --columns split=",
+                path=file,
+                split=named_split,
+                column=printable(columns.splits[0]),
+                other=splits[splits != named_split][0],
+            )
         )
     for split in SPLITS:
         if (chosen := splits == split).any():

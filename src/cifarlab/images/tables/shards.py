@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cifarlab.console import some
-from cifarlab.errors import AmbiguousDataError, DataError
+from cifarlab.errors import AmbiguousDataError, DataError, cause
 from cifarlab.images.folders.scan import MARKS
 from cifarlab.images.source import NO_IMAGES, NO_SPLIT
 from cifarlab.images.words import SYSTEM_NAMES, SplitRule, is_picture
+from cifarlab.language import tr
 
 SUFFIX = ".parquet"
 MAX_DEPTH = 4
@@ -62,7 +63,8 @@ def file_tables(path: Path, split_of: SplitRule) -> Tables:
     """Take a single file for a data set; raises DataError for one of several shards."""
     shard = _parse_name(path)
     if shard.total is not None and shard.total > 1:
-        raise DataError(f"{path} is one of {shard.total} shards.\nGive the folder that holds them all: {path.parent}")
+        message = tr("{path} is one of {n} shards.\nGive the folder that holds them all: {folder}")
+        raise DataError(message.format(path=path, n=shard.total, folder=path.parent))
     return Tables({split_of_file(path, split_of): (path,)})
 
 
@@ -103,7 +105,7 @@ def tables(root: Path, files: Sequence[Path], without_images: Sequence[Path], sp
     left_out = {NO_IMAGES: list(without_images)} if without_images else {}
     if len(by_split) > 1 and None in by_split:  # alone, files that say no split are train
         left_out[NO_SPLIT] = by_split.pop(None)
-    return Tables({split: _shards(split or "a split", each) for split, each in by_split.items()}, left_out)
+    return Tables({split: _shards(split or tr("a split"), each) for split, each in by_split.items()}, left_out)
 
 
 def folder_of(files: Sequence[Path]) -> Path:
@@ -150,7 +152,7 @@ def _is_visible(name: str) -> bool:
 
 
 def _cannot_list(error: OSError) -> None:
-    raise DataError(f"Cannot list {error.filename}: {error.strerror}.") from error
+    raise DataError(tr("Cannot list {folder}: {cause}.", folder=error.filename, cause=cause(error))) from error
 
 
 def _parse_name(file: Path) -> _ShardName:
@@ -173,25 +175,48 @@ def _shards(split: str, files: Iterable[Path]) -> tuple[Path, ...]:
     where, total, indices = shards[0].file.parent, shards[0].total, [shard.index for shard in shards]
     if len({(shard.file.parent, shard.stem) for shard in shards}) > 1:
         raise AmbiguousDataError(
-            f"{where} has several tables that could be {split}: {some(names)}.\n"
-            'Give the path of one file, or say which is which with --split-names, such as "train=NAME,test=NAME".'
+            tr(
+                "{folder} has several tables that could be {split}: {files}.\n"
+                'Give the path of one file, or say which is which with --split-names, such as "train=NAME,test=NAME".',
+                folder=where,
+                split=split,
+                files=some(names),
+            )
         )
     # train-00000-of-00002 beside train-00000-of-00005, or a number twice: what is left of an earlier download.
     if len({shard.total for shard in shards}) > 1 or len(set(indices)) < len(shards):
         raise DataError(
-            f"{where} holds two versions of {split}: {some(names)}.\nRemove the files of the one that is not wanted."
+            tr(
+                "{folder} holds two versions of {split}: {files}.\nRemove the files of the one that is not wanted.",
+                folder=where,
+                split=split,
+                files=some(names),
+            )
         )
     if total is not None and (len(shards) != total or indices != list(range(len(shards)))):
         raise DataError(
-            f"{where} has {len(shards)} files like {names[0]}, with the numbers {some([*map(str, indices)])}; "
-            f"all {total} are needed, 0 to {total - 1}.\nPut the missing ones beside them."
+            tr(
+                "{folder} has {n} files like {file}, with the numbers {numbers}; "
+                "all {total} are needed, 0 to {last}.\nPut the missing ones beside them.",
+                folder=where,
+                n=len(shards),
+                file=names[0],
+                numbers=some([*map(str, indices)]),
+                total=total,
+                last=total - 1,
+            )
         )
     # A single file with a number may be called so (cifar-10.parquet), unless it is written like the number of a shard.
     is_numbered = len(shards) > 1 or shards[0].number.startswith("0")
     first = min(indices[0], 1)  # people count from 0 or from 1
     if total is None and is_numbered and indices != list(range(first, first + len(shards))):
         raise DataError(
-            f"The numbers of the files for {split} in {where} leave gaps: {some(names)}.\n"
-            "Put the missing ones beside them, or number the files from 0."
+            tr(
+                "The numbers of the files for {split} in {folder} leave gaps: {files}.\n"
+                "Put the missing ones beside them, or number the files from 0.",
+                split=split,
+                folder=where,
+                files=some(names),
+            )
         )
     return tuple(shard.file for shard in shards)

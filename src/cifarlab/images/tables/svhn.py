@@ -17,9 +17,10 @@ from cifarlab.images.source import NO_SPLIT, Source
 from cifarlab.images.tables.arrays import Part, array_source, to_labels
 from cifarlab.images.tables.matlab import mat_arrays
 from cifarlab.images.words import split_of, words_in
+from cifarlab.language import listed, tr, translatable
 from cifarlab.recipe.schema import DataSpec
 
-RULE = "The names of the files say the splits; X are images, y labels, of which 10 means the digit 0."
+RULE = translatable("The names of the files say the splits; X are images, y labels, of which 10 means the digit 0.")
 
 
 def open_mat(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
@@ -45,9 +46,13 @@ def _part(file: Path) -> Part:
     arrays = mat_arrays(file)
     images, numbers = arrays.get("X"), arrays.get("y")
     if images is None or numbers is None or len(images.shape) != 4 or min(numbers.shape) != 1:
-        shown = ", ".join(f"{printable(name)} {stored}" for name, stored in arrays.items()) or "no arrays of numbers"
+        shown = listed(f"{printable(name)} {stored}" for name, stored in arrays.items()) or tr("no arrays of numbers")
         raise DataError(
-            f"{file} is not like SVHN's files: images X, uint8 (32, 32, 3, N), and labels y.\nIt has: {shown}."
+            tr(
+                "{path} is not like SVHN's files: images X, uint8 (32, 32, 3, N), and labels y.\nIt has: {arrays}.",
+                path=file,
+                arrays=shown,
+            )
         )
     read_images, read_labels = images.read, numbers.read
     # MATLAB has the image as the last axis, (H, W, 3, N); every matrix has two axes or more, so labels are (N, 1).
