@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from cifarlab.language import VARIABLES
+from cifarlab.language import ENGLISH, VARIABLES, speak
 from cifarlab.machine.process import num_cores
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
@@ -32,6 +32,7 @@ def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.delenv("CIFARLAB_DATA", raising=False)
     for name in VARIABLES:  # tests compare with what is said in English
         monkeypatch.delenv(name, raising=False)
+    speak(ENGLISH)  # whatever a test before has chosen, or the environment when cifarlab was imported
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     # whether the machine is busy while the tests run changes nothing that they see
     monkeypatch.setattr("cifarlab.machine.contention.read", lambda: None)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -87,3 +90,23 @@ def test_a_run_goes_through_the_other_functions(recipe: cifarlab.Recipe) -> None
     assert cifarlab.resume(run.path).path == run.path
     with pytest.raises(UsageError, match="given twice"):
         cifarlab.compare([run, run.path])
+
+
+def test_a_program_chooses_the_language(tmp_path: Path) -> None:
+    cifarlab.speak("zh")
+    with pytest.raises(UsageError, match=f"^{tmp_path} 不是运行文件夹"):
+        cifarlab.report(tmp_path)
+    cifarlab.speak("en")
+    with pytest.raises(UsageError, match=f"^{tmp_path} is not a run folder"):
+        cifarlab.report(tmp_path)
+    with pytest.raises(UsageError, match="'tlh'"):
+        cifarlab.speak("tlh")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"), [({}, "不是运行文件夹"), ({"CIFARLAB_LANG": "en"}, "is not a run folder")]
+)
+def test_a_program_speaks_as_its_environment_says(chosen: dict[str, str], words: str) -> None:
+    environment = {**os.environ, "LANG": "zh_CN.UTF-8", "PYTHONUTF8": "1", **chosen}
+    program = [sys.executable, "-c", "import cifarlab; cifarlab.Run.open('nowhere')"]
+    assert words in subprocess.run(program, env=environment, capture_output=True, check=False).stderr.decode("utf-8")

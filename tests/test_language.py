@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gettext
 import re
 import sys
@@ -11,13 +12,18 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from cifarlab import language
+from cifarlab import errors, language
 from cifarlab.language import LOCALE, languages, listed, ntr, speak, speak_as_the_environment_says, tr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from messages import as_po, is_translated, marked, messages, updated
 
 CATALOGUES = sorted(LOCALE.glob("*/LC_MESSAGES/cifarlab.po"))
+CODE = sorted(LOCALE.parent.rglob("*.py"))
+
+ERRORS = {name for name, kind in vars(errors).items() if str(kind).startswith("<class 'cifarlab.")}
+TO_PEOPLE = ERRORS - {"MissingExtraError"} | {"log.info", "log.warning", "log.error", "progress", "doing", "tr"}
+"""What takes a message: all errors but the one that is given names, and `tr` with a variable instead of a message."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +78,86 @@ def test_messages_are_found_wherever_they_stand() -> None:
     assert sorted(map(str, marked(code))) == ["('{n} class', '{n} classes')", "('{n} x', '{n} xs')", "a", "b"]
 
 
+def unmarked(code: str) -> Iterator[int]:
+    """The lines of a file whose message to people has words outside of what marks them for the catalogues.
+
+    Variables are followed to what their function assigns to them; parameters and what functions return are trusted.
+    """
+    functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        values: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                values.setdefault(node.targets[0].id, []).append(node.value)
+            elif isinstance(node, ast.AugAssign | ast.NamedExpr) and isinstance(node.target, ast.Name):
+                values.setdefault(node.target.id, []).append(node.value)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in TO_PEOPLE:
+                said = [each for each in node.args[:1] if name != "tr" or isinstance(each, ast.Name)]
+                if any(has_words(each, dict(values)) for each in said):
+                    yield node.lineno
+
+
+def has_words(node: ast.AST, values: dict[str, list[ast.expr]]) -> bool:
+    """Whether an expression has letters outside of calls, which mark them; values: of its variables, until seen."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return re.search("[A-Za-z]", text) is not None
+        case ast.Name(id=name):
+            parts: list[ast.AST] = [*values.pop(name, [])]
+        case ast.Call(func=ast.Attribute(value=value, attr="join" | "format"), args=args, keywords=keywords):
+            parts = [value, *args, *keywords]
+        case ast.Call(func=function, args=args):
+            parts = [*args] if ast.unparse(function) == "some" else []
+        case ast.FormattedValue(value=value) | ast.Subscript(value=value):  # not ".1f" and "key"
+            parts = [value]
+        case ast.IfExp(body=first, orelse=second):
+            parts = [first, second]
+        case ast.GeneratorExp(elt=each) | ast.ListComp(elt=each):
+            parts = [each]
+        case _:
+            parts = [*ast.iter_child_nodes(node)]
+    return any(has_words(part, values) for part in parts)
+
+
+def test_every_message_is_marked() -> None:
+    lines = {path.relative_to(LOCALE.parent): sorted(set(unmarked(path.read_text("utf-8")))) for path in CODE}
+    assert "\n".join(f"{path}:{line}" for path, found in lines.items() for line in found) == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_marked"),
+    [
+        ('raise UsageError("no")', False),
+        ('raise UsageError(f"{path} is no file.")', False),
+        ('raise UsageError(tr("{path} is no file.", path=path))', True),
+        ('raise UsageError(tr("No {n}.").format(n=f"{n:.1f}") + "\\n" + values["key"])', True),
+        ('raise UsageError("\\n  ".join([tr("No:"), "none" if n else ""]))', False),
+        ('raise MissingExtraError("pandas", "notebook")', True),
+        ('raise DataError("; ".join(["no", *names]))', False),
+        ('raise DataError(tr("No {n}.").format(n="pictures"))', False),
+        ('text = path.read_text("utf-8"); raise DataError(text)', True),
+        ('raise ValueError("a fault of the program")', True),
+        ('raise AssertionError("a fault of the program")', True),
+        ('return DataError("no")', False),
+        ('log.info("a note")', False),
+        ('log.debug("for us")', True),
+        ('log.warning(f"{text}\\n{advice}")', True),
+        ('text = "a note"; log.info(text)', False),
+        ('text = tr("a note"); text += " and more"; log.info(text)', False),
+        ('text = tr("a note"); log.info(text)', True),
+        ('text = "a {n}"; log.info(tr(text, n=1))', False),
+        ('text = translatable("a {n}"); log.info(tr(text, n=1))', True),
+        ('log.info("; ".join(f"{count(n, \'image\')}: {name}" for name in names))', True),
+        ('with doing("Reading"): pass', False),
+    ],
+)
+def test_a_message_that_is_not_marked_is_found(lines: str, is_marked: bool) -> None:
+    assert list(unmarked(f"def f(path, n, advice):\n    {lines}")) == ([] if is_marked else [2])
+
+
 def test_english_is_what_stands_in_the_code() -> None:
-    assert languages() == ["en", "zh_CN"]
+    assert languages() == ["en", *(path.parts[-3] for path in CATALOGUES)] and "zh_CN" in languages()
     assert tr("held out") == "held out" and listed(["a", "b"]) == "a, b"
     assert [ntr("{n} thread", "{n} threads", n) for n in (1, 2, 1.5)] == ["{n} thread", "{n} threads", "{n} threads"]
 

@@ -42,6 +42,7 @@ PUBLIC = {
     "read_evaluation": ("evaluation.stored", "read_evaluation"),
     "report": ("api", "report"),
     "resume": ("api", "resume"),
+    "speak": ("api", "speak"),
     "train": ("api", "train"),
 }
 

@@ -6,6 +6,7 @@
     cifarlab.Classifier.load(run.path).predict(["cat.png"])
 
 Functions say on stderr what they do, as the command does, unless the program has configured logging: `cifarlab.notes`.
+They speak the language of the environment, as the command does, or the one that `cifarlab.speak` chooses.
 Names that need torch are loaded when they are first used, so that `import cifarlab` does not wait for it.
 """
 
@@ -15,8 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cifarlab import shown
-from cifarlab.api import ablate, compare, evaluate, explain, lr_find, predict, report, resume, train
+from cifarlab.api import ablate, compare, evaluate, explain, lr_find, predict, report, resume, speak, train
 from cifarlab.errors import CifarlabError
+from cifarlab.language import speak_as_the_environment_says
 from cifarlab.machine.tier import limit_torch
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 limit_torch()  # torch reads the environment when it is imported, which nothing above does
+
+# Here and not in each function, so that an error of load_recipe and a cell of a notebook speak it, too. A program that
+# reads what is said to people chooses itself: speak("en"), or CIFARLAB_LANG=en.
+speak_as_the_environment_says()
 
 # A name that leaves this list breaks somebody's program, so it also stands in the changelog
 __all__ = [
@@ -65,6 +71,7 @@ __all__ = [
     "read_evaluation",
     "report",
     "resume",
+    "speak",
     "train",
 ]
 

@@ -14,8 +14,9 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cifarlab import language
 from cifarlab.console import doing, log
-from cifarlab.errors import UsageError
+from cifarlab.errors import UsageError, unknown
 from cifarlab.language import tr
 from cifarlab.notes import notes_shown
 from cifarlab.recipe.schema import DataSpec, Recipe
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
 
 MOST_EXPLAINED = 50
 """Pictures on one page of explanations: each takes several heat maps, and a page has to stay readable."""
+
+
+def speak(name: str) -> None:
+    """Choose the language of notes, errors, pages and what notebooks show: "en", "zh", or another with a catalogue.
+
+    Until then it is that of the environment when cifarlab was imported: CIFARLAB_LANG or, as everywhere, LC_ALL and
+    LANG. Names, and what is stored, are the same in every language. Raises UsageError for an unknown one.
+    """
+    try:
+        language.speak(name)
+    except LookupError as error:
+        raise UsageError(unknown("language", name, language.languages())) from error
 
 
 @notes_shown()
@@ -123,7 +136,8 @@ def evaluate(
     if opened is None:
         file = Path(str(model))
         if data is None:
-            raise UsageError(f"{file} belongs to no run, so its images are not known: name some with --data (data=).")
+            text = tr("{file} belongs to no run, so its images are not known: name some with --data (data=).")
+            raise UsageError(text.format(file=file))
         spec = data if isinstance(data, DataSpec) else data_spec(data)
         classifier = Classifier.load(file, runtime=inference_runtime(device))
         return judge_model(classifier, file, split, spec, tta=tta or "none", data_dir=data_dir)
@@ -161,7 +175,7 @@ def predict(
 
     found = find_images(_paths(images), follow_links=follow_links)
     if found.left_out:  # said, because a prediction that is silently missing would be worse
-        log.info("Left out: %s.", "; ".join(found.left_out))
+        log.info(tr("Left out: {items}.", items=tr("; ").join(found.left_out)))
     answers = predict_files(Classifier.load(model, runtime=inference_runtime(device)), found.files, top=top)
     answers.failures.extend(found.failures)
     return answers
@@ -188,9 +202,8 @@ def explain(
 
     found = find_images(_paths(images))
     if len(found.files) > MOST_EXPLAINED:
-        raise UsageError(
-            f"{len(found.files)} images are too many for one page; explain at most {MOST_EXPLAINED} at a time."
-        )
+        text = tr("{n} images are too many for one page; explain at most {most} at a time.")
+        raise UsageError(text.format(n=len(found.files), most=MOST_EXPLAINED))
     classifier = Classifier.load(model, runtime=inference_runtime(device))
     done = explain_files(classifier, found.files, layer=layer, class_name=class_name)
     done.failures.extend(found.failures)

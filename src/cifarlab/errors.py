@@ -107,6 +107,10 @@ class MissingExtraError(MachineError):
 class NoKernelsError(MachineError):
     """The CPU kernels cannot be compiled on this machine, now or later: no compiler, or one that rejects them."""
 
+    def __init__(self, message: str, english: str = "") -> None:
+        super().__init__(message)
+        self.english = english or message  # for the manifest, which is the same in every language
+
 
 class OtherMachineError(MachineError):
     """A run was to be resumed where device, instructions, kernels or torch differ from those that it was trained on."""

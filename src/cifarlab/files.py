@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cifarlab.errors import MachineError, RunInUseError
+from cifarlab.errors import MachineError, RunInUseError, cause
+from cifarlab.language import tr
 
 log = logging.getLogger("cifarlab")
 
@@ -31,8 +32,12 @@ def machine_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MachineError(
-            f"Cannot write {path}: {error.strerror or error}.\nWhat was there before is unchanged. "
-            "Free some space or choose another folder."
+            tr(
+                "Cannot write {path}: {error}.\nWhat was there before is unchanged. "
+                "Free some space or choose another folder.",
+                path=path,
+                error=cause(error),
+            )
         ) from error
 
 
@@ -119,12 +124,16 @@ def lock(path: Path, *, wait: bool) -> Iterator[None]:
             held.acquire()
         except Timeout as error:  # before OSError, of which it is a subclass
             raise RunInUseError(
-                f"{path.parent} is in use by another process.\nWait for its end, or write to another folder."
+                tr(
+                    "{folder} is in use by another process.\nWait for its end, or write to another folder.",
+                    folder=path.parent,
+                )
             ) from error
         except OSError as error:
             if error.errno not in _WITHOUT_LOCKS:
                 raise
-            log.warning("%s: this file system has no locks, so let only one process write here.", path.parent)
+            warning = tr("{folder}: this file system has no locks, so let only one process write here.")
+            log.warning(warning.format(folder=path.parent))
     try:
         yield
     finally:

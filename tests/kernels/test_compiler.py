@@ -9,6 +9,7 @@ import pytest
 
 from cifarlab.errors import MachineError, NoKernelsError
 from cifarlab.kernels import build, compiler
+from cifarlab.language import speak
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,20 @@ def test_what_a_compiler_complains_of_is_explained_and_passed_on(tmp_path: Path,
     assert rest == [said]
     assert explained in first
     assert list(build.cache_folder().iterdir()) == []
+
+
+def test_people_are_told_in_their_language_and_the_manifest_in_english(tmp_path: Path) -> None:
+    speak("zh")
+    with pytest.raises(NoKernelsError) as caught:
+        load()
+    assert str(caught.value) == "没有可用的 CPU 内核：找不到 C++ 编译器（CXX, g++, c++, clang++）。"
+    assert caught.value.english == "The CPU kernels are not there: no C++ compiler found (CXX, g++, c++, clang++)."
+    gcc = program(tmp_path / "g++", "echo 'omp.h {' >&2; exit 1")
+    with pytest.raises(NoKernelsError) as caught:
+        load()
+    reason = f"{gcc} 运行失败。没有安装编译器的 OpenMP；clang++ 需要软件包 libomp-dev。"
+    assert str(caught.value) == f"没有可用的 CPU 内核：{reason}\nomp.h {{"
+    assert caught.value.english.startswith(f"The CPU kernels are not there: {gcc} failed. The compiler's OpenMP is")
 
 
 def test_what_is_not_english_is_passed_on(tmp_path: Path) -> None:

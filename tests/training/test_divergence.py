@@ -17,6 +17,7 @@ from cifarlab.errors import CheckpointError, DivergedError, UsageError
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import load_model
 from cifarlab.judge import judge
+from cifarlab.language import speak
 from cifarlab.pages.report.write import write_report
 from cifarlab.recipe.schema import Recipe, StoppingSpec
 from cifarlab.recipe.toml import to_toml
@@ -148,6 +149,18 @@ def test_n36_a_resumed_run_says_the_same(tiny, tmp_path, after_step):
     with pytest.raises(DivergedError) as caught:
         resume(run.path)
     assert str(caught.value) == message
+
+
+def test_n36_people_are_told_in_their_language_and_the_run_folder_in_english(tiny, tmp_path, after_step):
+    after_step(9, overflow)
+    speak("zh")
+    run, message = diverge(tiny, tmp_path)
+    first, second, third = message.splitlines()
+    assert first == "第 9 步之后，权重中出现了无穷大或 NaN。"
+    assert second.startswith("已保留第 1 轮的分类器：") and second.endswith(f"有关记录在 {run.divergence_file} 中。")
+    assert "把 optimizer.lr 设得低于 0.001、" in third
+    assert run.manifest["divergence"] == "The weights are no longer finite after step 9."
+    assert json.loads(run.divergence_file.read_text())["what"] == "The weights are no longer finite after step 9"
 
 
 def test_n36_what_is_asked_of_a_diverged_run_names_what_was_kept(tiny, tmp_path, after_step):

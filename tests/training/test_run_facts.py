@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cifarlab.language import speak, tr
 from cifarlab.runs.manifest import Manifest, Resumption, RuntimeFacts
 from cifarlab.training.run_facts import machine_differences
 
@@ -40,6 +41,15 @@ def test_each_difference_is_one_line_with_both_values(
     then: dict[str, object], here: dict[str, object], line: str
 ) -> None:
     assert differences(then, here) == [line]
+
+
+def test_people_are_told_in_their_language() -> None:
+    speak("zh")
+    before = Manifest.model_validate({"runtime": SAME, "versions": {"torch": "2.11.0"}})
+    here = RuntimeFacts.model_validate({**SAME, "tier": "neon"})
+    found = ["CPU 级别：记录的是 avx2，这里是 neon", "torch：记录的是 2.11.0，这里是 2.12.0"]
+    assert machine_differences(before, here, "2.12.0", tr) == found
+    assert machine_differences(before, here, "2.11.0") == ["CPU tier: recorded avx2, found neon"]
 
 
 def test_another_torch_is_a_difference() -> None:

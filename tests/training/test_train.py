@@ -549,7 +549,7 @@ def test_kernels_that_are_not_there_are_spoken_of(tiny, tmp_path, monkeypatch, c
     caplog.set_level("INFO", logger="cifarlab")
     monkeypatch.setattr("cifarlab.kernels.build.load", no_kernels)
     run = train(tiny.set("training.epochs=1"), out=tmp_path)
-    assert "no compiler. Torch's own operations take their place" in caplog.text
+    assert "no compiler. Torch's own operations take their place; they are slower.\n" in caplog.text
     assert run.manifest["runtime"]["kernels"] == "The CPU kernels are not there: no compiler."
 
 

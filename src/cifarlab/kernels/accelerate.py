@@ -27,9 +27,18 @@ def choose_runtime(spec: RuntimeSpec, *, compiles: bool = True) -> Runtime:
     compilation failed for a passing reason.
     """
     runtime = resolve(spec)  # device, precision and threads, which starts no compiler
-    kernels = _kernels_status(spec, runtime, compiles=compiles)
+    # Kernels are called by address, which torch.compile cannot trace.
+    if spec.kernels == "off" or runtime.device.type != "cpu" or spec.compile == "on":
+        return runtime
+    try:
+        build.load(compiles=compiles, check=check)
+    except NoKernelsError as error:  # a passing failure is a plain MachineError, which ends the training
+        if spec.kernels == "on":
+            raise
+        english, spoken = (text.splitlines()[0] for text in (error.english, str(error)))
+        return replace(runtime, kernels=english, why_no_kernels=spoken)
     # The fingerprint goes into the manifest: kernels from another compiler round differently, and resuming says so.
-    return replace(runtime, kernels=kernels, kernels_fingerprint=build.fingerprint() if kernels == "on" else "")
+    return replace(runtime, kernels="on", kernels_fingerprint=build.fingerprint())
 
 
 def accelerate(model: nn.Module, runtime: Runtime, *, trains: bool) -> None:
@@ -45,17 +54,3 @@ def accelerate(model: nn.Module, runtime: Runtime, *, trains: bool) -> None:
     # Only what still has torch's own class is replaced, so this reaches the layers for which there was no kernel.
     if trains and runtime.device.type == "cpu" and runtime.precision == "bf16":
         use_matrix_products(model)
-
-
-def _kernels_status(spec: RuntimeSpec, runtime: Runtime, *, compiles: bool) -> str:
-    """Return "on", or one line that says why the kernels are not used."""
-    # Kernels are called by address, which torch.compile cannot trace.
-    if spec.kernels == "off" or runtime.device.type != "cpu" or spec.compile == "on":
-        return "off"
-    try:
-        build.load(compiles=compiles, check=check)
-    except NoKernelsError as error:  # a passing failure is a plain MachineError, which ends the training
-        if spec.kernels == "on":
-            raise
-        return str(error).splitlines()[0]
-    return "on"

@@ -33,6 +33,7 @@ import torch
 from cifarlab.errors import NoKernelsError
 from cifarlab.kernels import compiler as compilers
 from cifarlab.kernels.signatures import NAMES, Kernel
+from cifarlab.language import tr, translatable
 from cifarlab.machine.tier import VARIABLE, tier
 
 log = logging.getLogger("cifarlab")
@@ -74,7 +75,8 @@ def load(*, compiles: bool, check: Callable[[], None]) -> None:
     if is_loaded():
         return
     if tier() not in MARCH:
-        raise compilers.unavailable(f"they need AVX2 or NEON, which this CPU does not have, or {VARIABLE} is none")
+        reason = translatable("they need AVX2 or NEON, which this CPU does not have, or {variable} is none")
+        raise compilers.unavailable(reason, variable=VARIABLE)
     compiler = compilers.find() if compiles else []
     try:
         for file in cached(compiler):
@@ -83,18 +85,19 @@ def load(*, compiles: bool, check: Callable[[], None]) -> None:
                 return
             except OSError as error:
                 if not compiles:
-                    reason = f"{file} cannot be loaded ({error}); a training compiles it again"
-                    raise compilers.unavailable(reason) from error
-                log.info(f"The CPU kernels cannot be loaded ({error}) and are compiled again: {file}.")
+                    reason = translatable("{file} cannot be loaded ({error}); a training compiles it again")
+                    raise compilers.unavailable(reason, file=file, error=error) from error
+                note = tr("The CPU kernels cannot be loaded ({error}) and are compiled again: {file}.")
+                log.info(note.format(error=error, file=file))
                 file.unlink(missing_ok=True)
         if not compiles:
-            raise compilers.unavailable("not compiled yet, which a training does")
+            raise compilers.unavailable(translatable("not compiled yet, which a training does"))
         compile_library(compiler, check)
     except OSError as error:
-        reason = f"{cache_folder()}: {error.strerror or error}"
+        what = f"{cache_folder()}: {error.strerror or error}"
         if error.errno in compilers.SHORTAGE_NUMBERS:
-            raise compilers.passing_failure(reason) from error
-        raise compilers.unavailable(reason) from error
+            raise compilers.passing_failure(what) from error
+        raise compilers.unavailable("{what}", what=what) from error
 
 
 def is_loaded() -> bool:
@@ -146,7 +149,8 @@ def compile_library(compiler: Sequence[str], check: Callable[[], None]) -> None:
     """
     global _library
     if not compiler:  # permanent, so a training may do without
-        raise compilers.unavailable(f"no C++ compiler found (CXX, {', '.join(compilers.COMPILERS)})")
+        names = ", ".join(["CXX", *compilers.COMPILERS])
+        raise compilers.unavailable(translatable("no C++ compiler found ({names})"), names=names)
     stem, folder = _stem(compiler), cache_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_foreign(folder)
@@ -178,7 +182,7 @@ def _open(file: Path) -> None:
     _refuse_foreign(file)
     content = file.stem.rpartition("-")[2]
     if _hash(file.read_bytes()) != content:
-        raise OSError("the file is damaged")
+        raise OSError(tr("the file is damaged"))
     functions = ctypes.CDLL(str(file))  # looks up OpenMP among what torch has loaded; see compile_library
     lanes = int(functions.lanes())
     there = [name for name in NAMES if hasattr(functions, name)]
@@ -192,10 +196,16 @@ def _refuse_foreign(path: Path) -> None:
     found = path.stat()
     owned, mode = found.st_uid == os.getuid(), stat.S_IMODE(found.st_mode)
     if not owned or mode & (stat.S_IWGRP | stat.S_IWOTH):
-        reason = f"may be written by other users (mode {mode:o})" if owned else f"belongs to user {found.st_uid}"
-        raise NoKernelsError(
-            f"The CPU kernels are not used: {path} {reason}.\nRemove it, or set XDG_CACHE_HOME to a folder of your own."
+        message = translatable(
+            "The CPU kernels are not used: {path} may be written by other users (mode {mode:o}).\n"
+            "Remove it, or set XDG_CACHE_HOME to a folder of your own."
         )
+        if not owned:
+            message = translatable(
+                "The CPU kernels are not used: {path} belongs to user {user}.\n"
+                "Remove it, or set XDG_CACHE_HOME to a folder of your own."
+            )
+        raise NoKernelsError(*(say(message, path=path, mode=mode, user=found.st_uid) for say in (tr, str.format)))
 
 
 def _stem(compiler: Sequence[str]) -> str:

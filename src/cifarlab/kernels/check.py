@@ -19,6 +19,7 @@ from cifarlab.kernels.ops import conv3x3
 from cifarlab.kernels.ops.batch_norm import SUFFIX
 from cifarlab.kernels.ops.norm_relu import norm_relu
 from cifarlab.kernels.ops.pool_norm_gelu import pool_norm_gelu
+from cifarlab.language import tr, translatable
 
 # Largest error as a share of the largest value: several times what rounding does to a right kernel, and far below what
 # a wrong one gives. ops/conv3x3.py has the usual errors.
@@ -38,10 +39,12 @@ def check() -> None:
             if not error < tolerance:  # also where it is not a number
                 wrong.append(f"{name} in {SUFFIX[dtype]} by {error:.1g}")
     if wrong:
-        raise NoKernelsError(
-            f"The CPU kernels compute wrong values on this CPU: {some(wrong)}.\n"
+        message = translatable(
+            "The CPU kernels compute wrong values on this CPU: {kernels}.\n"
             "Please report this, with the CPU and the compiler. --set runtime.kernels=off does without them."
         )
+        kernels = some(wrong)  # named in English in every language, since it is to be reported
+        raise NoKernelsError(tr(message, kernels=kernels), message.format(kernels=kernels))
 
 
 def _results(dtype: torch.dtype) -> Iterator[tuple[str, Tensor, Tensor]]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cifarlab.errors import MachineError, NoKernelsError
+from cifarlab.language import tr, translatable
 
 COMPILERS = ("g++", "c++", "clang++")
 """The first of these on PATH is used, unless the variable CXX says which."""
@@ -27,10 +28,12 @@ SHORTAGES = ("Killed", "out of memory", "memory exhausted", "Cannot allocate", "
 SHORTAGE_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO}
 
 EXPLANATIONS = {
-    "x86-64-v": "The compiler is too old for this CPU: it takes GCC 11, clang 12 or newer.",
-    "omp.h": "The compiler's OpenMP is not installed; for clang++ it is the package libomp-dev.",
-    "unsupported option": "This compiler has no OpenMP; CXX=g++ chooses another.",
-    "__kmpc": "The kernels need clang's OpenMP, and torch has loaded GCC's; CXX=g++ chooses another compiler.",
+    "x86-64-v": translatable("The compiler is too old for this CPU: it takes GCC 11, clang 12 or newer."),
+    "omp.h": translatable("The compiler's OpenMP is not installed; for clang++ it is the package libomp-dev."),
+    "unsupported option": translatable("This compiler has no OpenMP; CXX=g++ chooses another."),
+    "__kmpc": translatable(
+        "The kernels need clang's OpenMP, and torch has loaded GCC's; CXX=g++ chooses another compiler."
+    ),
 }
 """By what is found in the text of a failure: what it means."""
 
@@ -41,12 +44,13 @@ def find() -> list[str]:
     try:
         command = shlex.split(asked)  # it may hold arguments, or a second program: "ccache g++"
     except ValueError as error:
-        raise unavailable(f"CXX={asked} cannot be read as a command ({error})") from error
+        reason = translatable("CXX={asked} cannot be read as a command ({error})")
+        raise unavailable(reason, asked=asked, error=error) from error
     if not command:
         return [path for path in map(shutil.which, COMPILERS) if path is not None][:1]
     program = shutil.which(command[0])
     if program is None:  # and not another compiler instead, since this one was asked for
-        raise unavailable(f"CXX={asked} names no program that is found")
+        raise unavailable(translatable("CXX={asked} names no program that is found"), asked=asked)
     return [str(Path(program).absolute()), *command[1:]]  # it is run in another folder
 
 
@@ -63,26 +67,38 @@ def run(command: Sequence[str], folder: str | None = None) -> bytes:
             command, cwd=folder, env=english, check=True, capture_output=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise passing_failure(f"{command[0]} took longer than {TIMEOUT_SECONDS} seconds") from error
+        reason = tr("{program} took longer than {n} seconds", program=command[0], n=TIMEOUT_SECONDS)
+        raise passing_failure(reason) from error
     except subprocess.CalledProcessError as error:
         text = error.stderr.decode(errors="replace").strip() or str(error)
         # A negative code is a signal: the kernel kills a compiler that takes too much memory.
         if error.returncode < 0 or any(words in text for words in SHORTAGES):
             raise passing_failure(f"{command[0]}: {text[-300:]}") from error
-        raise unavailable(f"{command[0]} failed", text) from error
+        raise unavailable(translatable("{program} failed"), text, program=command[0]) from error
     return done.stdout
 
 
-def unavailable(reason: str, output: str = "") -> NoKernelsError:
-    """The error for a permanent reason, with its explanation and what a compiler said, on further lines."""
-    explained = [meaning for words, meaning in EXPLANATIONS.items() if words in reason + output][:1]
-    lines = [" ".join([f"The CPU kernels are not there: {reason}.", *explained]), output[:500]]
-    return NoKernelsError("\n".join(filter(None, lines)))
+def unavailable(reason: str, output: str = "", **fields: object) -> NoKernelsError:
+    """The error for a permanent reason, with its explanation and what a compiler said, on further lines.
+
+    reason: a message, with its fields.
+    """
+    text = reason.format(**fields) + output
+    meaning = next((meaning for words, meaning in EXPLANATIONS.items() if words in text), "")
+    message = translatable("The CPU kernels are not there: {reason}.")
+    if meaning:
+        message = translatable("The CPU kernels are not there: {reason}. {meaning}")
+    said = f"\n{output[:500]}" if output else ""
+    lines = (say(message, reason=say(reason, **fields), meaning=say(meaning)) for say in (tr, str.format))
+    return NoKernelsError(*(line + said for line in lines))
 
 
 def passing_failure(reason: str) -> MachineError:
     """The error for a compilation that may succeed another time; a plain MachineError, not a NoKernelsError."""
     return MachineError(
-        f"The CPU kernels could not be compiled this time: {reason}.\n"
-        "Try again when the machine has memory, disk and time to spare, or do without: --set runtime.kernels=off"
+        tr(
+            "The CPU kernels could not be compiled this time: {reason}.\n"
+            "Try again when the machine has memory, disk and time to spare, or do without: --set runtime.kernels=off",
+            reason=reason,
+        )
     )

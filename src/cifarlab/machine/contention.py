@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifarlab.console import log
+from cifarlab.language import tr
 from cifarlab.machine.process import num_cores
 
 WINDOW_SECONDS = 5.0
@@ -85,16 +86,23 @@ def fewer_threads(others: float, cores: int) -> int:
 
 def warning(found: Contention, threads: int, cores: int, load: float) -> str:
     """Say what a training waits for and what would be faster; load: the system's load average."""
-    text = (
-        f"Other programs use {found.others:.1f} of the {cores} cores (load average {load:.1f}): "
-        f"the threads of this training wait for a core {found.waited:.0%} of the time."
+    text = tr(
+        "Other programs use {others:.1f} of the {cores} cores (load average {load:.1f}): "
+        "the threads of this training wait for a core {waited:.0%} of the time.",
+        others=found.others,
+        cores=cores,
+        load=load,
+        waited=found.waited,
     )
     if (better := fewer_threads(found.others, cores)) >= threads:
         return text
-    return (
-        f"{text}\nWhile they run, a new training is probably faster with --threads {better}. This one keeps its "
-        f"{threads}, also when it is resumed: another number of threads rounds differently."
+    advice = tr(
+        "While they run, a new training is probably faster with --threads {better}. This one keeps its {threads}, "
+        "also when it is resumed: another number of threads rounds differently.",
+        better=better,
+        threads=threads,
     )
+    return f"{text}\n{advice}"
 
 
 def read() -> Usage | None:

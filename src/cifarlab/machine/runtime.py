@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from cifarlab.errors import MachineError
+from cifarlab.language import listed, tr
 from cifarlab.machine.process import num_threads
 from cifarlab.machine.tier import tier
 from cifarlab.recipe.schema import RuntimeSpec
@@ -42,9 +43,11 @@ class Runtime:
     tier: str = ""
     """The tier of the CPU that trains; empty on other devices."""
     kernels: str = "off"
-    """Either "on" or the reason why not, as `kernels.accelerate` decides."""
+    """Either "on", "off" or, in English for the manifest, why there are none, as `kernels.accelerate` decides."""
     kernels_fingerprint: str = ""
     """A hash of the compiled library that is used; empty without one."""
+    why_no_kernels: str = ""
+    """The reason in the language that is spoken; empty with kernels, and where none are wanted."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -143,16 +146,17 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        allowed = "auto, cpu, cuda, cuda:<index>, mps"
-        raise MachineError(f"Unknown device {name!r}. Allowed: {allowed}.") from error
+        allowed = listed(("auto", "cpu", "cuda", "cuda:<index>", "mps"))
+        raise MachineError(tr("Unknown device {name!r}. Allowed: {allowed}.", name=name, allowed=allowed)) from error
     present = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not present.get(device.type, False):
-        there = ", ".join(kind for kind, found in present.items() if found)
-        raise MachineError(f"The device {name} is not there. Found: {there}. --device auto takes the best one.")
+        there = listed(kind for kind, found in present.items() if found)
+        text = tr("The device {name} is not there. Found: {there}. --device auto takes the best one.")
+        raise MachineError(text.format(name=name, there=there))
     return device
 
 

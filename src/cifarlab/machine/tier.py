@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from cifarlab.errors import MachineError
+from cifarlab.language import listed, tr
 
 VARIABLE = "CIFARLAB_TIER"
 
@@ -50,16 +51,19 @@ def tier() -> str:
     """
     own = _own()
     wanted = os.environ.get(VARIABLE) or own
+    setting = f"{VARIABLE}={wanted}"
     allowed = X86[: X86.index(own) + 1] if own in X86 else ("none", own)
     if wanted not in allowed:
-        raise MachineError(f"{VARIABLE}={wanted} is not possible on this CPU. It has: {', '.join(allowed)}.")
+        raise MachineError(
+            tr("{setting} is not possible on this CPU. It has: {tiers}.", setting=setting, tiers=listed(allowed))
+        )
     for variable, limit in _wanted_limits():
         if (found := os.environ.get(variable)) != limit:
-            reason = f"{variable} is already {found}" if found else "torch was imported before cifarlab"
-            raise MachineError(
-                f"{VARIABLE}={wanted} comes too late: {reason}.\n"
-                f"Set it before Python starts, without {', '.join(_LIMITED)}."
-            )
+            late = tr("{setting} comes too late: torch was imported before cifarlab.")
+            if found:
+                late = tr("{setting} comes too late: {variable} is already {value}.")
+            what_to_do = tr("Set it before Python starts, without {variables}.", variables=listed(_LIMITED))
+            raise MachineError(f"{late.format(setting=setting, variable=variable, value=found)}\n{what_to_do}")
     return wanted
 
 

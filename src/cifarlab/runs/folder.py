@@ -27,6 +27,7 @@ from cifarlab.errors import (
     cause,
 )
 from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
+from cifarlab.language import listed, tr
 from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
 from cifarlab.recipe.section import first_problem
@@ -72,7 +73,9 @@ class Run(RunPaths, Shown):
         Raises UsageError for a name that is not a plain folder name, MachineError where no folder can be made.
         """
         if re.fullmatch(NAME, name) is None:
-            raise UsageError(f"A run cannot be called {name[:80]!r}: letters, digits and . _ - only, 64 at most.")
+            raise UsageError(
+                tr("A run cannot be called {name!r}: letters, digits and . _ - only, 64 at most.", name=name[:80])
+            )
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             for folder in numbered(root, name):
@@ -116,7 +119,8 @@ class Run(RunPaths, Shown):
         folder = Path(path)
         # most often a parent folder or a typo, so the error lists the runs nearby
         if not is_run(folder):
-            raise UsageError(f"{folder} is not a run folder: it has no recipe.toml.\n{neighbours(folder)}")
+            what = tr("{folder} is not a run folder: it has no recipe.toml.", folder=folder)
+            raise UsageError(f"{what}\n{neighbours(folder)}")
         return cls(folder)
 
     @classmethod
@@ -167,17 +171,16 @@ class Run(RunPaths, Shown):
         names = self.group["runs"]
         # resuming helps only where seeds are left to be trained
         if not names and self.group.get("diverged"):
-            raise CheckpointError(f"{path} names no runs: all of its seeds diverged.")
+            raise CheckpointError(tr("{file} names no runs: all of its seeds diverged.", file=path))
         if not names:
-            raise CheckpointError(
-                f"{path} names no runs: no seed has finished yet.\n"
-                f"Continue with: cifarlab train --resume {self.as_argument}"
-            )
+            text = tr("{file} names no runs: no seed has finished yet.\nContinue with: cifarlab train --resume {run}")
+            raise CheckpointError(text.format(file=path, run=self.as_argument))
         runs = [Run(self.path / str(name)) for name in names]
         # a name such as ".." or "/etc" would lead out of the group's folder: seeds.json may come from somebody else
         missing = [run.name for run in runs if not re.fullmatch(NAME, run.name) or not is_run(run.path)]
         if missing or any(run.path.parent != self.path for run in runs):
-            raise CheckpointError(f"{path} names what is not a run: {', '.join(missing) or names}.")
+            found = listed(missing) or names
+            raise CheckpointError(tr("{file} names what is not a run: {names}.", file=path, names=found))
         return runs
 
     @property
@@ -188,7 +191,7 @@ class Run(RunPaths, Shown):
         """
         values = self._read_json(self.path / SEEDS)
         if not isinstance(values.get("runs"), list):
-            raise CheckpointError(f"{self.path / SEEDS} names no runs.")
+            raise CheckpointError(tr("{file} names no runs.", file=self.path / SEEDS))
         return values
 
     def write_study(self, study: str, values: dict[str, Any]) -> None:
@@ -215,7 +218,7 @@ class Run(RunPaths, Shown):
             try:
                 stack.enter_context(self.locked())
             except RunInUseError:
-                log.info(f"{self.path} is in use: what follows shows it as it is now.")
+                log.info(tr("{run} is in use: what follows shows it as it is now.", run=self.path))
             yield
 
     def write_recipe(self, recipe: Recipe) -> None:
@@ -230,7 +233,8 @@ class Run(RunPaths, Shown):
         text = path.read_text("utf-8")
         # half of a TOML file may be a valid one, with defaults for the rest; [evaluation] is its last section
         if "\n[evaluation]\n" not in text or not text.endswith("\n"):
-            raise CheckpointError(f"{path} is cut off: it was written whole, with [evaluation] at its end.")
+            text = tr("{file} is cut off: it was written whole, with [evaluation] at its end.", file=path)
+            raise CheckpointError(text)
         return recipe
 
     @property
@@ -249,7 +253,8 @@ class Run(RunPaths, Shown):
             understood = section_from(DataSpec, {**data.model_dump(), **settled}, "data")
             has_moved = not Path(understood.source).exists() and Path(data.source).exists()
         except (RecipeError, KeyError, TypeError, AttributeError, OSError, ValueError) as error:
-            raise CheckpointError(f"{self.manifest_file} does not say how its data is read: {error}") from error
+            text = tr("{file} does not say how its data is read: {error}", file=self.manifest_file, error=error)
+            raise CheckpointError(text) from error
         return understood.model_copy(update={"source": data.source}) if has_moved else understood
 
     def update_manifest(self, **values: Any) -> None:
@@ -269,7 +274,8 @@ class Run(RunPaths, Shown):
         try:
             return Manifest.model_validate(self.manifest)
         except ValidationError as error:
-            raise CheckpointError(f"{self.manifest_file} cannot be used: {first_problem(error)}.") from error
+            text = tr("{file} cannot be used: {error}.", file=self.manifest_file, error=first_problem(error))
+            raise CheckpointError(text) from error
 
     @property
     def divergence(self) -> str:
@@ -282,7 +288,7 @@ class Run(RunPaths, Shown):
         """The facts about the images; raises CheckpointError when there are none."""
         facts = self.facts
         if "data" not in facts.model_fields_set:
-            raise CheckpointError(f"{self.manifest_file} says nothing about the data.")
+            raise CheckpointError(tr("{file} says nothing about the data.", file=self.manifest_file))
         return facts.data
 
     def update_data_facts(self, **values: Any) -> None:
@@ -300,7 +306,8 @@ class Run(RunPaths, Shown):
         try:
             return from_csv(self.metrics_file.read_text("utf-8"))
         except (OSError, ValueError, csv.Error) as error:
-            raise CheckpointError(f"Cannot read {self.metrics_file}: {cause(error)}.") from error
+            text = tr("Cannot read {file}: {error}.", file=self.metrics_file, error=cause(error))
+            raise CheckpointError(text) from error
 
     def metrics_frame(self) -> pandas.DataFrame:
         """The metrics as a pandas.DataFrame, one row per epoch; what has no value is NaN.
@@ -346,7 +353,7 @@ class Run(RunPaths, Shown):
         except FileNotFoundError:
             return []
         except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+            raise CheckpointError(tr("Cannot read {file}: {error}.", file=path, error=cause(error))) from error
 
     def _write_json(self, path: Path, values: dict[str, Any]) -> None:
         # NaN is refused: it is not JSON, and other readers stop at it
@@ -358,9 +365,9 @@ class Run(RunPaths, Shown):
         try:
             values = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError) as error:  # the last: deeply nested brackets
-            raise CheckpointError(f"Cannot read {path}: {cause(error)}.") from error
+            raise CheckpointError(tr("Cannot read {file}: {error}.", file=path, error=cause(error))) from error
         if not isinstance(values, dict):
-            raise CheckpointError(f"{path} holds {type(values).__name__}, not an object.")
+            raise CheckpointError(tr("{file} holds {type}, not an object.", file=path, type=type(values).__name__))
         return values
 
 
@@ -381,5 +388,5 @@ def _entry(line: str) -> dict[str, str]:
     """Parse one line of the ledger; raises ValueError when it is not one."""
     entry = json.loads(line)
     if not isinstance(entry, dict) or not {"time", "reason"} <= entry.keys():
-        raise ValueError(f"{line[:60]!r} is not an entry")
+        raise ValueError(tr("{line!r} is not an entry", line=line[:60]))
     return entry

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import SupportsIndex, overload
 
 from cifarlab.errors import UsageError, unknown
+from cifarlab.language import tr
 
 COLUMNS = (
     "epoch",
@@ -72,7 +73,7 @@ def from_csv(text: str) -> Metrics:
     header, *rows = csv.reader(text.splitlines(keepends=True))
     # without its last newline a number may have lost its last digits
     if tuple(header) not in (COLUMNS, COLUMNS_BEFORE) or not text.endswith("\n"):
-        raise ValueError("it is cut off, or its columns are not those of this version")
+        raise ValueError(tr("it is cut off, or its columns are not those of this version"))
     cells = [dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True)) for row in rows]
     return Metrics({key: float(value) if value else None for key, value in row.items()} for row in cells)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cifarlab.language import listed, tr
 from cifarlab.runs.paths import RECIPE_FILE
 
 
@@ -36,5 +37,5 @@ def neighbours(folder: Path) -> str:
     """Name the runs beside a folder that is not one, for the error about it."""
     runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECIPE_FILE}"))
     if not runs:
-        return f"There are no runs in {folder.parent}."
-    return f"Runs in {folder.parent}: {', '.join(runs[:8])}."
+        return tr("There are no runs in {folder}.", folder=folder.parent)
+    return tr("Runs in {folder}: {names}.", folder=folder.parent, names=listed(runs[:8]))

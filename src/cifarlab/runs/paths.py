@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifarlab.language import translatable
+
 RECIPE_FILE, MANIFEST_FILE, MODEL_FILE = "recipe.toml", "manifest.json", "model.safetensors"
 """A folder is a run when it has a recipe; the model is the classifier that the run leaves."""
 
 SEEDS, ABLATION, RANGE_TEST = "seeds.json", "ablation.json", "lr-find.json"
-STUDIES = {SEEDS: "several seeds", ABLATION: "an ablation", RANGE_TEST: "a learning-rate test"}
+STUDIES = {
+    SEEDS: translatable("several seeds"),
+    ABLATION: translatable("an ablation"),
+    RANGE_TEST: translatable("a learning-rate test"),
+}
 """The file that makes a folder a study instead of a run -> what such a folder holds."""
 
 TIME_TO_ACCURACY = "time-to-accuracy.json"

@@ -19,6 +19,7 @@ from torch import Tensor
 from cifarlab.errors import CheckpointError, MachineError
 from cifarlab.files import atomic_folder, sha256
 from cifarlab.inference.model_file import tensors_of
+from cifarlab.language import tr
 
 _FILES = ("tensors.safetensors", "state.json")
 """Neither is a pickle, which could run code when it is loaded."""
@@ -50,7 +51,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
             # read back while `last` is still whole: a disk that loses data must not cost the older state, too
             _verify(new)
         except CheckpointError as error:
-            raise MachineError(f"What was written to {folder} cannot be read back: {error}") from error
+            text = tr("What was written to {folder} cannot be read back: {error}", folder=folder, error=error)
+            raise MachineError(text) from error
 
 
 def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -68,7 +70,7 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except CheckpointError as error:
             reasons.append(str(error))
     if reasons:  # starting over silently would throw hours of training away
-        raise CheckpointError("\n".join(["No checkpoint of this run can be read:", *reasons]))
+        raise CheckpointError("\n".join([tr("No checkpoint of this run can be read:"), *reasons]))
     return None, []
 
 
@@ -80,11 +82,13 @@ def _verify(path: Path) -> None:
             # the size first: it is free, and "has 0 bytes" tells more than a hash
             found, wanted = (path / name).stat().st_size, manifest[name]["size_bytes"]
             if found != wanted:
-                raise CheckpointError(f"{path / name} has {found} bytes instead of {wanted}.")
+                text = tr("{file} has {found} bytes instead of {wanted}.", file=path / name, found=found, wanted=wanted)
+                raise CheckpointError(text)
             if sha256(path / name) != manifest[name]["sha256"]:
-                raise CheckpointError(f"{path / name} is damaged: its hash does not match.")
+                raise CheckpointError(tr("{file} is damaged: its hash does not match.", file=path / name))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # the last: deeply nested JSON
-        raise CheckpointError(f"{path} is not a complete checkpoint: {error!r}.") from error
+        text = tr("{folder} is not a complete checkpoint: {error!r}.", folder=path, error=error)
+        raise CheckpointError(text) from error
 
 
 def _read(path: Path) -> Checkpoint:
@@ -92,4 +96,5 @@ def _read(path: Path) -> Checkpoint:
     try:
         return Checkpoint(tensors, json.loads((path / "state.json").read_text()))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path / 'state.json'} cannot be parsed: {error}.") from error
+        text = tr("{file} cannot be parsed: {error}.", file=path / "state.json", error=error)
+        raise CheckpointError(text) from error

@@ -10,6 +10,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.images import Images
 from cifarlab.images.quality import QualityWarning, inspect, left_out
 from cifarlab.images.source import Source, left_out_lines
+from cifarlab.language import tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
 
@@ -21,9 +22,9 @@ def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None
     """
     found = [*left_out(source.understanding), *_inspect(recipe, source, train, val)]
     if lines := left_out_lines(source.understanding.left_out, worth_a_warning=False):
-        log.info("Left out: %s.", "; ".join(lines))
+        log.info(tr("Left out: {items}.", items=tr("; ").join(lines)))
     if found and recipe.data.strict:  # now, while no time has been spent on training
-        raise DataError(_refusal(recipe, [warning.text for warning in found], "Nothing was trained."))
+        raise DataError(_refusal(recipe, [warning.text for warning in found], tr("Nothing was trained.")))
     _say(found)
     return found
 
@@ -41,7 +42,7 @@ def refuse_if_strict(run: Run) -> None:
     """Raise DataError where the recipe is strict and there are warnings; those about test come only at the end."""
     texts = [warning.text for warning in run.data_facts.warnings or []]
     if texts and run.recipe.data.strict:
-        raise DataError(_refusal(run.recipe, texts, f"The run is complete, in {run.path}."))
+        raise DataError(_refusal(run.recipe, texts, tr("The run is complete, in {folder}.", folder=run.path)))
 
 
 def quality_facts(found: Sequence[QualityWarning], *, with_test: bool = False) -> dict[str, Any]:
@@ -61,8 +62,9 @@ def _inspect(
 
 def _say(found: Sequence[QualityWarning]) -> None:
     for warning in found:
-        log.warning("Warning: %s", warning.text)
+        log.warning(tr("Warning: {text}", text=warning.text))
 
 
 def _refusal(recipe: Recipe, texts: Sequence[str], kept: str) -> str:
-    return f"{recipe.data.source} is not clean, and data.strict (--strict) refuses that: {' '.join(texts)}\n{kept}"
+    what = tr("{source} is not clean, and data.strict (--strict) refuses that: {warnings}")
+    return f"{what.format(source=recipe.data.source, warnings=' '.join(texts))}\n{kept}"

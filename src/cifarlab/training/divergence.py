@@ -12,10 +12,16 @@ from cifarlab.drawing.wording import percent
 from cifarlab.errors import DivergedError
 from cifarlab.files import write_atomic
 from cifarlab.inference.model_file import ModelCard, save_model
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import DIVERGED
 from cifarlab.training.state import State
+
+LOSS = translatable("The loss became {loss} at step {step}.")
+WEIGHTS = translatable("The weights are no longer finite after step {last}.")
+OUTPUT = translatable("The output is no longer finite after step {last}.")
+"""What is no longer finite, and since when; `last` is the step before `step`."""
 
 
 def is_finite(model: nn.Module) -> bool:
@@ -27,32 +33,43 @@ def is_finite(model: nn.Module) -> bool:
 
 
 def diverged(
-    run: Run, recipe: Recipe, card: ModelCard, state: State, what: str, step: int, **facts: Any
+    run: Run, recipe: Recipe, card: ModelCard, state: State, what: str, step: int, loss: float = 0.0, **facts: Any
 ) -> DivergedError:
     """Keep the best classifier so far and the evidence; returns the error, which says what helps.
 
-    what: is not finite, and when; step: how many steps had been made; facts: what else belongs into diverged.json.
+    what: LOSS, WEIGHTS or OUTPUT; step: how many steps had been made; facts: what else belongs into diverged.json.
     """
+    spoken, english = (say(what, loss=loss, step=step, last=step - 1) for say in (tr, str.format))
     # step, rates and seed (and the images of the batch) are all that is needed to repeat the step that failed
     rates = [group["lr"] for group in state.optimizer.param_groups]
-    evidence = {"what": what, "step": step, "lr": rates, "seed": recipe.training.seed, **facts}
+    evidence = {"what": english.removesuffix("."), "step": step, "lr": rates, "seed": recipe.training.seed, **facts}
     write_atomic(run.divergence_file, json.dumps(evidence, indent=2) + "\n")
-    run.update_manifest(status=DIVERGED, ending=DIVERGED, divergence=f"{what}.")
-    kept = "No epoch had been validated, so no classifier was kept."
+    run.update_manifest(status=DIVERGED, ending=DIVERGED, divergence=english)
+    kept = tr("No epoch had been validated, so no classifier was kept.")
     if state.best is not None:
         # the last checkpoint may be minutes old, so the best weights are written now
         save_model(run.best_weights_file, state.best_weights, card)
-        epoch, accuracy = state.best.epoch, percent(state.best.accuracy)
-        kept = f"Kept: {run.best_weights_file}, the classifier of epoch {epoch} ({accuracy} on val)."
-    text = f"{what}.\n{kept} The evidence is in {run.divergence_file}.\n{_advice(recipe, step)}"
-    return DivergedError(text)
+        kept = tr(
+            "Kept: {file}, the classifier of epoch {epoch} ({accuracy} on val).",
+            file=run.best_weights_file,
+            epoch=state.best.epoch,
+            accuracy=percent(state.best.accuracy),
+        )
+    left = tr("{kept} The evidence is in {file}.", kept=kept, file=run.divergence_file)
+    return DivergedError("\n".join([spoken, left, _advice(recipe, step)]))
 
 
 def _advice(recipe: Recipe, step: int) -> str:
     if step == 0:  # the learning rate has had no part in it yet
-        return "No step had been made, so look at model.weights, training.class_weights and runtime.precision."
-    helps = [f"an optimizer.lr below {recipe.optimizer.lr:g}", "a longer schedule.warmup", "training.clip_norm"]
-    if recipe.runtime.precision == "fp16":  # overflows above 65,504
-        helps.append("runtime.precision=fp32")
+        return tr("No step had been made, so look at model.weights, training.class_weights and runtime.precision.")
     # randomness is a function of the seed and the step, so the same step would fail again
-    return f"A resumed run would do the same. Train anew with {', '.join(helps[:-1])} or {helps[-1]}."
+    advice = tr(
+        "A resumed run would do the same. Train anew with an optimizer.lr below {lr:g}, a longer schedule.warmup or "
+        "training.clip_norm."
+    )
+    if recipe.runtime.precision == "fp16":  # overflows above 65,504
+        advice = tr(
+            "A resumed run would do the same. Train anew with an optimizer.lr below {lr:g}, a longer schedule.warmup, "
+            "training.clip_norm or runtime.precision=fp32."
+        )
+    return advice.format(lr=recipe.optimizer.lr)

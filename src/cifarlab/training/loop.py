@@ -34,7 +34,7 @@ from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.metrics import Metrics, Row
 from cifarlab.training import checkpoint
-from cifarlab.training.divergence import diverged, is_finite
+from cifarlab.training.divergence import LOSS, OUTPUT, WEIGHTS, diverged, is_finite
 from cifarlab.training.hard_examples import HardExamples
 from cifarlab.training.optim import build
 from cifarlab.training.schedules import first_hard_step, image_size, lr_factor
@@ -200,7 +200,7 @@ def fetch_results(setup: Setup, state: State, clock: Clock) -> None:
     for number, ((loss, correct), (_, _, batch)) in enumerate(zip(results, clock.pending, strict=True)):
         if not math.isfinite(loss):
             step, indices = first_step + number, batch.indices.tolist()
-            raise _diverged(setup, state, f"The loss became {loss} at step {step}", step, indices=indices)
+            raise _diverged(setup, state, LOSS, step, loss=loss, indices=indices)
         state.totals.add(loss, correct, len(batch.labels))
     clock.pending.clear()
     state.totals.seconds += clock.lap()  # after .tolist(), which has waited for the device
@@ -239,7 +239,7 @@ def require_finite(setup: Setup, state: State) -> None:
     the one before it: nothing would be left to continue from.
     """
     if not all(map(is_finite, {state.model, state.evaluated_model})):  # a set, as they are often the same network
-        raise _diverged(setup, state, f"The weights are no longer finite after step {state.step - 1}", state.step)
+        raise _diverged(setup, state, WEIGHTS, state.step)
 
 
 def validate(setup: Setup, state: State) -> tuple[float, float]:
@@ -258,7 +258,7 @@ def finite_logits(setup: Setup, state: State, pixels: NDArray[np.uint8] | Tensor
     batch_size = setup.recipe.evaluation.batch_size
     logits = Classifier(state.evaluated_model, setup.card, setup.runtime, batch_size).logits(pixels)
     if not np.isfinite(logits).all():  # finite weights can still overflow on the way through the network
-        raise _diverged(setup, state, f"The output is no longer finite after step {state.step - 1}", state.step)
+        raise _diverged(setup, state, OUTPUT, state.step)
     return logits
 
 
@@ -286,11 +286,9 @@ def stop_if_asked(setup: Setup, state: State, clock: Clock, signals: Signals) ->
     if not signals.received:
         return
     save_checkpoint(setup, state, clock)
-    raise InterruptedRunError(
-        f"Stopped at step {state.step} of {setup.total_steps}; the state is saved.\n"
-        f"Continue with: cifarlab train --resume {setup.run.as_argument}",
-        signals.received,
-    )
+    text = tr("Stopped at step {step} of {total}; the state is saved.\nContinue with: cifarlab train --resume {run}")
+    text = text.format(step=state.step, total=setup.total_steps, run=setup.run.as_argument)
+    raise InterruptedRunError(text, signals.received)
 
 
 def _diverged(setup: Setup, state: State, what: str, step: int, **facts: Any) -> DivergedError:

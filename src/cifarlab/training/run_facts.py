@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -16,6 +16,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.quality import QualityWarning
 from cifarlab.images.source import Source
 from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.language import tr, translatable
 from cifarlab.machine.process import num_cores
 from cifarlab.machine.runtime import Runtime, as_begun, onednn_version
 from cifarlab.recipe.schema import RuntimeSpec
@@ -34,6 +35,9 @@ from cifarlab.version import VERSION
 PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "safetensors", "scipy")
 """Packages whose version may change a number or a file."""
 
+Say = Callable[..., str]
+"""Fills in the fields of a message: `str.format`, in English for the manifest, or `tr`, for people."""
+
 
 def settle_runtime(run: Run | None, spec: RuntimeSpec, *, allow_different_machine: bool = False) -> Runtime:
     """Choose how the machine is used, once per run: a resumed `run` continues as before; None is a new one.
@@ -48,19 +52,21 @@ def settle_runtime(run: Run | None, spec: RuntimeSpec, *, allow_different_machin
         # what "auto" became is pinned: bf16 instead of fp32, or another number of threads, gives other bits
         pinned = as_begun(spec, latest.runtime.model_dump(exclude_unset=True))
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{run.manifest_file} does not say how the run used its machine: {error!r}.") from error
+        text = tr("{file} does not say how the run used its machine: {error!r}.", file=run.manifest_file, error=error)
+        raise CheckpointError(text) from error
     try:
         runtime = choose_runtime(pinned)
     except MachineError:  # no such device or no kernels: what is here instead becomes one of the differences
         instead = {"device": "auto", "kernels": "off" if spec.kernels == "off" else "auto"}
         runtime = choose_runtime(pinned.model_copy(update=instead))
     here = RuntimeFacts.model_validate(runtime.describe())
-    if (differing := machine_differences(latest, here, version("torch"))) and not allow_different_machine:
-        raise OtherMachineError(
-            "\n  ".join([f"{run.path} cannot continue here with the same bits. Nothing was changed.", *differing])
-            + "\nContinue it where these are as recorded, or accept other bits: --allow-different-machine "
+    if (differing := machine_differences(latest, here, version("torch"), tr)) and not allow_different_machine:
+        what = tr("{run} cannot continue here with the same bits. Nothing was changed.", run=run.path)
+        what_to_do = tr(
+            "Continue it where these are as recorded, or accept other bits: --allow-different-machine "
             "(in Python allow_different_machine=True)."
         )
+        raise OtherMachineError("\n  ".join([what, *differing]) + f"\n{what_to_do}")
     return runtime
 
 
@@ -129,30 +135,33 @@ def _git(git: str, *words: str) -> str:
     return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def machine_differences(before: Manifest | Resumption, here: RuntimeFacts, torch_version: str) -> list[str]:
+def machine_differences(
+    before: Manifest | Resumption, here: RuntimeFacts, torch_version: str, say: Say = str.format
+) -> list[str]:
     """What a run was trained on and this machine does not have, one line each, with both values."""
     # each sums in an order of its own, and the order of a sum decides its last bits
     then, kernels = before.runtime, (before.runtime.kernels, here.kernels)
     found = {
-        "device": (then.device_name, here.device_name),
-        "CPU tier": (then.tier, here.tier),
+        translatable("device"): (then.device_name, here.device_name),
+        translatable("CPU tier"): (then.tier, here.tier),
         # any reason why there are none is as good as "off"
-        "kernels": kernels if (then.kernels == "on") != (here.kernels == "on") else ("", ""),
-        "compiled kernels": (then.kernels_fingerprint, here.kernels_fingerprint),
+        translatable("kernels"): kernels if (then.kernels == "on") != (here.kernels == "on") else ("", ""),
+        translatable("compiled kernels"): (then.kernels_fingerprint, here.kernels_fingerprint),
         "torch": (before.versions.get("torch", ""), torch_version),
     }
-    return _differences(found)
+    return _differences(found, say)
 
 
-def environment_changes(before: Manifest | Resumption, now: Manifest) -> list[str]:
+def environment_changes(before: Manifest | Resumption, now: Manifest, say: Say = str.format) -> list[str]:
     """What may make a resumed run end with other bits than one that was never stopped, in spite of pinned settings."""
-    versions = _differences({"cifarlab": (before.cifarlab, now.cifarlab)})
-    return machine_differences(before, now.runtime, now.versions["torch"]) + versions
+    versions = _differences({"cifarlab": (before.cifarlab, now.cifarlab)}, say)
+    return machine_differences(before, now.runtime, now.versions["torch"], say) + versions
 
 
-def _differences(found: dict[str, tuple[str, str]]) -> list[str]:
+def _differences(found: dict[str, tuple[str, str]], say: Say) -> list[str]:
+    line = translatable("{what}: recorded {before}, found {now}")
     # "" is what an older version did not write down or what is not used here, so nothing can be said about it
-    return [f"{name}: recorded {a}, found {b}" for name, (a, b) in found.items() if a and b and a != b]
+    return [say(line, what=say(what), before=a, now=b) for what, (a, b) in found.items() if a and b and a != b]
 
 
 def now() -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cifarlab.errors import CheckpointError
 from cifarlab.inference.model_file import misfits
+from cifarlab.language import tr
 from cifarlab.recipe.section import Fraction, NonNegative, Section, first_problem
 from cifarlab.runs.metrics import Row
 from cifarlab.training.averaging import Average
@@ -110,9 +111,11 @@ class State:
             self._restore_tensors(checkpoint.tensors, has_best=saved.best is not None)
             self.scaler.load_state_dict(saved.scaler)
         except ValidationError as error:
-            raise CheckpointError(f"The checkpoint's state.json is damaged: {first_problem(error)}.") from error
+            text = tr("The checkpoint's state.json is damaged: {error}.", error=first_problem(error))
+            raise CheckpointError(text) from error
         except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
-            raise CheckpointError(f"The checkpoint does not fit this recipe and network: {error}.") from error
+            text = tr("The checkpoint does not fit this recipe and network: {error}.", error=error)
+            raise CheckpointError(text) from error
         self.step = saved.step
         self.elapsed_seconds = saved.elapsed_seconds
         self.totals = saved.totals
@@ -184,12 +187,13 @@ class SavedState(Section):
     def check(self, total_steps: int) -> None:
         """Raise ValueError for steps and epochs that this recipe cannot have reached."""
         if self.step > total_steps:
-            raise ValueError(f"it is at step {self.step}, and the recipe has {total_steps}")
+            text = tr("it is at step {step}, and the recipe has {total}", step=self.step, total=total_steps)
+            raise ValueError(text)
         # an epoch has at least one step, so its number cannot exceed the step either
         places = [(row.epoch, row.step) for row in self.rows]
         places += [(self.best.epoch, self.best.step)] if self.best else []
         if any(epoch > self.step or step > self.step for epoch, step in places):
-            raise ValueError(f"it is at step {self.step} and knows what comes after")
+            raise ValueError(tr("it is at step {step} and knows what comes after", step=self.step))
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from cifarlab.errors import DataError, MachineError
 from cifarlab.images.images import Images
+from cifarlab.language import listed, tr
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, TRAINING
 from cifarlab.runs.paths import STUDIES
@@ -31,7 +32,8 @@ def how_to_train_further(run: Run) -> str:
     start = f"--set model.weights={weights}"
     if run.recipe.model.pretrained:  # a recipe that names both kinds of weights is refused
         start += " --set model.pretrained=false"
-    return f"For more epochs start a new run from its weights: cifarlab train {recipe} {start} --epochs N"
+    command = f"cifarlab train {recipe} {start} --epochs N"
+    return tr("For more epochs start a new run from its weights: {command}", command=command)
 
 
 @contextmanager
@@ -42,18 +44,23 @@ def resume_hint(run: Run) -> Iterator[None]:
     except MachineError as error:
         if not run.has_begun:
             raise  # its folder is removed, so there is nothing to continue
-        what = str(error).splitlines()[0]
-        raise MachineError(
-            f"{what}\nWhat the run had kept by then stays in {run.path}.\n"
-            f"Continue, with the machine in order again: cifarlab train --resume {run.as_argument}"
-        ) from error
+        text = tr(
+            "{error}\nWhat the run had kept by then stays in {folder}.\n"
+            "Continue, with the machine in order again: cifarlab train --resume {run}",
+            error=str(error).splitlines()[0],
+            folder=run.path,
+            run=run.as_argument,
+        )
+        raise MachineError(text) from error
 
 
 def not_a_run(folder: Run) -> str:
     """The error for a study's folder that was given as a run, with the runs inside it."""
-    inside = [run.name for run in folder.inner_runs]
-    hint = f"Give the folder of one of its runs: {', '.join(inside)}." if inside else "There are no runs in it."
-    return f"{folder.path} is not a run: it holds {STUDIES[folder.study]}.\n{hint}"
+    what = tr("{folder} is not a run: it holds {study}.", folder=folder.path, study=tr(STUDIES[folder.study]))
+    if not folder.inner_runs:
+        return f"{what}\n{tr('There are no runs in it.')}"
+    names = listed(run.name for run in folder.inner_runs)
+    return f"{what}\n{tr('Give the folder of one of its runs: {names}.', names=names)}"
 
 
 def check_same_data(run: Run, train: Images, val: Images | None) -> None:
@@ -64,11 +71,12 @@ def check_same_data(run: Run, train: Images, val: Images | None) -> None:
         before, found = run.data_facts.fingerprint(split), images.fingerprint if images else None
         # other images would neither repeat the lost steps nor choose the epoch by the same measure
         if before != found:
-            raise DataError(
-                f"The {split} images are not those that {run.path} began with.\n"
-                f"Then: {_short(before)}, now: {_short(found)}. Restore the data, or train anew."
+            text = tr(
+                "The {split} images are not those that {run} began with.\n"
+                "Then: {before}, now: {now}. Restore the data, or train anew."
             )
+            raise DataError(text.format(split=split, run=run.path, before=_short(before), now=_short(found)))
 
 
 def _short(fingerprint: str | None) -> str:
-    return f"{fingerprint[:16]}..." if fingerprint else "none"
+    return f"{fingerprint[:16]}..." if fingerprint else tr("none")

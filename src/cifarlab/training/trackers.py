@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from cifarlab.console import log
 from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.stored import read_evaluation
+from cifarlab.language import tr
 from cifarlab.recipe.schema import Recipe, RuntimeSpec
 from cifarlab.recipe.toml import flatten
 from cifarlab.runs.folder import Run
@@ -55,7 +56,8 @@ class Events:
             yield
         except OSError as error:
             self._writer = None  # given up for good: one warning, not one per epoch
-            log.warning(f"TensorBoard's events in {self._folder} cannot be written: {cause(error)}. Going on without.")
+            text = tr("TensorBoard's events in {folder} cannot be written: {error}. Going on without.")
+            log.warning(text.format(folder=self._folder, error=cause(error)))
 
 
 class Tracker:
@@ -151,4 +153,4 @@ def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
-        raise CheckpointError(f"Cannot read the figure {path}: {error}.") from error
+        raise CheckpointError(tr("Cannot read the figure {file}: {error}.", file=path, error=error)) from error

@@ -104,8 +104,8 @@ def train(
     runtime = settle_runtime(resumed, recipe.runtime, allow_different_machine=allow_different_machine)
     with runtime.in_use():
         data_warnings = check_data(recipe, source, images, val)
-        if runtime.kernels not in ("on", "off"):  # then it says why there are none
-            log.info(f"{runtime.kernels} Torch's own operations take their place; they are slower.")
+        if reason := runtime.why_no_kernels:
+            log.info(tr("{reason} Torch's own operations take their place; they are slower.", reason=reason))
         card = make_card(recipe, images)
         loader, step = make_step(recipe, runtime, card, images)
         # the folder comes last: a recipe that is refused or weights that cannot be downloaded leave nothing behind
@@ -152,7 +152,7 @@ def resume(
         raise UsageError(not_a_run(run))
     with run.locked():
         if is_complete(run):
-            log.info(f"{run.path} is already complete.\n{how_to_train_further(run)}")
+            log.info(f"{tr('{run} is already complete.', run=run.path)}\n{how_to_train_further(run)}")
         elif status(run) == TRAINED:  # it was killed while figures were drawn: the test split is not opened again
             with resume_hint(run):
                 complete(run, then)
@@ -235,10 +235,11 @@ def check_start_size(recipe: Recipe, model: nn.Module) -> None:
             # in eval mode, or the running statistics of norms would follow these zeros
             model.eval()(torch.zeros(2, 3, size, size, device=some.device, dtype=some.dtype))
     except RuntimeError as error:
-        raise RecipeError(
-            f"training.start_size = {size} is too small for {recipe.model.name}, or it takes one size only.\n"
+        text = tr(
+            "training.start_size = {size} is too small for {network}, or it takes one size only.\n"
             "Leave start_size out, or choose a network that ends in a global pool: resnet18, speednet, ..."
-        ) from error
+        )
+        raise RecipeError(text.format(size=size, network=recipe.model.name)) from error
 
 
 def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tensor | None:
@@ -256,7 +257,8 @@ def class_weights(recipe: Recipe, images: Images, device: torch.device) -> Tenso
         values = np.where(images.counts > 0, len(images) / (images.num_classes * present), 0.0)
         return torch.tensor(values, dtype=torch.get_default_dtype(), device=device)
     if len(wanted) != images.num_classes:
-        raise RecipeError(f"training.class_weights has {len(wanted)} values for {images.num_classes} classes.")
+        text = tr("training.class_weights has {n} values for {classes} classes.")
+        raise RecipeError(text.format(n=len(wanted), classes=images.num_classes))
     return torch.tensor(wanted, dtype=torch.get_default_dtype(), device=device)
 
 
@@ -279,10 +281,10 @@ def prepare(
     state = State(step.model, step.optimizer, step.scaler, average, Stopping(recipe.stopping), hard)
     saved, reasons = checkpoint.load(run.checkpoints)
     for reason in reasons:
-        log.warning(f"Passed over a checkpoint: {reason}")
+        log.warning(tr("Passed over a checkpoint: {reason}", reason=reason))
     if saved is not None:
         state.restore(saved, total_steps)
-        log.info(f"Continuing {run.path} from step {state.step}.")
+        log.info(tr("Continuing {run} from step {step}.", run=run.path, step=state.step))
     # after the state is restored: the tracker must know which rows are written already
     tracker = Tracker(run, state.rows, recipe.runtime)
     return Setup(recipe, run, runtime, card, loader, val, step, tracker, total_steps), state
@@ -302,9 +304,10 @@ def write_manifest(run: Run, facts: Manifest) -> None:
         return
     before = run.facts
     # of the machine only what was allowed to differ; see settle_runtime
-    if differing := environment_changes(before.latest, facts):
-        log.warning("\n  ".join(["The run may end with other bits than one that was never stopped:", *differing]))
-    resumption = Resumption.model_validate({**facts.model_dump(exclude_unset=True), "other_bits": differing})
+    if differing := environment_changes(before.latest, facts, tr):
+        log.warning("\n  ".join([tr("The run may end with other bits than one that was never stopped:"), *differing]))
+    stored = environment_changes(before.latest, facts)
+    resumption = Resumption.model_validate({**facts.model_dump(exclude_unset=True), "other_bits": stored})
     run.update_manifest(resumed=[each.model_dump(exclude_unset=True) for each in (*before.resumed, resumption)])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cifarlab.language import listed, tr
 from cifarlab.models.finetune import ParameterGroup
 from cifarlab.recipe.schema import OptimizerSpec
 from cifarlab.training.optim.muon import Muon
@@ -73,17 +74,19 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for key, value in tensors.items():
         number, _, name = key.partition(".")
         if not number.isdecimal() or int(number) >= len(parameters):
-            raise ValueError(f"optimizer.{key} belongs to no parameter")
+            raise ValueError(tr("optimizer.{key} belongs to no parameter", key=key))
         like = parameters[int(number)]
         wanted = torch.zeros(()) if name == "step" else like  # Adam counts its steps in a 0-d tensor
         if value.shape != wanted.shape or value.dtype != wanted.dtype:
-            raise ValueError(f"optimizer.{key} is {value.dtype} {tuple(value.shape)}")
+            found = f"{value.dtype} {tuple(value.shape)}"
+            raise ValueError(tr("optimizer.{key} is {found}", key=key, found=found))
         # A checkpoint has contiguous tensors, but fused kernels pair numbers by their place in memory: a momentum in
         # another format than its parameter would move the wrong weights.
         state.setdefault(int(number), {})[name] = value if name == "step" else torch.empty_like(like).copy_(value)
     kept = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.Adam) else {"momentum_buffer"}
     if strange := [number for number, values in state.items() if values.keys() != kept]:
-        raise ValueError(f"optimizer.{strange[0]} has {', '.join(state[strange[0]])} instead of {', '.join(kept)}")
+        has, wanted = listed(state[strange[0]]), listed(kept)
+        raise ValueError(tr("optimizer.{n} has {found} instead of {wanted}", n=strange[0], found=has, wanted=wanted))
     # the groups stay those of the recipe: a checkpoint brings state, not settings
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
