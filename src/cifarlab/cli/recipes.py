@@ -113,26 +113,24 @@ def facts() -> list[dict[str, Any]]:
 
 
 def _list() -> None:
-    columns = (
+    columns = [
         Column(tr("recipe")),
         Column(tr("network"), 4, most=15),
         Column(tr("epochs"), 3, tr("{} epochs"), right=True),
         Column(tr("augmentation"), 5, most=31),
         Column(tr("test accuracy"), 1),
         Column(tr("training"), 2, tr("trained in {}"), right=True),
-    )
+    ]
     here = estimates()
     if here:
-        columns = (*columns, Column(tr("here, about"), 2, tr("about {} here"), right=True))
+        columns.append(Column(tr("here, about"), 2, tr("about {} here"), right=True))
     groups: dict[str, list[Row]] = {}
     shown: set[str] = set()
     for title, names in GROUPS.items():
         chosen = [load_recipe(name) for name in names if name not in shown]
         shown.update(names)
-        rows = [_row(recipe, measured().get(recipe.name)) for recipe in chosen]
-        if here:
-            rows = [[*row, _here(here.get(recipe.name))] for row, recipe in zip(rows, chosen, strict=True)]
-        groups[f"{group_title(title)}\n{_sources(chosen)}"] = rows
+        rows = [_row(recipe, measured().get(recipe.name), here.get(recipe.name)) for recipe in chosen]
+        groups[f"{group_title(title)}\n{_sources(chosen)}"] = [row[: len(columns)] for row in rows]
     console = Output()
     for line in fitted(columns, groups, console.width):
         console.print(line)
@@ -141,21 +139,16 @@ def _list() -> None:
         console.print("\n".join(wrapped(note, console.width)))
 
 
-def _row(recipe: Recipe, results: Measured | None) -> list[str]:
-    from cifarlab.drawing.wording import duration
+def _row(recipe: Recipe, results: Measured | None, seconds_here: float | None) -> list[str]:
+    from cifarlab.drawing.wording import duration, roughly
 
     augmentation = listed(map(tr, augmentation_words(recipe.augmentation))) or tr("no augmentation")
     cells = [recipe.name, recipe.model.name, f"{recipe.training.epochs:g}", augmentation]
+    here = "" if seconds_here is None else roughly(seconds_here)
     if results is None:
-        return [*cells, "", ""]
+        return [*cells, "", "", here]
     seconds = "" if results.seconds is None else duration(results.seconds)
-    return [*cells, _accuracy(recipe, results), seconds]
-
-
-def _here(seconds: float | None) -> str:
-    from cifarlab.drawing.wording import roughly
-
-    return "" if seconds is None else roughly(seconds)
+    return [*cells, _accuracy(recipe, results), seconds, here]
 
 
 def _accuracy(recipe: Recipe, results: Measured) -> str:
