@@ -30,12 +30,13 @@ def languages() -> list[str]:
 
 def tr(message: str, /, **fields: object) -> str:
     """Translate a message, then fill in its {fields}, if any are given."""
-    return _filled(_spoken[0].gettext(message), fields)
+    return _filled(_spoken[0].gettext(message) if message else "", fields)  # of "" catalogues have their own facts
 
 
 def ntr(singular: str, plural: str, number: float, /, **fields: object) -> str:
     """Translate a message about a number of things, then fill in its {fields}, if any are given."""
-    return _filled(_spoken[0].ngettext(singular, plural, 1 if number == 1 else 2), fields)  # 1.5 epochs are several
+    whole = int(number) if number == int(number) else 2  # 1.5 epochs are several
+    return _filled(_spoken[0].ngettext(singular, plural, whole), fields)
 
 
 def translatable(message: str) -> str:
