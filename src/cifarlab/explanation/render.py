@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cifarlab.console import printable
-from cifarlab.drawing.grid import render_grid, to_png
+from cifarlab.drawing.grid import CHANNEL, DELETION, RANDOM, render_grid, to_png
 from cifarlab.explanation.feature_maps import strongest
 from cifarlab.explanation.heat_map import HeatMap
 from cifarlab.explanation.image import Evidence, Explanation
@@ -88,8 +88,9 @@ def map_name(heat_map: HeatMap) -> str:
 
 
 def deletion_text(evidence: Evidence) -> str:
-    """Write the deletion score and the mean of the random maps, on two lines."""
-    return f"deletion {evidence.deletion.area:.2f}\nrandom {evidence.deletion.random_area:.2f}"
+    """Write the deletion score and the mean of the random maps as lines of a caption, in English."""
+    found = evidence.deletion
+    return f"{DELETION.format(score=f'{found.area:.2f}')}\n{RANDOM.format(score=f'{found.random_area:.2f}')}"
 
 
 def verdict(evidence: Evidence, class_name: str) -> str:
@@ -138,5 +139,5 @@ def _feature_rows(pixels: NDArray[np.uint8], layers: Mapping[str, NDArray[np.flo
         label = f"{printable(layer)}  {maps.shape[1]}×{maps.shape[2]}"
         for start in range(0, len(channels), COLUMNS):
             part = channels[start : start + COLUMNS]
-            yield _Row(label, [first, *(shaded(maps[i]) for i in part)], ["", *(f"channel {i}" for i in part)])
+            yield _Row(label, [first, *(shaded(maps[i]) for i in part)], ["", *(CHANNEL.format(n=i) for i in part)])
             first, label = _PAPER, ""  # the image stands once, in its first row, and a layer's name in the layer's
