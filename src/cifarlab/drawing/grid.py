@@ -109,7 +109,8 @@ def render_grid(
 
     captions: below each image, of one or more lines, each cut to the width of its cell; empty for none.
     marks: right (blue frame) or wrong (vermilion frame and a cross). row_labels: one per row, at its left.
-    Lines of words are given in English, see LABEL and the others, and drawn in the language that is spoken. Raises ValueError when the lengths do not match.
+    Lines of words are given in English, see LABEL and the others, and drawn in the language that is spoken.
+    Raises ValueError when the lengths do not match.
     """
     rows = -(-len(pixels) // columns)  # rounded up
     if len(pixels) == 0 or scale < 1 or (captions and len(captions) != len(pixels)):

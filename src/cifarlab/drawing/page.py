@@ -91,7 +91,9 @@ def _grid(picture: Image.Image, found: Description, alt: str) -> Markup:
     parts = []
     for number, box in enumerate(found.boxes):
         if found.row_labels and number % found.columns == 0:
-            parts.append(Markup('<p class="label">{}</p>').format(printable(said(found.row_labels[number // found.columns]))))
+            parts.append(
+                Markup('<p class="label">{}</p>').format(printable(said(found.row_labels[number // found.columns])))
+            )
         cell = picture.convert("RGB").crop(box)
         caption = found.captions[number] if found.captions else ""
         if not caption and cell.getextrema() == ((255, 255),) * 3:  # blank paper fills a row that is too short

@@ -147,7 +147,7 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
     class_names = next(iter(images.values())).class_names
 
     def label(split: str, index: int) -> str:
-        return class_names[images[split].labels[index]]
+        return class_names[int(images[split].labels[index])]
 
     named = [group[:2] for group in groups[:_NAMED]]
     yield QualityWarning(

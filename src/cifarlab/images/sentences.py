@@ -13,13 +13,10 @@ from typing import Any
 from pydantic import validate_call
 
 from cifarlab.console import count, printable
-from cifarlab.language import ENGLISH, listed, ntr, speak, spoken, tr, translatable
+from cifarlab.language import ENGLISH, listed, ntr, speak, spoken, tr
 
 Place = str | tuple[str, int]
 """An image: its name, or, where images have no names, its split and its row there."""
-
-SPLIT_WORDS = {"train": translatable("training"), "val": translatable("validation"), "test": translatable("test")}
-"""The splits as they stand before a noun: training images."""
 
 
 def said(stored: Mapping[str, Any]) -> str:
@@ -30,6 +27,11 @@ def said(stored: Mapping[str, Any]) -> str:
     except (KeyError, TypeError, ValueError):  # older versions stored no facts; pydantic raises a ValueError
         text = stored["text"]
     return text
+
+
+def split_word(split: str) -> str:
+    """A split as it stands before a noun: "validation" images."""
+    return {"train": tr("training"), "val": tr("validation"), "test": tr("test")}.get(split, split)
 
 
 def split_name(split: str) -> str:
@@ -88,7 +90,9 @@ def copies_across(num: int, differing: int, of: int, splits: tuple[str, str], im
             num,
         )
     else:
-        text = ntr("{n:,} of {images} is also in {split}: {names}.", "{n:,} of {images} are also in {split}: {names}.", num)
+        text = ntr(
+            "{n:,} of {images} is also in {split}: {names}.", "{n:,} of {images} are also in {split}: {names}.", num
+        )
     images_of_split = _count(of, splits[0])
     return text.format(n=num, images=images_of_split, split=splits[1], differing=differing, names=_first(pairs, num))
 
@@ -147,7 +151,7 @@ def empty_classes(num: int, of: int, split: str, names: list[str]) -> str:
         num,
         n=num,
         classes=count(of, "class", "classes"),
-        split=tr(SPLIT_WORDS.get(split, split)),
+        split=split_word(split),
         names=_first([printable(name) for name in names], num),
     )
 

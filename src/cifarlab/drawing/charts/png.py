@@ -235,7 +235,9 @@ def _draw_reliability(axes: Axes, chart: Reliability) -> None:
     middles, width = [(each.low + each.high) / 2 for each, _ in chart.filled], 0.94 / len(chart.bins)
     accuracy = _plain(tr("accuracy"))
     axes.bar(middles, [each.accuracy for each, _ in chart.filled], width, color=BAR, label=accuracy)
-    axes.bar(middles, [share for _, share in chart.filled], 0.35 * width, color=GREY, label=_plain(tr("share of images")))
+    axes.bar(
+        middles, [share for _, share in chart.filled], 0.35 * width, color=GREY, label=_plain(tr("share of images"))
+    )
     axes.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label=_plain(tr("perfect")))
     axes.set(xlabel=_plain(tr("confidence")), ylabel=accuracy, xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.set_title(_plain(chart.title), fontsize=9)  # 9 pt is the largest size at which two titles fit side by side

@@ -225,7 +225,11 @@ def _draw_reliability(chart: Reliability) -> Markup:
         *frame.at(0, 0), *frame.at(1, 1)
     )
     said = [
-        tr("at {confidence:.0%} confidence {accuracy:.0%} are right", confidence=each.confidence, accuracy=each.accuracy)
+        tr(
+            "at {confidence:.0%} confidence {accuracy:.0%} are right",
+            confidence=each.confidence,
+            accuracy=each.accuracy,
+        )
         for each, _ in chart.filled
     ]
     keys = [

@@ -102,9 +102,7 @@ def _cell(board: _Board, row: int, column: int, count: int, share: float) -> Mar
     label, prediction = printable(board.chart.names[row]), printable(board.chart.names[column])
     words = tr("{label} recognised") if row == column else tr("{label} predicted as {prediction}")
     images = ntr("{n:,} image, {share} of {label}", "{n:,} images, {share} of {label}", count)
-    title = f"{words}\n{images}".format(
-        label=label, prediction=prediction, n=count, share=f"{100 * share:.1f} %"
-    )
+    title = f"{words}\n{images}".format(label=label, prediction=prediction, n=count, share=f"{100 * share:.1f} %")
     opacity = share**GAMMA  # of one colour over the page's own, so that the dark page needs no other scale
     square = Markup(
         '<rect class="cell" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.3f}"/>'

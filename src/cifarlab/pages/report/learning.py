@@ -83,9 +83,7 @@ def over_fitting(material: Material) -> str:
     elif is_still_improving(material):
         text = tr("The validation loss was still at its lowest when training ended: more epochs may help.")
     else:
-        text = tr(
-            "The validation loss has hardly changed since epoch {n:g}: more epochs would hardly help.", n=lowest
-        )
+        text = tr("The validation loss has hardly changed since epoch {n:g}: more epochs would hardly help.", n=lowest)
 
     best, num_val = material.facts.best_epoch, material.facts.data.num_val
     train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))

@@ -27,10 +27,12 @@ EXPLANATIONS = (
     (
         "grad_cam.png",
         translatable("Grad-CAM"),
-        translatable("Which parts of an image the prediction rests on, for some correct predictions and some mistakes. Below each: "
-        "the mean confidence while pixels are deleted, those with the most heat first or in random order. A map whose "
-        "own number is not the lower one has failed this test: the prediction does not rest on what it marks, and it "
-        "should not be shown to anybody as the reason."),
+        translatable(
+            "Which parts of an image the prediction rests on, for some correct predictions and some mistakes. Below "
+            "each: the mean confidence while pixels are deleted, those with the most heat first or in random order. A "
+            "map whose own number is not the lower one has failed this test: the prediction does not rest on what it "
+            "marks, and it should not be shown to anybody as the reason."
+        ),
     ),
 )
 

@@ -12,8 +12,8 @@ from cifarlab.drawing.wording import duration, moment, percent, with_interval
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.images.sentences import SPLIT_WORDS, said
-from cifarlab.language import listed, ntr, tr
+from cifarlab.images.sentences import said, split_name, split_word
+from cifarlab.language import listed, ntr, tr, translatable
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.manifest import DIVERGED, TRAINING, DataFacts
@@ -23,6 +23,8 @@ SHOWN_OF_HASH = 16
 """Characters of a fingerprint that are shown; the manifest has all of them."""
 SHOWN_OPENINGS = 5
 """Entries of the test split's ledger that are shown."""
+REASONS = (translatable("end of training"), translatable("asked for in Python"), translatable("ablation"))
+"""Why the test split is opened, as the ledger says; others are commands, or somebody's own words."""
 
 Facts = list[tuple[str, str | Markup]]
 
@@ -42,7 +44,7 @@ def summary(material: Material) -> Section:
         low, high = evaluation.accuracy_interval
         text = tr(
             "{split} accuracy on {images}, 95 % interval {low:.1f} to {high}",
-            split=tr(SPLIT_WORDS.get(evaluation.split, evaluation.split)),
+            split=split_word(evaluation.split),
             images=count(evaluation.num_images, "image"),
             low=100 * low,
             high=percent(high),
@@ -87,7 +89,10 @@ def _cautions(material: Material) -> list[str]:
     tested = None if material.result is None else material.result.evaluation.original
     if False in (run_facts.data.original, tested):
         text = (
-            tr("The pixels are not the published ones ({note}), so published accuracies cannot be compared with this one.")
+            tr(
+                "The pixels are not the published ones ({note}), so published accuracies cannot be compared with this "
+                "one."
+            )
             if run_facts.data.original is False
             else tr("The pixels are not the published ones, so published accuracies cannot be compared with this one.")
         )
@@ -198,7 +203,7 @@ def _data(material: Material) -> Facts:
         found.append((tr("Validation split"), _protocol(data, recipe)))
     found.append((tr("Test split opened"), _openings(openings)))
     prints = [
-        f"{name} {value[:SHOWN_OF_HASH]}…"
+        f"{split_name(name)} {value[:SHOWN_OF_HASH]}…"
         for name in ("train", "val", "test")
         if (value := getattr(data, f"{name}_fingerprint"))
     ]
@@ -238,7 +243,11 @@ def _openings(openings: Sequence[Mapping[str, str]]) -> str:
         1: tr("once: {openings}"),
         2: tr("twice: {openings}"),
     }.get(len(openings), tr("{n} times: {openings}"))
-    shown = [listed([moment(entry["time"]), tr(entry["reason"])]) for entry in openings[:SHOWN_OPENINGS]]
+    reasons = {reason: tr(reason) for reason in REASONS}
+    shown = [
+        listed([moment(entry["time"]), reasons.get(entry["reason"], entry["reason"])])
+        for entry in openings[:SHOWN_OPENINGS]
+    ]
     return times.format(n=len(openings), openings=tr("; ").join(shown))
 
 
