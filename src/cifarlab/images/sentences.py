@@ -94,7 +94,9 @@ def copies_across(num: int, differing: int, of: int, splits: tuple[str, str], im
             "{n:,} of {images} is also in {split}: {names}.", "{n:,} of {images} are also in {split}: {names}.", num
         )
     images_of_split = _count(of, splits[0])
-    return text.format(n=num, images=images_of_split, split=splits[1], differing=differing, names=_first(pairs, num))
+    return text.format(
+        n=num, images=images_of_split, split=split_name(splits[1]), differing=differing, names=_first(pairs, num)
+    )
 
 
 def copies_within(num: int, of: int, split: str) -> str:
@@ -215,7 +217,7 @@ SENTENCES: Mapping[str, Callable[..., str]] = {
 
 
 def _place(place: Place) -> str:
-    return printable(place) if isinstance(place, str) else tr("{split} row {n}", split=place[0], n=place[1])
+    return printable(place) if isinstance(place, str) else tr("{split} row {n}", split=split_name(place[0]), n=place[1])
 
 
 def _with_note(name: str, note: str) -> str:
