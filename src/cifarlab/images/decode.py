@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from cifarlab.errors import DataError, cause
 from cifarlab.images.words import FORMATS, UNREAD
+from cifarlab.language import translatable
 from cifarlab.recipe.schema import WHITE_LEVEL, Fit
 
 RULE = (
@@ -57,7 +58,10 @@ _PILLOW_ERRORS = (
 )
 """What Pillow is known to raise for files that are cut short or damaged."""
 
-_UNKNOWN = "not an image in a format that is read (PNG, JPEG, TIFF, WebP, ...)"
+# The reasons of errors are stored with the decoded images, so they are English: see `retold`.
+_UNKNOWN = translatable("not an image in a format that is read (PNG, JPEG, TIFF, WebP, ...)")
+_OF_SYSTEM = (translatable("no such file or directory"), translatable("permission denied"))
+"""What the system most often says of a file that it does not read, for the catalogues."""
 # the brand in the "ftyp" box, which AVIF and MP4 have too; it recognises a HEIC file that was only renamed to .jpg
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
@@ -89,7 +93,7 @@ def decode(
     """Decode one picture to uint8 (3, H, W), with (H, W) = `size`, or its stored size for None.
 
     Raises DataError, with the reason as a phrase that can follow a file name, for bytes that are not a picture in one
-    of FORMATS, are cut short or damaged, or would need too much memory.
+    of FORMATS, are cut short or damaged, or would need too much memory. The reason is to be `retold`.
     """
     return decode_with_origin(content, size, fit, white_level).pixels
 
@@ -136,9 +140,10 @@ def read_file(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would wait forever, /dev/zero would never end
-            raise DataError("not a regular file")
+            raise DataError(translatable("not a regular file"))
         if status.st_size > MAX_BYTES:
-            raise DataError(f"{status.st_size / 1e6:,.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB allowed")
+            text = translatable("{size:,.0f} MB, more than the {most:.0f} MB allowed")
+            raise DataError(text.format(size=status.st_size / 1e6, most=MAX_BYTES / 1e6))
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         raise DataError(cause(error).lower()) from error
@@ -174,7 +179,7 @@ def _decode(content: bytes, size: tuple[int, int] | None, fit: Fit, white_level:
 def _open(content: bytes) -> ImageFile.ImageFile:
     """Read the header; the pixels stay encoded."""
     if not content:  # what an interrupted download leaves
-        raise DataError("empty (0 bytes)")
+        raise DataError(translatable("empty (0 bytes)"))
     name, reader = _reader(content)
     # a TGA has no signature, an AVIF one that it shares with HEIC: when they fail, the bytes may be something else
     with _pillow_errors(_unknown(content) if name in ("TGA", "AVIF") else None), _without_warnings():
@@ -182,7 +187,7 @@ def _open(content: bytes) -> ImageFile.ImageFile:
         # setting of the whole process that knows nothing of JPEGs that are decoded at a fraction
         image = reader(io.BytesIO(content), "")
     if isinstance(image, TiffImageFile) and image.tag_v2.get(_SUBFILE, 0) & 1:
-        raise DataError("its first page is only a preview, as in camera raw: convert to PNG or JPEG")
+        raise DataError(translatable("its first page is only a preview, as in camera raw: convert to PNG or JPEG"))
     return image
 
 
@@ -195,7 +200,7 @@ def _reader(content: bytes) -> tuple[str, _Reader]:
     for name, reader, accepts in _readers():
         claim = True if accepts is None else accepts(content[:16])
         if isinstance(claim, str):  # Pillow's own words for a decoder that it was built without, such as AVIF's
-            raise DataError(f"{name}, which this build of Pillow cannot read")
+            raise DataError(translatable("{format}, which this build of Pillow cannot read").format(format=name))
         if claim:
             return name, reader
     raise DataError(_unknown(content))
@@ -249,10 +254,11 @@ def _check_memory(image: ImageFile.ImageFile, stored_size: tuple[int, int]) -> N
     if (image.height, image.width) != stored_size:  # a JPEG that `draft` lets shrink while it is decoded
         num_pixels, limit = max(num_pixels, height * width), MAX_JPEG_PIXELS
     if num_pixels > limit:
-        raise DataError(
-            f"{width:,} x {height:,} pixels: at most {limit / 1e6:,.0f} megapixels are decoded, "
-            f"of a JPEG that is shrunk {MAX_JPEG_PIXELS / 1e6:,.0f}"
+        text = translatable(
+            "{width:,} x {height:,} pixels: at most {most:,.0f} megapixels are decoded, of a JPEG that is shrunk "
+            "{of_jpeg:,.0f}"
         )
+        raise DataError(text.format(width=width, height=height, most=limit / 1e6, of_jpeg=MAX_JPEG_PIXELS / 1e6))
 
 
 @contextmanager
@@ -261,9 +267,10 @@ def _pillow_errors(message: str | None = None) -> Iterator[None]:
     try:
         yield
     except _PILLOW_ERRORS as error:
-        raise DataError(message or f"damaged or cut short ({error})") from error
+        text = translatable("damaged or cut short ({error})").format(error=error)
+        raise DataError(message or text) from error
     except MemoryError as error:  # also what some decoders say of lengths that make no sense
-        raise DataError("damaged, or it needs more memory than there is") from error
+        raise DataError(translatable("damaged, or it needs more memory than there is")) from error
 
 
 @contextmanager
@@ -286,10 +293,12 @@ def _grey(image: Image.Image, white_level: int, *, inverted: bool) -> tuple[Imag
     if image.mode == "F":
         # heights or temperatures have no black and white to scale by
         if not (low >= 0 and high <= 1):  # NaN is neither
-            raise DataError(f"fractions from {low:.4g} to {high:.4g}; read are 0 (black) to 1 (white)")
+            text = translatable("fractions from {low:.4g} to {high:.4g}; read are 0 (black) to 1 (white)")
+            raise DataError(text.format(low=low, high=high))
         return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
     if low < 0 or high > WHITE_LEVEL:
-        raise DataError(f"values from {low} to {high}; read are 0 to {WHITE_LEVEL}, of which white_level is white")
+        text = translatable("values from {low} to {high}; read are 0 to {white}, of which white_level is white")
+        raise DataError(text.format(low=low, high=high, white=WHITE_LEVEL))
     levels = np.minimum(np.arange(WHITE_LEVEL + 1), white_level)
     if inverted:
         levels = white_level - levels

@@ -27,6 +27,7 @@ from cifarlab.console import log, printable
 from cifarlab.errors import MachineError, RunInUseError, cause
 from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, write_atomic
 from cifarlab.images.images import Images
+from cifarlab.language import tr, translatable
 
 FORMAT = [2, *(field.name for field in fields(Images))]
 """Version of the files written here and the fields of Images that they keep; anything else is made anew.
@@ -64,7 +65,8 @@ def keep(
     if (images := _load(folder, key, state)) is not None:
         return images
     if (obstacle := _obstacle(folder)) is not None:
-        log.warning("Decoded images cannot be kept in %s (%s): the next start decodes them again.", folder, obstacle)
+        text = tr("Decoded images cannot be kept in {folder} ({cause}): the next start decodes them again.")
+        log.warning(text.format(folder=folder, cause=obstacle))
         return make(None)
     with lock(_lock_file(folder / key), wait=True):  # of several processes one decodes, and the others wait for it
         if (images := _load(folder, key, state)) is not None:  # another process was first
@@ -77,7 +79,7 @@ def keep(
             if len(made):  # an empty file cannot be mapped
                 _store(folder, key, {"source": place, "split": split, "state": state}, made, scratch)
         except _NotKeptError as error:  # the training goes on from memory
-            log.warning("Decoded images are not kept, so the next start decodes them again. %s", error)
+            log.warning(tr("Decoded images are not kept, so the next start decodes them again. {cause}", cause=error))
         finally:
             scratch.unlink(missing_ok=True)
     return made
@@ -142,7 +144,7 @@ def list_kept(cache_dir: Path) -> list[Kept]:
             continue  # another process has just removed it
         except (OSError, ValueError, LookupError) as error:
             log.debug("%s cannot be read: %s", file, error)
-            what, last_used = ("(damaged)", "", 0, 0), 0.0
+            what, last_used = (translatable("(damaged)"), "", 0, 0), 0.0
         found.append(Kept(file, *what, pixels, pixels.stat().st_size if pixels.exists() else 0, last_used))
     return sorted(found, key=lambda kept: (kept.source, kept.split, kept.side))
 
@@ -214,12 +216,14 @@ def _load(folder: Path, key: str, state: str) -> Images | None:
                 except OSError as error:  # somebody else's cache, which is read all the same
                     log.debug("Cannot mark %s as used: %s", file, error)
                 return images
-            problem = "the fingerprint is wrong"
+            problem = tr("the fingerprint is wrong")
         except FileNotFoundError:
             continue  # another process is about to put its pixels there, or has just removed them
         except (OSError, ValueError) as error:
             problem = cause(error)
-        log.warning("The decoded images in %s are damaged (%s): making them anew.", file, problem)
+        log.warning(
+            tr("The decoded images in {file} are damaged ({cause}): making them anew.", file=file, cause=problem)
+        )
     return None
 
 
@@ -228,7 +232,7 @@ def _read_card(file: Path) -> dict[str, Any]:
     # the fingerprint covers pixels, labels and class names, and this hash the rest: notes, warnings, names of files
     check, _, text = file.read_text("utf-8").partition("\n")
     if check != digest([text]):
-        raise ValueError("its hash is wrong")
+        raise ValueError(tr("its hash is wrong"))
     card: dict[str, Any] = json.loads(text)
     return card
 

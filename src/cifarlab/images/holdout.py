@@ -12,6 +12,7 @@ from cifarlab.errors import DataError, UsageError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source
 from cifarlab.images.stratified import draw, first_of_equals, largest_remainder
+from cifarlab.language import listed, tr
 from cifarlab.recipe.duration import part_of
 from cifarlab.recipe.schema import Recipe, ValidationSpec
 
@@ -41,15 +42,24 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
     train = source.load("train")
     present = [class_name for class_name, count in zip(train.class_names, train.counts, strict=True) if count]
     if len(present) < 2:  # an accuracy of 100 % would mean nothing
-        found = f"all of one class, {printable(present[0])}" if present else "none"
-        raise DataError(
-            f"The training images of {source.path} are {found}: there is nothing to tell apart.\n"
+        text = tr(
+            "The training images of {source} are none: there is nothing to tell apart.\n"
             "Give images of two classes or more."
         )
+        if present:
+            text = tr(
+                "The training images of {source} are all of one class, {name}: there is nothing to tell apart.\n"
+                "Give images of two classes or more."
+            )
+        raise DataError(text.format(source=source.path, name=printable("".join(present))))
     if all(np.array_equal(image, train.pixels[0]) for image in train.pixels):  # most often over after the second image
         raise DataError(
-            f"The {len(train):,} training images of {source.path} are equal in every pixel: nothing can be learnt.\n"
-            "Look at the files: cifarlab data show draws some of them."
+            tr(
+                "The {n:,} training images of {source} are equal in every pixel: nothing can be learnt.\n"
+                "Look at the files: cifarlab data show draws some of them.",
+                n=len(train),
+                source=source.path,
+            )
         )
     if validation.size == 0:
         return train, None
@@ -63,7 +73,8 @@ def load_train_and_val(source: Source, validation: ValidationSpec) -> tuple[Imag
     val = source.load("val")
     if val.class_names != train.class_names:  # a label would mean two classes
         only = sorted(set(val.class_names) ^ set(train.class_names))
-        raise DataError(f"train and val of {source.path} have different classes: {', '.join(only) or 'another order'}.")
+        text = tr("train and val of {source} have different classes: {names}.")
+        raise DataError(text.format(source=source.path, names=listed(only) or tr("another order")))
     return train, val
 
 
@@ -80,8 +91,13 @@ def hold_out(
     num_val = size if isinstance(size, int) else part_of(size, len(labels))
     if size < 0 or num_val >= len(labels) or (size > 0 and num_val == 0):
         raise UsageError(
-            f"validation.size = {size} of {len(labels):,} training images holds out {num_val:,}.\n"
-            "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none."
+            tr(
+                "validation.size = {size} of {n:,} training images holds out {held:,}.\n"
+                "Give a number of images below that, or a fraction between 0 and 1; 0 holds out none.",
+                size=size,
+                n=len(labels),
+                held=num_val,
+            )
         )
     equals = np.arange(len(labels)) if equals is None else equals
     # a generator per class: images that are added to another class do not change the order in this one
@@ -112,8 +128,13 @@ def _quotas(labels: NDArray[np.int64], equals: NDArray[np.int64], num_val: int, 
 
 
 def _too_much(size: int | float, most: int) -> UsageError:
-    return UsageError(
-        f"validation.size = {size} holds out too many: every class keeps an image for training, and copies of an image "
-        f"stay together, so that at most {most:,} can be held out.\n"
-        f"{'Give a smaller size, add' if most else 'Add'} images, or train on all of them with validation.size = 0."
+    what = tr(
+        "validation.size = {size} holds out too many: every class keeps an image for training, and copies of an image "
+        "stay together, so that at most {n:,} can be held out.",
+        size=size,
+        n=most,
     )
+    advice = tr("Add images, or train on all of them with validation.size = 0.")
+    if most:
+        advice = tr("Give a smaller size, add images, or train on all of them with validation.size = 0.")
+    return UsageError(f"{what}\n{advice}")

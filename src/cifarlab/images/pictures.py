@@ -28,6 +28,8 @@ from cifarlab.images.decode import RULE, Decoded, decode_with_origin, fit_pixels
 from cifarlab.images.decoded import digest, keep
 from cifarlab.images.images import Images
 from cifarlab.images.losses import cropped, dark, white
+from cifarlab.images.retold import retold_reason
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import WHITE_LEVEL, DataSpec, Fit
 
 KEPT_SIDES = range(28, 65)
@@ -98,9 +100,15 @@ def load(pictures: Pictures, spec: DataSpec, cache_dir: Path | None) -> Images:
     # after all were decoded, so that one error names all bad pictures, and not a new one after each repair
     if images.skipped and not (spec.skip_bad and len(images)):
         raise DataError(
-            f"{len(images.skipped)} of {len(pictures.names)} {pictures.split} pictures in {pictures.source} "
-            f"cannot be read:\n{some(images.skipped)}.\n"
-            "Repair or remove them, or leave them out with data.skip_bad = true (--skip-bad)."
+            tr(
+                "{n} of {all} {split} pictures in {source} cannot be read:\n{names}.\n"
+                "Repair or remove them, or leave them out with data.skip_bad = true (--skip-bad).",
+                n=len(images.skipped),
+                all=len(pictures.names),
+                split=pictures.split,
+                source=pictures.source,
+                names=some([retold_reason(text) for text in images.skipped]),
+            )
         )
     return images
 
@@ -141,9 +149,13 @@ def _decode(pictures: Pictures, side: int, spec: DataSpec, scratch: Path | None)
         needed_bytes, free_bytes = len(pictures.names) * 3 * side**2, shutil.disk_usage(scratch.parent).free
         if free_bytes < needed_bytes:
             raise MachineError(
-                f"Decoded images need {needed_bytes / 1e6:.0f} MB in {scratch.parent}.\n"
-                f"There, {free_bytes / 1e6:.0f} MB are free. "
-                "Free some space, or choose a smaller image size."
+                tr(
+                    "Decoded images need {needed:.0f} MB in {folder}.\n"
+                    "There, {free:.0f} MB are free. Free some space, or choose a smaller image size.",
+                    needed=needed_bytes / 1e6,
+                    free=free_bytes / 1e6,
+                    folder=scratch.parent,
+                )
             )
         with machine_errors(scratch.parent), scratch.open("wb") as file:
             file.writelines(row.data for row in rows)
@@ -183,7 +195,7 @@ class _Tally:
             except DataError as error:
                 return str(error)
 
-        with progress(f"Decoding {pictures.split}", len(pictures.names), "images") as advance:
+        with progress(tr("Decoding {split}", split=pictures.split), len(pictures.names), tr("images")) as advance:
             for run in _in_order(decode, pictures.contents()):
                 for result in run:
                     if isinstance(result, str):
@@ -201,18 +213,21 @@ class _Tally:
                 advance(len(run))
 
     def note(self, source: Path, side: int) -> str:
-        """One sentence on where the images came from and how they were stored."""
+        """One sentence on where the images came from and how they were stored, to be `retold`."""
         modes = ", ".join(f"{count} {mode}" for mode, count in self.modes.most_common())
-        sizes = [f"{width} x {height} px" for height, width in self.sizes]
-        stored = sizes[0] if len(sizes) == 1 else "several sizes"
-        return f"from {printable(str(source))}, stored as {modes}, {stored}; decoded to RGB, {side} px"
+        stored = translatable("from {source}, stored as {modes}, several sizes")
+        if len(self.sizes) == 1:
+            stored = translatable("from {source}, stored as {modes}, {width} x {height} px")
+        height, width = next(iter(self.sizes), (0, 0))
+        decoded = translatable("decoded to RGB, {side} px").format(side=side)
+        return f"{stored.format(source=printable(str(source)), modes=modes, width=width, height=height)}; {decoded}"
 
     def warnings(self, spec: DataSpec) -> Iterator[str]:
         """Say what decoding loses that its user may not expect to lose."""
         yield from cropped(self.sizes, spec.fit)
         yield from white(self.brightest_grey, spec.white_level)
-        yield from dark("grey", self.brightest_grey, spec.white_level, "set data.white_level = {}")
-        yield from dark("colour", self.brightest_colour, WHITE_LEVEL, "convert them to 8 bits")
+        yield from dark("grey", self.brightest_grey, spec.white_level)
+        yield from dark("colour", self.brightest_colour, WHITE_LEVEL)
 
 
 def _in_order(decode: Callable[[Content], Decoded | str], contents: Iterable[Content]) -> Iterator[list[Decoded | str]]:

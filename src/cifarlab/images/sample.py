@@ -16,6 +16,7 @@ from cifarlab.errors import DataError
 from cifarlab.images.images import Images
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables.parquet import read_parquet
+from cifarlab.language import tr, translatable
 
 # of what the files hold, so that a damaged or replaced file is noticed before it is trained on
 FINGERPRINTS = {
@@ -26,7 +27,7 @@ FINGERPRINTS = {
 
 def open_sample(cache_dir: Path | None = None) -> Source:
     """The sample as a source, without a look at its files."""
-    understanding = Understanding("sample", "The sample ships with cifarlab.", ("train", "test"))
+    understanding = Understanding("sample", translatable("The sample ships with cifarlab."), ("train", "test"))
     return Source(Path("sample"), understanding, partial(load_sample, cache_dir=cache_dir))
 
 
@@ -36,5 +37,6 @@ def load_sample(split: str, cache_dir: Path | None = None) -> Images:
     with resources.as_file(resources.files("cifarlab.images") / "sample_files" / f"{split}.parquet") as path:
         images = read_parquet(path, split, cache_dir=cache_dir)
     if images.fingerprint != FINGERPRINTS[split]:
-        raise DataError("The bundled sample is damaged. Install cifarlab again.")
-    return Images(images.pixels, images.labels, images.class_names, True, "the published pixels, bundled")
+        raise DataError(tr("The bundled sample is damaged. Install cifarlab again."))
+    note = translatable("the published pixels, bundled")
+    return Images(images.pixels, images.labels, images.class_names, True, note)

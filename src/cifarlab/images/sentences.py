@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import validate_call
 
 from cifarlab.console import count, printable
+from cifarlab.images.retold import retold, retold_reason
 from cifarlab.language import ENGLISH, listed, ntr, speak, spoken, tr
 
 Place = str | tuple[str, int]
@@ -170,12 +171,13 @@ def small_validation(num: int, margin: float) -> str:
 
 def unreadable(num: int, split: str, reasons: list[str]) -> str:
     """Images cannot be read; reasons: the first of them with why."""
-    return tr("{images} cannot be read: {reasons}.", images=_count(num, split), reasons=_first(reasons, num))
+    told = _first([retold_reason(reason) for reason in reasons], num)
+    return tr("{images} cannot be read: {reasons}.", images=_count(num, split), reasons=told)
 
 
 def decoding(text: str) -> str:
     """Reading the images lost something."""
-    return text
+    return retold(text)
 
 
 def flat_channels(values: dict[str, int]) -> str:

@@ -12,15 +12,19 @@ from cifarlab.console import printable, some
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.archives.recognise import recognised
 from cifarlab.images.images import Images, join
+from cifarlab.language import listed, tr, translatable
 
-# Shown to users and stored in manifests, word for word.
-HIDDEN, SYSTEM, OURS, NOT_PICTURES = "hidden", "of the system", "written by cifarlab", "not pictures"
+# Stored in manifests word for word, and shown to users in their language.
+HIDDEN, SYSTEM = translatable("hidden"), translatable("of the system")
+OURS, NOT_PICTURES = translatable("written by cifarlab"), translatable("not pictures")
 """Reasons for leaving files and folders out that nobody has to act on."""
-EMPTY, LOOSE = "folders without pictures", "pictures in no class folder"
-BESIDE, UNLABELLED = "folders beside the splits", "pictures of splits without class folders"
-UNLISTED, WITHOUT_LABELS = "pictures in no list", "pictures of splits without labels"
+EMPTY, LOOSE = translatable("folders without pictures"), translatable("pictures in no class folder")
+BESIDE = translatable("folders beside the splits")
+UNLABELLED = translatable("pictures of splits without class folders")
+UNLISTED, WITHOUT_LABELS = translatable("pictures in no list"), translatable("pictures of splits without labels")
 """Reasons that a user should know of: what is left out may have been meant to be used."""
-NO_LABELS, NO_ROWS, NO_IMAGES, NO_SPLIT = "without labels", "empty", "without images", "not called after a split"
+NO_LABELS, NO_ROWS = translatable("without labels"), translatable("empty")
+NO_IMAGES, NO_SPLIT = translatable("without images"), translatable("not called after a split")
 """The same for the splits of tables and arrays, and for files and arrays."""
 
 _SHOWN = 5
@@ -32,8 +36,9 @@ class Understanding:
     """How a reader understood a path: shown by `cifarlab data show`, stored in every run that was trained on it.
 
     kind: the format, in a word ("folder", "csv", "parquet", ...). rule: one sentence that says which rule decided what
-    the parts mean. splits: those that exist, in the order train, val, test. counts: split -> class -> pictures, if that
-    is known without decoding any; else empty. left_out: reason -> names of what is not used for that reason.
+    the parts mean, to be `retold`. splits: those that exist, in the order train, val, test. counts: split -> class ->
+    pictures, if that is known without decoding any; else empty. left_out: reason -> names of what is not used for that
+    reason.
     settled: the fields of `DataSpec` that make every later reading decide the same way, even if files are added.
     numbered: whether the classes are numbers in the data, which `DataSpec.class_names` may name.
     own_split: whether cifarlab drew train and test, because the data set comes without splits.
@@ -75,7 +80,8 @@ def left_out_lines(left_out: Mapping[str, Sequence[str]], *, worth_a_warning: bo
             # names instead where every file has a kind of its own
             by_kind = [f"{count:,} {kind}" for kind, count in kinds.most_common()]
             shown = by_kind if reason == NOT_PICTURES and len(by_kind) < len(names) else list(names)
-            lines.append(f"{reason}: {len(names):,} ({some([printable(each) for each in shown], _SHOWN)})")
+            few = some([printable(each) for each in shown], _SHOWN)
+            lines.append(tr("{reason}: {n:,} ({names})", reason=tr(reason), n=len(names), names=few))
     return lines
 
 
@@ -100,20 +106,25 @@ class Source:
     def require_test(self) -> None:
         """Raise DataError when there is no test split: before it is trained for, or an opening is written down."""
         if "test" not in self.splits:
-            why = (
-                "; its test split is without labels" if "test" in self.understanding.left_out.get(NO_LABELS, ()) else ""
-            )
-            raise DataError(
-                f"{self.path} has no test split. It has: {', '.join(self.splits)}{why}.\n"
-                "To train without a test, add --no-test."
-            )
+            text = tr("{path} has no test split. It has: {splits}.\nTo train without a test, add --no-test.")
+            if "test" in self.understanding.left_out.get(NO_LABELS, ()):
+                text = tr(
+                    "{path} has no test split. It has: {splits}; its test split is without labels.\n"
+                    "To train without a test, add --no-test."
+                )
+            raise DataError(text.format(path=self.path, splits=listed(self.splits)))
 
     def load(self, split: str) -> Images:
         """Load one split; raises UsageError if it does not exist, DataError for what cannot be read."""
         if split not in self.splits:  # never another one instead: val is not drawn here, and test is not train
             raise UsageError(
-                f"{self.path} has no {split} split; it has {', '.join(self.splits)}.\n"
-                "A validation split is held out of train by validation.size."
+                tr(
+                    "{path} has no {split} split; it has {splits}.\n"
+                    "A validation split is held out of train by validation.size.",
+                    path=self.path,
+                    split=split,
+                    splits=listed(self.splits),
+                )
             )
         # whatever the format: CIFAR-10's published pixels may come as a folder of PNG files
         return recognised(self.read(split))

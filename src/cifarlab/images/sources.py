@@ -29,6 +29,7 @@ from cifarlab.images.tables.named_arrays import open_npz, recognise_npy, recogni
 from cifarlab.images.tables.parquet import open_parquet, recognise_parquet
 from cifarlab.images.tables.svhn import open_mat, recognise_svhn
 from cifarlab.images.words import split_of
+from cifarlab.language import tr, translatable
 from cifarlab.notes import notes_shown
 from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.schema import DataSpec
@@ -52,7 +53,7 @@ def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     with _errors_naming(path, folder):
         found = recognise(folder, spec)
         if found is None:
-            raise DataError(f"{folder} holds no pictures in a layout that cifarlab reads.")
+            raise DataError(tr("{folder} holds no pictures in a layout that cifarlab reads.", folder=folder))
 
     def read(split: str) -> Images:
         with _errors_naming(path, folder):
@@ -63,7 +64,7 @@ def open_packed(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
     reasons = dict.fromkeys(reason for part in parts for reason in part)
     understanding = replace(
         found.understanding,
-        rule=f"{found.understanding.rule} (Unpacked from the archive.)",
+        rule=translatable("{rule} (Unpacked from the archive.)").format(rule=found.understanding.rule),
         left_out={reason: sorted(name for part in parts for name in part.get(reason, ())) for reason in reasons},
         # the archive, because the folder in the cache may be removed at any time
         settled={**found.understanding.settled, "source": str(path.absolute())},
@@ -166,8 +167,11 @@ def open_source(spec: DataSpec, data_dir: Path | None = None) -> Source:
     # a list of names in another order than the data's would silently relabel the classes
     if spec.class_names and not found.understanding.numbered:
         raise DataError(
-            f"{found.path} names its classes itself.\n"
-            "data.class_names (--class-names) is for data whose labels are numbers alone."
+            tr(
+                "{path} names its classes itself.\n"
+                "data.class_names (--class-names) is for data whose labels are numbers alone.",
+                path=found.path,
+            )
         )
     log.debug("Found %s: %s at %s", spec.source, found.kind, found.path)
     return found
@@ -182,9 +186,13 @@ def find(spec: DataSpec, data_dir: Path | None = None) -> Source | None:
     path = _existing(spec.source)
     if (found := recognise(path, spec)) is None:
         raise DataError(
-            f"cifarlab cannot read {path}.\n"
-            "It reads the CIFAR archives and their folders, folders of pictures (<class>/*.png, train/<class>/*.png), "
-            "lists of pictures (CSV, ...), parquet, npz, npy, IDX, SVHN's .mat and CIFAR-10-C."
+            tr(
+                "cifarlab cannot read {path}.\n"
+                "It reads the CIFAR archives and their folders, folders of pictures (<class>/*.png, "
+                "train/<class>/*.png), lists of pictures (CSV, ...), parquet, npz, npy, IDX, SVHN's .mat and "
+                "CIFAR-10-C.",
+                path=path,
+            )
         )
     # absolute, so that a run finds its data from any working folder
     settled = {"source": str(found.path.absolute()), **found.understanding.settled}
@@ -199,14 +207,13 @@ def _existing(source: str) -> Path:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.parent == Path() and not path.suffix:  # "cifar-10" is a name, "pics/cats" and "cats.zip" are paths
-            raise UsageError(
-                f"{unknown('data set', source, NAMES)}\nThe path of a file or folder works too."
-            ) from error
-        raise DataError(f"There is no data at {shown}.") from error
+            wrong = unknown("data set", source, NAMES)
+            raise UsageError(f"{wrong}\n{tr('The path of a file or folder works too.')}") from error
+        raise DataError(tr("There is no data at {path}.", path=shown)) from error
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the home of a user who does not exist
-        raise DataError(f"{shown} cannot be looked at: {cause(error)}.") from error
+        raise DataError(tr("{path} cannot be looked at: {cause}.", path=shown, cause=cause(error))) from error
     if not source or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"{shown or repr(source)} is neither a file nor a folder.")
+        raise DataError(tr("{path} is neither a file nor a folder.", path=shown or repr(source)))
     return path
 
 
@@ -217,7 +224,7 @@ def recognise(path: Path, spec: DataSpec) -> Source | None:
         opener = next((opener for ending, opener in FILES.items() if name.endswith(ending)), None)
         return opener(path, spec, cache_dir()) if opener else None
     if not os.access(path, os.R_OK | os.X_OK):
-        raise DataError(f"Cannot list {printable(str(path))}: permission denied.")
+        raise DataError(tr("Cannot list {folder}: permission denied.", folder=printable(str(path))))
     *by_files, by_pictures = FOLDERS
     # each folder by all readers before the one inside it; lazily, because the first that recognises it is enough
     found = (look(folder, spec, cache_dir()) for folder in _and_inside(path) for look in by_files)
@@ -243,7 +250,7 @@ def cache_dir() -> Path:
 def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
     """A data set that has a name, in `data_dir`, the folder of the variable or the cache; None if it is in none."""
     if data_dir is not None and not _is_folder(data_dir):
-        raise DataError(f"The data folder {printable(str(data_dir)[:200])} does not exist.")
+        raise DataError(tr("The data folder {folder} does not exist.", folder=printable(str(data_dir)[:200])))
     places = [place for place in (data_dir, _folder_of_variable(), cache_dir()) if place is not None]
     # a folder called cifar10 in any format, the official archive unpacked (cifar-10-batches-py), the archive itself
     names = [spec.source]
@@ -254,7 +261,7 @@ def _find_named(spec: DataSpec, data_dir: Path | None) -> Source | None:
             continue
         if (found := recognise(path, spec)) is not None:
             return found
-        log.warning("%s holds nothing that cifarlab reads; looking elsewhere.", path)
+        log.warning(tr("{path} holds nothing that cifarlab reads; looking elsewhere.", path=path))
     return None
 
 
@@ -266,7 +273,8 @@ def _folder_of_variable() -> Path | None:
     path = Path(os.path.expanduser(variable))  # noqa: PTH111 Path's own raises for a user who does not exist
     if _is_folder(path):
         return path
-    log.warning("%s is set to %s, which is not a folder; looking elsewhere.", DATA_VARIABLE, printable(variable[:200]))
+    text = tr("{variable} is set to {path}, which is not a folder; looking elsewhere.")
+    log.warning(text.format(variable=DATA_VARIABLE, path=printable(variable[:200])))
     return None
 
 

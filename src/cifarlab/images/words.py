@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
+from cifarlab.language import translatable
 from cifarlab.recipe.section import SPLITS, Split
 
 SPLIT_NAMES: dict[str, Split] = {
@@ -62,27 +63,25 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 """Suffixes of files that are taken for pictures, in lower case; which format they hold is decided by their bytes."""
 
 # A class of HEIC files would otherwise vanish silently, so these are named together with what converts them.
+_HEIC = translatable("HEIC (iPhone) is not read; convert to PNG or JPEG (heif-convert of libheif does)")
+_RAW = translatable("camera raw is not read; convert to PNG or JPEG (darktable-cli does)")
 _NOT_READ = {
-    ("HEIC (iPhone)", "heif-convert of libheif"): ".heic .heif .hif .heics",
-    ("JPEG XL", "djxl of libjxl"): ".jxl",
-    ("camera raw", "darktable-cli"): ".dng .cr2 .cr3 .crw .nef .nrw .arw .raf .orf .rw2 .pef .srw .raw",
-    ("Photoshop", ""): ".psd .psb",
-    ("icon", ""): ".ico .icns .cur",
-    ("drawing", ""): ".svg .svgz .eps .ps .wmf .emf .ai",
-    ("DICOM", ""): ".dcm .dicom",
-    ("NIfTI", ""): ".nii",
-    ("OpenEXR", ""): ".exr",
-    ("Radiance", ""): ".hdr",
-    ("FITS", ""): ".fits .fit .fts",
-    ("SGI", ""): ".sgi .rgb .rgba .bw",
-    ("Sun raster", ""): ".ras",
+    _HEIC: ".heic .heif .hif .heics",
+    translatable("JPEG XL is not read; convert to PNG or JPEG (djxl of libjxl does)"): ".jxl",
+    _RAW: ".dng .cr2 .cr3 .crw .nef .nrw .arw .raf .orf .rw2 .pef .srw .raw",
+    translatable("Photoshop is not read; convert to PNG or JPEG"): ".psd .psb",
+    translatable("icon is not read; convert to PNG or JPEG"): ".ico .icns .cur",
+    translatable("drawing is not read; convert to PNG or JPEG"): ".svg .svgz .eps .ps .wmf .emf .ai",
+    translatable("DICOM is not read; convert to PNG or JPEG"): ".dcm .dicom",
+    translatable("NIfTI is not read; convert to PNG or JPEG"): ".nii",
+    translatable("OpenEXR is not read; convert to PNG or JPEG"): ".exr",
+    translatable("Radiance is not read; convert to PNG or JPEG"): ".hdr",
+    translatable("FITS is not read; convert to PNG or JPEG"): ".fits .fit .fts",
+    translatable("SGI is not read; convert to PNG or JPEG"): ".sgi .rgb .rgba .bw",
+    translatable("Sun raster is not read; convert to PNG or JPEG"): ".ras",
 }
-UNREAD = {
-    suffix: f"{kind} is not read; convert to PNG or JPEG{f' ({tool} does)' if tool else ''}"
-    for (kind, tool), suffixes in _NOT_READ.items()
-    for suffix in suffixes.split()
-}
-"""Suffixes of picture files in formats that are not read -> why they are left out, and what to do."""
+UNREAD = {suffix: reason for reason, suffixes in _NOT_READ.items() for suffix in suffixes.split()}
+"""Suffixes of picture files in formats that are not read -> why they are left out, and what to do; to be translated."""
 
 SYSTEM_NAMES = frozenset(
     # Synology keeps thumbnails of all pictures in @eaDir; the others are bins and snapshots of Synology and QNAP

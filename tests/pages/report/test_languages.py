@@ -10,6 +10,7 @@ import gettext
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.report_text import summary
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.images.images import Images
+from cifarlab.images.losses import cropped, white
 from cifarlab.images.quality import inspect, left_out
 from cifarlab.images.sentences import SENTENCES
 from cifarlab.images.source import BESIDE, Understanding
@@ -234,6 +236,20 @@ def test_warnings_are_said_in_the_language_of_the_reader(make_run, read) -> None
     page = read(write_report(run))
     assert "cat 有 30 张训练图像，dog 只有 6 张" in page.text
     assert not any(warning["text"] in page.text for warning in warnings if warning["kind"] != "decoding")
+
+
+def test_what_decoding_said_is_retold(make_run, read) -> None:
+    run = make_run(num_images=40)
+    lost = [*white(4080, 4000), *cropped(Counter({(20, 60): 1}), "crop")]
+    images = Images(np.zeros((1, 3, 4, 4), np.uint8), np.zeros(1, np.int64), ("cat",), warnings=tuple(lost))
+    warnings = [warning.to_dict() for warning in inspect({"test": images}) if warning.kind == "decoding"]
+    note = "official structure, but checksums other than the published ones"
+    run.update_manifest(data={**run.manifest["data"], "original": False, "note": note, "warnings": warnings})
+    english = read(write_report(run)).text
+    speak("zh")
+    chinese = read(write_report(run)).text
+    assert len(lost) == 2 and all(text in english and text not in chinese for text in lost)
+    assert f"({note})" in english
 
 
 @pytest.mark.parametrize("facts", [{}, {"name": []}, {"name": "cat", "more": 1}, {"nam": "cat"}])

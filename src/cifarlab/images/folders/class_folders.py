@@ -9,6 +9,7 @@ from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.scan import Folder
 from cifarlab.images.words import split_of
+from cifarlab.language import ntr, tr
 from cifarlab.recipe.schema import DataSpec
 
 IMAGE_FOLDERS = frozenset(
@@ -68,10 +69,13 @@ def holds_no_classes(top: Folder) -> bool:
 def without_classes(where: str, top: Folder) -> str:
     """The error message for pictures that are not in class folders."""
     holders = [folder for folder in top.walk() if folder.pictures]
-    places = [f"{printable(folder.name)}/" if folder.name else "it" for folder in holders]
-    return (
-        f"{where} has pictures right inside {some(places, 3)}, and no class folders.\n"
-        "Put the pictures of each class into a folder, or name their classes in a CSV with the columns image and label."
+    places = [f"{printable(folder.name)}/" if folder.name else tr("it") for folder in holders]
+    return tr(
+        "{where} has pictures right inside {places}, and no class folders.\n"
+        "Put the pictures of each class into a folder, or name their classes in a CSV with the columns image and "
+        "label.",
+        where=where,
+        places=some(places, 3),
     )
 
 
@@ -97,7 +101,7 @@ def sharing_names(folders: Sequence[Folder]) -> list[Folder]:
     ]
 
 
-def listed(folders: Collection[Folder], limit: int = 5) -> str:
+def folder_names(folders: Collection[Folder], limit: int = 5) -> str:
     """The last names of folders, for a message."""
     return some([f"{printable(folder.basename)}/" for folder in folders], limit)
 
@@ -108,8 +112,12 @@ def _refuse_unread(where: str, top: Folder, spec: DataSpec) -> None:
     lost = [folder for folder in top.folders if not folder.num_pictures and any(each.unread for each in folder.walk())]
     if lost and not spec.skip_bad:
         raise DataError(
-            f"{where} has folders whose pictures are all in formats that are not read: {listed(lost)}.\n"
-            "Convert them to PNG or JPEG, remove these folders, or leave them out with --skip-bad (data.skip_bad)."
+            tr(
+                "{where} has folders whose pictures are all in formats that are not read: {folders}.\n"
+                "Convert them to PNG or JPEG, remove these folders, or leave them out with --skip-bad (data.skip_bad).",
+                where=where,
+                folders=folder_names(lost),
+            )
         )
 
 
@@ -122,9 +130,14 @@ def _refuse_parts(where: str, top: Folder, layout: str) -> None:
     are_numbered = len(names) > 1 and len(words) == 1 and not NUMBERED_PARTS.isdisjoint(*words)
     if are_numbered or (names & IMAGE_FOLDERS and names <= IMAGE_FOLDERS | ANNOTATION_FOLDERS):
         raise AmbiguousDataError(
-            f"{where} has pictures in {listed(top.filled)}, which do not sound like classes.\n"
-            "Name the classes in a CSV with the columns image and label, or give the folder that holds the class "
-            f"folders. If these are the classes, say so with --layout {layout} (data.layout)."
+            tr(
+                "{where} has pictures in {folders}, which do not sound like classes.\n"
+                "Name the classes in a CSV with the columns image and label, or give the folder that holds the class "
+                "folders. If these are the classes, say so with --layout {layout} (data.layout).",
+                where=where,
+                folders=folder_names(top.filled),
+                layout=layout,
+            )
         )
 
 
@@ -137,24 +150,46 @@ def _refuse_depths(where: str, top: Folder, layout: str) -> None:
     deep = [folder for folder, way in ways.items() if way != ()]
     if shared := sharing_names(deep):
         raise AmbiguousDataError(
-            f"{where} can be read in several ways: {listed(shared)} hold folders of the same names "
-            f"({listed(shared[0].filled, 3)}).\n"
-            f'Splits are named with --split-names "train={shared[0].basename},test={shared[1].basename}" '
-            "(data.split_names). "
-            f"Of several versions of the same pictures, give one folder: {where}/{printable(shared[0].name)}.\n"
-            f"If {listed(shared)} are classes, say so with --layout {layout} (data.layout)."
+            tr(
+                "{where} can be read in several ways: {folders} hold folders of the same names ({inner}).\n"
+                'Splits are named with --split-names "train={first},test={second}" (data.split_names). '
+                "Of several versions of the same pictures, give one folder: {one}.\n"
+                "If {folders} are classes, say so with --layout {layout} (data.layout).",
+                where=where,
+                folders=folder_names(shared),
+                inner=folder_names(shared[0].filled, 3),
+                first=shared[0].basename,
+                second=shared[1].basename,
+                one=f"{where}/{printable(shared[0].name)}",
+                layout=layout,
+            )
         )
     # the Malaria data set comes as cell_images/<class> with another cell_images/<class> in it
     siblings = {folder.basename for folder in top.filled}
     if copies := [folder for folder in deep if any(inner.basename in siblings for inner in folder.filled)]:
         raise AmbiguousDataError(
-            f"{where} can be read in two ways: {listed(copies)} holds folders of the same names as those beside it.\n"
-            f"If it is a copy, remove it or give it alone: {where}/{printable(copies[0].name)}. "
-            f"If it is a class, say so with --layout {layout} (data.layout)."
+            tr(
+                "{where} can be read in two ways: {folder} holds folders of the same names as those beside it.\n"
+                "If it is a copy, remove it or give it alone: {one}. "
+                "If it is a class, say so with --layout {layout} (data.layout).",
+                where=where,
+                folder=folder_names(copies),
+                one=f"{where}/{printable(copies[0].name)}",
+                layout=layout,
+            )
         )
-    raise AmbiguousDataError(
-        f"{where} can be read in two ways: {listed(deep)} {'holds' if len(deep) == 1 else 'hold'} folders with "
-        f"pictures in them ({listed(deep[0].filled, 3)}).\n"
-        f"If all that lies in {listed(top.filled)} is of this class, say --layout {layout}; "
-        "if every folder that holds pictures is a class, --layout leaves (data.layout)."
+    what = ntr(
+        "{where} can be read in two ways: {folders} holds folders with pictures in them ({inner}).",
+        "{where} can be read in two ways: {folders} hold folders with pictures in them ({inner}).",
+        len(deep),
+        where=where,
+        folders=folder_names(deep),
+        inner=folder_names(deep[0].filled, 3),
     )
+    advice = tr(
+        "If all that lies in {folders} is of this class, say --layout {layout}; "
+        "if every folder that holds pictures is a class, --layout leaves (data.layout).",
+        folders=folder_names(top.filled),
+        layout=layout,
+    )
+    raise AmbiguousDataError(f"{what}\n{advice}")

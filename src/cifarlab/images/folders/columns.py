@@ -9,6 +9,7 @@ from cifarlab.console import some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.folders.text_table import TextTable, shown
 from cifarlab.images.words import is_picture, split_of
+from cifarlab.language import tr
 from cifarlab.recipe.section import COLUMNS, named_columns
 
 # combinations of words, as `plain` writes them: file_name (Hugging Face), Path (GTSRB), image_path, photoFile
@@ -62,13 +63,25 @@ def find(table: TextTable, asked: str = "", needed: Sequence[str] = LABELLED) ->
         names = [table.columns[place] for place in places]
         # csv.DictReader would silently take the last of them, and pandas rename it to label.1
         if twice := [name for name in names if names.count(name) > 1]:
-            raise DataError(f"{table.where} has the column {shown(twice[0])} twice.\nRename or remove one.")
+            raise DataError(
+                tr(
+                    "{file} has the column {column} twice.\nRename or remove one.",
+                    file=table.where,
+                    column=shown(twice[0]),
+                )
+            )
         if len(places) > 1 or role not in named:  # even a single column called fold has to be looked at
             places = narrow[role](table, places)
         if len(places) > 1:
             raise AmbiguousDataError(
-                f"{table.where} has several columns that may be the {role}: {some([*map(shown, names)])}.\n"
-                f"Say which with data.columns, for example --columns '{role}={shown(names[0])}'."
+                tr(
+                    "{file} has several columns that may be the {role}: {columns}.\n"
+                    "Say which with data.columns, for example --columns '{role}={column}'.",
+                    file=table.where,
+                    role=role,
+                    columns=some([*map(shown, names)]),
+                    column=shown(names[0]),
+                )
             )
         if places:
             found[role] = places[0]
@@ -124,19 +137,29 @@ def _splits(table: TextTable, places: list[int]) -> list[int]:
     if not all(map(split_of, cells)):
         name = shown(table.columns[folds[0]])
         raise AmbiguousDataError(
-            f"{table.where} has a column {name}, but its cells do not name splits: {some(cells)}.\n"
-            "Without it the pictures are split by cifarlab: --columns split= says so."
+            tr(
+                "{file} has a column {column}, but its cells do not name splits: {cells}.\n"
+                "Without it the pictures are split by cifarlab: --columns split= says so.",
+                file=table.where,
+                column=name,
+                cells=some(cells),
+            )
         )
     return folds
 
 
 def _lacks(table: TextTable, column: str, needed: Sequence[str]) -> str:
-    found = some([*map(shown, table.columns)], 10) or "nothing"
+    found = some([*map(shown, table.columns)], 10) or tr("nothing")
+    lacks = tr("{file} lacks the column {column}. Found: {found}.", file=table.where, column=shown(column), found=found)
+    names = ",".join(needed)
     if any(is_picture(name) for name in table.columns):  # a list without a head, whose first picture became one
-        advice = "Its first row is about a picture already: put the names of the columns above it"
+        advice = tr(
+            "Its first row is about a picture already: put the names of the columns above it, such as {names}.",
+            names=names,
+        )
     else:
-        advice = "Its first row has to name the columns"
-    advice += f", such as {','.join(needed)}."
+        advice = tr("Its first row has to name the columns, such as {names}.", names=names)
     if needed == LABELLED:
-        advice += f" Other names are given like this: --columns '{'label' if column == 'label' else 'image'}=NAME'."
-    return f"{table.where} lacks the column {shown(column)}. Found: {found}.\n{advice}"
+        role = "label" if column == "label" else "image"
+        advice = tr("{advice} Other names are given like this: --columns '{role}=NAME'.", advice=advice, role=role)
+    return f"{lacks}\n{advice}"

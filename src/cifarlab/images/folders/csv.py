@@ -18,8 +18,14 @@ from cifarlab.images.folders.locate import Finder
 from cifarlab.images.folders.text_table import read_table, shown
 from cifarlab.images.source import UNLISTED, WITHOUT_LABELS, Understanding
 from cifarlab.images.words import SPLIT_NAMES, split_of, split_rule
+from cifarlab.language import listed, tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import listed_names, named_columns, named_splits
+
+OTHER_COLUMN = translatable(
+    "{advice} If that column is not the split: --columns split=NAME, or split= to have the pictures split."
+)
+FOLLOW_LINKS = translatable("{advice} Links are followed with --follow-links.")
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class PictureList:
 
     splits: the split of each picture, or () where the file does not say; "" where it says something else, which is in
     `words`. folder: the folder in the root that names are relative to, "" or with a slash at its end; None if it has to
-    be looked for. rule: how the file was understood, as a sentence without its full stop. columns: what its columns are
-    called, by what they stand for.
+    be looked for. rule: how the file was understood, as a sentence without its full stop, to be `retold`. columns: what
+    its columns are called, by what they stand for.
     """
 
     path: Path
@@ -59,12 +65,15 @@ def read_list(path: Path, spec: DataSpec, folder: str | None = None) -> PictureL
     names = {role: table.columns[place] for role, place in places.items()}
     cells = {role: table.column(place) for role, place in places.items()}
     image, label, *split = map(printable, names.values())
-    rule = f"In {printable(path.name)} the column {image} names the pictures, {label} their classes"
+    rule = translatable("In {file} the column {image} names the pictures, {label} their classes")
     if split and any(cells["split"]):
-        rule += f" and {split[0]} their splits"
+        rule = translatable(
+            "In {file} the column {image} names the pictures, {label} their classes and {split} their splits"
+        )
     elif split:  # a template for labelling has the column and nothing in it: as good as none
-        rule += f"; {split[0]} is empty"
+        rule += "; " + translatable("{split} is empty")
         del names["split"], cells["split"]
+    rule = rule.format(file=printable(path.name), image=image, label=label, split="".join(split))
     split_of, words = split_rule(named_splits(spec.split_names)), cells.get("split", [])
     splits = [split_of(word) or "" for word in words]
     return PictureList(path, table.lines, cells["image"], cells["label"], splits, folder, rule, words, names)
@@ -81,7 +90,8 @@ def list_pictures(
     rows = list[_Row]()
     name_of = _names_of_numbers(source, lists, spec)
     for each in lists:
-        rows += _rows(each, finder, name_of, "" if len(lists) == 1 else f" of {printable(each.path.name)}")
+        place = tr("line {line}") if len(lists) == 1 else tr("line {line} of {file}")
+        rows += _rows(each, finder, name_of, place)
     left_out = {UNLISTED: finder.not_listed((row.file.name for row in rows), everywhere=source == finder.root)}
     rows, left_out[WITHOUT_LABELS] = _labelled(rows)
     _check(source, rows)
@@ -89,7 +99,7 @@ def list_pictures(
     listing = sorted_by_split(source, [row.file for row in rows], assigned, is_drawn, tuple(name_of.values()))
     understanding = Understanding(
         kind,
-        "; ".join(filter(None, [*(each.rule for each in lists), rule])) + ".",
+        translatable("{rule}.").format(rule="; ".join(filter(None, [*(each.rule for each in lists), rule]))),
         tuple(listing.splits),
         counts(listing),
         {reason: names for reason, names in left_out.items() if names},
@@ -111,9 +121,14 @@ def _names_of_numbers(source: Path, lists: Sequence[PictureList], spec: DataSpec
     # a class without a name would stay a number among names; names without a picture do no harm
     if name_of and (unknown := labels - name_of.keys()):
         raise DataError(
-            f"data.class_names has {len(name_of)} names, but {printable(str(source))} has the label "
-            # as numbers: the longest text without leading zeros is the largest
-            f"{shown(max(unknown, key=lambda label: (len(label), label)))}: it needs one for each number from 0."
+            tr(
+                "data.class_names has {n} names, but {source} has the label {label}: it needs one for each number "
+                "from 0.",
+                n=len(name_of),
+                source=printable(str(source)),
+                # as numbers: the longest text without leading zeros is the largest
+                label=shown(max(unknown, key=lambda label: (len(label), label))),
+            )
         )
     return name_of
 
@@ -124,32 +139,39 @@ def _number(label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A picture in a list: its line, its file, its split ("" if none is given), and why it cannot be used, if so."""
+    """A picture in a list: its line, its file, its split ("" if none is given), and why it cannot be used, if so.
+
+    advice: what may help more than to correct the row.
+    """
 
     place: str
     file: ImageFile
     split: str
     is_there: bool
     problem: str
+    advice: str
 
 
-def _rows(each: PictureList, finder: Finder, name_of: Mapping[str, str], of_file: str) -> Iterator[_Row]:
-    """Find the picture of every row of a list, and say what is wrong with the row."""
+def _rows(each: PictureList, finder: Finder, name_of: Mapping[str, str], place: str) -> Iterator[_Row]:
+    """Find the picture of every row of a list, and say what is wrong with the row; place: what a line is called."""
     folder = each.folder
     if folder is None:
         folder = finder.folder_of(each.images, split_of_list(each.path))
     for number, (line, image, label) in enumerate(zip(each.lines, each.images, each.labels, strict=True)):
         found, split = finder.find(image, folder), each.splits[number] if each.splits else ""
-        problem = found.problem or ("" if label else "has no label")
+        problem = found.problem or ("" if label else tr("has no label"))
+        advice = FOLLOW_LINKS if found.problem and found.status else ""  # what is there and refused lies behind a link
         if each.splits and not split and not problem:
-            word = each.words[number]
-            problem = "has no split, but others have"
-            if word:
-                problem = f"has the split '{shown(word)}', which is none of {', '.join(SPLIT_NAMES)}"
+            problem = tr("has no split, but others have")
+            if word := each.words[number]:
+                names = listed(SPLIT_NAMES)
+                problem = tr("has the split '{word}', which is none of {names}", word=shown(word), names=names)
+                advice = OTHER_COLUMN
         # a class name goes into tables, terminals and pages: what could break them becomes an escape here, once
         class_name = printable(name_of.get(_number(label), label) if label else "")
         file = ImageFile.at(f"{finder.root}/{found.name}", found.name, class_name, found.status)
-        yield _Row(f"line {line}{of_file}", file, split, found.status is not None, problem)
+        where = place.format(line=line, file=printable(each.path.name))
+        yield _Row(where, file, split, found.status is not None, problem, advice)
 
 
 def _labelled(rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
@@ -175,25 +197,35 @@ def _check(source: Path, rows: Sequence[_Row]) -> None:
         earlier = first.setdefault(row.file.name, row)  # by the file that was found: 1 and 1.png may be one picture
         problem = row.problem
         if earlier is not row and not problem:  # drawn twice per epoch, or trained on and tested
-            problem = f"names the picture of {earlier.place} again"
+            problem = tr("names the picture of {place} again", place=earlier.place)
             if row.file.class_name != earlier.file.class_name:
-                problem += f", as {shown(row.file.class_name)} instead of {shown(earlier.file.class_name)}"
+                problem = tr(
+                    "names the picture of {place} again, as {label} instead of {earlier}",
+                    place=earlier.place,
+                    label=shown(row.file.class_name),
+                    earlier=shown(earlier.file.class_name),
+                )
         if problem:
-            problems.append(f"{row.place} ({shown(row.file.name)}) {problem}")
+            name = shown(row.file.name)
+            problems.append(tr("{place} ({name}) {problem}", place=row.place, name=name, problem=problem))
+    where = printable(str(source))
     if problems:
-        advice = "Correct these rows."
-        if any("the split" in problem for problem in problems):
-            advice += " If that column is not the split: --columns split=NAME, or split= to have the pictures split."
-        if any("leads out" in problem for problem in problems):
-            advice += " Links are followed with --follow-links."
-        raise DataError(f"{printable(str(source))} cannot be used: {some(problems)}.\n{advice}")
+        advice = tr("Correct these rows.")
+        for more in (OTHER_COLUMN, FOLLOW_LINKS):
+            advice = tr(more, advice=advice) if any(row.advice == more for row in rows) else advice
+        raise DataError(tr("{file} cannot be used: {problem}.", file=where, problem=some(problems)) + f"\n{advice}")
     if not rows:
-        raise DataError(f"{printable(str(source))} lists no picture: there is nothing below its head.")
+        raise DataError(tr("{file} lists no picture: there is nothing below its head.", file=where))
     if not any(row.is_there for row in rows):  # one error instead of one per picture: the list is in the wrong folder
         raise DataError(
-            f"None of the {len(rows):,} pictures that {printable(str(source))} lists is there: "
-            f"{some([shown(row.file.path, 200) for row in rows], 2)}.\n"
-            "Their names have to be relative to the folder of the list, or to one folder in it that has all of them."
+            tr(
+                "None of the {n:,} pictures that {file} lists is there: {names}.\n"
+                "Their names have to be relative to the folder of the list, or to one folder in it that has all of "
+                "them.",
+                n=len(rows),
+                file=where,
+                names=some([shown(row.file.path, 200) for row in rows], 2),
+            )
         )
 
 
@@ -208,15 +240,17 @@ def _splits(
     if not bare:
         return {row.file.name: row.split for row in rows}, "", False
     if len(bare) < len(rows):
-        raise DataError(f"{printable(str(source))} names the split of some pictures, but not of {bare[0].place}.")
+        text = tr("{file} names the split of some pictures, but not of {place}.")
+        raise DataError(text.format(file=printable(str(source)), place=bare[0].place))
     # a list of train/cat/1.png, test/cat/1.png, ... without a column of splits still says them
     if named_columns(spec.columns).get("split") != "" and (by_folder := _splits_of_folders(source, rows, spec)):
-        return by_folder, "the folders of the pictures are named after their splits", False
+        return by_folder, translatable("the folders of the pictures are named after their splits"), False
     own_file = root / own_split.FILE_NAME
     files = [row.file for row in rows]
     if own_file.is_file() and own_file != source:  # splits.csv may be the list itself, with a third column
-        return own_split.assign(files, own_file, None), f"{own_file.name} names their splits", False
-    rule = "no splits are named, so a part of each class is drawn for test"
+        rule = translatable("{file} names their splits").format(file=own_file.name)
+        return own_split.assign(files, own_file, None), rule, False
+    rule = translatable("no splits are named, so a part of each class is drawn for test")
     return own_split.assign(files, None, kept_file), rule, True
 
 
@@ -238,8 +272,12 @@ def _splits_of_folders(source: Path, rows: Sequence[_Row], spec: DataSpec) -> di
     if above or not all(splits.values()):
         names = some([printable(name) for name in sorted({*shared, *splits} - {""})])
         raise AmbiguousDataError(
-            f"{printable(str(source))} lists pictures in the folders {names}, of which some are called like splits.\n"
-            "Add a column with the split of each picture, or say --columns split= to have the pictures split."
+            tr(
+                "{file} lists pictures in the folders {folders}, of which some are called like splits.\n"
+                "Add a column with the split of each picture, or say --columns split= to have the pictures split.",
+                file=printable(str(source)),
+                folders=names,
+            )
         )
     return {name: splits[top] or "" for name, top in tops.items()}
 

@@ -10,6 +10,7 @@ from cifarlab.images.folders.csv import PictureList
 from cifarlab.images.folders.locate import entries
 from cifarlab.images.folders.text_table import read_text, shown
 from cifarlab.images.words import is_picture
+from cifarlab.language import listed, tr, translatable
 
 
 def tiny_imagenet(root: Path) -> list[PictureList]:
@@ -24,13 +25,13 @@ def tiny_imagenet(root: Path) -> list[PictureList]:
         found = [entry.name for entry in entries(root / "train" / folder) if is_picture(entry.name)]
         images += [f"{folder}/{file}" for file in found]
         classes += [name] * len(found)
-    rule = "The folders in train are the classes"
+    rule = translatable("The folders in train are the classes")
     # train has no list of its own: the rows are made up from its folders, and numbered from 0
     train = PictureList(root / "train", range(len(images)), images, classes, ["train"] * len(images), "train/", rule)
     # val_0.JPEG  n03444034  0  32  44  62: name, class, and a bounding box that is not used
     lines, rows = _words(annotations, at_least=2)
     images, classes = [words[0] for words in rows], [words[1] for words in rows]
-    rule = "val/val_annotations.txt names those of val"
+    rule = translatable("val/val_annotations.txt names those of val")
     return [train, PictureList(annotations, lines, images, classes, ["val"] * len(images), "val/images/", rule)]
 
 
@@ -45,7 +46,8 @@ def food_101(root: Path) -> list[PictureList]:
         lines, rows = _words(path, at_least=1)
         images = [words[0] for words in rows]
         classes = [image.rpartition("/")[0] for image in images]
-        rule = f"meta/{path.name} names the {path.stem} pictures, their folders are their classes"
+        rule = translatable("meta/{split}.txt names the {split} pictures, their folders are their classes")
+        rule = rule.format(split=path.stem)
         lists.append(PictureList(path, lines, images, classes, [path.stem] * len(images), "images/", rule))
     return lists
 
@@ -64,10 +66,11 @@ def cub_200(root: Path) -> list[PictureList]:
         classes = [name_of[class_of[number]] for number, _ in images]
         splits = [{"1": "train", "0": "test"}[is_train[number]] for number, _ in images]
     except KeyError as error:
-        raise DataError(
-            f"The lists in {printable(str(root))} do not fit together: one of {', '.join(names)} lacks {error}."
-        ) from error
-    rule = "images.txt numbers the pictures, image_class_labels.txt and train_test_split.txt say what they are"
+        text = tr("The lists in {folder} do not fit together: one of {names} lacks {key}.")
+        raise DataError(text.format(folder=printable(str(root)), names=listed(names), key=error)) from error
+    rule = translatable(
+        "images.txt numbers the pictures, image_class_labels.txt and train_test_split.txt say what they are"
+    )
     return [PictureList(root / names[0], lines, [path for _, path in images], classes, splits, "images/", rule)]
 
 
@@ -77,7 +80,8 @@ def _words(path: Path, at_least: int) -> tuple[list[int], list[list[str]]]:
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         words = text.split()
         if 0 < len(words) < at_least:
-            raise DataError(f"{printable(str(path))} cannot be read: line {line} ({shown(text)}) lacks a word.")
+            problem = tr("{file} cannot be read: line {line} ({text}) lacks a word.")
+            raise DataError(problem.format(file=printable(str(path)), line=line, text=shown(text)))
         if words:
             lines.append(line)
             rows.append(words[:at_least])

@@ -14,6 +14,7 @@ from pathlib import Path
 from cifarlab.console import count, some
 from cifarlab.errors import AmbiguousDataError, DataError
 from cifarlab.images.words import SUFFIXES, look_alikes
+from cifarlab.language import listed, tr
 from cifarlab.recipe.section import SPLITS
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -69,8 +70,11 @@ def sorted_by_split(
     splits = {split: members for split, members in by_split.items() if members}
     if not splits:
         raise DataError(
-            f"No pictures in {source}. Looked for {', '.join(sorted(SUFFIXES))} "
-            "in train/<class>/ and test/<class>/, or in <class>/."
+            tr(
+                "No pictures in {folder}. Looked for {suffixes} in train/<class>/ and test/<class>/, or in <class>/.",
+                folder=source,
+                suffixes=listed(sorted(SUFFIXES)),
+            )
         )
     used = {split: {file.class_name for file in members} for split, members in splits.items()}
     # a folder with a test split alone can still be evaluated: then its own classes count
@@ -80,8 +84,14 @@ def sorted_by_split(
     refuse_look_alikes(source, set(class_names).union(*used.values()))
     if foreign := class_order(set().union(*used.values()) - learnt):
         raise DataError(
-            f"{source} has {count(len(foreign), 'class', 'classes')} without a picture in train: {some(foreign)}.\n"
-            f"Train has: {some(class_order(learnt))}. Add pictures of them to train, or remove them."
+            tr(
+                "{source} has {classes} without a picture in train: {names}.\n"
+                "Train has: {learnt}. Add pictures of them to train, or remove them.",
+                source=source,
+                classes=count(len(foreign), "class", "classes"),
+                names=some(foreign),
+                learnt=some(class_order(learnt)),
+            )
         )
     rank = {name: number for number, name in enumerate(class_names)}
     for members in splits.values():
@@ -99,10 +109,14 @@ def refuse_look_alikes(source: Path, class_names: Iterable[str]) -> None:
 def look_alike_error(source: Path, groups: Iterable[Iterable[str]]) -> AmbiguousDataError:
     """The error for a class that may be written in two ways; groups: names that look alike."""
     # ascii() shows the difference between an accent that is a part of its letter and one that follows it
-    shown = [" and ".join(map(ascii, group)) for group in groups]
+    shown = [tr(" and ").join(map(ascii, group)) for group in groups]
     return AmbiguousDataError(
-        f"{source} has classes whose names look alike: {some(shown)}.\n"
-        "Give one class one name, or classes that differ names that do, too."
+        tr(
+            "{source} has classes whose names look alike: {names}.\n"
+            "Give one class one name, or classes that differ names that do, too.",
+            source=source,
+            names=some(shown),
+        )
     )
 
 

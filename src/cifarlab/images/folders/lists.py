@@ -17,6 +17,7 @@ from cifarlab.images.folders.split_folders import understand
 from cifarlab.images.folders.text_table import read_head
 from cifarlab.images.source import Understanding
 from cifarlab.images.words import split_rule
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import named_splits
 
@@ -48,9 +49,8 @@ def _metadata(finder: Finder, spec: DataSpec) -> list[PictureList]:
     used = [top for top, _ in found]
     if len(set(used)) < len(used) or ("" in used and len(used) > 1):
         names = some([printable(f"{top}{path.name}") for top, path in found])
-        raise AmbiguousDataError(
-            f"{printable(str(root))} has several lists of the same pictures: {names}.\nKeep one of them."
-        )
+        text = tr("{folder} has several lists of the same pictures: {names}.\nKeep one of them.")
+        raise AmbiguousDataError(text.format(folder=printable(str(root)), names=names))
     folders = _class_folders(finder, spec) if found else {}
     if folders and not any(_names_classes(path, spec) for _, path in found):
         return []  # captions or bounding boxes, for pictures in class folders
@@ -78,9 +78,13 @@ def _at_the_top(finder: Finder, spec: DataSpec) -> list[PictureList]:
         lists = [_as_split(each, split) for each, split in zip(lists, splits, strict=True) if split]
     elif len(lists) > 1:
         raise AmbiguousDataError(
-            f"{printable(str(root))} has several lists of pictures: "
-            f"{some([printable(each.path.name) for each in lists])}.\n"
-            "Give the one that is meant instead of the folder, or name one for each split after it, such as train.csv."
+            tr(
+                "{folder} has several lists of pictures: {names}.\n"
+                "Give the one that is meant instead of the folder, or name one for each split after it, such as "
+                "train.csv.",
+                folder=printable(str(root)),
+                names=some([printable(each.path.name) for each in lists]),
+            )
         )
     elif named:
         lists = [_as_split(lists[0], splits[0])]
@@ -121,8 +125,12 @@ def _refuse_other_classes(finder: Finder, lists: Sequence[PictureList], folders:
         return  # one label per folder and one folder per label: they differ at most in what they call the classes
     names = some([printable(each.path.relative_to(finder.root).as_posix()) for each in lists])
     raise AmbiguousDataError(
-        f"{printable(str(finder.root))} can be read in two ways: its folders name classes, {names} others or not all.\n"
-        "Say which are meant: --layout lists, or --layout classes (splits) for the folders (data.layout)."
+        tr(
+            "{folder} can be read in two ways: its folders name classes, {names} others or not all.\n"
+            "Say which are meant: --layout lists, or --layout classes (splits) for the folders (data.layout).",
+            folder=printable(str(finder.root)),
+            names=names,
+        )
     )
 
 
@@ -132,10 +140,17 @@ def _as_split(each: PictureList, split: str | None) -> PictureList:
         return each  # a word that is not a split is refused later, with its line
     if other := next((other for other in each.splits if other != split), ""):
         raise AmbiguousDataError(
-            f"{printable(str(each.path))} is called like the {split} split, but has pictures of {other} in it.\n"
-            "Give it another name, or its pictures another split."
+            tr(
+                "{file} is called like the {split} split, but has pictures of {other} in it.\n"
+                "Give it another name, or its pictures another split.",
+                file=printable(str(each.path)),
+                split=split,
+                other=other,
+            )
         )
-    rule = each.rule if each.splits else f"{each.rule}; all are of the {split} split"
+    rule = each.rule
+    if not each.splits:
+        rule += "; " + translatable("all are of the {split} split").format(split=split)
     return replace(each, splits=[split] * len(each.images), rule=rule)
 
 

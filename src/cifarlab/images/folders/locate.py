@@ -16,9 +16,9 @@ from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError, cause
 from cifarlab.images.folders.scan import Tree, link_problem, scan
 from cifarlab.images.words import is_picture, split_of
+from cifarlab.language import tr
 
 _DRIVE = re.compile(r"[A-Za-z]:/")  # after backslashes became slashes: C:/Users/... of somebody else's list
-_OUTSIDE = "lies outside of the folder of the list"
 
 
 class Found(NamedTuple):
@@ -63,7 +63,7 @@ class Finder:
         if status is None or stat.S_ISDIR(status.st_mode):  # a folder: 12 may mean 12.png beside 12/
             meant = self._meant(name)
             if len(meant) > 1:  # 1.png and 1.jpg
-                return Found(name, None, f"may be {' or '.join(map(printable, meant))}")
+                return Found(name, None, tr("may be {names}", names=tr(" or ").join(map(printable, meant))))
             if meant:
                 name, status = meant[0], self._status(meant[0])
         if status is None:
@@ -87,8 +87,13 @@ class Finder:
         chosen = [folder for folder in having if split and split_of(folder) == split] or having
         if len(chosen) > 1:
             raise AmbiguousDataError(
-                f"Several folders in {printable(str(self.root))} have all {len(texts):,} pictures of the list: "
-                f"{some([*map(printable, chosen)])}.\nWrite the folder in front of the names, or remove the others."
+                tr(
+                    "Several folders in {folder} have all {n:,} pictures of the list: {names}.\n"
+                    "Write the folder in front of the names, or remove the others.",
+                    folder=printable(str(self.root)),
+                    n=len(texts),
+                    names=some([*map(printable, chosen)]),
+                )
             )
         return f"{chosen[0]}/" if chosen else ""
 
@@ -158,17 +163,19 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"Cannot list {printable(str(folder))}: {cause(error)}.") from error
+        text = tr("Cannot list {folder}: {cause}.", folder=printable(str(folder)), cause=cause(error))
+        raise DataError(text) from error
 
 
 def _name_problem(name: str) -> str:
     if name in ("", ".") or "\0" in name:
-        return "names no picture"
+        return tr("names no picture")
     # JSON can hold "\ud800" alone, which neither a file name nor UTF-8 can
     if not name.isascii() and any("\ud800" <= char <= "\udfff" for char in name):
-        return "names no picture: it has half of a character"
+        return tr("names no picture: it has half of a character")
     # a list from the internet must not make /etc or the folder above a training image
-    return _OUTSIDE if name.startswith(("/", "../")) or name == ".." or _DRIVE.match(name) else ""
+    is_outside = name.startswith(("/", "../")) or name == ".." or _DRIVE.match(name)
+    return tr("lies outside of the folder of the list") if is_outside else ""
 
 
 def _composed(name: str) -> str:

@@ -26,6 +26,7 @@ from cifarlab.images.folders.listing import ImageFile
 from cifarlab.images.folders.text_table import read_table, shown
 from cifarlab.images.stratified import first_of_equals
 from cifarlab.images.words import SPLIT_NAMES, split_of
+from cifarlab.language import listed, tr
 from cifarlab.recipe.duration import part_of
 
 FILE_NAME = "splits.csv"
@@ -110,21 +111,32 @@ def _users_splits(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
         known = name if name in classes else os.path.normpath(name.replace("\\", "/"))  # ./cat/1.png, cat\1.png
         split = split_of(word)
         if split is None or known in splits:
-            problem = f"has the split '{shown(word)}'" if split is None else "names a picture again"
-            problems.append(f"line {line} ({shown(name)}) {problem}")
+            has = tr("line {line} ({name}) has the split '{word}'")
+            problem = has if split is None else tr("line {line} ({name}) names a picture again")
+            problems.append(problem.format(line=line, name=shown(name), word=shown(word)))
         splits[known] = split or ""
     if problems:
         raise DataError(
-            f"{path} cannot be used: {some(problems)}.\nCorrect these rows; a split is one of {', '.join(SPLIT_NAMES)}."
+            tr(
+                "{file} cannot be used: {problem}.\nCorrect these rows; a split is one of {names}.",
+                file=path,
+                problem=some(problems),
+                names=listed(SPLIT_NAMES),
+            )
         )
     absent, extra = sorted(classes.keys() - splits.keys()), sorted(splits.keys() - classes.keys())
     if absent or extra:
-        lacking, idle = count(len(absent), "picture"), count(len(extra), "line")
-        parts = [f"it lacks {lacking}: {some([*map(printable, absent)], 3)}"] if absent else []
-        parts += [f"{idle} without a picture: {some([*map(printable, extra)], 3)}"] if extra else []
+        lacks, idle = tr("it lacks {pictures}: {names}"), tr("{lines} without a picture: {names}")
+        missing, unknown = (some([*map(printable, names)], 3) for names in (absent, extra))
+        parts = [lacks.format(pictures=count(len(absent), "picture"), names=missing)] if absent else []
+        parts += [idle.format(lines=count(len(extra), "line"), names=unknown)] if extra else []
         raise DataError(
-            f"{path} does not fit its folder: {'; '.join(parts)}.\n"
-            "Complete it, or delete it to have the pictures split by us."
+            tr(
+                "{file} does not fit its folder: {problem}.\n"
+                "Complete it, or delete it to have the pictures split by us.",
+                file=path,
+                problem=tr("; ").join(parts),
+            )
         )
     return splits
 
@@ -139,17 +151,22 @@ def _read(path: Path) -> dict[str, str]:
         for row in rows:
             split = split_of(row["split"] or "")  # None in a row that is too short
             if split is None:
-                raise ValueError(f"{row['split']!r} is not a split")
+                raise ValueError(tr("{word!r} is not a split", word=row["split"]))
             splits[row["image"]] = split
     # never drawn anew: what was tested on before would be trained on
     except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be used: {error!r}.\nIt needs the columns image and split; "
-            f"a split is one of {', '.join(SPLIT_NAMES)}."
+            tr(
+                "{file} cannot be used: {error!r}.\nIt needs the columns image and split; a split is one of {names}.",
+                file=path,
+                error=error,
+                names=listed(SPLIT_NAMES),
+            )
         ) from error
     if len(splits) < len(rows):
         twice = count(len(rows) - len(splits), "picture")
-        raise DataError(f"{path} names {twice} more than once.\nName each of them once.")
+        text = tr("{file} names {pictures} more than once.\nName each of them once.", file=path, pictures=twice)
+        raise DataError(text)
     return splits
 
 
@@ -162,7 +179,10 @@ def _keep(path: Path, splits: Mapping[str, str]) -> None:
     try:
         write_atomic(path, text.getvalue().encode("utf-8", "surrogateescape"))
     except (MachineError, OSError) as error:
+        cause = str(error).splitlines()[0]
         log.warning(
-            "Cannot keep the split into train and test (%s). It stays the same as long as the pictures do.",
-            str(error).splitlines()[0],
+            tr(
+                "Cannot keep the split into train and test ({cause}). It stays the same as long as the pictures do.",
+                cause=cause,
+            )
         )

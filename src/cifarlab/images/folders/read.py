@@ -29,6 +29,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.pictures import Content, Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
 from cifarlab.images.words import is_picture
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 
 
@@ -36,8 +37,13 @@ def recognise_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source | No
     """A folder of pictures as a source; None for one that has neither folders nor pictures."""
     if spec.layout == "lists":
         raise DataError(
-            f"{printable(str(path))} has no list of its pictures with their classes.\n"
-            f"Looked for CSV files with columns such as image and label, and for {' and '.join(METADATA)}."
+            tr(
+                "{folder} has no list of its pictures with their classes.\n"
+                "Looked for CSV files with columns such as image and label, and for {csv} and {jsonl}.",
+                folder=printable(str(path)),
+                csv=METADATA[0],
+                jsonl=METADATA[1],
+            )
         )
     with os.scandir(path) as entries:
         if not any(entry.is_dir() or is_picture(entry.name) for entry in entries):
@@ -70,14 +76,15 @@ def open_folder(path: Path, spec: DataSpec, cache_dir: Path) -> Source:
         own_file = root / own_split.FILE_NAME
         is_drawn = not own_file.is_file()
         splits = own_split.assign(files, own_file, place / own_split.FILE_NAME)
-        rule += "; train and test are drawn from them" if is_drawn else f"; {own_split.FILE_NAME} says the splits"
+        drawn, said = translatable("train and test are drawn from them"), translatable("{file} says the splits")
+        rule += "; " + (drawn if is_drawn else said.format(file=own_split.FILE_NAME))
     listing = sorted_by_split(path, files, splits, is_drawn)
     # what a later reading needs to decide the same; bytes that are not UTF-8 cannot stand in a recipe
     names = meaning.split_names()
     settled_splits = {"split_names": names} if names and names.isprintable() else {}
     understanding = Understanding(
         "folder",
-        f"{rule}.",
+        translatable("{rule}.").format(rule=rule),
         tuple(listing.splits),
         counts(listing),
         {reason: names for reason, names in (tree.left_out | meaning.left_out).items() if names},

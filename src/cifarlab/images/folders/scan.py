@@ -12,12 +12,13 @@ from cifarlab.console import printable, some
 from cifarlab.errors import DataError
 from cifarlab.images.source import HIDDEN, NOT_PICTURES, OURS, SYSTEM
 from cifarlab.images.words import SYSTEM_NAMES, UNREAD, is_picture, suffix_of
+from cifarlab.language import tr, translatable
 from cifarlab.runs.paths import RECIPE_FILE
 
 MOST_LINKED_FOLDERS = 100_000
 """Links to folders that hold links to folders multiply; no real data set has so many."""
 
-CIRCLE = "leads in a circle"
+CIRCLE = translatable("leads in a circle")
 """Why a link to a folder around it is not followed: nothing new is there."""
 
 MARKS = frozenset({RECIPE_FILE, "explanations.html"})
@@ -87,11 +88,15 @@ class Tree:
     def refuse_links(self) -> None:
         """Raise DataError where there are links that are not followed."""
         if self.refused:
-            listed = some([f"{printable(name)} {reason}" for name, reason in self.refused], 3)
+            links = some([f"{printable(name)} {tr(reason)}" for name, reason in self.refused], 3)
             raise DataError(
-                f"{printable(str(self.root))} holds symbolic links that are not followed: {listed}.\n"
-                "Follow those that leave the folder with --follow-links (data.follow_links = true); replace or remove "
-                "the others."
+                tr(
+                    "{folder} holds symbolic links that are not followed: {links}.\n"
+                    "Follow those that leave the folder with --follow-links (data.follow_links = true); replace or "
+                    "remove the others.",
+                    folder=printable(str(self.root)),
+                    links=links,
+                )
             )
 
 
@@ -140,9 +145,9 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
                 else:
                     tree.left_out[NOT_PICTURES].append(name)
     except OSError as error:
-        raise DataError(
-            f"Cannot list {printable(os.fspath(root))}: {error.strerror}: {printable(str(error.filename))}."
-        ) from error
+        text = tr("Cannot list {folder}: {cause}: {place}.")
+        place = printable(str(error.filename))
+        raise DataError(text.format(folder=printable(os.fspath(root)), cause=error.strerror, place=place)) from error
     ours = set(tree.left_out.get(OURS, ()))
     for folder in reversed(found):  # what is inside comes before what holds it
         folder.folders = [inner for inner in folder.folders if inner.name not in ours]
@@ -187,9 +192,8 @@ class _Links:
                 return _Refused(CIRCLE, may_be_data=True)
             self.num_folders += 1
             if self.num_folders > MOST_LINKED_FOLDERS:
-                raise DataError(
-                    f"{printable(self.root)} has more than {MOST_LINKED_FOLDERS:,} links to folders: they multiply."
-                )
+                text = tr("{folder} has more than {n:,} links to folders: they multiply.")
+                raise DataError(text.format(folder=printable(self.root), n=MOST_LINKED_FOLDERS))
         return target
 
 
@@ -198,10 +202,10 @@ def link_problem(path: str, real_root: str, *, follow_links: bool = False) -> st
     try:
         target = os.path.realpath(path, strict=True)
     except OSError:
-        return "leads nowhere or in a circle"
+        return tr("leads nowhere or in a circle")
     # a link out of a downloaded data set could make anything on the machine a training image
     if not follow_links and not _is_inside(target, real_root):
-        return f"leads out of the folder, to {printable(target)}"
+        return tr("leads out of the folder, to {target}", target=printable(target))
     return ""
 
 

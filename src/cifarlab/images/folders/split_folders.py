@@ -19,14 +19,15 @@ from cifarlab.errors import AmbiguousDataError, DataError, UsageError
 from cifarlab.images.folders.class_folders import (
     chain,
     class_folders,
+    folder_names,
     holds_no_classes,
-    listed,
     sharing_names,
     without_classes,
 )
 from cifarlab.images.folders.scan import Folder, Tree
 from cifarlab.images.source import BESIDE, EMPTY, LOOSE, OURS, UNLABELLED
 from cifarlab.images.words import SUFFIXES, split_of, split_rule
+from cifarlab.language import listed, tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS, Split, named_splits
 
@@ -45,9 +46,9 @@ class Meaning:
     """The meaning of a tree of folders.
 
     root: the folder that holds the splits or classes, inside the folders that only wrap it. layout: the value of
-    data.layout that gives the same reading. rule: one sentence that says what the folders mean. split_folders: split ->
-    its folder's path below the root, or, in layout class-first, its name in every class. left_out: reason -> folders
-    and pictures that are not used for that reason.
+    data.layout that gives the same reading. rule: one sentence that says what the folders mean, to be `retold`.
+    split_folders: split -> its folder's path below the root, or, in layout class-first, its name in every class.
+    left_out: reason -> folders and pictures that are not used for that reason.
     """
 
     root: Folder
@@ -77,16 +78,12 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
     where = printable(str(tree.root))
     tree.refuse_links()
     if not tree.top.num_pictures:
-        found = "; ".join(f"{reason}: {len(names):,}" for reason, names in tree.left_out.items())
-        raise DataError(
-            f"No pictures in {where}{found and f' (left out, {found})'}.\n"
-            f"Looked for {', '.join(sorted(SUFFIXES))} in train/<class>/ and test/<class>/, or in <class>/."
-        )
+        raise DataError(_no_pictures(where, tree))
     top = _unwrapped(tree.top)
     named, layout = named_splits(spec.split_names), str(spec.layout)
     if named and layout == "classes":
         raise UsageError(
-            "--split-names names splits, and --layout classes says that there are none: leave one of them out."
+            tr("--split-names names splits, and --layout classes says that there are none: leave one of them out.")
         )
     if layout != "class-first" and not all(top.find(name) for name in named.values()):
         top = tree.top  # the user gave paths from the top: --split-names train=archive/learn
@@ -102,13 +99,32 @@ def understand(tree: Tree, spec: DataSpec) -> Meaning:
     else:
         classes = class_folders(where, top, spec, "classes")
         meaning.classes = [ClassFolder("", name, folders) for name, folders in classes]
-        meaning.rule = f"The folders{_inside(top)} are the classes"
+        meaning.rule = _rule(
+            top, translatable("The folders are the classes"), translatable("The folders in {root}/ are the classes")
+        )
     if layout == "leaves":
-        meaning.rule = f"Every folder with pictures{_inside(top)} is a class"
+        meaning.rule = _rule(
+            top,
+            translatable("Every folder with pictures is a class"),
+            translatable("Every folder with pictures in {root}/ is a class"),
+        )
     if spec.layout != "auto" or named:
-        meaning.rule += ", as the options say"
+        meaning.rule = translatable("{rule}, as the options say").format(rule=meaning.rule)
     _leave_out(tree, meaning)
     return meaning
+
+
+def _no_pictures(where: str, tree: Tree) -> str:
+    """The error message for a folder without pictures."""
+    found = [tr("{reason}: {n:,}", reason=tr(reason), n=len(names)) for reason, names in tree.left_out.items()]
+    none = tr("No pictures in {folder} (left out, {found}).") if found else tr("No pictures in {folder}.")
+    looked_for = tr("Looked for {suffixes} in train/<class>/ and test/<class>/, or in <class>/.")
+    return "\n".join(
+        [
+            none.format(folder=where, found=tr("; ").join(found)),
+            looked_for.format(suffixes=listed(sorted(SUFFIXES))),
+        ]
+    )
 
 
 def _unwrapped(folder: Folder) -> Folder:
@@ -141,17 +157,21 @@ def _folders_of_splits(where: str, top: Folder, named: Mapping[str, str]) -> dic
             chosen = top.find(name)
             if chosen is None or not chosen.num_pictures:
                 raise DataError(
-                    f"{where} has no folder {printable(name)} with pictures to be its {split} split.\n"
-                    f"It has: {listed(top.filled, 20)}."
+                    tr(
+                        "{where} has no folder {folder} with pictures to be its {split} split.\nIt has: {folders}.",
+                        where=where,
+                        folder=printable(name),
+                        split=split,
+                        folders=folder_names(top.filled, 20),
+                    )
                 )
             found[split] = [chosen]
     # "train=archive,test=archive/test" would test on training pictures
     for split, other in itertools.combinations(found, 2):
         for a, b in itertools.product(found[split], found[other]):
             if f"{a.name}/".startswith(f"{b.name}/") or f"{b.name}/".startswith(f"{a.name}/"):
-                raise DataError(
-                    f"{where}: {split} and {other} would have pictures in common, those in {listed([a, b])}."
-                )
+                text = tr("{where}: {split} and {other} would have pictures in common, those in {folders}.")
+                raise DataError(text.format(where=where, split=split, other=other, folders=folder_names([a, b])))
     return {split: found[split] for split in SPLITS if split in found}
 
 
@@ -177,28 +197,38 @@ def _recognised_layout(where: str, top: Folder, by_split: Mapping[Split, Sequenc
     if is_train_alone and others and not holding and len({chain(folder) for folder in (*called, *others)}) == 1:
         return "classes"  # buses, cars and trains: a split called train would hold class folders
     if not holding and not others:  # YOLO's train/images and valid/images, Dogs vs. Cats' train/cat.0.jpg
-        raise AmbiguousDataError(
-            f"{without_classes(where, top)}\n"
-            f"If {listed(called)} are classes, say so with --layout classes (data.layout)."
+        otherwise = tr(
+            "If {folders} are classes, say so with --layout classes (data.layout).", folders=folder_names(called)
         )
+        raise AmbiguousDataError(f"{without_classes(where, top)}\n{otherwise}")
     # a test split without class folders may have secret labels; a train split without them cannot be learnt from
     is_train_flat = any(folder not in holding for folder in by_split.get("train", ()))
     if not holding or is_train_flat or (others and len(by_split) == 1):
-        beside = f", like {listed(others)}" if others else ""
-        raise AmbiguousDataError(
-            f"{where} can be read in two ways: {listed(called)} may be splits, or classes{beside}.\n"
+        either = tr("{where} can be read in two ways: {folders} may be splits, or classes.")
+        if others:
+            either = tr("{where} can be read in two ways: {folders} may be splits, or classes, like {others}.")
+        either = either.format(where=where, folders=folder_names(called), others=folder_names(others))
+        advice = tr(
             "Say which: --layout splits or --layout classes (data.layout). Splits under other names are named with "
             '--split-names "train=learn,test=check" (data.split_names).'
         )
+        raise AmbiguousDataError(f"{either}\n{advice}")
     # train/, test/ and TEST_SIMPLE/ (a blood cell data set): a third split by another name, or a second version of one
     missing = [split for split in SPLITS if split not in by_split]
     same = [folder for folder in others if missing and folder in sharing_names([folder, *holding])]
     if same:
         wanted = "train" if "train" in missing else missing[-1]
         raise AmbiguousDataError(
-            f"{where} can be read in two ways: {listed(same)} holds folders of the same names as {listed(holding)}.\n"
-            f'If it is a split, say --split-names "{wanted}={same[0].basename}" (data.split_names); '
-            "to leave it out, --layout splits (data.layout)."
+            tr(
+                "{where} can be read in two ways: {folder} holds folders of the same names as {others}.\n"
+                'If it is a split, say --split-names "{split}={name}" (data.split_names); '
+                "to leave it out, --layout splits (data.layout).",
+                where=where,
+                folder=folder_names(same),
+                others=folder_names(holding),
+                split=wanted,
+                name=same[0].basename,
+            )
         )
     return "splits"
 
@@ -214,9 +244,14 @@ def _classes_or_class_first(where: str, top: Folder) -> str:
         return "classes"
     if len(split_in_two) < len(top.filled) or any(folder.pictures for folder in top.filled):
         raise AmbiguousDataError(
-            f"{where} can be read in two ways: {listed(split_in_two)} may be classes that hold splits "
-            f"({listed(split_in_two[0].filled)}), but not all folders beside it do.\n"
-            "Say --layout class-first (only pictures in splits are used) or --layout classes (data.layout)."
+            tr(
+                "{where} can be read in two ways: {folders} may be classes that hold splits ({inner}), but not all "
+                "folders beside it do.\n"
+                "Say --layout class-first (only pictures in splits are used) or --layout classes (data.layout).",
+                where=where,
+                folders=folder_names(split_in_two),
+                inner=folder_names(split_in_two[0].filled),
+            )
         )
     return "class-first"
 
@@ -225,14 +260,24 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
     """Read the folders at the top as splits, each with its classes, perhaps inside a wrapping folder."""
     if not by_split:
         raise DataError(
-            f"{where} has no folder that is called like a split. It has: {listed(meaning.root.filled, 20)}.\n"
-            'Name them with --split-names "train=learn,test=check" (data.split_names).'
+            tr(
+                "{where} has no folder that is called like a split. It has: {folders}.\n"
+                'Name them with --split-names "train=learn,test=check" (data.split_names).',
+                where=where,
+                folders=folder_names(meaning.root.filled, 20),
+            )
         )
     for split, folders in by_split.items():
         if len(folders) > 1:
             raise AmbiguousDataError(
-                f"{where} has several folders for {split}: {listed(folders)}.\n"
-                f'Say which with --split-names "{split}={folders[0].basename}" (data.split_names), or keep one of them.'
+                tr(
+                    "{where} has several folders for {split}: {folders}.\n"
+                    'Say which with --split-names "{split}={name}" (data.split_names), or keep one of them.',
+                    where=where,
+                    split=split,
+                    folders=folder_names(folders),
+                    name=folders[0].basename,
+                )
             )
         top = _unwrapped_split(folders[0], [other[0] for key, other in by_split.items() if key != split])
         if holds_no_classes(top) and split != "train":  # ImageNet's val and test, ASL Alphabet's test
@@ -243,13 +288,22 @@ def _read_splits(where: str, meaning: Meaning, by_split: Mapping[Split, Sequence
         meaning.split_folders[split] = top.relative_to(meaning.root)
     if not meaning.split_folders:
         raise DataError(without_classes(where, meaning.root))
+    meaning.rule = _rule_of_splits(meaning)
+
+
+def _rule_of_splits(meaning: Meaning) -> str:
     *first, last = [f"{printable(name)}/" for name in meaning.split_folders.values()]
-    where_they_lie = _inside(meaning.root)
     if first:
-        rule = f"The splits{where_they_lie} are {', '.join(first)} and {last}, the folders in them are the classes"
+        rules = (
+            translatable("The splits are {first} and {last}, the folders in them are the classes"),
+            translatable("The splits in {root}/ are {first} and {last}, the folders in them are the classes"),
+        )
     else:
-        rule = f"The only split{where_they_lie} is {last}, the folders in it are the classes"
-    meaning.rule = rule
+        rules = (
+            translatable("The only split is {last}, the folders in it are the classes"),
+            translatable("The only split in {root}/ is {last}, the folders in it are the classes"),
+        )
+    return _rule(meaning.root, *rules, first=", ".join(first), last=last)
 
 
 def _unwrapped_split(folder: Folder, others: Iterable[Folder]) -> Folder:
@@ -273,10 +327,15 @@ def _read_class_first(where: str, meaning: Meaning, named: Mapping[str, str]) ->
                 meaning.classes.append(ClassFolder(split, folder.basename, tuple(inner.walk())))
                 names[split].add(inner.basename)
     if not meaning.classes:
-        raise DataError(f"{where} has no class folders with splits in them. It has: {listed(meaning.root.filled, 20)}.")
+        text = tr("{where} has no class folders with splits in them. It has: {folders}.")
+        raise DataError(text.format(where=where, folders=folder_names(meaning.root.filled, 20)))
     if all(len(each) == 1 for each in names.values()):  # "train" in one class and "Train" in another: no single name
         meaning.split_folders = {split: each.pop() for split, each in names.items()}
-    meaning.rule = f"The folders{_inside(meaning.root)} are the classes, the folders in them the splits"
+    meaning.rule = _rule(
+        meaning.root,
+        translatable("The folders are the classes, the folders in them the splits"),
+        translatable("The folders in {root}/ are the classes, the folders in them the splits"),
+    )
 
 
 def _leave_out(tree: Tree, meaning: Meaning) -> None:
@@ -301,6 +360,6 @@ def _leave_out(tree: Tree, meaning: Meaning) -> None:
             meaning.left_out[BESIDE].append(folder.name)
 
 
-def _inside(folder: Folder) -> str:
-    """Where the root is, for the sentence in `rule`; empty if no folder wraps the data set."""
-    return f" in {printable(folder.name)}/" if folder.name else ""
+def _rule(root: Folder, plain: str, wrapped: str, **names: str) -> str:
+    """Fill in one of two sentences for `Meaning.rule`: the second names the root, where folders wrap the data set."""
+    return (wrapped if root.name else plain).format(root=printable(root.name), **names)

@@ -19,8 +19,14 @@ from typing import Any
 
 from cifarlab.console import count, printable, some
 from cifarlab.errors import DataError, cause
+from cifarlab.language import tr, translatable
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+SEPARATORS = {
+    ",": translatable("comma"),
+    ";": translatable("semicolon"),
+    "\t": translatable("tab"),
+    "|": translatable("vertical bar"),
+}
 """What may separate the cells of a row. Excel writes semicolons where the decimal point is a comma."""
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -84,12 +90,18 @@ def read_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> TextTable:
             table.rows.append(row)
             table.lines.append(line)
         else:
-            problems.append(f"line {line} ({shown(', '.join(row))}) has {len(row)} cells")
+            cells = shown(", ".join(row))
+            problems.append(tr("line {line} ({cells}) has {n} cells", line=line, cells=cells, n=len(row)))
     if problems:
         raise DataError(
-            f"{printable(str(path))} has rows that do not fit its head of {count(len(head), 'column')}: "
-            f"{some(problems)}.\n"
-            f"The separator is a {SEPARATORS[separator]}; a cell that contains one has to stand in double quotes."
+            tr(
+                "{file} has rows that do not fit its head of {columns}: {problem}.\n"
+                "The separator is a {separator}; a cell that contains one has to stand in double quotes.",
+                file=table.where,
+                columns=count(len(head), "column"),
+                problem=some(problems),
+                separator=tr(SEPARATORS[separator]),
+            )
         )
     return table
 
@@ -123,21 +135,32 @@ def read_text(path: Path) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever for somebody to write
-            raise DataError(f"{printable(str(path))} is not a regular file, so it is not read.")
+            raise DataError(tr("{file} is not a regular file, so it is not read.", file=printable(str(path))))
         if status.st_size > MAX_BYTES:
             raise DataError(
-                f"{printable(str(path))} has {status.st_size / 2**20:,.0f} MiB; lists of pictures have at most "
-                f"{MAX_BYTES / 2**20:,.0f} MiB.\nDivide it, or give the folder of its pictures instead."
+                tr(
+                    "{file} has {size:,.0f} MiB; lists of pictures have at most {most:,.0f} MiB.\n"
+                    "Divide it, or give the folder of its pictures instead.",
+                    file=printable(str(path)),
+                    size=status.st_size / 2**20,
+                    most=MAX_BYTES / 2**20,
+                )
             )
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read {printable(str(path))}: {cause(error)}.") from error
+        text = tr("Cannot read {file}: {cause}.", file=printable(str(path)), cause=cause(error))
+        raise DataError(text) from error
     text = _decode(path, content)
     # Latin letters of UTF-16 decode as UTF-8 without an error, each with a NUL beside it
     if (place := text.find("\0")) >= 0:
         raise DataError(
-            f"{printable(str(path))} is not text: line {_line(text[:place])} has a NUL character.\n"
-            f"If it is UTF-16 without a byte order mark: {_iconv(path, 'UTF-16LE')}"
+            tr(
+                "{file} is not text: line {line} has a NUL character.\n"
+                "If it is UTF-16 without a byte order mark: {command}",
+                file=printable(str(path)),
+                line=_line(text[:place]),
+                command=_iconv(path, "UTF-16LE"),
+            )
         )
     return text
 
@@ -159,9 +182,16 @@ def _decode(path: Path, content: bytes, errors: str = "strict") -> str:
         before = content[: error.start].decode(encoding)
         last_line = re.split(r"[\r\n]", before)[-1]
         raise DataError(
-            f"{printable(str(path))} is not {encoding}: line {_line(before)} has the byte 0x{content[error.start]:02x} "
-            f"after '{printable(last_line[-40:])}'.\nSave it as UTF-8; "
-            f"if it comes from Windows or Excel: {_iconv(path, 'CP1252')}"
+            tr(
+                "{file} is not {encoding}: line {line} has the byte 0x{byte:02x} after '{text}'.\n"
+                "Save it as UTF-8; if it comes from Windows or Excel: {command}",
+                file=printable(str(path)),
+                encoding=encoding,
+                line=_line(before),
+                byte=content[error.start],
+                text=printable(last_line[-40:]),
+                command=_iconv(path, "CP1252"),
+            )
         ) from error
 
 
@@ -204,8 +234,9 @@ def _parse(path: Path, text: str, separator: str, skipped: int = 0) -> Iterator[
                 yield line, cells
             line = first + reader.line_num  # rows and lines differ: a row may have line breaks in quotes
     except csv.Error as error:
-        problem = "a quote is not closed" if "end of data" in str(error) else str(error)
-        raise DataError(f"{printable(str(path))} cannot be read: the row in line {line}: {problem}.") from error
+        problem = tr("a quote is not closed") if "end of data" in str(error) else str(error)
+        text = tr("{file} cannot be read: the row in line {line}: {problem}.")
+        raise DataError(text.format(file=printable(str(path)), line=line, problem=problem)) from error
 
 
 def _from_json_lines(path: Path, text: str) -> TextTable:
@@ -217,9 +248,11 @@ def _from_json_lines(path: Path, text: str) -> TextTable:
         try:
             values = json.loads(row, object_pairs_hook=_unique)
             if not isinstance(values, dict):
-                raise ValueError("it is not an object")
+                raise ValueError(tr("it is not an object"))
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{printable(str(path))} cannot be read: line {line} ({shown(row)}): {error}.") from error
+            problem = tr("{file} cannot be read: line {line} ({text}): {problem}.")
+            problem = problem.format(file=printable(str(path)), line=line, text=shown(row), problem=error)
+            raise DataError(problem) from error
         # Hugging Face's metadata.jsonl has boxes and captions in such keys
         nested |= {key for key, value in values.items() if isinstance(value, list | dict)}
         objects.append({key: _cell(value) for key, value in values.items() if key not in nested})
@@ -232,7 +265,7 @@ def _from_json_lines(path: Path, text: str) -> TextTable:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):  # json.loads would keep the last of two labels
-        raise ValueError("a key stands in it twice")
+        raise ValueError(tr("a key stands in it twice"))
     return values
 
 

@@ -35,6 +35,7 @@ from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, remove_leftov
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NOT_PICTURES
 from cifarlab.images.words import SUFFIXES, UNREAD, suffix_of
+from cifarlab.language import tr, translatable
 
 LISTS = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl"})
 """Suffixes of files beside pictures that may say what these are."""
@@ -62,7 +63,8 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"Cannot read {printable(str(path))}: {error.strerror}.") from error
+        text = tr("Cannot read {file}: {cause}.", file=printable(str(path)), cause=error.strerror)
+        raise DataError(text) from error
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", path.name.partition(".")[0]).strip("-")[:40]
     known_by = f"{readable}-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:12]}"
     # path, size and date: an archive that was downloaded again under its old name is unpacked again
@@ -100,7 +102,7 @@ def list_unpacked(cache_dir: Path) -> list[Unpacked]:
             facts = printable(card["source"]), int(card["num_files"]), int(card["size_bytes"]), file.stat().st_mtime
         except (OSError, ValueError, LookupError, TypeError) as error:
             log.debug("%s cannot be read: %s", file, error)
-            facts = "(damaged)", 0, 0, 0.0
+            facts = translatable("(damaged)"), 0, 0, 0.0
         found.append(Unpacked(file.parent, *facts))
     return sorted(found, key=lambda unpacked: unpacked.source)
 
@@ -118,7 +120,7 @@ def _stored(place: Path) -> dict[str, list[str]] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
-        log.warning("%s is damaged (%s); unpacking again.", place, error)
+        log.warning(tr("{file} is damaged ({cause}); unpacking again.", file=place, cause=error))
         return None
     with suppress(OSError):  # a cache that can only be read
         os.utime(place / _CARD)  # the date of last use, by which `cifarlab data cache --older-than` chooses
@@ -137,7 +139,7 @@ def first_names(path: Path, number: int = 20) -> list[str]:
 def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str]]:
     """Unpack under a temporary name, which becomes `place` when everything is there."""
     where = printable(str(path))
-    log.info("Unpacking %s, once, into %s.", where, place)
+    log.info(tr("Unpacking {file}, once, into {folder}.", file=where, folder=place))
     with machine_errors(place):
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place.parent))
         try:
@@ -173,25 +175,25 @@ def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, li
         if reason := next(filter(None, map(litter, name.split("/"))), ""):
             left_out[reason].append(name)
         elif member.problem and (is_wanted or not suffix):  # a link without a suffix may stand for a class folder
-            raise DataError(f"{where} cannot be used: {printable(name)} {member.problem}.\nPack the files themselves.")
+            text = tr("{file} cannot be used: {name} {problem}.\nPack the files themselves.")
+            raise DataError(text.format(file=where, name=printable(name), problem=member.problem))
         elif not is_wanted:
             left_out[NOT_PICTURES].append(name)
         elif name in written:  # a reader that checks the first and unpacks the second could be deceived
-            raise DataError(f"{where} cannot be used: it holds {printable(name)} twice.")
+            raise DataError(tr("{file} cannot be used: it holds {name} twice.", file=where, name=printable(name)))
         elif len(written) >= MOST_FILES:
-            raise DataError(f"{where} cannot be used: it holds more than {MOST_FILES:,} files.")
+            raise DataError(tr("{file} cannot be used: it holds more than {n:,} files.", file=where, n=MOST_FILES))
         elif member.size_bytes > MOST_BYTES:
-            raise DataError(
-                f"{where} cannot be used: {printable(name)} has {member.size_bytes / 1e6:,.0f} MB, "
-                f"more than the {MOST_BYTES / 1e6:.0f} allowed."
-            )
+            text = tr("{file} cannot be used: {name} has {size:,.0f} MB, more than the {most:.0f} allowed.")
+            size, most = member.size_bytes / 1e6, MOST_BYTES / 1e6
+            raise DataError(text.format(file=where, name=printable(name), size=size, most=most))
         else:
             written.add(name)
             try:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
-                same = (folder / name).parent.name
-                raise DataError(f"{where} cannot be used: it holds a file and a folder of one name, {same}.") from error
+                text = tr("{file} cannot be used: it holds a file and a folder of one name, {name}.")
+                raise DataError(text.format(file=where, name=(folder / name).parent.name)) from error
             # a format that is not read is reported by its name: an empty file of that name will do
             (folder / name).write_bytes(b"" if suffix in UNREAD else _content(member, where))
     return left_out
@@ -204,7 +206,8 @@ def _checked_name(name: str, where: str) -> str:
     too_long = len(os.fsencode(name)) > 3000 or any(len(os.fsencode(part)) > 255 for part in path.parts)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
         shown = printable(name if len(name) <= 100 else f"{name[:100]}...")
-        raise DataError(f"{where} cannot be used: it holds a file called '{shown}'.\nPack the files anew.")
+        text = tr("{file} cannot be used: it holds a file called '{name}'.\nPack the files anew.")
+        raise DataError(text.format(file=where, name=shown))
     return str(path)
 
 
@@ -214,9 +217,10 @@ def _content(member: _Member, where: str) -> bytes:
         # one byte more than claimed shows a bomb; a read without a bound would fill the memory first
         content = file.read(member.size_bytes + 1) if file else b""
     except OSError as error:
-        raise DataError(f"Cannot read {where}: {error}.") from error
+        raise DataError(tr("Cannot read {file}: {cause}.", file=where, cause=error)) from error
     if len(content) != member.size_bytes:
-        raise DataError(f"{where} is damaged: {printable(member.name)} has another size than it claims.")
+        text = tr("{file} is damaged: {name} has another size than it claims.")
+        raise DataError(text.format(file=where, name=printable(member.name)))
     return content
 
 
@@ -235,7 +239,8 @@ def _members(path: Path, where: str, most_bytes: int) -> Iterator[Iterator[_Memb
                 with tarfile.open(fileobj=bounded, mode="r:") as tar:
                     yield _tar_members(tar)
     except _DAMAGE as error:
-        raise DataError(f"{where} cannot be unpacked: {printable(str(error)) or type(error).__name__}.") from error
+        problem = printable(str(error)) or type(error).__name__
+        raise DataError(tr("{file} cannot be unpacked: {problem}.", file=where, problem=problem)) from error
 
 
 def _zip_members(archive: zipfile.ZipFile, where: str, most_bytes: int) -> Iterator[_Member]:
@@ -247,28 +252,31 @@ def _zip_members(archive: zipfile.ZipFile, where: str, most_bytes: int) -> Itera
         is_link = stat.S_ISLNK(member.external_attr >> 16)  # a zip from Unix keeps st_mode in the upper 16 bits
         # some programs on Windows write backslashes, against the specification; on Unix they may belong to a name
         name = member.filename.replace("\\", "/") if member.create_system == 0 else member.filename  # 0: Windows
-        yield _Member(name, member.file_size, "is a link" if is_link else "", partial(archive.open, member))
+        yield _Member(name, member.file_size, tr("is a link") if is_link else "", partial(archive.open, member))
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
     while (member := archive.next()) is not None:
         if not member.isdir():
-            problem = "is a link" if member.issym() or member.islnk() else "" if member.isreg() else "is not a file"
+            is_link = member.issym() or member.islnk()
+            problem = tr("is a link") if is_link else "" if member.isreg() else tr("is not a file")
             yield _Member(member.name, member.size, problem, partial(archive.extractfile, member))
         archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     # tarfile takes a file that was cut off between two members for a whole one; a whole one ends in zeros
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("its end is missing")
+        raise tarfile.ReadError(tr("its end is missing"))
     while archive.fileobj.read(2**16):  # the checksum that proves the file whole comes last
         pass
 
 
 def _too_much(where: str, most_bytes: int) -> str:
-    return (
-        f"{where} unpacks to more than {most_bytes / 1e6:,.0f} MB, which is far more than pictures of its size do.\n"
-        "If that is right, unpack it yourself and give the folder."
+    return tr(
+        "{file} unpacks to more than {size:,.0f} MB, which is far more than pictures of its size do.\n"
+        "If that is right, unpack it yourself and give the folder.",
+        file=where,
+        size=most_bytes / 1e6,
     )
 
 
@@ -285,7 +293,7 @@ class _Bounded:
         """Read at most `size` bytes; a header that wants more than a picture may have is hostile."""
         # tarfile reads a pax header or a long name of any size into memory before anybody can look at it
         if size > MOST_BYTES + 1:
-            raise DataError(f"{self.where} is damaged: it has a header of {size:,} bytes.")
+            raise DataError(tr("{file} is damaged: it has a header of {n:,} bytes.", file=self.where, n=size))
         return self._bounded(lambda: self.file.read(size))
 
     def seek(self, place: int) -> int:
@@ -302,7 +310,7 @@ class _Bounded:
         try:
             result = act()
         except OSError as error:
-            raise DataError(f"{self.where} is damaged: {error}.") from error
+            raise DataError(tr("{file} is damaged: {problem}.", file=self.where, problem=error)) from error
         if self.file.tell() > self.most_bytes:
             raise DataError(_too_much(self.where, self.most_bytes))
         return result

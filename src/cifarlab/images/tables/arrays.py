@@ -102,7 +102,7 @@ def array_source(
         warnings = (
             *cropped(Counter({size_of(stored): stored.num_rows for stored in arrays}), spec.fit),
             *white(brightest, spec.white_level),
-            *dark("stored", brightest, spec.white_level, "set data.white_level = {}"),
+            *dark("stored", brightest, spec.white_level),
         )
         note = f"from {printable(str(path))}, stored as {shown}"
         return Images(pixels, codes[split], names, note=note, warnings=warnings)

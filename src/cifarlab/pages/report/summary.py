@@ -12,6 +12,7 @@ from cifarlab.drawing.wording import duration, moment, percent, with_interval
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.statistics import wilson
+from cifarlab.images.retold import retold
 from cifarlab.images.sentences import said, split_name, split_word
 from cifarlab.language import listed, ntr, tr, translatable
 from cifarlab.pages.report.material import Material
@@ -96,7 +97,7 @@ def _cautions(material: Material) -> list[str]:
             if run_facts.data.original is False
             else tr("The pixels are not the published ones, so published accuracies cannot be compared with this one.")
         )
-        cautions.append(text.format(note=run_facts.data.note))
+        cautions.append(text.format(note=retold(run_facts.data.note)))
     if len(material.openings) > 1:
         # the best of several measurements is too high on average, if it was picked for being the best
         text = tr(
