@@ -149,7 +149,9 @@ def _open(name: str, data_dir: Path | None, fields: dict[str, object]) -> Source
 
 
 def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
-    found: list[str] = [warning["text"] for warning in card["warnings"]]
+    from cifarlab.images.sentences import said
+
+    found = [said(warning) for warning in card["warnings"]]
     if strict and found:  # all of them in one error, so that they need not be found one run after another
         raise DataError(f"{name} is not clean:\n{' '.join(found)}")
     for warning in found:

@@ -1,5 +1,6 @@
 // The images behind the cells of a confusion matrix: a cell shows its images, an image what is known about it.
-// Class and file names come from data that anybody may have made, so they are only ever set as text.
+// Class and file names come from data that anybody may have made, so they are only ever set as text. What is said to
+// the reader stands with the data, in the page's language.
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 // The colours of matplotlib's inferno at equal distances (Smith and van der Walt, 2015).
 const INFERNO = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
@@ -11,6 +12,7 @@ function explore(known, panel) {
   const chart = panel.parentElement.querySelector("svg");
   const cells = new Map([...chart.querySelectorAll("[data-cell]")].map(cell => [cell.dataset.cell, cell]));
   const before = [...panel.childNodes];
+  const { words } = known;
 
   chart.setAttribute("role", "group");  // an image has no parts that could be chosen
   for (const cell of cells.values()) {
@@ -44,22 +46,23 @@ function explore(known, panel) {
     for (const other of cells.values()) other.setAttribute("aria-pressed", String(other === cell));
     const [label, prediction] = cell.dataset.cell.split(",").map(Number);
     const found = known.images.filter(image => image.label === label && image.prediction === prediction);
-    const words = label === prediction
-      ? `${known.classes[label]} recognised`
-      : `${known.classes[label]} predicted as ${known.classes[prediction]}`;
-    const order = label === prediction ? "least confident first" : "most confident first";
+    const isHit = label === prediction;
+    const title = fill(isHit ? words.recognised : words.confused, named(label, prediction));
     const total = Number(cell.dataset.count);
-    const shown = found.length < total ? `${found.length} of ${count(total)}` : count(total);
+    const shown = found.length && found.length < total
+      ? fill(words.some, { n: found.length, images: count(total) })
+      : count(total);
+    const note = fill(!found.length ? words.none : isHit ? words.hits : words.mistakes, { images: shown });
     const detail = make("div", { className: "detail-view", ariaLive: "polite" });
-    const back = make("button", { type: "button", textContent: "Back to the most confused pairs" });
+    const back = make("button", { type: "button", textContent: words.back });
     back.addEventListener("click", () => {
       panel.replaceChildren(...before);
       for (const other of cells.values()) other.setAttribute("aria-pressed", "false");
       cell.focus();
     });
     panel.replaceChildren(
-      make("h3", { textContent: words, tabIndex: -1 }),
-      make("p", { className: "note", textContent: found.length ? `${shown}, ${order}.` : `${shown}; none is on this page.` }),
+      make("h3", { textContent: title, tabIndex: -1 }),
+      make("p", { className: "note", textContent: note }),
       make("ul", { className: "thumbnails" }, ...found.map(image => thumbnail(image, detail))),
       detail,
       back,
@@ -69,8 +72,8 @@ function explore(known, panel) {
 
   function thumbnail(image, detail) {
     const [, share] = image.top[0];
-    const words = `${image.title}, ${known.classes[image.prediction]} ${percent(share)}`;
-    const button = make("button", { type: "button", ariaLabel: words, title: words, ariaPressed: "false" },
+    const title = fill(words.thumbnail, { ...named(image.label, image.prediction), title: image.title, share: percent(share) });
+    const button = make("button", { type: "button", ariaLabel: title, title, ariaPressed: "false" },
       picture(image.png), make("span", { textContent: percent(share) }));
     button.addEventListener("click", () => {
       for (const other of button.closest("ul").querySelectorAll("button")) other.ariaPressed = String(other === button);
@@ -80,11 +83,10 @@ function explore(known, panel) {
   }
 
   function describe(image) {
-    const verdict = image.label === image.prediction
-      ? `${known.classes[image.label]}, recognised`
-      : `${known.classes[image.label]}, predicted as ${known.classes[image.prediction]}`;
-    const views = make("div", { className: "views" }, view(picture(image.png), "image"));
-    const parts = [make("h4", { textContent: `${image.title}: ${verdict}` }), views];
+    const title = fill(image.label === image.prediction ? words.hit : words.mistake,
+      { ...named(image.label, image.prediction), title: image.title });
+    const views = make("div", { className: "views" }, view(picture(image.png), words.picture));
+    const parts = [make("h4", { textContent: title }), views];
     if (image.heat) {
       views.append(view(heated(image), image.heat.method));
       parts.push(make("p", { className: "note", textContent: image.heat.verdict }));
@@ -92,20 +94,29 @@ function explore(known, panel) {
     views.append(make("ol", { className: "shares" }, ...image.top.map(([label, share]) => bar(known.classes[label], share))));
     if (image.neighbours?.length) {
       parts.push(
-        make("h4", { textContent: "Most similar training images" }),
+        make("h4", { textContent: words.neighbours }),
         make("ul", { className: "thumbnails" }, ...image.neighbours.map(neighbourItem)),
       );
     }
-    if (!image.heat || !image.neighbours?.length) parts.push(make("p", { className: "note", textContent: known.missing }));
+    if (!image.heat || !image.neighbours?.length) parts.push(make("p", { className: "note", textContent: words.missing }));
     return parts;
   }
 
   function neighbourItem(near) {
-    const words = `${known.classes[near.label]}, similarity ${near.similarity.toFixed(2)}`;
+    const title = fill(words.similarity,
+      { title: near.title, label: known.classes[near.label], similarity: near.similarity.toFixed(2) });
     return make("li", { title: near.title },
-      picture(near.png, `${near.title}: ${words}`),
+      picture(near.png, title),
       make("span", { textContent: known.classes[near.label] }),
       make("span", { className: "note", textContent: near.similarity.toFixed(2) }));
+  }
+
+  function named(label, prediction) {
+    return { label: known.classes[label], prediction: known.classes[prediction] };
+  }
+
+  function count(images) {
+    return fill(images === 1 ? words.image : words.images, { n: images.toLocaleString("en") });
   }
 }
 
@@ -143,8 +154,8 @@ function percent(share) {
   return share > 0 && share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 }
 
-function count(images) {
-  return images === 1 ? "1 image" : `${images.toLocaleString("en")} images`;
+function fill(text, fields) {
+  return text.replace(/{(\w+)}/g, (_, name) => fields[name]);  // in one go: names may have braces of their own
 }
 
 function make(tag, properties, ...children) {

@@ -13,6 +13,7 @@ from matplotlib.font_manager import findSystemFonts, fontManager
 from matplotlib.ft2font import FT2Font
 
 from cifarlab.console import log
+from cifarlab.language import tr
 
 FIRST = "DejaVu Sans"
 """Comes with matplotlib, so figures look the same on every computer."""
@@ -119,6 +120,12 @@ def _warn_of(script: str) -> None:
     what = "Noto Sans CJK" if script in EAST_ASIAN else f"Noto Sans {script.capitalize()}"
     package = "fonts-noto-cjk" if script in EAST_ASIAN else "fonts-noto-core"
     log.warning(
-        f"Figures show {MISSING} for letters of the script {script}, which no font of this computer has.\n"
-        f"Install one, such as {what} (Debian and Ubuntu: {package}), and draw again with: cifarlab report RUN"
+        tr(
+            "Figures show {mark} for letters of the script {script}, which no font of this computer has.\n"
+            "Install one, such as {font} (Debian and Ubuntu: {package}), and draw again with: cifarlab report RUN",
+            mark=MISSING,
+            script=script,
+            font=what,
+            package=package,
+        )
     )

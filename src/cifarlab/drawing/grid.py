@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 
 from cifarlab.drawing.fonts import Face, face_of
 from cifarlab.images.images import Images
+from cifarlab.language import tr, translatable
 
 INK, PAPER = (38, 38, 38), (255, 255, 255)
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
@@ -32,6 +34,19 @@ MOST_CELLS = 1000
 """A grid on a page has fewer; more come from a file that somebody has changed."""
 DESCRIPTION = "cifarlab grid"
 """Keyword of the text chunk that describes a grid, for pages, which show its parts with text of their own."""
+
+
+IMAGE, LABEL, CHANNEL = translatable("image"), translatable("is {name}"), translatable("channel {n}")
+DELETION, RANDOM = translatable("deletion {score}"), translatable("random {score}")
+"""Lines of captions and labels that are words. They are given and stored in English, and translated where they are
+shown, since who looks at a run later may speak another language."""
+_PATTERNS = {
+    IMAGE: "image",
+    LABEL: "is (?P<name>.+)",
+    CHANNEL: r"channel (?P<n>\d+)",
+    DELETION: r"deletion (?P<score>[\d.]+)",
+    RANDOM: r"random (?P<score>[\d.]+)",
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,7 @@ def render_grid(
 
     captions: below each image, of one or more lines, each cut to the width of its cell; empty for none.
     marks: right (blue frame) or wrong (vermilion frame and a cross). row_labels: one per row, at its left.
+    Lines of words are given in English, see LABEL and the others, and drawn in the language that is spoken.
     Raises ValueError when the lengths do not match.
     """
     rows = -(-len(pixels) // columns)  # rounded up
@@ -128,6 +144,14 @@ def render_grid(
     )
     drawing.info[DESCRIPTION] = json.dumps(asdict(described))
     return drawing
+
+
+def said(line: str) -> str:
+    """Translate a line of a caption if it is words; names and numbers stay."""
+    for message, pattern in _PATTERNS.items():
+        if found := re.fullmatch(pattern, line):
+            return tr(message, **found.groupdict())
+    return line
 
 
 def to_png(grid: Image.Image) -> bytes:
@@ -183,7 +207,7 @@ def _lay_out(
 ) -> _Layout:
     height, width = pixels.shape[2] * scale, pixels.shape[3] * scale
     font_size = min(max(width // 8, 11), 15)  # grows with the images; below 11 px letters cannot be read
-    longest = max((_width(label, font_size + 2) for label in row_labels), default=0)
+    longest = max((_width(label, font_size + 2) for label in map(said, row_labels)), default=0)
     return _Layout(
         columns=min(columns, len(pixels)),
         rows=-(-len(pixels) // columns),
@@ -215,14 +239,14 @@ def _draw_caption(
 ) -> None:
     middle, y = left + layout.cell_width / 2, top + layout.cell_height + FRAME + 1  # below the frame
     for number, line in enumerate(caption.split("\n")):
-        text = _shorten(line, layout.cell_width + layout.gap - 4, layout.font_size)  # 4 px to the next caption
+        text = _shorten(said(line), layout.cell_width + layout.gap - 4, layout.font_size)  # 4 px to the next caption
         place = (middle, y + (number + 0.5) * layout.line_height)
         draw.text(place, text, fill=ink, font=_font(text, layout.font_size), anchor="mm")
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, layout: _Layout, row: int, label: str) -> None:
     size = layout.font_size + 2  # labels are read first
-    text = _shorten(label, MAX_LABEL_WIDTH, size)
+    text = _shorten(said(label), MAX_LABEL_WIDTH, size)
     _, top = layout.corner(row * layout.columns)
     place = (MARGIN + layout.label_width - WIDE_GAP, top + layout.cell_height / 2)
     draw.text(place, text, fill=INK, font=_font(text, size), anchor="rm")  # right, middle

@@ -18,8 +18,9 @@ from PIL import Image
 
 from cifarlab.console import printable
 from cifarlab.drawing.charts.description import Figure
-from cifarlab.drawing.grid import Description, description
+from cifarlab.drawing.grid import Description, description, said
 from cifarlab.errors import CheckpointError, cause
+from cifarlab.language import spoken, tr
 
 TILE_SIDE = 64
 """Pixels; larger pictures are shrunk for a gallery, or a page with hundreds of them would have many megabytes."""
@@ -55,6 +56,8 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
     """Make a self-contained HTML page, for screen, phone and print, in light and dark."""
     names = [f"section-{number}" for number in range(1, len(sections) + 1)]
     text = _template().render(
+        language=spoken(),
+        contents=tr("Contents"),
         title=printable(title),
         subtitle=printable(subtitle),
         sections=list(zip(names, sections, strict=True)),
@@ -88,7 +91,9 @@ def _grid(picture: Image.Image, found: Description, alt: str) -> Markup:
     parts = []
     for number, box in enumerate(found.boxes):
         if found.row_labels and number % found.columns == 0:
-            parts.append(Markup('<p class="label">{}</p>').format(printable(found.row_labels[number // found.columns])))
+            parts.append(
+                Markup('<p class="label">{}</p>').format(printable(said(found.row_labels[number // found.columns])))
+            )
         cell = picture.convert("RGB").crop(box)
         caption = found.captions[number] if found.captions else ""
         if not caption and cell.getextrema() == ((255, 255),) * 3:  # blank paper fills a row that is too short
@@ -98,7 +103,7 @@ def _grid(picture: Image.Image, found: Description, alt: str) -> Markup:
         cell.save(file, "PNG")
         wrong = found.marks is not None and not found.marks[number]
         kind = ("wrong" if wrong else "right") if found.marks is not None else ""
-        words = Markup("<br>").join(_text(line) for line in caption.split("\n"))
+        words = Markup("<br>").join(_text(said(line)) for line in caption.split("\n"))
         parts.append(
             Markup('<figure class="{}"><img src="{}" alt=""><figcaption>{}</figcaption></figure>').format(
                 kind, _data_uri(file.getvalue()), words
@@ -199,16 +204,17 @@ def small_base64(png: bytes) -> str:
 
 def _tile(tile: Tile) -> Markup:
     kind = {None: "", True: "right", False: "wrong"}[tile.right]
-    verdict = {None: "", True: ", right", False: ", wrong"}[tile.right]  # a screen reader sees no frame
     caption, detail, file = _text(tile.caption), _text(tile.detail), printable(tile.file)
     words = " ".join(filter(None, [caption, detail, file]))
+    # a screen reader sees no frame
+    verdict = {None: "{words}", True: tr("{words}, right"), False: tr("{words}, wrong")}[tile.right]
     # without its folder, which is often the class; the whole path is the tooltip
     short_name = Markup('<span class="file">{}</span>').format(file.rpartition("/")[2]) if file else Markup()
     return Markup(
-        '<li class="{kind}" title="{words}"><img src="{source}" alt="{words}{verdict}">'
+        '<li class="{kind}" title="{words}"><img src="{source}" alt="{alt}">'
         '<span class="caption">{caption}</span><span class="detail">{detail}</span>{short_name}</li>'
     ).format(
-        kind=kind, words=words, verdict=verdict,
+        kind=kind, words=words, alt=verdict.format(words=words),
         source=_data_uri(_small(tile.png)), caption=caption, detail=detail, short_name=short_name,
     )  # fmt: skip
 
@@ -238,7 +244,7 @@ def _read(path: Path) -> bytes:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             image.load()  # decodes all of it: the header of half a file is whole
     except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-        raise CheckpointError(f"Cannot read the figure {path}: {cause(error)}.") from error
+        raise CheckpointError(tr("Cannot read the figure {path}: {cause}.", path=path, cause=cause(error))) from error
     return content
 
 

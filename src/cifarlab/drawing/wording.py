@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from cifarlab.console import printable
 from cifarlab.language import tr
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from cifarlab.evaluation.statistics import Interval
 
 NAME_LIMIT = 18
-"""Characters of a name that fit beside an axis."""
+"""Letters of a name that fit beside an axis; those of East Asian scripts count twice."""
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -23,7 +25,7 @@ def percent(share: float, digits: int = 1) -> str:
 def with_interval(share: float, interval: Interval, digits: int = 1) -> str:
     """Write an accuracy with its interval: "85.2 % (95 % interval 84.5 to 85.9)"."""
     low, high = (f"{100 * end:.{digits}f}" for end in interval)
-    return f"{percent(share, digits)} (95 % interval {low} to {high})"
+    return tr("{accuracy} (95 % interval {low} to {high})", accuracy=percent(share, digits), low=low, high=high)
 
 
 def with_ends(share: float, interval: Interval | Sequence[float] | None, digits: int = 1) -> str:
@@ -31,7 +33,15 @@ def with_ends(share: float, interval: Interval | Sequence[float] | None, digits:
     if interval is None:
         return percent(share, digits)
     low, high = (f"{100 * end:.{digits}f}" for end in interval)
-    return percent(share, digits) + " " + tr("({low} to {high})", low=low, high=high)
+    return tr("{accuracy} ({low} to {high})", accuracy=percent(share, digits), low=low, high=high)
+
+
+def in_a_row(sentences: Sequence[str]) -> str:
+    """Put one sentence after the other, with what the language has between them."""
+    text, *rest = sentences
+    for sentence in rest:
+        text = tr("{sentence} {next}", sentence=text, next=sentence)
+    return text
 
 
 def duration(seconds: float) -> str:
@@ -63,4 +73,8 @@ def moment(time: str) -> str:
 def short(name: str, limit: int = NAME_LIMIT) -> str:
     """A name from the data, printable and cut with an ellipsis to the room beside an axis."""
     text = printable(name)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if cell_len(text) <= limit:
+        return text
+    while cell_len(text) >= limit:
+        text = text[:-1]
+    return f"{text}…"

@@ -18,6 +18,7 @@ from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.examples import picture
 from cifarlab.evaluation.parquet_file import read_parquet
 from cifarlab.files import write_atomic
+from cifarlab.language import tr
 
 NEIGHBOUR = pa.struct(
     {"index": pa.int64(), "name": pa.string(), "label": pa.int64(), "similarity": pa.float64(), "png": pa.binary()}
@@ -86,10 +87,10 @@ def read(path: Path) -> dict[int, Detail]:
     try:
         table = read_parquet(path)
         if table.schema.remove_metadata() != SCHEMA:
-            raise ValueError("it is not a table of details")
+            raise ValueError(tr("it is not a table of details"))
         found = [_detail(row) for row in table.to_pylist()]
     except (CheckpointError, OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise CheckpointError(f"Cannot read the details {path}: {cause(error)}.") from error
+        raise CheckpointError(tr("Cannot read the details {path}: {cause}.", path=path, cause=cause(error))) from error
     return {each.index: each for each in found}
 
 
@@ -101,9 +102,9 @@ def _detail(row: dict[str, Any]) -> Detail:
     tests = row["deletion"], row["random_deletion"]
     numbers = [*tests, *(each.similarity for each in neighbours)]
     if heat.ndim != 2 or not np.isfinite(heat).all() or not all(map(math.isfinite, numbers)):
-        raise ValueError("its numbers contradict each other")
+        raise ValueError(tr("its numbers contradict each other"))
     if min(row["index"], *(min(each.index, each.label) for each in neighbours), row["index"]) < 0:
-        raise ValueError("it has negative indices")
+        raise ValueError(tr("it has negative indices"))
     for each in neighbours:
         picture(each.png)
     return Detail(row["index"], row["method"], heat, *tests, neighbours)

@@ -94,7 +94,7 @@ class Evaluation(Shown):
         try:
             return _ADAPTER.validate_python(_completed(values))
         except (ValueError, TypeError, OverflowError) as error:  # pydantic's ValidationError is a ValueError
-            raise CheckpointError(f"This is not an evaluation: {error}") from error
+            raise CheckpointError(tr("This is not an evaluation: {cause}", cause=error)) from error
 
 
 _ADAPTER = TypeAdapter(Evaluation)  # built once, since it compiles the validators of all nested dataclasses
@@ -195,5 +195,11 @@ def _all_logits(
     # argmax of a NaN would count as an ordinary prediction.
     broken = len(images) - int(np.isfinite(logits).all(axis=1).sum())
     if broken:
-        raise DivergedError(f"The network's output is not finite for {broken} of {len(images)} images ({description}).")
+        text = tr(
+            "The network's output is not finite for {broken} of {n} images ({what}).",
+            broken=broken,
+            n=len(images),
+            what=description,
+        )
+        raise DivergedError(text)
     return logits

@@ -18,6 +18,7 @@ from cifarlab.evaluation.metrics import confusion_matrix
 from cifarlab.evaluation.parquet_file import read_parquet
 from cifarlab.files import write_atomic
 from cifarlab.images.images import Images
+from cifarlab.language import tr
 
 # How many to keep: drawn from all classes, confident mistakes, unsure hits; most confused pairs, and images of each; of
 # all cells of the confusion matrix, and of each.
@@ -103,13 +104,13 @@ def read(path: Path) -> Examples:
     try:
         table = _completed(read_parquet(path))
         if table.schema.remove_metadata() != SCHEMA or any(column.null_count for column in table.columns):
-            raise ValueError("it is not a table of examples")
+            raise ValueError(tr("it is not a table of examples"))
         indices, labels, predictions, confidences, drawn = (table[name].to_numpy() for name in SCHEMA.names[:-1])
         lowest = min((column.min() for column in (indices, labels, predictions) if len(column)), default=-1)
         if lowest < 0 or (np.diff(indices) <= 0).any() or not np.isfinite(confidences).all():
-            raise ValueError("its numbers contradict each other")
+            raise ValueError(tr("its numbers contradict each other"))
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise CheckpointError(f"Cannot read the examples {path}: {cause(error)}.") from error
+        raise CheckpointError(tr("Cannot read the examples {path}: {cause}.", path=path, cause=cause(error))) from error
     return Examples(indices, labels, predictions, confidences, drawn, tuple(table["png"].to_pylist()))
 
 
@@ -217,4 +218,4 @@ def picture(png: bytes) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError) as error:
-        raise CheckpointError(f"An example image cannot be decoded: {error}.") from error
+        raise CheckpointError(tr("An example image cannot be decoded: {cause}.", cause=error)) from error

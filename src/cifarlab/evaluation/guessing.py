@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cifarlab.console import printable
 from cifarlab.evaluation.statistics import wilson
+from cifarlab.images.sentences import split_name
 from cifarlab.language import ntr
 
 
@@ -28,7 +29,7 @@ def guessing(accuracy: float, counts: Mapping[str, int], split: str) -> str | No
         "{low:.1f} to {high:.1f}), and always naming {name} gets {guessed}.",
         num_images,
         n=num_images,
-        split=split,
+        split=split_name(split),
         accuracy=f"{100 * accuracy:.1f} %",
         low=100 * low,
         high=100 * high,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cifarlab.errors import DataError, cause
 from cifarlab.evaluation.calibration import probabilities
 from cifarlab.evaluation.metrics import Floats, Ints
+from cifarlab.language import tr
 
 UNSURE = 0.1  # share of people who give another label, from which on an image counts as disputed
 
@@ -61,21 +62,31 @@ def load_counts(path: Path, labels: Ints, num_classes: int) -> NDArray[np.float6
     try:
         counts = np.load(path, allow_pickle=False)  # a pickle could run code
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read the human labels {path}: {cause(error)}.") from error
+        raise DataError(tr("Cannot read the human labels {path}: {cause}.", path=path, cause=cause(error))) from error
     wanted = (len(labels), num_classes)
     # np.load returns an archive for .npz, which has no shape.
     if not isinstance(counts, np.ndarray) or counts.shape != wanted or counts.dtype.kind not in "iuf":
-        found = f"{counts.dtype} {counts.shape}" if isinstance(counts, np.ndarray) else "an archive"
-        raise DataError(f"{path} holds {found}, but this run's test split needs numbers {wanted}.")
+        found = f"{counts.dtype} {counts.shape}" if isinstance(counts, np.ndarray) else tr("an archive")
+        text = tr(
+            "{path} holds {found}, but this run's test split needs numbers {wanted}.",
+            path=path,
+            found=found,
+            wanted=wanted,
+        )
+        raise DataError(text)
     exact = counts.astype(np.float64)
     if not np.isfinite(exact).all() or exact.min() < 0 or not exact.sum(axis=1).all():
-        raise DataError(f"{path} must hold counts: finite, not negative, and at least one label for each image.")
+        text = tr("{path} must hold counts: finite, not negative, and at least one label for each image.", path=path)
+        raise DataError(text)
     agreement = float((exact.argmax(axis=1) == labels).mean())
     if agreement < SAME_IMAGES:
-        raise DataError(
-            f"{path} belongs to other images:\n"
-            f"most people give the label of this run's test split for only {agreement:.0%} of them."
+        text = tr(
+            "{path} belongs to other images:\n"
+            "most people give the label of this run's test split for only {share:.0%} of them.",
+            path=path,
+            share=agreement,
         )
+        raise DataError(text)
     return exact
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cifarlab.errors import CheckpointError, cause
 from cifarlab.evaluation.parquet_file import read_parquet
 from cifarlab.files import write_atomic
+from cifarlab.language import tr
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,5 +63,7 @@ def read(path: Path) -> Predictions:
         logits = np.stack(table["logits"].to_numpy()).astype(np.float32)
         names = tuple(map(str, table["name"].to_pylist())) if "name" in table.column_names else None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise CheckpointError(f"Cannot read the predictions {path}: {cause(error)}.") from error
+        raise CheckpointError(
+            tr("Cannot read the predictions {path}: {cause}.", path=path, cause=cause(error))
+        ) from error
     return Predictions(labels, predictions, logits, names)

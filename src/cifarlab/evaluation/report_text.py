@@ -7,11 +7,14 @@ import io
 from typing import Any
 
 import numpy as np
+from rich.cells import cell_len
 
 from cifarlab.console import count, ends, printable
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics
 from cifarlab.evaluation.statistics import Interval
+from cifarlab.images.sentences import split_name
+from cifarlab.language import listed, tr
 
 # A spreadsheet takes a cell that begins with one of these for a formula, and class names come from anybody's data.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -21,9 +24,9 @@ COLUMNS_OF_INTERVALS = ("recall low", "recall high", "precision low", "precision
 
 def summary(evaluation: Evaluation) -> str:
     """Return what `cifarlab evaluate` prints: accuracy with its interval, per-class table, most confused pairs."""
-    lines = [f"{label:<20}{value}" for label, value in _facts(evaluation)]
+    lines = [f"{_left(label, 20)}{value}" for label, value in _facts(evaluation)]
     if evaluation.original is False:
-        lines += ["", "The pixels are not the original ones: published numbers cannot be compared with these."]
+        lines += ["", tr("The pixels are not the original ones: published numbers cannot be compared with these.")]
     return "\n".join([*lines, "", *_class_table(evaluation), *_confusions(evaluation)])
 
 
@@ -91,24 +94,29 @@ def confusion_csv(evaluation: Evaluation, *, normalised: bool) -> str:
 
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     facts = [
-        ("split", f"{evaluation.split}, {count(evaluation.num_images, 'image')}"),
-        ("accuracy", _percent(evaluation.accuracy, evaluation.accuracy_interval)),
+        (tr("split"), listed([split_name(evaluation.split), count(evaluation.num_images, "image")])),
+        (tr("accuracy"), _percent(evaluation.accuracy, evaluation.accuracy_interval)),
     ]
     if evaluation.is_unbalanced:  # otherwise balanced accuracy says the same as accuracy
         balanced = _percent(evaluation.balanced_accuracy, evaluation.balanced_interval)
-        share = f"{100 * evaluation.majority_share:.2f} % of the images are {printable(evaluation.largest_class)}"
-        facts += [("balanced accuracy", balanced), ("largest class", share)]
+        share = tr(
+            "{share} of the images are {name}",
+            share=_share(evaluation.majority_share),
+            name=printable(evaluation.largest_class),
+        )
+        facts += [(tr("balanced accuracy"), balanced), (tr("largest class"), share)]
     if len(evaluation.class_names) > 5:  # with fewer, top-5 accuracy is always 1
-        facts.append(("top-5 accuracy", _percent(evaluation.top5_accuracy, evaluation.top5_interval)))
+        facts.append((tr("top-5 accuracy"), _percent(evaluation.top5_accuracy, evaluation.top5_interval)))
     if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:
-        facts.append((f"with {evaluation.tta}", _percent(evaluation.tta_accuracy, evaluation.tta_interval)))
+        views = tr("with {tta}", tta=evaluation.tta)
+        facts.append((views, _percent(evaluation.tta_accuracy, evaluation.tta_interval)))
     # A stored evaluation may say 0 seconds.
     speed = evaluation.num_images / max(evaluation.seconds, 1e-9)
     return [
         *facts,
-        ("loss", f"{evaluation.loss:.4f}"),
-        ("calibration error", f"{100 * evaluation.calibration_error:.2f} %"),
-        ("time", f"{evaluation.seconds:.1f} s, {speed:,.0f} images/s"),
+        (tr("loss"), f"{evaluation.loss:.4f}"),
+        (tr("calibration error"), _share(evaluation.calibration_error)),
+        (tr("time"), listed([tr("{n:.1f} s", n=evaluation.seconds), tr("{n:,.0f} images/s", n=speed)])),
     ]
 
 
@@ -123,37 +131,62 @@ def shown_classes(evaluation: Evaluation, *, by_f1: bool = False) -> tuple[list[
 
     scored = [each for each in evaluation.per_class if each.support]
     best, worst = ends(sorted(scored, key=score, reverse=True))
-    some = "classes" if len(scored) == len(evaluation.per_class) else "classes that have images"
+    numbers = {"best": len(best), "worst": len(worst), "n": len(scored), "all": len(evaluation.per_class)}
+    if worst and len(scored) == len(evaluation.per_class):
+        return [*best, *worst], tr("the {best} best and the {worst} worst of {n:,} classes").format(**numbers)
     if worst:
-        return [*best, *worst], f"the {len(best)} best and the {len(worst)} worst of {len(scored):,} {some}"
+        text = tr("the {best} best and the {worst} worst of {n:,} classes that have images")
+        return [*best, *worst], text.format(**numbers)
     if ends(evaluation.per_class)[1]:
-        return list(best), f"the {len(scored)} of {len(evaluation.per_class):,} {some}"
+        return list(best), tr("the {n} of {all:,} classes that have images").format(**numbers)
     return list(evaluation.per_class), ""
 
 
 def _class_table(evaluation: Evaluation) -> list[str]:
     shown, text = shown_classes(evaluation)
     names = [printable(each.class_name) for each in shown]
-    width = max(len(name) for name in ["class", *names]) + 2
+    width = max(cell_len(name) for name in [tr("class"), *names]) + 2
+
+    def line(name: str, precision: str, recall: str, interval: str, f1: str, images: str) -> str:
+        scores = f"{_right(precision, 10)}{_right(recall, 10)}  {_left(interval, 18)}{_right(f1, 10)}"
+        return f"{_left(name, width)}{scores}{_right(images, 10)}"
+
     rows = [
-        f"{name:<{width}}{_share(each.precision):>10}{_share(each.recall):>10}  {_range(each.recall_interval):<18}"
-        f"{_share(each.f1):>10}{each.support:>10,}"
+        line(
+            name,
+            _share(each.precision),
+            _share(each.recall),
+            _range(each.recall_interval),
+            _share(each.f1),
+            f"{each.support:,}",
+        )
         for name, each in zip(names, shown, strict=True)
     ]
-    head = f"{'class':<{width}}{'precision':>10}{'recall':>10}  {'95 % interval':<18}{'F1':>10}{'images':>10}"
-    return [head, *rows, *([f"{text}; all are in the CSV."] if text else [])]
+    head = line(tr("class"), tr("precision"), tr("recall"), tr("95 % interval"), "F1", tr("images"))
+    return [head, *rows, *([tr("{which}; all are in the CSV.", which=text)] if text else [])]
 
 
 def _confusions(evaluation: Evaluation) -> list[str]:
     if not evaluation.most_confused:
         return []
-    texts = [printable(f"{each.label} predicted as {each.prediction}") for each in evaluation.most_confused]
-    width = max(len(text) for text in texts) + 2
+    pairs = [(printable(each.label), printable(each.prediction)) for each in evaluation.most_confused]
+    texts = [tr("{label} predicted as {prediction}", label=label, prediction=other) for label, other in pairs]
+    width = max(map(cell_len, texts)) + 2
     rows = [
-        f"{text:<{width}}{each.count:>8,}{100 * each.share:>8.2f} % of {printable(each.label)}"
-        for text, each in zip(texts, evaluation.most_confused, strict=True)
+        f"{_left(text, width)}{each.count:>8,}"
+        + tr("{percent:>8.2f} % of {label}", percent=100 * each.share, label=label)
+        for text, (label, _), each in zip(texts, pairs, evaluation.most_confused, strict=True)
     ]
-    return ["", "most confused", *rows]
+    return ["", tr("most confused"), *rows]
+
+
+def _left(text: str, width: int) -> str:
+    """A text in so many columns of the terminal, where letters of some scripts take two."""
+    return text + " " * (width - cell_len(text))
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - cell_len(text)) + text
 
 
 def _digits(score: float | None) -> str:
@@ -165,11 +198,18 @@ def _share(score: float | None) -> str:
 
 
 def _range(interval: Interval | None) -> str:
-    return "" if interval is None else f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
+    if interval is None:
+        return ""
+    return tr("{low} to {high}", low=f"{100 * interval.low:.2f}", high=f"{100 * interval.high:.2f}")
 
 
 def _percent(share: float, interval: Interval) -> str:
-    return f"{100 * share:.2f} %  (95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f})"
+    return tr(
+        "{accuracy}  (95 % interval {low:.2f} to {high:.2f})",
+        accuracy=_share(share),
+        low=100 * interval.low,
+        high=100 * interval.high,
+    )
 
 
 def _cell(text: str) -> str:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cifarlab.console import printable
-from cifarlab.drawing.grid import render_grid, to_png
+from cifarlab.drawing.grid import CHANNEL, DELETION, RANDOM, render_grid, to_png
 from cifarlab.explanation.feature_maps import strongest
 from cifarlab.explanation.heat_map import HeatMap
 from cifarlab.explanation.image import Evidence, Explanation
+from cifarlab.language import tr
 
 SIDE = 128
 """Side in pixels of a picture in a grid, whatever the size of the image."""
@@ -88,20 +89,23 @@ def map_name(heat_map: HeatMap) -> str:
 
 
 def deletion_text(evidence: Evidence) -> str:
-    """Write the deletion score and the mean of the random maps, on two lines."""
-    return f"deletion {evidence.deletion.area:.2f}\nrandom {evidence.deletion.random_area:.2f}"
+    """Write the deletion score and the mean of the random maps as lines of a caption, in English."""
+    found = evidence.deletion
+    return f"{DELETION.format(score=f'{found.area:.2f}')}\n{RANDOM.format(score=f'{found.random_area:.2f}')}"
 
 
 def verdict(evidence: Evidence, class_name: str) -> str:
     """Say in one sentence whether a heat map means anything."""
     found = evidence.deletion
     if evidence.heat_map.is_empty:
-        return f"empty: nothing in it speaks for {printable(class_name)}"
+        return tr("empty: nothing in it speaks for {name}", name=printable(class_name))
     total = len(found.random_curves)
-    beaten = f"all {total}" if found.num_beaten == total else f"{found.num_beaten} of {total}"
-    # All 19, or p is above 0.05.
-    meaning = "what it marks matters" if found.num_beaten == total else "not told apart from chance"
-    return f"beats {beaten} random maps (p = {found.p_value:.2f}): {meaning}"
+    text = (
+        tr("beats all {total} random maps (p = {p:.2f}): what it marks matters")
+        if found.num_beaten == total  # all 19, or p is above 0.05
+        else tr("beats {n} of {total} random maps (p = {p:.2f}): not told apart from chance")
+    )
+    return text.format(n=found.num_beaten, total=total, p=found.p_value)
 
 
 def png_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
@@ -138,5 +142,5 @@ def _feature_rows(pixels: NDArray[np.uint8], layers: Mapping[str, NDArray[np.flo
         label = f"{printable(layer)}  {maps.shape[1]}×{maps.shape[2]}"
         for start in range(0, len(channels), COLUMNS):
             part = channels[start : start + COLUMNS]
-            yield _Row(label, [first, *(shaded(maps[i]) for i in part)], ["", *(f"channel {i}" for i in part)])
+            yield _Row(label, [first, *(shaded(maps[i]) for i in part)], ["", *(CHANNEL.format(n=i) for i in part)])
             first, label = _PAPER, ""  # the image stands once, in its first row, and a layer's name in the layer's

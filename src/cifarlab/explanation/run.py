@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.console import log, printable
-from cifarlab.drawing.grid import render_grid, to_png
+from cifarlab.drawing.grid import IMAGE, LABEL, render_grid, to_png
 from cifarlab.evaluation import examples
 from cifarlab.explanation.details import write_details
 from cifarlab.explanation.feature_maps import FIRST_STAGES, feature_maps
@@ -19,6 +19,7 @@ from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, featur
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.judge import own_images
+from cifarlab.language import tr
 from cifarlab.models.taps import evaluation_mode, stages
 from cifarlab.runs.folder import Run
 
@@ -45,7 +46,7 @@ def explain_run(run: Run, *, data_dir: Path | None = None) -> list[Path]:
     closer = write_details(run, classifier, sizes, data_dir=data_dir)
     written = [] if closer is None else [closer]
     if not sizes:
-        log.info("This network has no feature maps, so there are no figures of them, and none of Grad-CAM.")
+        log.info(tr("This network has no feature maps, so there are no figures of them, and none of Grad-CAM."))
         return written
     with evaluation_mode(classifier.model):
         # The test split is not opened again: evaluating it has stored its examples.
@@ -89,7 +90,7 @@ def grad_cam_figure(
     fine = hires_cam(classifier, pixels, predicted, fine_layer(sizes, classifier.card.input_size))
     names = [printable(name) for name in classifier.card.class_names]
     captions = [
-        f"{names[index]} {100 * row[index]:.0f} %\n" + ("" if index == label else f"is {names[label]}")
+        f"{names[index]} {100 * row[index]:.0f} %\n" + ("" if index == label else LABEL.format(name=names[label]))
         for index, label, row in zip(predicted, labels, probabilities, strict=True)
     ]
     cells = [enlarged(image) for image in pixels]
@@ -100,7 +101,7 @@ def grad_cam_figure(
             for image, heat_map, index in zip(pixels, maps, predicted, strict=True)
         ]
     marks = [bool(index == label) for index, label in zip(predicted, labels, strict=True)] * 3  # one per row
-    labelled = ["image", map_name(coarse[0]), map_name(fine[0])]
+    labelled = [IMAGE, map_name(coarse[0]), map_name(fine[0])]
     return to_png(render_grid(np.stack(cells), captions, len(pixels), scale=1, marks=marks, row_labels=labelled))
 
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import printable, some
+from cifarlab.console import printable
 from cifarlab.images.images import Images
+from cifarlab.images.sentences import SENTENCES, in_english
 from cifarlab.images.source import Understanding, left_out_lines
 
 MIN_TRAIN = 10
@@ -29,8 +30,6 @@ MIN_SHARED = 3
 """Number of shared images; fewer are probably labelling mistakes."""
 REPEATED = 0.05
 """Share of the val or test images that are copies of others; from here on intervals are noticeably too narrow."""
-
-_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 _NAMED = 5
 """Number of images or classes that a warning names."""
@@ -54,16 +53,32 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class QualityWarning:
-    """One questionable thing about a data set, in one to three sentences, with names and counts to go with them."""
+    """One questionable thing about a data set, with the facts that its sentence says: JSON types, names as they are.
+
+    names, counts: what scripts want to know of it.
+    """
 
     kind: Kind
-    text: str
+    facts: Mapping[str, Any]
     names: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """One to three sentences, in the language that is spoken."""
+        return SENTENCES[self.kind](**self.facts)
+
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary for JSON."""
-        return {"kind": self.kind, "text": self.text, "names": list(self.names), "counts": dict(self.counts)}
+        """A dictionary for JSON, with the text in English; `cifarlab.images.sentences.said` says it anew."""
+        with in_english():
+            text = self.text
+        return {
+            "kind": self.kind,
+            "text": text,
+            "names": list(self.names),
+            "counts": dict(self.counts),
+            "facts": dict(self.facts),
+        }
 
 
 @dataclass(frozen=True)
@@ -107,17 +122,21 @@ def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: b
         counts = train.counts + (images["val"].counts if held_out else 0)
         present = [name for name, count in zip(train.class_names, counts, strict=True) if count]
         if len(present) == 1:
-            text = f"All training images are of one class, {printable(present[0])}: there is nothing to tell apart."
-            found.insert(0, QualityWarning("one class", text, tuple(present), {"images": int(counts.sum())}))
+            name = present[0]
+            found.insert(0, QualityWarning("one class", {"name": name}, (name,), {"images": int(counts.sum())}))
         found += _sizes(train.class_names, counts, weighted)
     return [*found, *_too_few(images), *_decoding(images)]
 
 
 def left_out(understanding: Understanding) -> list[QualityWarning]:
     """Warn of parts of a data set that are not used, although they may have been meant to be."""
-    lines = left_out_lines(understanding.left_out, worth_a_warning=True)
+    reasons = {
+        reason: [len(names), list(names[:_NAMED])]
+        for reason, names in understanding.left_out.items()
+        if left_out_lines({reason: names}, worth_a_warning=True)
+    }
     counts = {reason: len(names) for reason, names in understanding.left_out.items()}
-    return [QualityWarning("left out", f"Left out: {'; '.join(lines)}.", counts=counts)] if lines else []
+    return [QualityWarning("left out", {"reasons": reasons}, counts=counts)] if reasons else []
 
 
 def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
@@ -126,18 +145,20 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
     if not groups:
         return
     class_names = next(iter(images.values())).class_names
-    names = [
-        " = ".join(
-            f"{_name(images, split, index)} ({printable(class_names[images[split].labels[index]])})"
-            for split, index in group[:2]
-        )
-        for group in groups
-    ]
-    what = f"{_count(len(groups), 'image')} {_agree(len(groups), 'has', 'have')}"
+
+    def label(split: str, index: int) -> str:
+        return class_names[int(images[split].labels[index])]
+
+    named = [group[:2] for group in groups[:_NAMED]]
     yield QualityWarning(
         "two labels",
-        f"{what} more than one label: {some(names, _NAMED)}.",
-        tuple(names[:_NAMED]),
+        {
+            "num": len(groups),
+            "images": [[[_place(images, *place), label(*place)] for place in group] for group in named],
+        },
+        tuple(
+            " = ".join(f"{_name(images, *place)} ({printable(label(*place))})" for place in group) for group in named
+        ),
         {"different_images": len(groups), "images": sum(map(len, groups))},
     )
     shared: Counter[tuple[int, int]] = Counter()
@@ -152,13 +173,13 @@ def _labels(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         }
         smaller = min(pair, key=lambda label: sizes[label])
         if number >= max(MIN_SHARED, SHARED * sizes[smaller]):
-            a, b = (printable(class_names[label]) for label in pair)
+            names = (class_names[pair[0]], class_names[pair[1]])
+            num = sizes[smaller]
             yield QualityWarning(
                 "look-alike classes",
-                f"The classes {a} and {b} share {number:,} of the {sizes[smaller]:,} distinct images of "
-                f"{printable(class_names[smaller])}: they may be one class under two names.",
-                (class_names[pair[0]], class_names[pair[1]]),
-                {"shared": number, "different_images": sizes[smaller]},
+                {"names": list(names), "smaller": class_names[smaller], "shared": number, "num": num},
+                names,
+                {"shared": number, "different_images": num},
             )
 
 
@@ -191,28 +212,26 @@ def _copies(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
     for (a, b), pairs in duplicates.across.items():
         if not len(pairs):
             continue
-        names = [f"{_name(images, b, second)} = {_name(images, a, first)}" for first, second in pairs[:_NAMED].tolist()]
-        number, differing = len(pairs), duplicates.differently_labelled[a, b]
-        more = f" and {number - len(names):,} more" if number > len(names) else ""
+        number, differing, of = len(pairs), duplicates.differently_labelled[a, b], len(images[b])
+        named = pairs[:_NAMED].tolist()
         yield QualityWarning(
             "copies across splits",
-            f"{number:,} of {_count(len(images[b]), f'{_WORDS[b]} image')} {_agree(number, 'is', 'are')} also in {a}"
-            + (f", {differing:,} of them with another label" if differing else "")
-            + f": {', '.join(names)}{more}.",
-            tuple(names),
-            {"images": number, "differently_labelled": differing, "of": len(images[b])},
+            {
+                "num": number,
+                "differing": differing,
+                "of": of,
+                "splits": [b, a],
+                "images": [[_place(images, b, second), _place(images, a, first)] for first, second in named],
+            },
+            tuple(f"{_name(images, b, second)} = {_name(images, a, first)}" for first, second in named),
+            {"images": number, "differently_labelled": differing, "of": of},
         )
     for split, number in duplicates.within.items():
         # an interval assumes independent images; a copy in train is merely trained on twice
-        if split != "train" and number >= REPEATED * len(images[split]):
-            of_all = _count(len(images[split]), f"{_WORDS[split]} image")
-            what = f"{number:,} of {of_all} {_agree(number, 'is a copy of another', 'are copies of others')}"
-            yield QualityWarning(
-                "copies within a split",
-                f"{what}: the interval of an accuracy on them is too narrow.",
-                (),
-                {"images": number, "of": len(images[split])},
-            )
+        of = len(images[split])
+        if split != "train" and number >= REPEATED * of:
+            facts = {"num": number, "of": of, "split": split}
+            yield QualityWarning("copies within a split", facts, (), {"images": number, "of": of})
 
 
 def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool) -> Iterator[QualityWarning]:
@@ -221,24 +240,24 @@ def _sizes(class_names: Sequence[str], counts: NDArray[np.int64], weighted: bool
     present = [(int(count), name) for name, count in zip(class_names, counts, strict=True) if count]
     small = sorted((each for each in present if each[0] < MIN_TRAIN), key=lambda each: each[0])
     if small:
-        named = [f"{printable(name)} ({count})" for count, name in small]
-        what = f"{len(small):,} of {_count(len(class_names), 'class')} {_agree(len(small), 'has', 'have')}"
+        named = [[name, count] for count, name in small[:_NAMED]]
         yield QualityWarning(
             "small class",
-            f"{what} fewer than {MIN_TRAIN} training images, too few to learn from: {some(named, _NAMED)}.",
+            {"num": len(small), "of": len(class_names), "fewest": MIN_TRAIN, "classes": named},
             tuple(name for _, name in small[:_NAMED]),
             {"classes": len(small)},
         )
     # the default, for a train split without images, gives no warning
     (most, largest), (fewest, smallest) = max(present, default=(0, "")), min(present, default=(0, ""))
     if most >= IMBALANCE * fewest > 0:
-        share = most / int(counts.sum())
-        advice = "" if weighted else " and consider training.class_weights = balanced"
         yield QualityWarning(
             "imbalance",
-            f"{printable(largest)} has {_count(most, 'training image')}, {printable(smallest)} {fewest:,}: always "
-            f"predicting {printable(largest)} would be right for {100 * share:.1f} %. Read the balanced accuracy "
-            f"beside the accuracy{advice}.",
+            {
+                "largest": [largest, most],
+                "smallest": [smallest, fewest],
+                "share": most / int(counts.sum()),
+                "weighted": weighted,
+            },
             (largest, smallest),
             {"largest": most, "smallest": fewest},
         )
@@ -250,52 +269,37 @@ def _too_few(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
         # these classes have no accuracy in this split
         empty = [name for name, count in zip(each.class_names, each.counts, strict=True) if count == 0]
         if empty:
-            what = f"{len(empty):,} of {_count(each.num_classes, 'class')} {_agree(len(empty), 'has', 'have')}"
             yield QualityWarning(
                 "class without images",
-                f"{what} no {_WORDS[split]} image: {some([*map(printable, empty)], _NAMED)}.",
+                {"num": len(empty), "of": each.num_classes, "split": split, "names": empty[:_NAMED]},
                 tuple(empty[:_NAMED]),
                 {"classes": len(empty)},
             )
     val = images.get("val")
     if val is not None and 0 < len(val) < MIN_VAL:
-        yield QualityWarning(
-            "small validation",
-            # the 95 % interval of a share near one half, 1.96 * 0.5 / sqrt(n) to either side
-            f"The epoch is chosen by {_count(len(val), 'validation image')}, on which an accuracy is known to about "
-            f"±{min(100.0, 100 / math.sqrt(len(val))):.0f} points: which epoch is best is mostly chance.",
-            (),
-            {"images": len(val)},
-        )
+        # the 95 % interval of a share near one half, 1.96 * 0.5 / sqrt(n) to either side
+        margin = min(100.0, 100 / math.sqrt(len(val)))
+        yield QualityWarning("small validation", {"num": len(val), "margin": margin}, (), {"images": len(val)})
 
 
 def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
     """Warn of images that cannot be read, of what decoding lost in the others, and of channels without information."""
     for split, each in images.items():
         if each.skipped:
-            yield QualityWarning(
-                "unreadable",
-                f"{_count(len(each.skipped), f'{_WORDS[split]} image')} cannot be read: {some(each.skipped, 3)}.",
-                each.skipped[:_NAMED],
-                {"images": len(each.skipped)},
-            )
+            num = len(each.skipped)
+            facts = {"num": num, "split": split, "reasons": list(each.skipped[:3])}
+            yield QualityWarning("unreadable", facts, each.skipped[:_NAMED], {"images": num})
     first = next(iter(images.values()))  # the other splits would give the same warnings
-    yield from (QualityWarning("decoding", text) for text in first.warnings)
+    yield from (QualityWarning("decoding", {"text": text}) for text in first.warnings)
     if flat := first.flat_channels():
-        channels = " and ".join(f"the {name} channel is {value}" for name, value in flat.items())
-        text = f"In every pixel {channels}: nothing can be learnt from it."
-        yield QualityWarning("flat channel", text, tuple(flat), flat)
+        yield QualityWarning("flat channel", {"values": flat}, tuple(flat), flat)
+
+
+def _place(images: Mapping[str, Images], split: str, index: int) -> str | list[str | int]:
+    names = images[split].names
+    return [split, index] if names is None else names[index]
 
 
 def _name(images: Mapping[str, Images], split: str, index: int) -> str:
     names = images[split].names
     return f"{split} row {index}" if names is None else printable(names[index])
-
-
-def _count(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"  # classes, images
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _agree(number: int, singular: str, plural: str) -> str:
-    return singular if number == 1 else plural

@@ -9,9 +9,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from cifarlab.language import tr, translatable
+
 TRAINING, TRAINED, COMPLETE, DIVERGED = "training", "trained", "complete", "diverged"
 """The status of a run: in its epochs; trained and tested, but without all figures and pages; with everything that was
 asked for; or ended because its numbers were no longer finite."""
+
+ENDINGS = (
+    translatable("all epochs done"),
+    translatable("early stopping"),
+    translatable("time limit"),
+    translatable("diverged"),
+)
+"""Why a run ended, as it is stored; `ending_text` says it in the language of the reader."""
 
 
 class Part(BaseModel):
@@ -24,10 +34,12 @@ class Part(BaseModel):
 
 
 class DataWarning(Part):
-    """A warning about the images, as text; see `cifarlab.images.quality`."""
+    """A warning about the images, as text in English; see `cifarlab.images.quality`."""
 
     kind: str
     text: str
+    facts: dict[str, Any] = {}
+    """What `cifarlab.images.sentences` says it from, in the language of the reader; older runs have none."""
 
 
 class DataFacts(Part):
@@ -115,7 +127,7 @@ class Manifest(Part):
     finished: str = ""
     status: str = ""
     ending: str = ""
-    """Why it ended: all epochs done, early stopping, time limit, ..."""
+    """Why it ended: one of ENDINGS, in English."""
     divergence: str = ""
     # what it takes to repeat the run, besides the recipe in the same folder
     command: list[str] = []
@@ -135,6 +147,11 @@ class Manifest(Part):
     machine: MachineFacts = MachineFacts()
     versions: dict[str, str] = {}
     resumed: list[Resumption] = []
+
+    @property
+    def ending_text(self) -> str:
+        """Why it ended, in the language that is spoken; "" before it has."""
+        return tr(self.ending) if self.ending else ""  # catalogues have their own facts under ""
 
     @property
     def latest(self) -> Manifest | Resumption:

@@ -9,6 +9,7 @@ from cifarlab.console import log
 from cifarlab.errors import DataError
 from cifarlab.images.images import Images
 from cifarlab.images.quality import QualityWarning, inspect, left_out
+from cifarlab.images.sentences import said
 from cifarlab.images.source import Source, left_out_lines
 from cifarlab.language import tr
 from cifarlab.recipe.schema import Recipe
@@ -31,16 +32,16 @@ def check_data(recipe: Recipe, source: Source, train: Images, val: Images | None
 
 def check_opened_data(run: Run, source: Source, train: Images, val: Images | None, test: Images) -> None:
     """Look at the data again, together with the test split that has been opened, and write down what is found."""
-    # as dictionaries, since the earlier warnings may come from the manifest of a run that was resumed
-    before = [warning.model_dump() for warning in run.data_facts.warnings or []]
+    # by their texts in English, since the earlier warnings come from the manifest
+    before = [warning.text for warning in run.data_facts.warnings or []]
     found = [*left_out(source.understanding), *_inspect(run.recipe, source, train, val, test)]
-    _say([warning for warning in found if warning.to_dict() not in before])  # the others were said at the start
+    _say([warning for warning in found if warning.to_dict()["text"] not in before])  # the others were said at the start
     run.update_data_facts(**quality_facts(found, with_test=True))
 
 
 def refuse_if_strict(run: Run) -> None:
     """Raise DataError where the recipe is strict and there are warnings; those about test come only at the end."""
-    texts = [warning.text for warning in run.data_facts.warnings or []]
+    texts = [said(warning.model_dump()) for warning in run.data_facts.warnings or []]
     if texts and run.recipe.data.strict:
         raise DataError(_refusal(run.recipe, texts, tr("The run is complete, in {folder}.", folder=run.path)))
 

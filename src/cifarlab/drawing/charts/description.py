@@ -6,7 +6,7 @@ A renderer decides sizes, colours and marks. What is shown, in which words and o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cifarlab.drawing.charts.axis import Axis
 from cifarlab.evaluation.calibration import Bin
 from cifarlab.evaluation.evaluate import Evaluation
+from cifarlab.language import tr
 
 LARGEST = 1e100
 """Values from here on come from a network that diverged, and are not drawn."""
@@ -125,8 +126,8 @@ class BarChart:
     title: str
     x_label: str
     bars: Sequence[Bar]
-    value_name: str = "value"
-    interval_name: str = "interval"
+    value_name: str = field(default_factory=lambda: tr("value"))
+    interval_name: str = field(default_factory=lambda: tr("interval"))
     dot_names: Sequence[str] = ()
     percent: bool = True
     limits: tuple[float, float] | None = None
@@ -151,7 +152,7 @@ class Matrix:
     @classmethod
     def of(cls, evaluation: Evaluation) -> Matrix:
         """Describe the confusion matrix of an evaluation."""
-        return cls("Labels and predictions", np.array(evaluation.confusion_matrix), evaluation.class_names)
+        return cls(tr("Labels and predictions"), np.array(evaluation.confusion_matrix), evaluation.class_names)
 
     @property
     def shares(self) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ from cifarlab.drawing.charts.description import (
 from cifarlab.drawing.fonts import families, legible
 from cifarlab.drawing.wording import short
 from cifarlab.files import write_atomic
+from cifarlab.language import tr
 
 COLOURS = ("#0072b2", "#d55e00", "#007a59", "#a9497f", "#9a6a00", "#3a8fc4", "#4d4d4d")
 """c0 to c6 of page.html in light mode: blue and vermilion of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/,
@@ -116,7 +117,7 @@ def _draw_lines(axes: Axes, chart: LineChart) -> None:
     axes.set_ylabel(_plain(chart.y_label))
     _add_grid(axes)
     if chart.is_empty:
-        axes.text(0.5, 0.5, "There is nothing to draw.", ha="center", transform=axes.transAxes, color=GREY)
+        axes.text(0.5, 0.5, _plain(tr("There is nothing to draw.")), ha="center", transform=axes.transAxes, color=GREY)
         return
     for each in chart.lines:
         dots = "." if each.scattered else "o" if len(each.points) <= DOTS_UP_TO else ""
@@ -172,7 +173,8 @@ def _draw_bars(axes: Axes, chart: BarChart) -> None:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)  # 0 is the line to compare with
     else:
-        axes.barh(places, [bar.value or 0.0 for bar in chart.bars], color=BAR, height=0.62, label=chart.value_name)
+        values = [bar.value or 0.0 for bar in chart.bars]
+        axes.barh(places, values, color=BAR, height=0.62, label=_plain(chart.value_name))
         ranges = [(place, *bar.interval) for place, bar in enumerate(chart.bars) if bar.interval]
         if ranges:
             rows, lows, highs = zip(*ranges, strict=True)
@@ -209,8 +211,8 @@ def _draw_bars(axes: Axes, chart: BarChart) -> None:
 def _draw_matrix(axes: Axes, chart: Matrix) -> None:
     num_classes, shares = len(chart.names), chart.shares
     image = axes.imshow(shares, cmap=MAP, norm=PowerNorm(GAMMA, 0, 1))  # 0 to 1 always: matrices can be compared
-    axes.set_xlabel("prediction")
-    axes.set_ylabel("label")
+    axes.set_xlabel(_plain(tr("prediction")))
+    axes.set_ylabel(_plain(tr("label")))
     shown = range(0, num_classes, math.ceil(num_classes / 100))  # a hundred lines of small type fill the height
     names, size = [_plain(short(chart.names[index])) for index in shown], _name_size(num_classes)
     axes.set_xticks(list(shown), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
@@ -225,16 +227,19 @@ def _draw_matrix(axes: Axes, chart: Matrix) -> None:
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     bar.ax.minorticks_off()  # a PowerNorm's scale would put them at places that mean nothing
-    bar.set_label("share of the label's images")
+    bar.set_label(_plain(tr("share of the label's images")))
 
 
 def _draw_reliability(axes: Axes, chart: Reliability) -> None:
     # Bins have equal widths; 6 % of them is left as a gap between bars.
     middles, width = [(each.low + each.high) / 2 for each, _ in chart.filled], 0.94 / len(chart.bins)
-    axes.bar(middles, [each.accuracy for each, _ in chart.filled], width, color=BAR, label="accuracy")
-    axes.bar(middles, [share for _, share in chart.filled], 0.35 * width, color=GREY, label="share of images")
-    axes.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label="perfect")
-    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    accuracy = _plain(tr("accuracy"))
+    axes.bar(middles, [each.accuracy for each, _ in chart.filled], width, color=BAR, label=accuracy)
+    axes.bar(
+        middles, [share for _, share in chart.filled], 0.35 * width, color=GREY, label=_plain(tr("share of images"))
+    )
+    axes.plot([0, 1], [0, 1], "--", color="black", linewidth=1, label=_plain(tr("perfect")))
+    axes.set(xlabel=_plain(tr("confidence")), ylabel=accuracy, xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.set_title(_plain(chart.title), fontsize=9)  # 9 pt is the largest size at which two titles fit side by side
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, symbol=" %"))

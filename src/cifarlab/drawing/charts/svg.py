@@ -26,9 +26,20 @@ from cifarlab.drawing.charts.description import (
     Series,
 )
 from cifarlab.drawing.charts.svg_matrix import draw_matrix
-from cifarlab.drawing.charts.svg_parts import CHARACTER, NOTHING, Frame, dot, drawing, figure, join, left_margin, legend
+from cifarlab.drawing.charts.svg_parts import (
+    Frame,
+    dot,
+    drawing,
+    figure,
+    join,
+    left_margin,
+    legend,
+    nothing,
+    width_of,
+)
 from cifarlab.drawing.wording import short
 from cifarlab.evaluation.calibration import Bin
+from cifarlab.language import ntr, tr
 
 WIDTH, HEIGHT = 460.0, 280.0
 """Units, about pixels: two charts fit side by side on the page, which scales them to its columns."""
@@ -61,7 +72,7 @@ def to_svg(chart: Chart) -> Markup:
 
 def _draw_lines(chart: LineChart) -> Markup:
     if chart.is_empty:
-        return figure(chart.title, NOTHING)
+        return figure(chart.title, nothing())
     x_axis, y_axis, lines = chart.x_axis, chart.y_axis, chart.lines
     top = 10.0 + MARK_ROW * len(chart.marks)
     frame = Frame(x_axis, y_axis, WIDTH, HEIGHT + top, left=left_margin(y_axis), top=top)
@@ -73,12 +84,17 @@ def _draw_lines(chart: LineChart) -> Markup:
         *_bands(frame, lines, chart.x_label),  # last, so that they lie on top and catch the pointer
     ]
     ends = [
-        f"{each.name} from {y_axis.text(each.points[0][1])} to {y_axis.text(each.points[-1][1])}"
+        tr(
+            "{name} from {first} to {last}",
+            name=each.name,
+            first=y_axis.text(each.points[0][1]),
+            last=y_axis.text(each.points[-1][1]),
+        )
         for each in lines
         if each.points
     ]
     keys = [(each.name, _sample(each)) for each in lines] if chart.needs_legend else []
-    words = f"{chart.title}: {'; '.join(ends)}"
+    words = _named(chart.title, tr("; ").join(ends))
     return figure(chart.title, drawing(frame.width, frame.height, words, parts), legend(keys))
 
 
@@ -111,7 +127,7 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterator[Mar
     edges = [left, *((a + b) / 2 for a, b in pairwise(places)), right]
     for x, place, (start, end) in zip(xs, places, pairwise(edges), strict=True):
         found = [
-            f"{printable(each.name)}: {frame.y_text(points[x])}"
+            _named(printable(each.name), frame.y_text(points[x]))
             for each, points in zip(series, values, strict=True)
             if x in points  # validation may skip epochs
         ]
@@ -119,7 +135,7 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterator[Mar
             '<g class="band"><title>{}</title><rect x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>'
             '<line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/></g>'
         ).format(
-            "\n".join([f"{x_label} {number(x)}", *found]),
+            "\n".join([tr("{axis} {value}", axis=x_label, value=number(x)), *found]),
             start, frame.top, max(end - start, 0.1), frame.inner_height,  # a width of 0 would switch the strip off
             place, place, frame.top, frame.top + frame.inner_height,
         )  # fmt: skip
@@ -128,7 +144,7 @@ def _bands(frame: Frame, series: Sequence[Series], x_label: str) -> Iterator[Mar
 def _mark(frame: Frame, mark: Mark, row: int) -> Markup:
     """A vertical line that rises to its name above the drawing; each name has a row of its own, so none overlap."""
     x, y = frame.at_x(mark.x), MARK_ROW * (row + 1)  # y of the name's baseline
-    fits = x + 5 + CHARACTER * len(mark.text) < frame.width
+    fits = x + 5 + width_of(mark.text) < frame.width
     anchor, offset = ("start", 5) if fits else ("end", -5)  # near the right edge the name stands left of its line
     return Markup(
         '<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
@@ -141,18 +157,18 @@ def _mark(frame: Frame, mark: Mark, row: int) -> Markup:
 
 def _draw_bars(chart: BarChart) -> Markup:
     if not chart.bars:
-        return figure(chart.title, NOTHING)
-    left = 16 + CHARACTER * max(len(short(bar.name)) for bar in chart.bars)
+        return figure(chart.title, nothing())
+    left = 16 + max(width_of(short(bar.name)) for bar in chart.bars)
     frame = Frame(chart.axis, None, WIDTH, 56 + ROW * len(chart.bars), left=left)
     rows = [_bar(frame, chart, bar, frame.top + ROW * row) for row, bar in enumerate(chart.bars)]
     # A screen reader reads the label in one go, so it names the first bars only; the rest have titles of their own.
-    listed = "; ".join(f"{bar.name} {_or_dash(chart.axis, bar.value)}" for bar in chart.bars[:30])
+    first = tr("; ").join(f"{bar.name} {_or_dash(chart.axis, bar.value)}" for bar in chart.bars[:30])
     keys = [(chart.value_name, BOX.format("bar"))] if chart.dot_names else []
     keys += [(name, dot(7, 7, index + 1)) for index, name in enumerate(chart.dot_names)]
     if chart.dot_names and any(bar.interval for bar in chart.bars):
         keys.append((chart.interval_name, Markup('<path class="whisker" d="M1,3v8m0,-4H21m0,-4v8"/>')))
     parts = [frame.draw_axes(chart.x_label, ""), *rows]
-    return figure(chart.title, drawing(WIDTH, frame.height, f"{chart.title}: {listed}", parts), legend(keys))
+    return figure(chart.title, drawing(WIDTH, frame.height, _named(chart.title, first), parts), legend(keys))
 
 
 def _bar(frame: Frame, chart: BarChart, bar: Bar, y: float) -> Markup:
@@ -183,13 +199,18 @@ def _bar(frame: Frame, chart: BarChart, bar: Bar, y: float) -> Markup:
 
 def _tooltip(chart: BarChart, bar: Bar) -> str:
     text = chart.axis.text
-    lines = [printable(bar.name), f"{chart.value_name}: {_or_dash(chart.axis, bar.value)}"]
+    lines = [printable(bar.name), _named(chart.value_name, _or_dash(chart.axis, bar.value))]
     if bar.interval:
-        lines.append(f"{chart.interval_name}: {text(bar.interval[0])} to {text(bar.interval[1])}")
+        low, high = map(text, bar.interval)
+        lines.append(_named(chart.interval_name, tr("{low} to {high}", low=low, high=high)))
     # A bar without a value has no dots either.
     named = zip(chart.dot_names, bar.dots, strict=bar.value is not None)
-    lines += [f"{name}: {text(value)}" for name, value in named]
+    lines += [_named(name, text(value)) for name, value in named]
     return "\n".join([*lines, *([bar.note] if bar.note else [])])
+
+
+def _named(name: str, text: str) -> str:
+    return tr("{name}: {text}", name=name, text=text)
 
 
 def _or_dash(axis: Axis, value: float | None) -> str:
@@ -203,24 +224,40 @@ def _draw_reliability(chart: Reliability) -> Markup:
     diagonal = Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
         *frame.at(0, 0), *frame.at(1, 1)
     )
-    said = [f"at {each.confidence:.0%} confidence {each.accuracy:.0%} are right" for each, _ in chart.filled]
+    said = [
+        tr(
+            "at {confidence:.0%} confidence {accuracy:.0%} are right",
+            confidence=each.confidence,
+            accuracy=each.accuracy,
+        )
+        for each, _ in chart.filled
+    ]
     keys = [
-        ("accuracy", BOX.format("bar")),
-        ("share of images", BOX.format("share")),
-        ("perfect", Markup('<line class="diagonal" x2="22" y1="7" y2="7"/>')),
+        (tr("accuracy"), BOX.format("bar")),
+        (tr("share of images"), BOX.format("share")),
+        (tr("perfect"), Markup('<line class="diagonal" x2="22" y1="7" y2="7"/>')),
     ]
     bins = [_bin(frame, each, share) for each, share in chart.filled]
-    parts = [frame.draw_axes("confidence", "accuracy"), *bins, diagonal]
-    words = f"{chart.title}: {'; '.join(said)}"
+    parts = [frame.draw_axes(tr("confidence"), tr("accuracy")), *bins, diagonal]
+    words = _named(chart.title, tr("; ").join(said))
     return figure(chart.title, drawing(WIDTH, frame.height, words, parts), legend(keys))
 
 
 def _bin(frame: Frame, each: Bin, share: float) -> Markup:
     (left, top), (right, bottom) = frame.at(each.low, each.accuracy), frame.at(each.high, 0)
     # The share of images is a narrow bar in the middle of the wide one, on the same axis: both are fractions.
-    title = (
-        f"confidence {each.low:.0%} to {each.high:.0%}\n{each.num_images:,} images, {share:.1%}\n"
-        f"mean confidence {each.confidence:.1%}\naccuracy {each.accuracy:.1%}"
+    title = ntr(
+        "confidence {low:.0%} to {high:.0%}\n{n:,} image, {share:.1%}\n"
+        "mean confidence {confidence:.1%}\naccuracy {accuracy:.1%}",
+        "confidence {low:.0%} to {high:.0%}\n{n:,} images, {share:.1%}\n"
+        "mean confidence {confidence:.1%}\naccuracy {accuracy:.1%}",
+        each.num_images,
+        low=each.low,
+        high=each.high,
+        n=each.num_images,
+        share=share,
+        confidence=each.confidence,
+        accuracy=each.accuracy,
     )
     return Markup(
         '<g class="tip"><title>{}</title><rect class="row" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>'

@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from cifarlab.console import printable
 from cifarlab.drawing.charts.description import GAMMA, NUMBERED_UP_TO, Matrix
-from cifarlab.drawing.charts.svg_parts import CHARACTER, drawing, figure
+from cifarlab.drawing.charts.svg_parts import CHARACTER, drawing, figure, width_of
 from cifarlab.drawing.wording import short
+from cifarlab.language import ntr, tr
 
 DARK = 0.65
 """From this opacity on, numbers change colour: each has a contrast of at least 4.5 on its cell (WCAG 2.1, 1.4.3)."""
@@ -43,7 +44,7 @@ class _Board:
     def room(self) -> float:
         """Room for names at the left, and for the word above them."""
         letter = CHARACTER if self.numbered else 0.75 * CHARACTER  # of 9 px instead of 12.5
-        return 22 + letter * max(len("label ↓"), *(len(short(name)) for name in self.chart.names))
+        return 22 + max(width_of(text, letter) for text in (tr("label ↓"), *map(short, self.chart.names)))
 
     @property
     def top(self) -> float:
@@ -55,7 +56,7 @@ class _Board:
         """Width and height of the drawing."""
         side = self.side * len(self.chart.names)
         # The name above the last column leans out to the right.
-        beyond = 0.6 * CHARACTER * len(short(self.chart.names[-1])) if self.numbered else 8
+        beyond = 0.6 * width_of(short(self.chart.names[-1])) if self.numbered else 8
         return self.room + side + beyond, self.top + side + 4
 
 
@@ -73,17 +74,19 @@ def draw_matrix(chart: Matrix) -> Markup:
         board.room, board.top, side, side
     )
     drawn = (_cell(board, row, column, int(counts[row, column]), float(shares[row, column])) for row, column in cells)
-    words = f"{chart.title}: {int(np.trace(counts)):,} of {int(counts.sum()):,} images on the diagonal"
-    if len(cells) < num_cells:
-        words += f"; only the {CELLS_UP_TO:,} largest counts are drawn"
+    words = (
+        tr("{title}: {right:,} of {n:,} images on the diagonal")
+        if len(cells) == num_cells
+        else tr("{title}: {right:,} of {n:,} images on the diagonal; only the {drawn:,} largest counts are drawn")
+    ).format(title=chart.title, right=int(np.trace(counts)), n=int(counts.sum()), drawn=CELLS_UP_TO)
     return figure(chart.title, drawing(*board.size, words, [*_names(board), outline, *drawn]), wide=True)
 
 
 def _names(board: _Board) -> Iterator[Markup]:
     write = Markup('<text class="{}" transform="{}" text-anchor="{}">{}</text>').format
     kind, lean = ("name", -40) if board.numbered else ("name small", -90)
-    yield write("axis", f"translate({board.room:.1f},12)", "start", "prediction →")
-    yield write("axis", f"translate({board.room - 8:.1f},{board.top - 8:.1f})", "end", "label ↓")
+    yield write("axis", f"translate({board.room:.1f},12)", "start", tr("prediction →"))
+    yield write("axis", f"translate({board.room - 8:.1f},{board.top - 8:.1f})", "end", tr("label ↓"))
     names = board.chart.names
     for index in range(0, len(names), math.ceil(NAME_ROOM / board.side)):  # where rows are lower than text, every nth
         middle = (index + 0.5) * board.side
@@ -97,8 +100,9 @@ def _cell(board: _Board, row: int, column: int, count: int, share: float) -> Mar
     x, y, side = board.room + column * board.side, board.top + row * board.side, board.side
     # Opacity and numbers are both fractions of the row: the diagonal is recall.
     label, prediction = printable(board.chart.names[row]), printable(board.chart.names[column])
-    words = f"{label} recognised" if row == column else f"{label} predicted as {prediction}"
-    title = f"{words}\n{count:,} images, {100 * share:.1f} % of {label}"
+    words = tr("{label} recognised") if row == column else tr("{label} predicted as {prediction}")
+    images = ntr("{n:,} image, {share} of {label}", "{n:,} images, {share} of {label}", count)
+    title = f"{words}\n{images}".format(label=label, prediction=prediction, n=count, share=f"{100 * share:.1f} %")
     opacity = share**GAMMA  # of one colour over the page's own, so that the dark page needs no other scale
     square = Markup(
         '<rect class="cell" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.3f}"/>'

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
+from rich.cells import cell_len
 
 from cifarlab.console import printable
 from cifarlab.drawing.charts.axis import Axis
 from cifarlab.drawing.charts.description import NUM_COLOURS
+from cifarlab.language import tr
 
 CHARACTER = 7.2
 """Mean width of a letter of 12.5 px, in units of the drawings: SVG cannot measure text before a browser shows it."""
 NO_LEGEND = Markup()
-NOTHING = Markup('<p class="none">There is nothing to draw.</p>')
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,16 @@ class Frame:
             low=y + 4,  # a baseline 4 units down centres letters of 12 px: renderers disagree on dominant-baseline
             text=self.y_axis.text(value),
         )
+
+
+def width_of(text: str, letter: float = CHARACTER) -> float:
+    """The room that a text needs, where letters have this mean width and those of East Asian scripts twice as much."""
+    return letter * cell_len(text)
+
+
+def nothing() -> Markup:
+    """Say that a chart has no data."""
+    return Markup('<p class="none">{}</p>').format(tr("There is nothing to draw."))
 
 
 def left_margin(axis: Axis) -> float:

@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from cifarlab.console import count
 from cifarlab.drawing.page import Section, code, heading, paragraph
-from cifarlab.drawing.wording import percent, with_interval
+from cifarlab.drawing.wording import in_a_row, percent, with_interval
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.statistics import Interval, wilson
+from cifarlab.language import tr
 from cifarlab.pages.report.learning import is_still_improving, points
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.catalogue import FEW_IMAGES, FINE_TUNING, data_options
@@ -49,9 +50,9 @@ def advice(material: Material) -> Section | None:
         heading(title) + paragraph(reason) + Markup().join(map(code, commands))
         for title, reason, commands in filter(None, found)
     ]
-    nothing = paragraph("The numbers of this run suggest nothing in particular.")
-    note = "From the numbers of this run alone; whether it helps is told by the validation accuracy of a new run."
-    return Section("What to try next", Markup().join(parts) or nothing, note)
+    nothing = paragraph(tr("The numbers of this run suggest nothing in particular."))
+    note = tr("From the numbers of this run alone; whether it helps is told by the validation accuracy of a new run.")
+    return Section(tr("What to try next"), Markup().join(parts) or nothing, note)
 
 
 def few_images(material: Material, recipe: Recipe) -> Suggestion | None:
@@ -59,14 +60,16 @@ def few_images(material: Material, recipe: Recipe) -> Suggestion | None:
     num_train = material.facts.data.num_train
     if not 0 < num_train < FEW_IMAGES or recipe.model.pretrained or recipe.model.weights is not None:
         return None
-    reason = (
-        f"There are {count(num_train, 'training image')}, fewer than {FEW_IMAGES:,}: a network that has learned from "
-        'many others first often does better. The first command fetches weights and needs the extra "vision"; the '
-        "second takes them from a safetensors file on this computer."
+    reason = tr(
+        "There are {images}, fewer than {limit:,}: a network that has learned from many others first often does "
+        'better. The first command fetches weights and needs the extra "vision"; the second takes them from a '
+        "safetensors file on this computer.",
+        images=count(num_train, "training image"),
+        limit=FEW_IMAGES,
     )
     command = f"cifarlab train {FINE_TUNING} {data_options(recipe.data)}"
     local = f"{command} --set model.pretrained=false --set model.weights=resnet18.safetensors"
-    return "Fine-tune instead of training from scratch", reason, [command, local]
+    return tr("Fine-tune instead of training from scratch"), reason, [command, local]
 
 
 def over_fitting(material: Material, recipe: Recipe) -> Suggestion | None:
@@ -77,19 +80,23 @@ def over_fitting(material: Material, recipe: Recipe) -> Suggestion | None:
     (train, train_interval), (val, val_interval) = gap
     if train_interval.low <= val_interval.high:
         return None
-    reason = (
-        f"In the selected epoch {with_interval(train, train_interval)} of the training images and "
-        f"{with_interval(val, val_interval)} of the validation images were classified correctly. More training images "
-        "help most."
-    )
+    reasons = [
+        tr(
+            "In the selected epoch {train} of the training images and {val} of the validation images were classified "
+            "correctly. More training images help most.",
+            train=with_interval(train, train_interval),
+            val=with_interval(val, val_interval),
+        )
+    ]
     commands = []
     if recipe.data.source == "sample":
-        reason += " The sample is a small part of CIFAR-10, which has 50,000."
+        reasons.append(tr("The sample is a small part of CIFAR-10, which has 50,000."))
         commands.append(f"{_again(material)} --data cifar10")
     if off := [(key, value) for key, none, value in REGULARISATION if _value(recipe, key) == none][:2]:
-        reason += f" Without more of them: {' and '.join(key for key, _ in off)}, which this recipe does not use."
+        fields = tr(" and ").join(key for key, _ in off)
+        reasons.append(tr("Without more of them: {fields}, which this recipe does not use.", fields=fields))
         commands.append(" ".join([_again(material), *(f"--set {key}={value}" for key, value in off)]))
-    return "Narrow the gap between training and validation", reason, commands
+    return tr("Narrow the gap between training and validation"), in_a_row(reasons), commands
 
 
 def too_short(material: Material, recipe: Recipe) -> Suggestion | None:
@@ -97,11 +104,12 @@ def too_short(material: Material, recipe: Recipe) -> Suggestion | None:
     if not is_still_improving(material):
         return None
     epochs = recipe.training.epochs
-    reason = (
-        f"The validation loss was still falling when training ended after {count(len(material.rows), 'epoch')}. "
-        "Train anew with twice as many, so that the schedule of the learning rate is stretched too."
+    reason = tr(
+        "The validation loss was still falling when training ended after {epochs}. Train anew with twice as many, so "
+        "that the schedule of the learning rate is stretched too.",
+        epochs=count(len(material.rows), "epoch"),
     )
-    return "Train longer", reason, [f"{_again(material)} --epochs {2 * epochs:g}"]
+    return tr("Train longer"), reason, [f"{_again(material)} --epochs {2 * epochs:g}"]
 
 
 def confusions(evaluation: Evaluation) -> Suggestion | None:
@@ -110,14 +118,24 @@ def confusions(evaluation: Evaluation) -> Suggestion | None:
     if not pairs:
         return None
     num_mistakes = round((1 - evaluation.accuracy) * evaluation.num_images)
-    named = "; ".join(f"{each.label} predicted as {each.prediction}, {count(each.count, 'image')}" for each in pairs)
-    share = percent(sum(each.count for each in pairs) / num_mistakes, 0)
-    reason = (
-        f"{share} of the {count(num_mistakes, 'mistake')} are of {count(len(pairs), 'kind')}: {named}. Look at these "
-        "images in the confusion matrix: where the labels are right, more training images of these classes help most; "
-        "where they are wrong, correct them."
+    named = [
+        tr(
+            "{label} predicted as {prediction}, {images}",
+            label=each.label,
+            prediction=each.prediction,
+            images=count(each.count, "image"),
+        )
+        for each in pairs
+    ]
+    reason = tr(
+        "{share} of the {mistakes} are of {kinds}: {pairs}. Look at these images in the confusion matrix: where the "
+        "labels are right, more training images of these classes help most; where they are wrong, correct them.",
+        share=percent(sum(each.count for each in pairs) / num_mistakes, 0),
+        mistakes=count(num_mistakes, "mistake"),
+        kinds=count(len(pairs), "kind"),
+        pairs=tr("; ").join(named),
     )
-    return "Look at the most confused pairs", reason, []
+    return tr("Look at the most confused pairs"), reason, []
 
 
 def accuracies(material: Material) -> tuple[tuple[float, Interval], tuple[float, Interval]] | None:

@@ -8,11 +8,12 @@ from cifarlab.console import count
 from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
-from cifarlab.drawing.wording import percent, with_ends
+from cifarlab.drawing.wording import in_a_row, percent, with_ends
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.evaluation.report_text import shown_classes
 from cifarlab.evaluation.statistics import wilson
+from cifarlab.language import tr
 from cifarlab.pages.report.cells import explorer
 from cifarlab.pages.report.material import Result
 from cifarlab.pages.report.pictures import tiles
@@ -27,24 +28,23 @@ def confusion(result: Result) -> Section:
     matrix = Matrix.of(evaluation)
     pairs = [_pair(result, each) for each in evaluation.most_confused[:SHOWN_PAIRS]]
     body = explorer(result, to_svg(matrix), _most_confused(evaluation))
-    body += heading("Images of the most confused pairs") + side_by_side(*pairs) if pairs else Markup()
-    note = (
+    body += heading(tr("Images of the most confused pairs")) + side_by_side(*pairs) if pairs else Markup()
+    note = tr(
         "Each cell: how many images of the row's class were predicted as the column's, and the percentage of the row."
     )
-    return Section("Confusion matrix", body, note, figures=[Figure("confusion_matrix", [matrix])])
+    return Section(tr("Confusion matrix"), body, note, figures=[Figure("confusion_matrix", [matrix])])
 
 
 def _most_confused(evaluation: Evaluation) -> Markup:
     if not evaluation.most_confused:
-        return paragraph("There are no mistakes.")
+        return paragraph(tr("There are no mistakes."))
     support = {each.class_name: each.support for each in evaluation.per_class}
     rows: list[list[Cell]] = [
         [pair.label, pair.prediction, pair.count, with_ends(pair.share, wilson(pair.count, support[pair.label]))]
         for pair in evaluation.most_confused
     ]
-    return heading("Most confused pairs") + table(
-        ["label", "predicted as", "images", "of the class (95 % interval)"], rows
-    )
+    head = [tr("label"), tr("predicted as"), tr("images"), tr("of the class (95 % interval)")]
+    return heading(tr("Most confused pairs")) + table(head, rows)
 
 
 def by_f1(evaluation: Evaluation) -> tuple[list[ClassMetrics], str]:
@@ -57,19 +57,21 @@ def per_class(evaluation: Evaluation) -> Section:
     """Precision, recall and F1 of every class with their intervals, as a sorted chart and as a table."""
     scores, which = by_f1(evaluation)
     chart = BarChart(
-        "F1, precision and recall", "score", [_bar(each) for each in scores], value_name="F1",
-        interval_name="95 % interval of F1", dot_names=("precision", "recall"), limits=(0, 1),
+        tr("F1, precision and recall"), tr("score"), [_bar(each) for each in scores], value_name="F1",
+        interval_name=tr("95 % interval of F1"), dot_names=(tr("precision"), tr("recall")), limits=(0, 1),
     )  # fmt: skip
-    numbers = table(["class", "precision", "recall", "F1", "images"], [_cells(each) for each in scores])
-    note = (
+    head = [tr("class"), tr("precision"), tr("recall"), "F1", tr("images")]
+    numbers = table(head, [_cells(each) for each in scores])
+    note = tr(
         "Precision: the share of a class's predictions that are correct. Recall: the share of its images that are "
         "recognised. F1: their harmonic mean, with a line for its interval; best class first. Parentheses hold 95 % "
         "intervals."
     )
     if which:
-        note += f" Shown are {which}; all are in evaluation-{evaluation.split}.csv."
+        file = f"evaluation-{evaluation.split}.csv"
+        note = in_a_row([note, tr("Shown are {which}; all are in {file}.", which=which, file=file)])
     return Section(
-        "Per-class results", side_by_side(to_svg(chart), numbers), note, figures=[Figure("per_class", [chart])]
+        tr("Per-class results"), side_by_side(to_svg(chart), numbers), note, figures=[Figure("per_class", [chart])]
     )
 
 
@@ -93,7 +95,14 @@ def _pair(result: Result, pair: Confusion) -> Markup:
     """One confusion in words, with the images that show it best."""
     names, shown = result.evaluation.class_names, result.examples
     images, share = count(pair.count, "image"), percent(pair.share)
-    parts = [paragraph(f"{pair.label} predicted as {pair.prediction}: {images}, {share} of {pair.label}")]
+    text = tr(
+        "{label} predicted as {prediction}: {images}, {share} of {label}",
+        label=pair.label,
+        prediction=pair.prediction,
+        images=images,
+        share=share,
+    )
+    parts = [paragraph(text)]
     if shown is not None:
         places = shown.confused(names.index(pair.label), names.index(pair.prediction))
         # of large images fewer are stored, so a pair may have none

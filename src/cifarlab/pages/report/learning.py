@@ -10,8 +10,9 @@ from markupsafe import Markup
 from cifarlab.drawing.charts.description import Figure, LineChart, Mark, Series
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
-from cifarlab.drawing.wording import percent, with_interval
+from cifarlab.drawing.wording import in_a_row, percent, with_interval
 from cifarlab.evaluation.statistics import wilson
+from cifarlab.language import tr
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.duration import duration_steps, training_steps
 from cifarlab.training.schedules import first_hard_step
@@ -33,19 +34,20 @@ def learning(material: Material) -> Section | None:
     if not material.rows:
         return None
     marks = marked_epochs(material)
-    rate = [Series("learning rate", points(material, "lr"), 6)]
+    epoch, rate = tr("epoch"), tr("learning rate")
+    rates = [Series(rate, points(material, "lr"), 6)]
     curves = [
-        LineChart("Loss", "epoch", "cross-entropy", _pair(material, "loss"), marks),
-        LineChart("Accuracy", "epoch", "accuracy", _pair(material, "accuracy"), marks, percent=True),
-        LineChart("Learning rate", "epoch", "learning rate", rate, marks, from_zero=True),
+        LineChart(tr("Loss"), epoch, tr("cross-entropy"), _pair(material, "loss"), marks),
+        LineChart(tr("Accuracy"), epoch, tr("accuracy"), _pair(material, "accuracy"), marks, percent=True),
+        LineChart(tr("Learning rate"), epoch, rate, rates, marks, from_zero=True),
     ]
     sentences = [over_fitting(material), *(phase.sentence for phase in phases(material))]
     finding = Markup("<div>{}{}</div>").format(
-        heading("Interpretation"), Markup("").join(paragraph(sentence) for sentence in sentences)
+        heading(tr("Interpretation")), Markup("").join(paragraph(sentence) for sentence in sentences)
     )
-    note = "Train values are means over the epoch, on augmented images and while the weights still changed."
+    note = tr("Train values are means over the epoch, on augmented images and while the weights still changed.")
     return Section(
-        "Learning curves", side_by_side(*map(to_svg, curves), finding), note, figures=[Figure("curves", curves)]
+        tr("Learning curves"), side_by_side(*map(to_svg, curves), finding), note, figures=[Figure("curves", curves)]
     )
 
 
@@ -54,9 +56,9 @@ def marked_epochs(material: Material) -> list[Mark]:
     marks = [Mark(float(phase.epoch), phase.name) for phase in phases(material)]
     best = material.facts.best_epoch
     if best is not None and 0 <= best <= _last_epoch(material):
-        marks.append(Mark(float(best), f"best, epoch {best}"))
+        marks.append(Mark(float(best), tr("best, epoch {n}", n=best)))
     if material.facts.ending not in ("", "all epochs done"):
-        marks.append(Mark(_last_epoch(material), material.facts.ending[:40]))
+        marks.append(Mark(_last_epoch(material), material.facts.ending_text[:40]))
     return marks
 
 
@@ -64,21 +66,24 @@ def over_fitting(material: Material) -> str:
     """Say in a sentence or two what the validation curve shows."""
     losses = dict(points(material, "val/loss"))
     if not losses:
-        return "Nothing was validated, so the curves cannot show over-fitting."
+        return tr("Nothing was validated, so the curves cannot show over-fitting.")
     lowest = min(losses, key=lambda epoch: losses[epoch])
     last = max(losses)
     if len(losses) < 3:
-        text = "Too few epochs were validated to detect over-fitting."
+        text = tr("Too few epochs were validated to detect over-fitting.")
     elif losses[last] > RISEN * losses[lowest]:
         rise = losses[last] / losses[lowest] - 1
-        text = (
-            f"Over-fitting: the validation loss was lowest in epoch {lowest:g} and rose by {percent(rise, 0)} until "
-            f"epoch {last:g}, while the network went on memorising its training images."
+        text = tr(
+            "Over-fitting: the validation loss was lowest in epoch {lowest:g} and rose by {rise} until epoch {last:g}, "
+            "while the network went on memorising its training images.",
+            lowest=lowest,
+            rise=percent(rise, 0),
+            last=last,
         )
     elif is_still_improving(material):
-        text = "The validation loss was still at its lowest when training ended: more epochs may help."
+        text = tr("The validation loss was still at its lowest when training ended: more epochs may help.")
     else:
-        text = f"The validation loss has hardly changed since epoch {lowest:g}: more epochs would hardly help."
+        text = tr("The validation loss has hardly changed since epoch {n:g}: more epochs would hardly help.", n=lowest)
 
     best, num_val = material.facts.best_epoch, material.facts.data.num_val
     train, val = (dict(points(material, f"{split}/accuracy")) for split in ("train", "val"))
@@ -86,8 +91,13 @@ def over_fitting(material: Material) -> str:
         return text
     # an epoch of training images is counted on its own: hard-example mining and a dropped last batch make it shorter
     num_train = round(dict(points(material, "train/images")).get(best, 0))
-    shares = f"{_share(train[best], num_train)} of train and {_share(val[best], num_val)} of validation"
-    return f"{text} In the selected epoch ({best}), {shares} were classified correctly."
+    selected = tr(
+        "In the selected epoch ({n}), {train} of train and {val} of validation were classified correctly.",
+        n=best,
+        train=_share(train[best], num_train),
+        val=_share(val[best], num_val),
+    )
+    return in_a_row([text, selected])
 
 
 def is_still_improving(material: Material) -> bool:
@@ -128,18 +138,22 @@ def phases(material: Material) -> list[Phase]:
     if training.start_size is not None and training.start_size < full_size:
         # sizes change within an epoch, so the epoch of the change already ends at full size
         epoch = duration_steps(training.full_size_from, *steps) // steps_per_epoch + 1
-        sentence = (
-            f"Images grew from {training.start_size} pixels to their full size, which they had from epoch {epoch} on. "
-            "Validation always uses the full size, so its earlier values understate the network."
+        sentence = tr(
+            "Images grew from {size} pixels to their full size, which they had from epoch {n} on. Validation always "
+            "uses the full size, so its earlier values understate the network.",
+            size=training.start_size,
+            n=epoch,
         )
-        found.append(Phase(epoch, f"full size, epoch {epoch}", sentence))
+        found.append(Phase(epoch, tr("full size, epoch {n}", n=epoch), sentence))
     if training.hard_share < 1:
         epoch = first_hard_step(training, *steps) // steps_per_epoch + 1
-        sentence = (
-            f"From epoch {epoch} on, only the {percent(training.hard_share, 0)} of the training images with the "
-            "highest losses were used: the train curves jump there, and from then on they describe hard images alone."
+        sentence = tr(
+            "From epoch {n} on, only the {share} of the training images with the highest losses were used: the train "
+            "curves jump there, and from then on they describe hard images alone.",
+            n=epoch,
+            share=percent(training.hard_share, 0),
         )
-        found.append(Phase(epoch, f"hard images, epoch {epoch}", sentence))
+        found.append(Phase(epoch, tr("hard images, epoch {n}", n=epoch), sentence))
     # epoch 1 changes nothing, and a run that was stopped never came to the later ones
     return sorted(phase for phase in found if 1 < phase.epoch <= (last["epoch"] or 0))
 
@@ -151,8 +165,8 @@ def _share(share: float, num_images: int) -> str:
 
 def _pair(material: Material, name: str) -> list[Series]:
     # dashed: the train curve is measured on other, augmented images, so only its shape compares with the solid line
-    train = Series("train", points(material, f"train/{name}"), 0, dashed=True)
-    val = Series("validation", points(material, f"val/{name}"), 1)
+    train = Series(tr("train"), points(material, f"train/{name}"), 0, dashed=True)
+    val = Series(tr("validation"), points(material, f"val/{name}"), 1)
     return [train, val] if val.points else [train]
 
 

@@ -16,15 +16,16 @@ from cifarlab.evaluation.details import Detail
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.predictions import Predictions
-from cifarlab.evaluation.stored import read_evaluation, read_predictions
+from cifarlab.evaluation.stored import does_not_fit, read_evaluation, read_predictions
 from cifarlab.images.archives.official import CIFAR10_NAMES
+from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe, recipe_names
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import COMPLETE, Manifest
 from cifarlab.runs.metrics import Row
 
-KNOWN_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "sample": "a sample of CIFAR-10"}
+KNOWN_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "sample": translatable("a sample of CIFAR-10")}
 """The data sets that recipes know by a name."""
 
 T = TypeVar("T")
@@ -67,22 +68,22 @@ class Material:
         if self.recipe is None:
             return ""
         source = self.recipe.data.source
-        return KNOWN_DATA.get(source) or Path(source).name or source
+        return tr(KNOWN_DATA[source]) if source in KNOWN_DATA else (Path(source).name or source)
 
     @property
     def not_comparable(self) -> str:
         """Why this run cannot be compared with the accuracy that the recipe's source reports; empty where it can."""
         if self.recipe is not None and self.recipe.data.source == "sample":
-            return "the sample is a small part of those images"
+            return tr("the sample is a small part of those images")
         # None is neither: nobody has published anything about such images, so there is nothing to compare with
         found = [self.facts.data.original]
         if self.result is not None:  # test images may come in another format than those of training
             found.append(self.result.evaluation.original)
             if self._is_shipped and len(self.result.evaluation.class_names) != len(CIFAR10_NAMES):  # CIFAR-100
-                return "the source reports on CIFAR-10"
+                return tr("the source reports on CIFAR-10")
         if False in found:
-            return "these are not the published pixels"
-        return "these are other images" if None in found else ""
+            return tr("these are not the published pixels")
+        return tr("these are other images") if None in found else ""
 
     @property
     def _is_shipped(self) -> bool:
@@ -117,7 +118,8 @@ def collect(run: Run) -> Material:
     # entries with a source are about other images, which --data named: they say nothing about this run's test split
     openings = [entry for entry in reader.read(lambda: run.test_openings, []) if "source" not in entry]
     if openings and not run.evaluation_file("test").exists() and facts.status == COMPLETE:
-        reader.damages.append(f"{run.evaluation_file('test')} is missing, although the test split was opened.")
+        file = run.evaluation_file("test")
+        reader.damages.append(tr("{path} is missing, although the test split was opened.", path=file))
     result = None
     # test, else val: the split that says most about new images, and a report shows only one
     for name in ("test", "val"):
@@ -136,7 +138,7 @@ def _epochs(run: Run) -> list[Row]:
     rows: list[Row] = list(run.metrics)
     # the epoch is the x-axis of every curve, so a row without one cannot be drawn
     if any(row["epoch"] is None or not 0 <= row["epoch"] < 1e9 for row in rows):
-        raise CheckpointError(f"{run.metrics_file} has a row without an epoch.")
+        raise CheckpointError(tr("{path} has a row without an epoch.", path=run.metrics_file))
     return rows
 
 
@@ -146,7 +148,7 @@ def _examples(run: Run, name: str, evaluation: Evaluation) -> Examples:
     found = examples.read(path)
     num_classes = len(evaluation.class_names)
     if max(found.labels.max(), found.predictions.max()) >= num_classes or found.indices.max() >= evaluation.num_images:
-        raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
+        raise does_not_fit(path, run.evaluation_file(name))
     found.pixels(np.arange(len(found)))  # so that a damaged PNG is a damage listed here, not an error on the way
     return found
 
@@ -159,5 +161,5 @@ def _details(run: Run, name: str, evaluation: Evaluation) -> Mapping[int, Detail
     found = details.read(path)
     labels = [near.label for each in found.values() for near in each.neighbours]
     if max(labels, default=0) >= len(evaluation.class_names) or max(found, default=0) >= evaluation.num_images:
-        raise CheckpointError(f"{path} does not fit {run.evaluation_file(name).name}.")
+        raise does_not_fit(path, run.evaluation_file(name))
     return found

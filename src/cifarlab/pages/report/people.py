@@ -12,6 +12,7 @@ from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.evaluation.examples import Examples
 from cifarlab.evaluation.humans import UNSURE, Group, HumanComparison, compare_with_humans, load_counts
+from cifarlab.language import listed, tr
 from cifarlab.pages.report.material import Result
 
 SHOWN = 24
@@ -26,38 +27,50 @@ def people(result: Result | None, path: Path) -> Section:
     DataError when the labels are not about these images.
     """
     if result is None or result.evaluation.split != "test":
-        raise UsageError("Human labels are about test images, and this run was not evaluated on the test split.")
+        raise UsageError(tr("Human labels are about test images, and this run was not evaluated on the test split."))
     if result.predictions is None:
-        raise CheckpointError("Human labels are compared with the predictions of the test split, which are damaged.")
+        raise CheckpointError(
+            tr("Human labels are compared with the predictions of the test split, which are damaged.")
+        )
     predicted, evaluation = result.predictions, result.evaluation
     counts = load_counts(path, predicted.labels, len(evaluation.class_names))
     found = compare_with_humans(counts, predicted.logits, predicted.labels, evaluation.temperature)
 
     mistakes = found.mistakes
     # the share of all images stands beside that of the mistakes: only a difference says that both find the same hard
-    shared = (
-        f"Of {count(mistakes.num_images, 'mistake')}, {mistakes.num_disputed:,} ({percent(_disputed(mistakes))}) are "
-        f"on images that humans disagree about, which means that at least {percent(UNSURE, 0)} of their labels differ "
-        f"from that of the data set. Of all images, {percent(_disputed(found.everything))} are like that. "
-        f"At least one human made the same mistake in {count(found.num_shared_mistakes, 'case')}."
+    shared = tr(
+        "Of {mistakes}, {disputed:,} ({share}) are on images that humans disagree about, which means that at least "
+        "{unsure} of their labels differ from that of the data set. Of all images, {share_of_all} are like that. At "
+        "least one human made the same mistake in {cases}.",
+        mistakes=count(mistakes.num_images, "mistake"),
+        disputed=mistakes.num_disputed,
+        share=percent(_disputed(mistakes)),
+        unsure=percent(UNSURE, 0),
+        share_of_all=percent(_disputed(found.everything)),
+        cases=count(found.num_shared_mistakes, "case"),
     )
-    groups = [("all", found.everything), ("correct", found.hits), ("mistakes", mistakes)]
+    groups = [(tr("all"), found.everything), (tr("correct"), found.hits), (tr("mistakes"), mistakes)]
     rows: list[list[Cell]] = [
         [name, group.num_images, percent(group.human_accuracy), group.num_disputed, percent(_disputed(group))]
         for name, group in groups
     ]
     # humans disagree, so even a perfect model of them has a cross-entropy above 0: their own entropy
-    entropies = (
-        f"Cross-entropy against the human labels: {found.raw_cross_entropy:.3f} nats, {found.cross_entropy:.3f} after "
-        f"temperature scaling. The lowest possible value is the entropy of the human labels, {found.uncertainty:.3f}."
+    entropies = tr(
+        "Cross-entropy against the human labels: {raw:.3f} nats, {scaled:.3f} after temperature scaling. The lowest "
+        "possible value is the entropy of the human labels, {entropy:.3f}.",
+        raw=found.raw_cross_entropy,
+        scaled=found.cross_entropy,
+        entropy=found.uncertainty,
     )
-    body = paragraph(shared if mistakes.num_images else "The network made no mistakes.")
-    body += table(["images", "number", "human accuracy", "disputed", "share disputed"], rows) + paragraph(entropies)
+    body = paragraph(shared if mistakes.num_images else tr("The network made no mistakes."))
+    head = [tr("images"), tr("number"), tr("human accuracy"), tr("disputed"), tr("share disputed")]
+    body += table(head, rows) + paragraph(entropies)
     if result.examples is not None:  # the page has no data set to take other images from
-        body += heading("Where the network and humans differ most")
-        body += paragraph("By the Kullback-Leibler divergence, among the images that are stored with the run.")
+        body += heading(tr("Where the network and humans differ most"))
+        body += paragraph(tr("By the Kullback-Leibler divergence, among the images that are stored with the run."))
         body += gallery(_tiles(found, result, result.examples))
-    return Section("Compared with humans", body, f"Human labels of the same images, from {path.name}.")
+    note = tr("Human labels of the same images, from {file}.", file=path.name)
+    return Section(tr("Compared with humans"), body, note)
 
 
 def _disputed(group: Group) -> float:
@@ -72,6 +85,6 @@ def _tiles(found: HumanComparison, result: Result, shown: Examples) -> list[Tile
         shares = found.shares[shown.indices[place]]
         labels = [f"{names[each]} {percent(shares[each], 0)}" for each in np.argsort(-shares)[:2] if shares[each] > 0]
         caption = f"{names[shown.predictions[place]]} {percent(float(shown.confidences[place]), 0)}"
-        detail, file = f"humans: {', '.join(labels)}", result.name_of(int(shown.indices[place]))
+        detail, file = tr("humans: {labels}", labels=listed(labels)), result.name_of(int(shown.indices[place]))
         tiles.append(Tile(shown.png[place], caption, detail, bool(shown.right[place]), file))
     return tiles

@@ -7,10 +7,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cifarlab.console import count
+from cifarlab.drawing.grid import LABEL, said
 from cifarlab.drawing.page import Section, Tile, code, embed_png, gallery, heading, paragraph
 from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError
 from cifarlab.evaluation.examples import Examples
+from cifarlab.language import listed, tr, translatable
 from cifarlab.pages.report.material import Material, Result
 
 SHOWN = 32
@@ -19,16 +21,18 @@ SHOWN = 32
 EXPLANATIONS = (
     (
         "feature_maps.png",
-        "Feature maps",
-        "How the first layers respond to some images; bright areas are strong responses.",
+        translatable("Feature maps"),
+        translatable("How the first layers respond to some images; bright areas are strong responses."),
     ),
     (
         "grad_cam.png",
-        "Grad-CAM",
-        "Which parts of an image the prediction rests on, for some correct predictions and some mistakes. Below each: "
-        "the mean confidence while pixels are deleted, those with the most heat first or in random order. A map whose "
-        "own number is not the lower one has failed this test: the prediction does not rest on what it marks, and it "
-        "should not be shown to anybody as the reason.",
+        translatable("Grad-CAM"),
+        translatable(
+            "Which parts of an image the prediction rests on, for some correct predictions and some mistakes. Below "
+            "each: the mean confidence while pixels are deleted, those with the most heat first or in random order. A "
+            "map whose own number is not the lower one has failed this test: the prediction does not rest on what it "
+            "marks, and it should not be shown to anybody as the reason."
+        ),
     ),
 )
 
@@ -37,24 +41,27 @@ def predictions(result: Result, shown: Examples) -> Section:
     """A sample of all classes, 8 x 8, with the mistakes marked."""
     places = shown.sample()  # drawn without a look at the predictions, so the marks give an honest impression
     wrong = int((~shown.right[places]).sum())
-    crosses = "There are no mistakes among them." if not wrong else f"A cross marks {count(wrong, 'mistake')}."
-    note = f"{count(len(places), 'image')}, drawn from all classes alike, whatever was predicted. {crosses}"
-    return Section("Predictions", gallery(tiles(result, shown, places)), note)
+    note = (
+        tr("{images}, drawn from all classes alike, whatever was predicted. A cross marks {mistakes}.")
+        if wrong
+        else tr("{images}, drawn from all classes alike, whatever was predicted. There are no mistakes among them.")
+    ).format(images=count(len(places), "image"), mistakes=count(wrong, "mistake"))
+    return Section(tr("Predictions"), gallery(tiles(result, shown, places)), note)
 
 
 def extremes(result: Result, shown: Examples) -> Section:
     """The most confident mistakes and the least confident correct predictions."""
     # the ends of the ranking, because the middle looks like the sample above
     mistakes, hits = shown.mistakes(SHOWN), shown.unsure_hits(SHOWN)
-    body = heading("Most confident mistakes")
-    body += gallery(tiles(result, shown, mistakes)) if len(mistakes) else paragraph("There are no mistakes.")
-    body += heading("Least confident correct predictions")
-    body += gallery(tiles(result, shown, hits)) if len(hits) else paragraph("There are no correct predictions.")
-    note = (
+    body = heading(tr("Most confident mistakes"))
+    body += gallery(tiles(result, shown, mistakes)) if len(mistakes) else paragraph(tr("There are no mistakes."))
+    body += heading(tr("Least confident correct predictions"))
+    body += gallery(tiles(result, shown, hits)) if len(hits) else paragraph(tr("There are no correct predictions."))
+    note = tr(
         "Confident mistakes reveal wrong labels, unusual images and blind spots; unsure correct predictions show where "
         "luck played a part."
     )
-    return Section("Mistakes and close calls", body, note)
+    return Section(tr("Mistakes and close calls"), body, note)
 
 
 def explanations(material: Material) -> tuple[Section, list[str]]:
@@ -66,14 +73,15 @@ def explanations(material: Material) -> tuple[Section, list[str]]:
             continue
         try:
             # embedded, so that the page stays one file that can be mailed; as PNG, because it is made of photographs
-            parts.append(heading(title) + paragraph(text) + embed_png(path, f"{title}. {text}"))
+            alt = f"{tr(title)}. {tr(text)}"
+            parts.append(heading(tr(title)) + paragraph(tr(text)) + embed_png(path, alt))
         except CheckpointError as error:
             damages.append(str(error))
     if not parts:
         # drawing them here would need torch and the model, and a report has to do without both
-        parts.append(paragraph("These figures have not been drawn. To explain the prediction for an image, run:"))
+        parts.append(paragraph(tr("These figures have not been drawn. To explain the prediction for an image, run:")))
         parts.append(code(f"cifarlab explain {material.run.as_argument} IMAGE"))
-    return Section("Explanations", Markup().join(parts)), damages
+    return Section(tr("Explanations"), Markup().join(parts)), damages
 
 
 def tiles(result: Result, shown: Examples, places: NDArray[np.int64], *, plain: bool = False) -> list[Tile]:
@@ -84,7 +92,7 @@ def tiles(result: Result, shown: Examples, places: NDArray[np.int64], *, plain: 
         if plain:  # no cross either: in a gallery of one confusion, all of them are mistakes
             found.append(Tile(shown.png[place], confidence, file=file))
             continue
-        detail = ", ".join(filter(None, [confidence, _truth(shown, place, names)]))
+        detail = listed(filter(None, [confidence, said(_truth(shown, place, names))]))
         found.append(Tile(shown.png[place], names[shown.predictions[place]], detail, bool(shown.right[place]), file))
     return found
 
@@ -98,4 +106,4 @@ def grid_captions(shown: Examples, places: NDArray[np.int64], names: tuple[str, 
 
 
 def _truth(shown: Examples, place: int, names: tuple[str, ...]) -> str:
-    return "" if shown.right[place] else f"is {names[shown.labels[place]]}"
+    return "" if shown.right[place] else LABEL.format(name=names[shown.labels[place]])

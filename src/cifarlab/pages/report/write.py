@@ -15,6 +15,7 @@ from pathlib import Path
 from cifarlab.drawing.page import Section, page
 from cifarlab.errors import CheckpointError, UsageError
 from cifarlab.files import write_atomic
+from cifarlab.language import tr
 from cifarlab.pages.report.advice import advice
 from cifarlab.pages.report.classes import confusion, per_class
 from cifarlab.pages.report.figures import write_figures
@@ -40,7 +41,8 @@ def write_report(run: Run, *, humans: Path | None = None) -> Path:
         path, damages = _write_one(collect(run), humans)
         return _close(run, path, damages)
     if humans is not None:
-        raise UsageError(f"{run.path} holds several runs. Give the folder of one of them to compare it with people.")
+        text = tr("{path} holds several runs. Give the folder of one of them to compare it with people.", path=run.path)
+        raise UsageError(text)
     materials = [collect(each) for each in run.seeds]
     # one damaged seed must not hide the others, so all are written before anything is raised
     damages = [text for material in materials for text in _write_one(material, None)[1]]
@@ -81,7 +83,8 @@ def _write_group_page(group: Run, materials: Sequence[Material]) -> Path:
 
 def _write(material: Material, run: Run, sections: Sequence[Section | None]) -> Path:
     path = run.report_file
-    title = f"{run.name} on {material.data_name}" if material.data_name else run.name
+    data = material.data_name
+    title = tr("{run} on {data}", run=run.name, data=data) if data else run.name
     # written whole or not at all: a browser that shows the page never sees half of it
     shown = [each for each in sections if each is not None]
     write_atomic(path, page(title, shown, subtitle=_subtitle(material)))
@@ -91,8 +94,14 @@ def _write(material: Material, run: Run, sections: Sequence[Section | None]) -> 
 def _close(run: Run, path: Path, damages: Sequence[str]) -> Path:
     """Return the page, or raise CheckpointError: a script should not take a report with gaps for a whole one."""
     if damages:
-        listed = "\n".join(damages)
-        raise CheckpointError(f"{run.path} is damaged.\n{listed}\nThe report shows what can still be shown: {path}")
+        lines = "\n".join(damages)
+        text = tr(
+            "{run} is damaged.\n{damages}\nThe report shows what can still be shown: {path}",
+            run=run.path,
+            damages=lines,
+            path=path,
+        )
+        raise CheckpointError(text)
     return path
 
 
@@ -110,7 +119,7 @@ def _results(material: Material) -> list[Section]:
 def _subtitle(material: Material) -> str:
     parts = [
         material.recipe.description if material.recipe is not None else "",
-        f"Trained {material.facts.started[:10]}" if material.facts.started else "",
+        tr("Trained {date}", date=material.facts.started[:10]) if material.facts.started else "",
         f"cifarlab {material.facts.cifarlab}" if material.facts.cifarlab else "",
     ]
-    return ". ".join(filter(None, parts))
+    return tr(". ").join(filter(None, parts))
