@@ -32,6 +32,7 @@ import torch
 
 from cifarlab.errors import NoKernelsError
 from cifarlab.kernels import compiler as compilers
+from cifarlab.kernels import openmp
 from cifarlab.kernels.signatures import NAMES, Kernel
 from cifarlab.machine.tier import VARIABLE, tier
 
@@ -40,7 +41,7 @@ log = logging.getLogger("cifarlab")
 SOURCES, HEADERS = (tuple(sorted((Path(__file__).parent / "cpp").glob(pattern))) for pattern in ("*.cpp", "*.h"))
 # -ffp-contract=fast lets a multiplication and an addition become one instruction, rounded once. Not -ffast-math, which
 # assumes that there are no NaNs: those of a training that has diverged have to come through.
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-fPIC")
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-fPIC")
 # A tier that is forced on a CPU that can do more is compiled for what all CPUs of that tier have.
 MARCH = {
     "avx2": ("-march=x86-64-v3",),
@@ -108,7 +109,7 @@ def fingerprint() -> str:
 
 
 def call(name: str, *arguments: torch.Tensor | float | None) -> None:
-    """Run a kernel. It gets the addresses of tensors; None becomes a null pointer, an int a C long, a float a double.
+    """Run a kernel. It gets the addresses of tensors; None becomes a null pointer, an int an int64_t, a float a double.
 
     Raises TypeError or ValueError for arguments that its signature does not allow.
     """
@@ -139,11 +140,7 @@ def cached(compiler: Sequence[str]) -> list[Path]:
 
 
 def compile_library(compiler: Sequence[str], check: Callable[[], None]) -> None:
-    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, or OSError.
-
-    It is linked without OpenMP, because torch has loaded one already: a second one would start threads of its own and
-    compete for the cores.
-    """
+    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, or OSError."""
     global _library
     if not compiler:  # permanent, so a training may do without
         raise compilers.unavailable(f"no C++ compiler found (CXX, {', '.join(compilers.COMPILERS)})")
@@ -179,7 +176,8 @@ def _open(file: Path) -> None:
     content = file.stem.rpartition("-")[2]
     if _hash(file.read_bytes()) != content:
         raise OSError("the file is damaged")
-    functions = ctypes.CDLL(str(file))  # looks up OpenMP among what torch has loaded; see compile_library
+    functions = ctypes.CDLL(str(file))
+    functions.use_openmp(*openmp.functions())
     lanes = int(functions.lanes())
     there = [name for name in NAMES if hasattr(functions, name)]
     _library = Library(functions, {name: Kernel(name, getattr(functions, name), lanes) for name in there}, content)

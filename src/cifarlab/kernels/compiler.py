@@ -28,9 +28,6 @@ SHORTAGE_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errn
 
 EXPLANATIONS = {
     "x86-64-v": "The compiler is too old for this CPU: it takes GCC 11, clang 12 or newer.",
-    "omp.h": "The compiler's OpenMP is not installed; for clang++ it is the package libomp-dev.",
-    "unsupported option": "This compiler has no OpenMP; CXX=g++ chooses another.",
-    "__kmpc": "The kernels need clang's OpenMP, and torch has loaded GCC's; CXX=g++ chooses another compiler.",
 }
 """By what is found in the text of a failure: what it means."""
 
