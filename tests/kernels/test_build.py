@@ -18,11 +18,11 @@ from cifarlab.kernels import build, compiler
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, compiler.COMPILERS)), reason="no C++ compiler")
 
-SOURCE = '''
+SOURCE = """
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 EXPORTED long lanes() { return 16; }
 EXPORTED void use_openmp(void*, void*, void*, void*, void*) {}
-'''
+"""
 
 
 def unchecked() -> None:

@@ -6,6 +6,7 @@ A second OpenMP would start threads of its own, and these would compete with tor
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import torch
 
 from cifarlab.kernels.compiler import unavailable
 
-FORKS = ("GOMP_parallel", "__kmpc_fork_call")
-"""What starts work on all threads: GCC's OpenMP has the one, LLVM's and Intel's the other or both."""
+FORKS = ("__kmpc_fork_call", "GOMP_parallel")
+"""What starts work on all threads: LLVM's and Intel's OpenMP have the one, GCC's has the other."""
 NUMBERS = ("omp_get_max_threads", "omp_get_num_threads", "omp_get_thread_num")
 
 # The files that torch brings for Linux, macOS and Windows, where a stub called libiompstubs5md.dll lies beside.
@@ -22,15 +23,15 @@ FILES = ("libgomp*", "libomp*", "libiomp5*")
 
 
 def functions() -> list[ctypes.c_void_p]:
-    """The addresses of FORKS, of which at most one is not null, and of NUMBERS.
+    """The addresses of FORKS, of which one may be null, and of NUMBERS.
 
     Raises NoKernelsError if torch has no OpenMP that is known here.
     """
     for library in _libraries():
-        forks = [name for name in FORKS if hasattr(library, name)][:1]
-        if forks and all(hasattr(library, name) for name in NUMBERS):
-            names = [*(name if name in forks else "" for name in FORKS), *NUMBERS]
-            return [ctypes.cast(getattr(library, name), ctypes.c_void_p) if name else ctypes.c_void_p() for name in names]
+        forks = [getattr(library, name, None) for name in FORKS]
+        numbers = [getattr(library, name, None) for name in NUMBERS]
+        if any(forks) and all(numbers):
+            return [ctypes.cast(function or 0, ctypes.c_void_p) for function in forks + numbers]
     raise unavailable("the OpenMP of torch is not found")
 
 
@@ -40,4 +41,5 @@ def _libraries() -> Iterator[ctypes.CDLL]:
     for pattern in FILES:
         for file in sorted(folder.glob(pattern)):
             yield ctypes.CDLL(str(file))
-    yield ctypes.CDLL(None)
+    if sys.platform != "win32":  # where there is no such thing
+        yield ctypes.CDLL(None)

@@ -19,10 +19,10 @@ struct Task {
 
 void run(int32_t*, int32_t*, Task* task) { task->call(task->data); }
 
-// Of the first two, one is null: GCC's OpenMP has the one, LLVM's and Intel's the other
+// Of the first two, one may be null: LLVM's and Intel's OpenMP have the one, GCC's has the other
 struct OpenMP {
-    void (*gomp_parallel)(void (*call)(void* data), void* data, unsigned num_threads, unsigned flags);
     void (*kmpc_fork_call)(Place* place, int32_t num_arguments, void (*run)(int32_t*, int32_t*, Task*), ...);
+    void (*gomp_parallel)(void (*call)(void* data), void* data, unsigned num_threads, unsigned flags);
     int (*get_max_threads)();
     int (*get_num_threads)();
     int (*get_thread_num)();
@@ -31,9 +31,9 @@ struct OpenMP {
 }  // namespace
 
 // Before any kernel is called. Each is the address of the function of this name.
-EXPORTED void use_openmp(void* gomp_parallel, void* kmpc_fork_call, void* get_max_threads, void* get_num_threads,
+EXPORTED void use_openmp(void* kmpc_fork_call, void* gomp_parallel, void* get_max_threads, void* get_num_threads,
                          void* get_thread_num) {
-    openmp = {(decltype(openmp.gomp_parallel))gomp_parallel, (decltype(openmp.kmpc_fork_call))kmpc_fork_call,
+    openmp = {(decltype(openmp.kmpc_fork_call))kmpc_fork_call, (decltype(openmp.gomp_parallel))gomp_parallel,
               (decltype(openmp.get_max_threads))get_max_threads, (decltype(openmp.get_num_threads))get_num_threads,
               (decltype(openmp.get_thread_num))get_thread_num};
 }
@@ -43,7 +43,7 @@ int64_t max_threads() { return openmp.get_max_threads(); }
 Thread this_thread() { return {openmp.get_thread_num(), openmp.get_num_threads()}; }
 
 void on_all_threads(void (*call)(void* data), void* data) {
-    if (openmp.gomp_parallel) return openmp.gomp_parallel(call, data, 0, 0);
+    if (!openmp.kmpc_fork_call) return openmp.gomp_parallel(call, data, 0, 0);
     static Place place;
     Task task{call, data};
     openmp.kmpc_fork_call(&place, 1, run, &task);
