@@ -71,18 +71,17 @@ def compile_libraries(platform: Platform, folder: Path) -> list[Path]:
 
 
 def _compile(platform: Platform, tier: str, folder: Path) -> Path:
-    library, objects = folder / f"{tier}{platform.ending}", []
-    for source in build.SOURCES:
-        objects.append(folder / f"{tier}-{source.stem}.o")
-        cpu = f"-mcpu={platform.cpus[tier]}"
-        _zig("c++", "-target", platform.target, cpu, *build.FLAGS, "-c", str(source), "-o", str(objects[-1]))
+    library, objects = f"{tier}{platform.ending}", [f"{tier}-{source.stem}.o" for source in build.SOURCES]
+    cpu = f"-mcpu={platform.cpus[tier]}"
+    for source, found in zip(build.SOURCES, objects, strict=True):
+        _zig(folder, "c++", "-target", platform.target, cpu, *build.FLAGS, "-c", str(source), "-o", found)
     # by the driver of C, which does not link the library of C++
-    _zig("cc", "-target", platform.target, "-shared", "-s", *map(str, objects), "-o", str(library))
-    return library
+    _zig(folder, "cc", "-target", platform.target, "-shared", "-s", *objects, "-o", library)
+    return folder / library
 
 
-def _zig(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "ziglang", *arguments], check=True)
+def _zig(folder: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "ziglang", *arguments], cwd=folder, check=True)
 
 
 def build_wheel(name: str, out: Path) -> Path:

@@ -11,8 +11,8 @@ hashes:
 - CONTENT: of the file, so that a damaged library is noticed before it is loaded: loading one that was cut off may end
   the process. It is also the fingerprint in manifests.
 
-A library is moved there once `check` has passed, so what lies there computes the right values on this CPU. One of a
-wheel is checked whenever it is loaded, which takes some 20 ms. Its fingerprint, too, is the hash of its content.
+A library is moved there once `check` has passed, so what lies there computes the right values on this CPU. For one of a
+wheel, an empty file remembers that there. Its fingerprint, too, is the hash of its content.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,8 +72,7 @@ _library: Library | None = None  # loaded once for the process
 def load(*, compiles: bool, check: Callable[[], None]) -> None:
     """Make the kernels available to `call`: from the wheel, from the cache or, with `compiles`, by compiling them.
 
-    check: is run on kernels of a wheel, and on those that have just been compiled, and raises NoKernelsError if they
-    compute wrong values.
+    check: is run on kernels that are new on this machine, and raises NoKernelsError if they compute wrong values.
 
     Raises NoKernelsError with the reason if that is impossible on this machine, and MachineError if it failed for a
     passing reason. The difference matters: a training goes on without kernels only if every training on this machine
@@ -144,16 +144,23 @@ def bundled() -> Path | None:
 
 
 def _load_bundled(file: Path, check: Callable[[], None]) -> None:
-    """Load a library of the wheel and check it. Raises NoKernelsError if it cannot be loaded or is wrong."""
+    """Load a library of the wheel, and check it once. Raises NoKernelsError if it cannot be loaded or is wrong."""
     global _library
     try:
         _library = _opened(file, _hash(file.read_bytes()))
-        check()
     except OSError as error:
         raise compilers.unavailable(f"{file} cannot be loaded ({error})") from error
+    checked = cache_folder() / f"{_hash(_library.fingerprint.encode(), _cpu().encode())}.checked"
+    if checked.exists():
+        return
+    try:
+        check()
     except BaseException:
         _library = None
         raise
+    with suppress(OSError):  # where nothing can be kept, it is checked each time
+        checked.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        checked.touch()
 
 
 def cache_folder() -> Path:
