@@ -8,6 +8,7 @@
 #   make results  the tables of README and docs, and what they have no measurement of yet: hours, resumable; CIFARLAB_DATA=...
 #   make bench-gpu PART=a   what is measured on a GPU, in parts of nine minutes: see benchmarks/README.md
 #   make docs     write docs/cli.md and docs/recipes.md anew
+#   make wheels   installable packages in dist, with compiled CPU kernels for each platform; needs no compiler of the system
 #   make messages bring the catalogues of other languages up to date with the messages of the code
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ INPUTS := pyproject.toml constraints.txt
 CLAIMS := data_path precision small_maps resnet18 floor
 PART ?= all
 
-.PHONY: train test test-kernels check long bench bench-gpu results docs messages clean
+.PHONY: train test test-kernels check long bench bench-gpu results docs messages wheels clean
 .NOTPARALLEL:
 
 train: .venv/.installed
@@ -57,6 +58,12 @@ docs: .venv/.installed-dev
 messages: .venv/.installed-dev
 	$(BIN)/python scripts/messages.py
 
+wheels: .venv/.installed-wheels
+	@rm -rf dist
+	@$(BIN)/python scripts/wheels.py --out dist
+	@$(BIN)/twine check --strict dist/*.whl
+	@for wheel in dist/*manylinux*.whl; do $(BIN)/auditwheel show $$wheel || exit 1; done
+
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
 
@@ -74,4 +81,9 @@ clean:
 .venv/.installed-dev: .venv/.created $(INPUTS)
 	@echo "Installing cifarlab and its tools into .venv; the first time takes some minutes."
 	@$(INSTALL) --editable '.[dev]'
+	@touch $@ .venv/.installed
+
+.venv/.installed-wheels: .venv/.created $(INPUTS)
+	@echo "Installing what builds wheels into .venv."
+	@$(INSTALL) --editable '.[wheels]'
 	@touch $@ .venv/.installed

@@ -1,8 +1,9 @@
 """The kernels of another kind of CPU, compiled for it and run by qemu-user: the ordinary tests then check their values.
 
-    CIFARLAB_EMULATE=aarch64 python -m pytest tests/kernels
+    CIFARLAB_EMULATE=aarch64 python -m pytest tests/kernels                          compiled by GCC
+    CIFARLAB_EMULATE=.../kernels/compiled/neon.so python -m pytest tests/kernels     those of a wheel
 
-A static program is linked from the kernels and reads calls from its standard input: for each the name, the arguments,
+A program is linked with the kernels and reads calls from its standard input: for each the name, the arguments,
 and the memory behind the tensors, which it writes back changed. Nothing is timed.
 """
 
@@ -22,6 +23,7 @@ from cifarlab.kernels import build
 
 VARIABLE = "CIFARLAB_EMULATE"
 COMPILER, NM, EMULATOR = "aarch64-linux-gnu-g++", "aarch64-linux-gnu-nm", "qemu-aarch64"
+SYSTEM = "/usr/aarch64-linux-gnu"  # its libraries
 LONG, DOUBLE, NULL, TENSOR = range(4)
 MOST_ARGUMENTS = 24
 
@@ -32,6 +34,10 @@ MAIN = """
 #include <cstring>
 #include <string>
 #include <vector>
+#include <omp.h>
+
+extern "C" void GOMP_parallel(void (*)(void*), void*, unsigned, unsigned);
+extern "C" void use_openmp(void*, void*, void*, void*, void*);
 
 template <class T> T take() {
     T value;
@@ -51,6 +57,8 @@ static const Kernel KERNELS[] = {%(table)s};
 typedef long (*Any)(%(longs)s, double, double);
 
 int main() {
+    use_openmp(nullptr, (void*)GOMP_parallel, (void*)omp_get_max_threads, (void*)omp_get_num_threads,
+               (void*)omp_get_thread_num);
     for (;;) {
         std::string name(take<int64_t>(), ' ');
         if (fread(&name[0], 1, name.size(), stdin) != name.size()) return 1;
@@ -85,7 +93,7 @@ int main() {
 
 def is_asked_for() -> bool:
     """Whether the kernels are to be those of the emulated CPU."""
-    return os.environ.get(VARIABLE) == "aarch64"
+    return VARIABLE in os.environ
 
 
 class Driver:
@@ -94,12 +102,13 @@ class Driver:
     def __init__(self, folder: Path) -> None:
         emulator = shutil.which(EMULATOR)
         assert emulator and shutil.which(COMPILER), f"{VARIABLE} needs {COMPILER} and {EMULATOR} (Debian: qemu-user)"
-        program = _compile(folder)
+        objects = _objects(folder)
+        self.names = set(_exported(objects))
+        program = _link(folder, objects, sorted(self.names))
         environment = {**os.environ, "OMP_NUM_THREADS": "2"}
         self._process = subprocess.Popen(
-            [emulator, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            [emulator, "-L", SYSTEM, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
-        self.names = set(_exported(folder))
         self.num_calls = 0
 
     def call(self, name: str, *arguments: torch.Tensor | float | None) -> None:
@@ -162,11 +171,25 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     return flat.view(torch.uint8) if tensor.numel() else torch.empty(0, dtype=torch.uint8)
 
 
-def _compile(folder: Path) -> Path:
-    flags = [flag for flag in build.FLAGS if flag != "-fPIC"]
+def _objects(folder: Path) -> list[Path]:
+    """The library of a wheel, or what the sources are compiled to."""
+    if (library := Path(os.environ[VARIABLE])).is_file():
+        return [library.absolute()]
     for source in build.SOURCES:
-        subprocess.run([COMPILER, *flags, "-c", str(source)], cwd=folder, check=True, timeout=600)
-    names = _exported(folder)
+        subprocess.run([COMPILER, *build.FLAGS, "-c", str(source)], cwd=folder, check=True, timeout=600)
+    return [folder / f"{source.stem}.o" for source in build.SOURCES]
+
+
+def _exported(objects: Sequence[Path]) -> list[str]:
+    """Names that are not mangled, which are those of the kernels."""
+    command = [NM, "--defined-only", *(["-D"] if objects[0].suffix == ".so" else []), *map(str, objects)]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    names = [row[2] for row in rows if len(row) == 3 and row[1] == "T"]
+    return [name for name in names if not name.startswith("_Z") and name != "use_openmp"]
+
+
+def _link(folder: Path, objects: Sequence[Path], names: Sequence[str]) -> Path:
     text = MAIN % {
         "declarations": "\n".join(f'extern "C" void {name}();' for name in names),
         "table": ", ".join(f'{{"{name}", {name}}}' for name in names),
@@ -175,15 +198,6 @@ def _compile(folder: Path) -> Path:
         "most": MOST_ARGUMENTS,
     }
     (folder / "main.cpp").write_text(text)
-    objects = [f"{source.stem}.o" for source in build.SOURCES]
-    command = [COMPILER, *flags, "-static", "main.cpp", *objects, "-o", "driver"]
-    subprocess.run(command, cwd=folder, check=True, timeout=600)
+    command = [COMPILER, "-O2", "-fopenmp", "main.cpp", *map(str, objects), "-o", "driver"]
+    subprocess.run([*command, f"-Wl,-rpath,{objects[0].parent}"], cwd=folder, check=True, timeout=600)
     return folder / "driver"
-
-
-def _exported(folder: Path) -> list[str]:
-    """Names that are not mangled, which are those of the kernels."""
-    objects = [str(folder / f"{source.stem}.o") for source in build.SOURCES]
-    listed = subprocess.run([NM, "--defined-only", *objects], check=True, capture_output=True, text=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return sorted(row[2] for row in rows if len(row) == 3 and row[1] == "T" and not row[2].startswith("_Z"))

@@ -18,7 +18,11 @@ from cifarlab.kernels import build, compiler
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, compiler.COMPILERS)), reason="no C++ compiler")
 
-SOURCE = 'extern "C" long lanes() { return 16; }\n'
+SOURCE = """
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+EXPORTED long lanes() { return 16; }
+EXPORTED void use_openmp(void*, void*, void*, void*, void*) {}
+"""
 
 
 def unchecked() -> None:
@@ -291,3 +295,66 @@ def test_a_full_disk_is_not_taken_for_a_machine_without_kernels(
     with pytest.raises(MachineError, match="could not be compiled this time") as caught:
         build.load(compiles=True, check=never)
     assert not isinstance(caught.value, NoKernelsError)
+
+
+@pytest.fixture
+def wheel(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a wheel's libraries, with one for this CPU, and no compiler any more; returns that."""
+    load_anew()
+    (file,) = kept()
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    library = folder / f"{'avx512bf16' if build.tier() == 'amx' else build.tier()}.so"
+    shutil.move(file, library)
+    monkeypatch.setattr(build, "BUNDLED", folder)
+    monkeypatch.setattr(build, "compile_library", never)
+    monkeypatch.setattr(compiler, "find", never)
+    return library
+
+
+@needs_compiler
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_library_of_the_wheel_needs_no_compiler_and_is_checked_once(wheel: Path, compiles: bool) -> None:
+    checks: list[str] = []
+    for _ in range(2):
+        load_anew(compiles=compiles, check=lambda: checks.append(build.fingerprint()))
+        assert build.is_loaded()
+    assert checks == [build._hash(wheel.read_bytes())]
+    other = wheel.read_bytes() + b"\0"  # of another release
+    wheel.unlink()  # another file, since this one is still mapped
+    wheel.write_bytes(other)
+    load_anew(compiles=compiles, check=lambda: checks.append(build.fingerprint()))
+    assert len(set(checks)) == 2
+
+
+@needs_compiler
+@pytest.mark.usefixtures("wheel")
+def test_a_library_of_the_wheel_that_computes_wrong_values_is_not_used() -> None:
+    def wrong() -> None:
+        raise NoKernelsError("wrong values")
+
+    for _ in range(2):
+        with pytest.raises(NoKernelsError, match="wrong values"):
+            load_anew(check=wrong)
+        assert not build.is_loaded()
+
+
+@needs_compiler
+def test_a_library_of_the_wheel_that_is_damaged_is_named(wheel: Path) -> None:
+    wheel.unlink()  # another file, since this one is still mapped
+    wheel.write_bytes(b"no library")
+    with pytest.raises(NoKernelsError, match=f"{wheel.name} cannot be loaded"):
+        load_anew(check=never)
+
+
+def test_a_wheel_has_one_library_for_both_tiers_that_multiply_bf16(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(build, "BUNDLED", tmp_path)
+    assert build.bundled() is None
+    for name in ("avx2.dll", "avx512.dll", "avx512bf16.dll"):
+        (tmp_path / name).touch()
+    found = {}
+    for tier in ("avx2", "avx512", "avx512bf16", "amx", "neon"):
+        monkeypatch.setattr(build, "tier", lambda tier=tier: tier)
+        found[tier] = getattr(build.bundled(), "name", None)
+    one = "avx512bf16.dll"
+    assert found == {"avx2": "avx2.dll", "avx512": "avx512.dll", "avx512bf16": one, "amx": one, "neon": None}

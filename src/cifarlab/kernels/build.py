@@ -1,7 +1,9 @@
-"""Compile the C++ files of `cpp` for the CPU at hand, once, check what they compute, keep the library and load it.
+"""Load the kernels: from the wheel or, where it brings none, compiled for the CPU at hand, once, and kept.
 
-Code that is compiled on the spot may use every instruction of this CPU, which a wheel for all CPUs may not. The library
-is kept in the user's cache folder as PURPOSE-COMPILER-CONTENT.so, three hashes:
+A wheel for one platform has a library per tier of CPUs in `compiled` (scripts/wheels.py), and asks for no compiler. A
+source tree, and the wheel for all platforms, compile the C++ files of `cpp`. Code that is compiled on the spot may use
+every instruction of this CPU. The library is kept in the user's cache folder as PURPOSE-COMPILER-CONTENT.so, three
+hashes:
 
 - PURPOSE: of the sources, the flags and the CPU.
 - COMPILER: of its version, so that a training compiles again after the compiler has changed. A prediction starts no
@@ -9,7 +11,8 @@ is kept in the user's cache folder as PURPOSE-COMPILER-CONTENT.so, three hashes:
 - CONTENT: of the file, so that a damaged library is noticed before it is loaded: loading one that was cut off may end
   the process. It is also the fingerprint in manifests.
 
-A library is moved there once `check` has passed, so what lies there computes the right values on this CPU.
+A library is moved there once `check` has passed, so what lies there computes the right values on this CPU. For one of a
+wheel, an empty file remembers that there. Its fingerprint, too, is the hash of its content.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +36,7 @@ import torch
 
 from cifarlab.errors import NoKernelsError
 from cifarlab.kernels import compiler as compilers
+from cifarlab.kernels import openmp
 from cifarlab.kernels.signatures import NAMES, Kernel
 from cifarlab.language import tr, translatable
 from cifarlab.machine.tier import VARIABLE, tier
@@ -41,7 +46,7 @@ log = logging.getLogger("cifarlab")
 SOURCES, HEADERS = (tuple(sorted((Path(__file__).parent / "cpp").glob(pattern))) for pattern in ("*.cpp", "*.h"))
 # -ffp-contract=fast lets a multiplication and an addition become one instruction, rounded once. Not -ffast-math, which
 # assumes that there are no NaNs: those of a training that has diverged have to come through.
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-fPIC")
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-exceptions", "-fPIC")
 # A tier that is forced on a CPU that can do more is compiled for what all CPUs of that tier have.
 MARCH = {
     "avx2": ("-march=x86-64-v3",),
@@ -50,6 +55,8 @@ MARCH = {
     "amx": ("-march=native",),
     "neon": ("-march=native",),
 }
+BUNDLED = Path(__file__).parent / "compiled"
+"""Where a wheel for one platform has its libraries, named after tiers; no other tree has this folder."""
 
 
 class Library(NamedTuple):
@@ -64,9 +71,9 @@ _library: Library | None = None  # loaded once for the process
 
 
 def load(*, compiles: bool, check: Callable[[], None]) -> None:
-    """Make the kernels available to `call`: from the cache or, with `compiles`, by compiling them.
+    """Make the kernels available to `call`: from the wheel, from the cache or, with `compiles`, by compiling them.
 
-    check: is run on kernels that have just been compiled, and raises NoKernelsError if they compute wrong values.
+    check: is run on kernels that are new on this machine, and raises NoKernelsError if they compute wrong values.
 
     Raises NoKernelsError with the reason if that is impossible on this machine, and MachineError if it failed for a
     passing reason. The difference matters: a training goes on without kernels only if every training on this machine
@@ -77,6 +84,9 @@ def load(*, compiles: bool, check: Callable[[], None]) -> None:
     if tier() not in MARCH:
         reason = translatable("they need AVX2 or NEON, which this CPU does not have, or {variable} is none")
         raise compilers.unavailable(reason, variable=VARIABLE)
+    if (file := bundled()) is not None:
+        _load_bundled(file, check)
+        return
     compiler = compilers.find() if compiles else []
     try:
         for file in cached(compiler):
@@ -111,7 +121,7 @@ def fingerprint() -> str:
 
 
 def call(name: str, *arguments: torch.Tensor | float | None) -> None:
-    """Run a kernel. It gets the addresses of tensors; None becomes a null pointer, an int a C long, a float a double.
+    """Run a kernel. It gets the addresses of tensors; None becomes a null pointer, an int an int64_t, a float a double.
 
     Raises TypeError or ValueError for arguments that its signature does not allow.
     """
@@ -130,6 +140,33 @@ def number(name: str) -> int:
     return int(getattr(_library.functions, name)())
 
 
+def bundled() -> Path | None:
+    """The library for this tier that the wheel brings; None without one."""
+    name = "avx512bf16" if tier() == "amx" else tier()  # no kernel uses the units of AMX
+    return next(BUNDLED.glob(f"{name}.*"), None)
+
+
+def _load_bundled(file: Path, check: Callable[[], None]) -> None:
+    """Load a library of the wheel, and check it once. Raises NoKernelsError if it cannot be loaded or is wrong."""
+    global _library
+    try:
+        _library = _opened(file, _hash(file.read_bytes()))
+    except OSError as error:
+        reason = translatable("{file} cannot be loaded ({error})")
+        raise compilers.unavailable(reason, file=file, error=error) from error
+    checked = cache_folder() / f"{_hash(_library.fingerprint.encode(), _cpu().encode())}.checked"
+    if checked.exists():
+        return
+    try:
+        check()
+    except BaseException:
+        _library = None
+        raise
+    with suppress(OSError):  # where nothing can be kept, it is checked each time
+        checked.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        checked.touch()
+
+
 def cache_folder() -> Path:
     """Where the libraries are kept."""
     return platformdirs.user_cache_path("cifarlab") / "kernels"
@@ -142,11 +179,7 @@ def cached(compiler: Sequence[str]) -> list[Path]:
 
 
 def compile_library(compiler: Sequence[str], check: Callable[[], None]) -> None:
-    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, or OSError.
-
-    It is linked without OpenMP, because torch has loaded one already: a second one would start threads of its own and
-    compete for the cores.
-    """
+    """Compile all sources into one library, load it, check it and keep it. Raises what `load` raises, or OSError."""
     global _library
     if not compiler:  # permanent, so a training may do without
         names = ", ".join(["CXX", *compilers.COMPILERS])
@@ -183,10 +216,15 @@ def _open(file: Path) -> None:
     content = file.stem.rpartition("-")[2]
     if _hash(file.read_bytes()) != content:
         raise OSError(tr("the file is damaged"))
-    functions = ctypes.CDLL(str(file))  # looks up OpenMP among what torch has loaded; see compile_library
+    _library = _opened(file, content)
+
+
+def _opened(file: Path, fingerprint: str) -> Library:
+    functions = ctypes.CDLL(str(file))
+    functions.use_openmp(*openmp.functions())
     lanes = int(functions.lanes())
     there = [name for name in NAMES if hasattr(functions, name)]
-    _library = Library(functions, {name: Kernel(name, getattr(functions, name), lanes) for name in there}, content)
+    return Library(functions, {name: Kernel(name, getattr(functions, name), lanes) for name in there}, fingerprint)
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -29,11 +29,6 @@ SHORTAGE_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errn
 
 EXPLANATIONS = {
     "x86-64-v": translatable("The compiler is too old for this CPU: it takes GCC 11, clang 12 or newer."),
-    "omp.h": translatable("The compiler's OpenMP is not installed; for clang++ it is the package libomp-dev."),
-    "unsupported option": translatable("This compiler has no OpenMP; CXX=g++ chooses another."),
-    "__kmpc": translatable(
-        "The kernels need clang's OpenMP, and torch has loaded GCC's; CXX=g++ chooses another compiler."
-    ),
 }
 """By what is found in the text of a failure: what it means."""
 

@@ -82,7 +82,7 @@ NAMES = [f"{name.removesuffix('T')}{end}" for name in SIGNATURES for end in (OWN
 """All functions, those in bf16 included, of which some are compiled for some CPUs only."""
 
 _DTYPES = {"f32": torch.float32, "f64": torch.float64, "u8": torch.uint8}
-_NUMBERS = {"long": ctypes.c_long, "double": ctypes.c_double}
+_NUMBERS = {"int64_t": ctypes.c_int64, "double": ctypes.c_double}
 _PARAMETER = re.compile(
     r"(?P<name>\w+)(: (?P<type>\w+)(\[(?P<shape>[^]]+)\](?P<null>\??))?)?"
     r"(%(?P<divisor>\w+))?(>=(?P<least>\d+))?(=(?P<allowed>[\d|]+))?"
@@ -96,7 +96,7 @@ class Parameter(NamedTuple):
     """The part of the signature that it is."""
     name: str
     type: str
-    """T, f32, f64, u8 or mask for a tensor, long or double for a number."""
+    """T, f32, f64, u8 or mask for a tensor, int64_t or double for a number."""
     shape: tuple[str, ...]
     null: bool
     """Whether None may take its place."""
@@ -121,7 +121,7 @@ def parse(signature: str) -> list[Parameter]:
         shape = tuple((match["shape"] or "").split())
         allowed = tuple(map(int, filter(None, (match["allowed"] or "").split("|"))))
         limits = match["divisor"] or "1", int(match["least"] or 0), allowed
-        found.append(Parameter(text, match["name"], match["type"] or "long", shape, match["null"] == "?", *limits))
+        found.append(Parameter(text, match["name"], match["type"] or "int64_t", shape, match["null"] == "?", *limits))
     return found
 
 
@@ -172,7 +172,7 @@ class Kernel:
         for place, number in zip(self.numbers, numbers, strict=True):
             parameter = self.parameters[place]
             named[parameter.name] = number
-            if not isinstance(number, int) and (parameter.type == "long" or not isinstance(number, float)):
+            if not isinstance(number, int) and (parameter.type == "int64_t" or not isinstance(number, float)):
                 raise TypeError(
                     f"Kernel {self.name}: expected {parameter.text}, a C {parameter.type}; found {number!r}."
                 )

@@ -1,5 +1,6 @@
 // What batch norm makes of the sums of a batch, per channel; ops/batch_norm.py has the formulas.
 
+#include "exported.h"
 #include "lanes.h"
 
 #include <algorithm>
@@ -7,10 +8,10 @@
 
 // sums: of x and of x * x over `num` values. Moves the running statistics by `momentum`.
 // moments [mean, r] are what the gradient needs; affine [scale, shift] makes the norm of x.
-extern "C" void batch_statistics(const double* sums, long num, long channels, const float* weight, const float* bias,
-                                 double momentum, double eps, float* running_mean, float* running_var, double* moments,
-                                 float* affine) {
-    for (long c = 0; c < channels; ++c) {
+EXPORTED void batch_statistics(const double* sums, int64_t num, int64_t channels, const float* weight,
+                               const float* bias, double momentum, double eps, float* running_mean, float* running_var,
+                               double* moments, float* affine) {
+    for (int64_t c = 0; c < channels; ++c) {
         double m = sums[c] / num, variance = std::max(sums[channels + c] / num - m * m, 0.0);
         double unbiased = variance * num / (num - 1);
         running_mean[c] += (float)momentum * ((float)m - running_mean[c]);
@@ -21,4 +22,4 @@ extern "C" void batch_statistics(const double* sums, long num, long channels, co
     }
 }
 
-extern "C" long lanes() { return LANES; }
+EXPORTED int64_t lanes() { return LANES; }

@@ -3,8 +3,7 @@
 #pragma once
 
 #include "lanes.h"
-
-#include <vector>
+#include "memory.h"
 
 namespace {
 
@@ -19,8 +18,8 @@ struct Norm {
 // The gradient for `num` values x per channel: scale * g + slope * (x - mean) + shift
 class Linear {
 public:
-    Linear(const Norm& norm, long num, long channels) : channels(channels), numbers(4 * channels) {
-        for (long c = 0; c < channels; ++c) {
+    Linear(const Norm& norm, int64_t num, int64_t channels) : channels(channels), numbers(4 * channels) {
+        for (int64_t c = 0; c < channels; ++c) {
             double mean = norm.moments[c], r = norm.moments[channels + c], scale = norm.affine[c], sum = norm.sums[c];
             double centred = norm.sums[channels + c] - sum * mean;
             norm.weights[c] = r * centred, norm.weights[channels + c] = sum;
@@ -29,14 +28,14 @@ public:
         }
     }
 
-    inline Floats at(long c, Floats gradient, Floats x) const {
-        const float* of = numbers.data() + c;
+    inline Floats at(int64_t c, Floats gradient, Floats x) const {
+        const float* of = numbers.start + c;
         return load(of) * gradient + load(of + channels) * (x - load(of + 2 * channels)) + load(of + 3 * channels);
     }
 
 private:
-    long channels;
-    std::vector<float> numbers;
+    int64_t channels;
+    Array<float> numbers;
 };
 
 }  // namespace

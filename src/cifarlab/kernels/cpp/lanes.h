@@ -78,7 +78,7 @@ inline void store_two(bf16* to, Floats x, Floats y) {
 }
 
 // The first `num` of a register's numbers, and zeros for the rest
-template <class T> inline Floats load_some(const T* from, long num) {
+template <class T> inline Floats load_some(const T* from, int64_t num) {
     if (num >= LANES) return load(from);
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
     __mmask16 some = (__mmask16)((1 << num) - 1);

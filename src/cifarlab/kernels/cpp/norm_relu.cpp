@@ -2,6 +2,7 @@
 // ops/batch_norm.py.
 
 #include "batch_norm.h"
+#include "exported.h"
 #include "sums.h"
 
 #include <cmath>
@@ -12,9 +13,9 @@ namespace {
 template <class T> struct Affine {
     const T* x;
     const float* affine;
-    long channels;
+    int64_t channels;
 
-    inline Floats at(long place, long c) const {
+    inline Floats at(int64_t place, int64_t c) const {
         return affine ? load(x + place) * load(affine + c) + load(affine + channels + c) : load(x + place);
     }
 };
@@ -24,10 +25,11 @@ inline Floats at_least(Floats low, Floats x) { return x < low ? low : x; }  // w
 // y = x + added, or 0 where that is larger, and so is what is added where `low` is 0. passed: one bit per number,
 // whether it is above 0; may be null
 template <class T>
-void rectified(const Affine<T>& x, const Affine<T>& added, Floats low, long pixels, long channels, T* y, Mask* passed) {
-    in_parallel(pixels, [=](long pixel) {
-        for (long c = 0; c < channels; c += LANES) {
-            long at = pixel * channels + c;
+void rectified(const Affine<T>& x, const Affine<T>& added, Floats low, int64_t pixels, int64_t channels, T* y,
+               Mask* passed) {
+    in_parallel(pixels, [=](int64_t pixel) {
+        for (int64_t c = 0; c < channels; c += LANES) {
+            int64_t at = pixel * channels + c;
             Floats value = x.at(at, c);
             if (added.x) value += at_least(low, added.at(at, c));
             store(y + at, at_least(Floats{}, value));
@@ -39,24 +41,24 @@ void rectified(const Affine<T>& x, const Affine<T>& added, Floats low, long pixe
 // Of a map, or of the means over each image's pixels
 template <class T> struct OfMaps {
     const T* gradient;
-    long channels;
-    inline Floats at(long, long pixel, long c) const { return load(gradient + pixel * channels + c); }
+    int64_t channels;
+    inline Floats at(int64_t, int64_t pixel, int64_t c) const { return load(gradient + pixel * channels + c); }
 };
 template <class T> struct OfMeans {
     const T* gradient;
-    long channels;
+    int64_t channels;
     float by;
-    inline Floats at(long image, long, long c) const { return by * load(gradient + image * channels + c); }
+    inline Floats at(int64_t image, int64_t, int64_t c) const { return by * load(gradient + image * channels + c); }
 };
 
 // Adds up gradient and gradient * x per channel, both where y is above 0, and writes this gradient
 template <class T, class Gradient>
-void added_gradient(Gradient gradient, const T* x, const T* y, long images, long pixels, long channels, T* inner,
-                    double* total) {
-    sum_over_images(x, images, pixels * channels, 0, channels, total, [=](long image, const ImageSums& sums) {
-        for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
-            for (long c = 0; c < channels; c += LANES) {
-                long at = pixel * channels + c;
+void added_gradient(Gradient gradient, const T* x, const T* y, int64_t images, int64_t pixels, int64_t channels,
+                    T* inner, double* total) {
+    sum_over_images(x, images, pixels * channels, 0, channels, total, [=](int64_t image, const ImageSums& sums) {
+        for (int64_t pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
+            for (int64_t c = 0; c < channels; c += LANES) {
+                int64_t at = pixel * channels + c;
                 store(inner + at, load(y + at) > 0.f ? gradient.at(image, pixel, c) : Floats{});
                 sums.product(c, load(inner + at), load(x + at));
             }
@@ -67,21 +69,22 @@ void added_gradient(Gradient gradient, const T* x, const T* y, long images, long
 template <class T> struct Inner {
     const T *gradient, *x;
     const float* affine;
-    long channels;
+    int64_t channels;
     bool relu;
 
-    inline Floats at(long place, long c, Floats of_x) const {
+    inline Floats at(int64_t place, int64_t c, Floats of_x) const {
         Floats value = load(gradient + place);
         return !relu ? value : of_x * load(affine + c) + load(affine + channels + c) > 0.f ? value : Floats{};
     }
 };
 
 // The same where nothing was added, so that y need not be read, nor anything written
-template <class T> void gradient_sums(const Inner<T>& inner, long images, long pixels, long channels, double* total) {
-    sum_over_images(inner.x, images, pixels * channels, 0, channels, total, [=](long image, const ImageSums& sums) {
-        for (long pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
-            for (long c = 0; c < channels; c += LANES) {
-                long at = pixel * channels + c;
+template <class T>
+void gradient_sums(const Inner<T>& inner, int64_t images, int64_t pixels, int64_t channels, double* total) {
+    sum_over_images(inner.x, images, pixels * channels, 0, channels, total, [=](int64_t image, const ImageSums& sums) {
+        for (int64_t pixel = image * pixels; pixel < (image + 1) * pixels; ++pixel)
+            for (int64_t c = 0; c < channels; c += LANES) {
+                int64_t at = pixel * channels + c;
                 Floats x = load(inner.x + at);
                 sums.product(c, inner.at(at, c, x), x);
             }
@@ -89,10 +92,10 @@ template <class T> void gradient_sums(const Inner<T>& inner, long images, long p
 }
 
 template <class T>
-void affine_gradient(const Inner<T>& inner, long pixels, long channels, const Linear& linear, T* result) {
-    in_parallel(pixels, [=, &linear](long pixel) {
-        for (long c = 0; c < channels; c += LANES) {
-            long at = pixel * channels + c;
+void affine_gradient(const Inner<T>& inner, int64_t pixels, int64_t channels, const Linear& linear, T* result) {
+    in_parallel(pixels, [=, &linear](int64_t pixel) {
+        for (int64_t c = 0; c < channels; c += LANES) {
+            int64_t at = pixel * channels + c;
             Floats x = load(inner.x + at);
             store(result + at, linear.at(c, inner.at(at, c, x), x));
         }
@@ -103,27 +106,27 @@ void affine_gradient(const Inner<T>& inner, long pixels, long channels, const Li
 
 // Maps (n, p, c); d and passed (n, p, c / LANES) may be null. affine a, and of d b, which may be null; relu: of d as
 // well; sums, moments and weights as batch_norm.h has them. g: for means_gradient (n, c).
-#define EXPORT(T)                                                                                                    \
-    extern "C" void rectified_##T(const T* x, const T* d, long p, long c, const float* a, const float* b, long relu, \
-                                  T* y, Mask* passed) {                                                              \
-        rectified<T>({x, a, c}, {d, b, c}, Floats{} - (relu ? 0.f : HUGE_VALF), p, c, y, passed);                    \
-    }                                                                                                                \
-    extern "C" void added_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,             \
-                                       double* total) {                                                              \
-        added_gradient(OfMaps<T>{g, c}, x, y, n, p, c, z, total);                                                    \
-    }                                                                                                                \
-    extern "C" void means_gradient_##T(const T* g, const T* x, const T* y, long n, long p, long c, T* z,             \
-                                       double* total) {                                                              \
-        added_gradient(OfMeans<T>{g, c, 1.f / p}, x, y, n, p, c, z, total);                                          \
-    }                                                                                                                \
-    extern "C" void gradient_sums_##T(const T* g, const T* x, const float* a, long relu, long n, long p, long c,     \
-                                      double* total) {                                                               \
-        gradient_sums<T>({g, x, a, c, relu != 0}, n, p, c, total);                                                   \
-    }                                                                                                                \
-    extern "C" void affine_gradient_##T(const T* g, const T* x, long p, long c, const double* sums,                  \
-                                        const double* moments, const float* a, float* weights, T* y) {               \
-        Linear linear({sums, moments, a, weights}, p, c);                                                            \
-        affine_gradient<T>({g, x, a, c, true}, p, c, linear, y);                                                     \
+#define EXPORT(T)                                                                                               \
+    EXPORTED void rectified_##T(const T* x, const T* d, int64_t p, int64_t c, const float* a, const float* b,   \
+                                int64_t relu, T* y, Mask* passed) {                                             \
+        rectified<T>({x, a, c}, {d, b, c}, Floats{} - (relu ? 0.f : HUGE_VALF), p, c, y, passed);               \
+    }                                                                                                           \
+    EXPORTED void added_gradient_##T(const T* g, const T* x, const T* y, int64_t n, int64_t p, int64_t c, T* z, \
+                                     double* total) {                                                           \
+        added_gradient(OfMaps<T>{g, c}, x, y, n, p, c, z, total);                                               \
+    }                                                                                                           \
+    EXPORTED void means_gradient_##T(const T* g, const T* x, const T* y, int64_t n, int64_t p, int64_t c, T* z, \
+                                     double* total) {                                                           \
+        added_gradient(OfMeans<T>{g, c, 1.f / p}, x, y, n, p, c, z, total);                                     \
+    }                                                                                                           \
+    EXPORTED void gradient_sums_##T(const T* g, const T* x, const float* a, int64_t relu, int64_t n, int64_t p, \
+                                    int64_t c, double* total) {                                                 \
+        gradient_sums<T>({g, x, a, c, relu != 0}, n, p, c, total);                                              \
+    }                                                                                                           \
+    EXPORTED void affine_gradient_##T(const T* g, const T* x, int64_t p, int64_t c, const double* sums,         \
+                                      const double* moments, const float* a, float* weights, T* y) {            \
+        Linear linear({sums, moments, a, weights}, p, c);                                                       \
+        affine_gradient<T>({g, x, a, c, true}, p, c, linear, y);                                                \
     }
 
 EXPORT(float)

@@ -6,14 +6,14 @@
 
 namespace {
 
-constexpr long COLUMNS = 2 * LANES;  // channels_out at a time, in two registers
+constexpr int64_t COLUMNS = 2 * LANES;  // channels_out at a time, in two registers
 
 // Terms of a sum as they lie in the words of a register: one float each or, for the instruction that multiplies pairs,
 // two bf16
 template <class T> struct Terms;
 
 template <> struct Terms<float> {
-    static constexpr long PACKED = 1;
+    static constexpr int64_t PACKED = 1;
     static inline Words pack(const Floats* x) { return (Words)x[0]; }
     static inline Floats add(Floats sum, Words values, Words filters) {
         return sum + (Floats)values * (Floats)filters;  // one instruction, by -ffp-contract=fast
@@ -22,7 +22,7 @@ template <> struct Terms<float> {
 
 #if defined(__AVX512BF16__)
 template <> struct Terms<bf16> {
-    static constexpr long PACKED = 2;
+    static constexpr int64_t PACKED = 2;
     static inline Words pack(const Floats* x) {
         alignas(64) static constexpr uint16_t IN_TURNS[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                             21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
@@ -48,23 +48,25 @@ template <class T, int ROWS> struct Products {
 
     // values[word][APART], of which ROWS are used
     template <int APART>
-    __attribute__((always_inline)) inline void add_rows(const uint32_t* values, const uint32_t* filters, long words) {
-        add([=](long row, long word) { return values[APART * word + row]; }, filters, words);
+    __attribute__((always_inline)) inline void add_rows(const uint32_t* values, const uint32_t* filters,
+                                                        int64_t words) {
+        add([=](int64_t row, int64_t word) { return values[APART * word + row]; }, filters, words);
     }
 
     // values[ROWS][words]
-    __attribute__((always_inline)) inline void add_lines(const uint32_t* values, const uint32_t* filters, long words) {
+    __attribute__((always_inline)) inline void add_lines(const uint32_t* values, const uint32_t* filters,
+                                                         int64_t words) {
         const uint32_t* from[(ROWS + 3) / 4];  // four rows each, which addresses can count by themselves
-        for (long i = 0; i < (ROWS + 3) / 4; ++i) from[i] = values + 4 * i * words;
-        add([&](long row, long word) { return from[row / 4][row % 4 * words + word]; }, filters, words);
+        for (int64_t i = 0; i < (ROWS + 3) / 4; ++i) from[i] = values + 4 * i * words;
+        add([&](int64_t row, int64_t word) { return from[row / 4][row % 4 * words + word]; }, filters, words);
     }
 
     template <class Value>
-    __attribute__((always_inline)) inline void add(Value value_at, const uint32_t* filters, long words) {
-        for (long word = 0; word < words; ++word) {
+    __attribute__((always_inline)) inline void add(Value value_at, const uint32_t* filters, int64_t words) {
+        for (int64_t word = 0; word < words; ++word) {
             Words left = load_words(filters + COLUMNS * word), right = load_words(filters + COLUMNS * word + LANES);
 #pragma GCC unroll 16
-            for (long row = 0; row < ROWS; ++row) {
+            for (int64_t row = 0; row < ROWS; ++row) {
                 Words value = Words{} + value_at(row, word);
                 sum[row][0] = Terms<T>::add(sum[row][0], value, left);
                 sum[row][1] = Terms<T>::add(sum[row][1], value, right);

@@ -178,9 +178,9 @@ struct Doubling : Tile<5, 9, 6, 8, 4, 0> {
 
 // Calls call(tile) for the kind that is known now: 2, 3 or 4 outputs per side with stride 1, HALVING with stride 2,
 // DOUBLING for the gradient of that.
-constexpr long HALVING = 0, DOUBLING = 1;
+constexpr int64_t HALVING = 0, DOUBLING = 1;
 
-template <class Call> inline void by_kind(long kind, Call call) {
+template <class Call> inline void by_kind(int64_t kind, Call call) {
     if (kind == 2) call(Winograd<2>());
     if (kind == 3) call(Winograd<3>());
     if (kind == 4) call(Winograd<4>());
@@ -190,12 +190,12 @@ template <class Call> inline void by_kind(long kind, Call call) {
 
 // Addresses of a square of an image's pixels; those outside of it are zeros
 template <int SIDE, class T>
-inline void find_square(const T* image, long top, long left, long height, long width, long channels, const T* zeros,
-                        const T** pixels) {
-    for (long i = 0; i < SIDE; ++i) {
+inline void find_square(const T* image, int64_t top, int64_t left, int64_t height, int64_t width, int64_t channels,
+                        const T* zeros, const T** pixels) {
+    for (int64_t i = 0; i < SIDE; ++i) {
         bool inside = top + i >= 0 && top + i < height;
         const T* pixel = image + ((top + i) * width + left) * channels;
-        for (long k = 0; k < SIDE; ++k, pixel += channels)
+        for (int64_t k = 0; k < SIDE; ++k, pixel += channels)
             pixels[i * SIDE + k] = inside && left + k >= 0 && left + k < width ? pixel : zeros;
     }
 }
@@ -204,7 +204,7 @@ inline void find_square(const T* image, long top, long left, long height, long w
 template <bool RECTIFIED> struct Loaded {
     Floats scale, shift;
 
-    Loaded(const float* affine, long channels, long c) {
+    Loaded(const float* affine, int64_t channels, int64_t c) {
         if constexpr (RECTIFIED) scale = load(affine + c), shift = load(affine + channels + c);
     }
 
