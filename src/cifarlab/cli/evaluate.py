@@ -23,8 +23,8 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo, echo_json
-from cifarlab.console import count
 from cifarlab.errors import PartialError, UsageError
+from cifarlab.language import listed, ntr, tr
 from cifarlab.runs.folder import Run
 
 
@@ -76,7 +76,7 @@ def evaluate(
     # no --fit and --white-level: these decide what the network sees, so they stay as it was trained
     fields = data_fields(layout, split_names, columns, class_names, follow_links=follow_links, skip_bad=skip_bad)
     if fields and data is None:  # the run's own images are read as its recipe says, which these would contradict
-        raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
+        raise UsageError(tr("{fields} say how other images are read: name them with --data.", fields=listed(fields)))
     evaluation = api.evaluate(
         model,
         split,
@@ -92,7 +92,15 @@ def evaluate(
         echo_json({"run": run and str(run.path), **evaluation.to_dict(), "files": files})
     else:
         if data is not None:  # matching class names do not prove that both mean the same
-            echo(f"These are the images of {data}, with the class names of the model.")
-        echo("\n".join([summary(evaluation), *(["\nWritten:"] if files else []), *(f"  {file}" for file in files)]))
+            echo(tr("These are the images of {source}, with the class names of the model.", source=data))
+        written = ["\n" + tr("Written:"), *(f"  {file}" for file in files)] if files else []
+        echo("\n".join([summary(evaluation), *written]))
     if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
-        raise PartialError(f"Evaluated, without {count(evaluation.num_skipped, 'image')} that could not be read.")
+        raise PartialError(
+            ntr(
+                "Evaluated, without {n:,} image that could not be read.",
+                "Evaluated, without {n:,} images that could not be read.",
+                evaluation.num_skipped,
+                n=evaluation.num_skipped,
+            )
+        )

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from cifarlab.console import printable_lines
+from cifarlab.language import tr
 
 GAP = 2
 """Spaces between columns."""
@@ -18,6 +19,15 @@ NARROWEST = 16
 """The first column, of names, is not made narrower than this, nor than three tenths of the terminal."""
 DASH = "–"
 """Stands in an empty cell."""
+
+WIDE = r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60]"
+"""Characters of scripts that write no spaces, with their punctuation."""
+BREAKS = re.compile(
+    r"(?<=\s)|(?<=[\-/:_])(?=\S)"
+    rf"|(?<={WIDE})(?<![（“《])(?![\s，。；：、！？）”》])"
+    rf"|(?<=[^\s（“《])(?=[（《])"
+)
+"""Where a line may end: after spaces, hyphens, ...; and between Chinese characters, as their punctuation allows."""
 
 Row = Sequence[str]
 """A text for each column, empty where there is nothing; line breaks are kept, and become spaces below the row."""
@@ -59,19 +69,17 @@ def fitted(columns: Sequence[Column], groups: Mapping[str, Sequence[Row]], width
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Break text into lines of at most `width` characters: after spaces and after the hyphens, slashes, ... of a name.
+    """Break text into lines of at most `width` columns: after spaces and after the hyphens, slashes, ... of a name.
 
     What is longer than a line without such a place is cut. "resnet18-imagenet-stem" becomes "resnet18-", ...
     """
     # textwrap would leave resnet18-plain whole: it breaks no hyphen beside a digit
     parts = [
-        piece[start : start + width]
-        for piece in re.split(r"(?<=\s)|(?<=[\-/:_])(?=\S)", text)
-        for start in range(0, len(piece.rstrip()), width)
+        piece[start : start + width] for piece in BREAKS.split(text) for start in range(0, len(piece.rstrip()), width)
     ]
     lines = [""]
     for part in parts:
-        if len((lines[-1] + part).rstrip()) > width:
+        if cell_len((lines[-1] + part).rstrip()) > width:
             lines.append("")
         lines[-1] += part
     return [line.rstrip() for line in lines]
@@ -114,8 +122,8 @@ def _below(columns: Sequence[Column], row: Row, widths: Mapping[int, int], width
         if place in widths or not row[place]:
             continue
         item = column.below.format(" ".join(row[place].split("\n")))
-        if lines and cell_len(f"{lines[-1]}; {item}") <= width - GAP:  # whole, where it fits
-            lines[-1] += f"; {item}"
+        if lines and cell_len(longer := tr("; ").join([lines[-1], item])) <= width - GAP:  # whole, where it fits
+            lines[-1] = longer
         else:
             lines += wrapped(item, width - GAP)
     return [" " * GAP + line for line in lines]

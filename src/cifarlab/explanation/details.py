@@ -21,6 +21,7 @@ from cifarlab.explanation.image import weigh
 from cifarlab.images.images import Images
 from cifarlab.inference.classifier import Classifier
 from cifarlab.judge import own_images
+from cifarlab.language import tr
 from cifarlab.models.finetune import head
 from cifarlab.models.taps import evaluation_mode
 from cifarlab.runs.folder import Run
@@ -93,7 +94,7 @@ def _neighbours(run: Run, classifier: Classifier, pixels: Pixels, data_dir: Path
         searched = examples.draw(train.labels, SEARCHED)
         own, others = features(classifier, pixels), _many_features(classifier, train.pixels, searched)
     except (DataError, RecipeError) as error:  # data that was moved away; a network without a head
-        log.info(f"The report has no nearest training images. {error}")
+        log.info(tr("The report has no nearest training images. {reason}", reason=error))
         return [()] * len(pixels)
     similarities = own @ others.T
     nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :NEIGHBOURS]
@@ -105,7 +106,7 @@ def _neighbours(run: Run, classifier: Classifier, pixels: Pixels, data_dir: Path
 
 def _many_features(classifier: Classifier, pixels: Pixels, indices: NDArray[np.int64]) -> NDArray[np.float32]:
     blocks = []
-    with progress("Searching similar images", len(indices), "images") as advance:
+    with progress(tr("Searching similar images"), len(indices), tr("images")) as advance:
         for start in range(0, len(indices), BLOCK):  # pixels may be a memory map that is larger than the memory
             block = indices[start : start + BLOCK]
             blocks.append(features(classifier, pixels[block]))

@@ -16,6 +16,7 @@ from cifarlab.drawing.grid import render_grid, to_png
 from cifarlab.explanation.feature_maps import strongest
 from cifarlab.explanation.heat_map import HeatMap
 from cifarlab.explanation.image import Evidence, Explanation
+from cifarlab.language import tr
 
 SIDE = 128
 """Side in pixels of a picture in a grid, whatever the size of the image."""
@@ -96,12 +97,15 @@ def verdict(evidence: Evidence, class_name: str) -> str:
     """Say in one sentence whether a heat map means anything."""
     found = evidence.deletion
     if evidence.heat_map.is_empty:
-        return f"empty: nothing in it speaks for {printable(class_name)}"
+        return tr("empty: nothing in it speaks for {name}", name=printable(class_name))
     total = len(found.random_curves)
-    beaten = f"all {total}" if found.num_beaten == total else f"{found.num_beaten} of {total}"
     # All 19, or p is above 0.05.
-    meaning = "what it marks matters" if found.num_beaten == total else "not told apart from chance"
-    return f"beats {beaten} random maps (p = {found.p_value:.2f}): {meaning}"
+    message = (
+        tr("beats all {total} random maps (p = {p:.2f}): what it marks matters")
+        if found.num_beaten == total
+        else tr("beats {n} of {total} random maps (p = {p:.2f}): not told apart from chance")
+    )
+    return message.format(n=found.num_beaten, total=total, p=found.p_value)
 
 
 def png_of_pixels(pixels: NDArray[np.uint8]) -> bytes:

@@ -19,6 +19,7 @@ from cifarlab.explanation.render import COLUMNS, deletion_text, enlarged, featur
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier, inference_runtime
 from cifarlab.judge import own_images
+from cifarlab.language import tr
 from cifarlab.models.taps import evaluation_mode, stages
 from cifarlab.runs.folder import Run
 
@@ -45,7 +46,7 @@ def explain_run(run: Run, *, data_dir: Path | None = None) -> list[Path]:
     closer = write_details(run, classifier, sizes, data_dir=data_dir)
     written = [] if closer is None else [closer]
     if not sizes:
-        log.info("This network has no feature maps, so there are no figures of them, and none of Grad-CAM.")
+        log.info(tr("This network has no feature maps, so there are no figures of them, and none of Grad-CAM."))
         return written
     with evaluation_mode(classifier.model):
         # The test split is not opened again: evaluating it has stored its examples.
