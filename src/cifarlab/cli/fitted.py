@@ -121,7 +121,8 @@ def _below(columns: Sequence[Column], row: Row, widths: Mapping[int, int], width
     for place, column in enumerate(columns):
         if place in widths or not row[place]:
             continue
-        item = column.below.format(" ".join(row[place].split("\n")))
+        # Chinese brackets bring their own space
+        item = column.below.format(" ".join(row[place].split("\n")).replace(" （", "（"))
         if lines and cell_len(longer := tr("; ").join([lines[-1], item])) <= width - GAP:  # whole, where it fits
             lines[-1] = longer
         else:

@@ -69,7 +69,7 @@ def _list(image_size: int, as_json: bool) -> None:
         else:
             parameters, madds = (f"{row[key] / 1e6:.2f} M" for key in ("num_parameters", "multiply_adds"))
             numbers = f"{parameters:>12}{madds:>15}"
-        echo(f"{row['name']:18}{numbers}  {row['source']}")
+        echo(f"{row['name']:18}{numbers}  {tr(row['source'])}")
     # not one by one: there are hundreds, and neither package has to be installed
     echo(tr("Also: torchvision:<name> and timm:<name>, the networks of those packages."))
 

@@ -143,7 +143,7 @@ def _evaluation(evaluation: Evaluation) -> str:
     header = [tr("class"), tr("accuracy, 95 % interval"), tr("precision"), "F1", tr("images")]
     parts = [_headline(evaluation), page.facts(found), page.table(header, [_class_row(each) for each in classes])]
     parts += [page.paragraph(tr("Shown are {which}.", which=which))] if which else []
-    return cell(tr("Evaluation"), evaluation.split, *parts)
+    return cell(tr("Evaluation"), tr(evaluation.split), *parts)
 
 
 def _class_row(each: ClassMetrics) -> list[Cell]:

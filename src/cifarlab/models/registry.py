@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from cifarlab.errors import RecipeError, unknown
+from cifarlab.language import translatable
 from cifarlab.models import bridges
 from cifarlab.models.basic_cnn import BasicCNN
 from cifarlab.models.finetune import load_backbone_weights
@@ -44,17 +45,21 @@ STEMS = ("cifar", "imagenet")
 
 MODELS: dict[str, Model] = {
     "basic-cnn": Model(
-        lambda spec, num_classes, size: BasicCNN(num_classes, size), source="LeNet-5 with ReLU", min_size=20
+        lambda spec, num_classes, size: BasicCNN(num_classes, size),
+        source=translatable("LeNet-5 with ReLU"),
+        min_size=20,
     ),
-    "simple-cnn": Model(lambda spec, num_classes, size: SimpleCNN(num_classes, size), source="tutorials", min_size=4),
+    "simple-cnn": Model(
+        lambda spec, num_classes, size: SimpleCNN(num_classes, size), source=translatable("tutorials"), min_size=4
+    ),
     "simple-cnn-bn": Model(
         lambda spec, num_classes, size: SimpleCNN(num_classes, size, batch_norm=True),
-        source="tutorials; Ioffe and Szegedy, 2015",
+        source=translatable("tutorials; Ioffe and Szegedy, 2015"),
         min_size=4,
     ),
     "inception-basic": Model(
         lambda spec, num_classes, size: InceptionBasic(num_classes, size),
-        source="Szegedy et al., 2014 and 2015",
+        source=translatable("Szegedy et al., 2014 and 2015"),
         min_size=12,
     ),
     "residual-basic": Model(
@@ -77,13 +82,13 @@ MODELS: dict[str, Model] = {
     "resnet152": Model(resnet(152), source="He et al., 2015", stems=STEMS, scalable=True),
     "speednet": Model(
         lambda spec, num_classes, size: SpeedNet(num_classes, spec.width),
-        source="after Page, 2018 and Jordan, 2024",
+        source=translatable("after Page, 2018 and Jordan, 2024"),
         scalable=True,
         min_size=9,
     ),
     "speednet-plus": Model(
         lambda spec, num_classes, size: SpeedNet(num_classes, spec.width, plus=True),
-        source="after Jordan, 2024 (airbench96)",
+        source=translatable("after Jordan, 2024 (airbench96)"),
         scalable=True,
         min_size=9,
     ),
