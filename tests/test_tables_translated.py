@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pseudo_language import bracketed, pseudo_language, seen, untranslated
+from rich.cells import cell_len
 from torch import nn
 
 from cifarlab.bench.kernels import KERNELS, TORCH, KernelTable, KernelTiming
@@ -24,12 +25,13 @@ from cifarlab.explanation.feature_maps import first_filters
 from cifarlab.explanation.files import Explained
 from cifarlab.explanation.image import explain_image
 from cifarlab.explanation.page import explanation_page
-from cifarlab.images.describe import describe, to_text
+from cifarlab.images.describe import aligned, describe, to_text
 from cifarlab.images.images import Images
 from cifarlab.inference.classifier import Classifier
 from cifarlab.inference.model_file import save_model, untrained_card
 from cifarlab.inference.pictures import predict_files
 from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.language import speak
 from cifarlab.models.model import Model
 from cifarlab.models.registry import MODELS
 from cifarlab.pages.comparison import comparison_page
@@ -238,6 +240,14 @@ def test_networks_and_their_layers(capsys: pytest.CaptureFixture[str]) -> None:
     assert english(printed(capsys, "models", "--image-size", 16), *names) == []
     layers = ("features", "hidden", "relu", "fc", "Conv", "MaxPool", "ReLU", "Linear")
     assert english(printed(capsys, "models", "simple-cnn"), *layers) == []
+
+
+def test_columns_of_chinese_line_up(capsys: pytest.CaptureFixture[str]) -> None:
+    speak("zh")
+    lines = printed(capsys, "models", "simple-cnn").splitlines()
+    assert lines[0].startswith("层") and len({cell_len(line) for line in lines}) == 1
+    head, *rows = aligned([["类别", "张数"], ["猫", "1,000"], ["automobile", "2"]])
+    assert [cell_len(line) for line in (head, *rows)] == [17, 17, 17]
 
 
 # Data

@@ -22,10 +22,11 @@ DASH = "–"
 
 WIDE = r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60]"
 """Characters of scripts that write no spaces, with their punctuation."""
+_OPENING, _CLOSING = "（“《", "，。；：、！？）”》"
 BREAKS = re.compile(
     r"(?<=\s)|(?<=[\-/:_])(?=\S)"
-    rf"|(?<={WIDE})(?<![（“《])(?![\s，。；：、！？）”》])"
-    rf"|(?<=[^\s（“《])(?=[（《])"
+    rf"|(?<={WIDE})(?<![{_OPENING}])(?![\s{_CLOSING}])"
+    rf"|(?<=[^\s{_OPENING}])(?={WIDE})(?![{_CLOSING}])"
 )
 """Where a line may end: after spaces, hyphens, ...; and between Chinese characters, as their punctuation allows."""
 

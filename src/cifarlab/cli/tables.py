@@ -248,7 +248,7 @@ def _target_text(found: TimeToAccuracy) -> str:
         what = tr("{accuracy} with {tta}", accuracy=what, tta=found.tta)
     # an interval over images for one seed; for several, their deviation, which includes luck in training
     if found.interval is not None:
-        reached = f"{with_interval(found.mean, found.interval, 2)}, n = 1"
+        reached = listed([with_interval(found.mean, found.interval, 2), "n = 1"])
     else:
         spread = tr("mean ± sd, n = {n}", n=len(found.seeds))
         reached = f"{100 * found.mean:.2f} ± {100 * (found.sd or 0.0):.2f} %  ({spread})"
