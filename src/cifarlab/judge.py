@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.console import count, log
+from cifarlab.console import log
 from cifarlab.drawing.charts.description import Matrix
 from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import CheckpointError, DataError, UsageError
@@ -26,12 +26,12 @@ from cifarlab.images.quality import left_out
 from cifarlab.images.source import Source
 from cifarlab.images.sources import NAMES, data_spec, open_source
 from cifarlab.inference.classifier import Classifier, inference_runtime
-from cifarlab.language import tr
+from cifarlab.language import listed, ntr, tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS
 from cifarlab.runs.folder import Run
 
-ALL = "all"
+ALL = translatable("all")
 """The name of the split that is every picture of a data set without splits."""
 
 
@@ -76,7 +76,7 @@ def judge_locked(
     other = data_spec(source) if isinstance(source, str) else source
     source = None if other is None else other.source
     if split not in (None, *SPLITS):
-        raise UsageError(f"Unknown split {split!r}. Allowed: {', '.join(SPLITS)}.")
+        raise UsageError(tr("Unknown split {split!r}. Allowed: {splits}.", split=split, splits=listed(SPLITS)))
     classifier = classifier or _load_classifier(run)
     if other is None:
         split = split or "val"
@@ -121,9 +121,14 @@ def write_results(run: Run, name: str, evaluation: Evaluation, images: Images, l
     write_png([Matrix.of(evaluation)], figure)
     if images.skipped:
         lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
-        left_out = run.skipped_file(name)
-        write_atomic(left_out, "".join(lines))
-        log.warning(f"{count(len(images.skipped), 'image')} could not be read and do not count: see {left_out}")
+        file = run.skipped_file(name)
+        write_atomic(file, "".join(lines))
+        message = ntr(
+            "{n:,} image could not be read and do not count: see {file}",
+            "{n:,} images could not be read and do not count: see {file}",
+            len(images.skipped),
+        )
+        log.warning(message.format(n=len(images.skipped), file=file))
     run.write_evaluation(name, evaluation.to_dict())  # last: where the JSON is, all other files are there, too
 
 
@@ -131,8 +136,19 @@ def _load_classifier(run: Run) -> Classifier:
     """The classifier that the run left, on the device and in the batches that its recipe asks for."""
     if run.divergence:  # best weights of an earlier epoch may exist, but are not the result of this recipe
         best = run.best_weights_file
-        kept = f"The best one before that is {best}." if best.exists() else "No epoch had been validated before that."
-        raise CheckpointError(f"{run.path} left no classifier, for its training diverged. {run.divergence}\n{kept}")
+        kept = (
+            tr("The best one before that is {file}.")
+            if best.exists()
+            else tr("No epoch had been validated before that.")
+        )
+        raise CheckpointError(
+            tr(
+                "{run} left no classifier, for its training diverged. {divergence}\n{kept}",
+                run=run.path,
+                divergence=run.divergence,
+                kept=kept.format(file=best),
+            )
+        )
     recipe = run.recipe
     runtime = inference_runtime(recipe.runtime.device, kernels=recipe.runtime.kernels != "off")
     return Classifier.load(run.model_file, runtime=runtime, batch_size=recipe.evaluation.batch_size)
@@ -151,8 +167,12 @@ def open_own_source(run: Run, data_dir: Path | None, *, image_size: int | None =
             raise  # it is there, and the error says what is wrong with it
         # the recipe may have a relative path, which means nothing to the reader of the error in another folder
         raise DataError(
-            f"There is no data at {data.source}, where {run.path} found {run.recipe.data.source}.\n"
-            "Put it back there; a symbolic link will do."
+            tr(
+                "There is no data at {path}, where {run} found {source}.\nPut it back there; a symbolic link will do.",
+                path=data.source,
+                run=run.path,
+                source=run.recipe.data.source,
+            )
         ) from error
 
 
@@ -171,7 +191,9 @@ def own_images(run: Run, split: str, classifier: Classifier, data_dir: Path | No
         train, val = load_train_and_val(open_own_source(run, data_dir), run.recipe.validation)
         images = train if split == "train" else val
     if images is None:
-        raise UsageError(f"{run.path} trained on all images (validation.size = 0): it has no validation split.")
+        raise UsageError(
+            tr("{run} trained on all images (validation.size = 0): it has no validation split.", run=run.path)
+        )
     _require_same_images(run, split, images)
     return images
 
@@ -181,8 +203,14 @@ def _require_same_images(run: Run, split: str, images: Images) -> None:
     before = run.data_facts.fingerprint(split)
     if before is not None and before != images.fingerprint:
         raise DataError(
-            f"The {split} images are not those that {run.path} was trained or judged on.\n"
-            f"Then: {before[:16]}..., now: {images.fingerprint[:16]}.... To judge other images, name them with --data."
+            tr(
+                "The {split} images are not those that {run} was trained or judged on.\n"
+                "Then: {before}..., now: {now}.... To judge other images, name them with --data.",
+                split=tr(split),
+                run=run.path,
+                before=before[:16],
+                now=images.fingerprint[:16],
+            )
         )
 
 
@@ -203,8 +231,13 @@ def _require_same_classes(images: Images, classifier: Classifier, origin: Path) 
     known, names = classifier.card.class_names, images.class_names
     if known != names:  # label 3 would mean one class to the network and another to the images
         raise DataError(
-            f"The classes of these images are not those of {origin}.\n"
-            f"The model knows {_listed(known)}; the images have {_listed(names)}."
+            tr(
+                "The classes of these images are not those of {model}.\n"
+                "The model knows {known}; the images have {found}.",
+                model=origin,
+                known=_names_text(known),
+                found=_names_text(names),
+            )
         )
 
 
@@ -233,15 +266,20 @@ def _chosen(
     if not found.understanding.own_split:
         if split is None:
             split = found.splits[-1]  # splits come in the order train, val, test
-            log.info(f"{source} has {', '.join(found.splits)}: evaluating {split}")
+            splits = listed(found.splits)
+            log.info(tr("{source} has {splits}: evaluating {split}", source=source, splits=splits, split=split))
         return split, fit_images(found.load(split), card.image_size, card.fit)
     if run is not None and _is_home(found, run.data):
         raise UsageError(
-            f"{source} holds the images that {run.path} was trained on, so its accuracy on all of them says little.\n"
-            "Leave --data out, and choose a part of them with --split."
+            tr(
+                "{source} holds the images that {run} was trained on, so its accuracy on all of them says little.\n"
+                "Leave --data out, and choose a part of them with --split.",
+                source=source,
+                run=run.path,
+            )
         )
     images = fit_images(found.load_all(), card.image_size, card.fit)
-    log.info(f"{source} has no splits: evaluating all of its images, {len(images):,}")
+    log.info(tr("{source} has no splits: evaluating all of its images, {n:,}", source=source, n=len(images)))
     return ALL, images
 
 
@@ -252,9 +290,9 @@ def _is_home(found: Source, data: DataSpec) -> bool:
     return home.exists() and home.resolve() == there.resolve()
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:10])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 10 else ''})"
+def _names_text(names: tuple[str, ...]) -> str:
+    shown = listed([*names[:10], *(["..."] if len(names) > 10 else [])])
+    return tr("{n} ({names})", n=len(names), names=shown)
 
 
 def _ordinal(number: int) -> str:

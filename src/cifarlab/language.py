@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import gettext
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ENGLISH = "en"
@@ -49,6 +50,14 @@ def listed(parts: Iterable[str]) -> str:
     return tr(", ").join(parts)
 
 
+def in_a_row(sentences: Sequence[str]) -> str:
+    """Put one sentence after the other, with what the language has between them."""
+    text, *rest = sentences
+    for sentence in rest:
+        text = tr("{sentence} {next}", sentence=text, next=sentence)
+    return text
+
+
 def speak(name: str) -> None:
     """Choose the language: en, zh_CN, or only zh. Raises LookupError for one that has no catalogue."""
     chosen = _known(name)
@@ -68,6 +77,17 @@ def speak_as_the_environment_says() -> None:
     """Choose the language of the environment, and English where that has no catalogue."""
     name = next((value for variable in VARIABLES if (value := os.environ.get(variable))), ENGLISH)
     speak(_known(name) or ENGLISH)
+
+
+@contextmanager
+def in_english() -> Iterator[None]:
+    """Speak English for a while: what a folder stores and what JSON has is the same whoever asks for it."""
+    before = _name[0]
+    speak(ENGLISH)
+    try:
+        yield
+    finally:
+        speak(before)
 
 
 def _filled(text: str, fields: dict[str, object]) -> str:

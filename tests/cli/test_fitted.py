@@ -82,6 +82,18 @@ def test_a_word_without_such_a_place_is_cut() -> None:
     assert wrapped("abcdefghij", 4) == ["abcd", "efgh", "ij"]
 
 
+def test_chinese_breaks_anywhere_but_not_before_its_commas_and_within_its_brackets() -> None:
+    assert wrapped("准确率，见下。", 8) == ["准确率，", "见下。"]
+    assert wrapped("相差 3.91 个百分点（1.33 到 6.54）", 20) == ["相差 3.91 个百分点", "（1.33 到 6.54）"]
+
+
+@given(st.text("ab 轮批", max_size=60), st.integers(2, 20))
+def test_lines_of_chinese_are_measured_in_columns(text: str, width: int) -> None:
+    lines = wrapped(text, width)
+    assert max(map(cell_len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
 @given(st.text("ab -/:_", max_size=60), st.integers(1, 20))
 def test_nothing_is_lost_and_no_line_is_too_long(text: str, width: int) -> None:
     lines = wrapped(text, width)

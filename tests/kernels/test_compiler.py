@@ -85,12 +85,12 @@ def test_people_are_told_in_their_language_and_the_manifest_in_english(tmp_path:
         load()
     assert str(caught.value) == "没有可用的 CPU 内核：找不到 C++ 编译器（CXX, g++, c++, clang++）。"
     assert caught.value.english == "The CPU kernels are not there: no C++ compiler found (CXX, g++, c++, clang++)."
-    gcc = program(tmp_path / "g++", "echo 'omp.h {' >&2; exit 1")
+    gcc = program(tmp_path / "g++", "echo 'no x86-64-v4' >&2; exit 1")
     with pytest.raises(NoKernelsError) as caught:
         load()
-    reason = f"{gcc} 运行失败。没有安装编译器的 OpenMP；clang++ 需要软件包 libomp-dev。"
-    assert str(caught.value) == f"没有可用的 CPU 内核：{reason}\nomp.h {{"
-    assert caught.value.english.startswith(f"The CPU kernels are not there: {gcc} failed. The compiler's OpenMP is")
+    reason = f"{gcc} 运行失败。编译器太旧，不支持这个 CPU：需要 GCC 11、clang 12 或更高版本。"
+    assert str(caught.value) == f"没有可用的 CPU 内核：{reason}\nno x86-64-v4"
+    assert caught.value.english.startswith(f"The CPU kernels are not there: {gcc} failed. The compiler is too old")
 
 
 def test_what_is_not_english_is_passed_on(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from cifarlab.batches.loader import Batch
 from cifarlab.cli import main
 from cifarlab.errors import UsageError
+from cifarlab.language import speak
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import recipe_from
 from cifarlab.studies.lr_find import lr_find, read_range_test, smooth, write_range_test
@@ -53,6 +54,16 @@ def test_a_loss_that_falls_to_the_end_asks_for_a_larger_range() -> None:
     lrs = rates(50)
     found = read_range_test(lrs, [2.0 - place / 50 for place in range(50)])
     assert found.lowest == lrs[-1] and found.suggestion == lrs[-1] / 10 and "--end" in found.reason
+
+
+def test_the_stored_reason_is_english_whatever_is_spoken() -> None:
+    found = read_range_test(rates(50), [2.0 - place / 50 for place in range(50)])
+    speak("zh")
+    try:
+        assert found.to_dict()["reason"].startswith("The loss still falls") and "损失仍在下降" in found.reason
+    finally:
+        speak("en")
+    assert found.to_dict()["reason"] == found.reason
 
 
 def test_a_loss_that_does_not_fall_gives_no_suggestion() -> None:

@@ -22,12 +22,14 @@ from cifarlab.inference.folding import fold
 from cifarlab.inference.model_file import untrained_card
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.kernels.tiers import PREDICTION, TRAINING
+from cifarlab.language import listed, tr, translatable
 from cifarlab.machine.tier import tier
 from cifarlab.models.registry import build_untrained
 from cifarlab.recipe.schema import AugmentationSpec, Recipe
 from cifarlab.training.train import make_card, make_step
 
 KERNELS, TORCH, COMPILED = "kernels", "torch", "torch.compile"
+NOISE, PHOTOGRAPHS = translatable("noise"), translatable("photographs")
 
 Mode = Literal["training", "prediction"]
 Actions = Mapping[str, Callable[[], object]]
@@ -93,15 +95,17 @@ def kernels(
         recipe = untrained(recipe_of(name)).model_copy(update={"augmentation": AugmentationSpec()})
         size = recipe.data.image_size or IMAGE_SIZE
         num = recipe.training.batch_size
-        kinds = {"noise": random_images(num, size)}
+        kinds = {NOISE: random_images(num, size)}
         if photographs.size == (size, size):
-            kinds["photographs"] = _first(photographs, num)
+            kinds[PHOTOGRAPHS] = _first(photographs, num)
         for kind, images in kinds.items():
             precision, actions = _training(recipe, images, compiled=compiled)
-            timings = _in_turns(f"{name}, training on {kind}", actions, len(images.labels), pairs, steps)
+            what = tr("{model}, training on {images}", model=name, images=tr(kind))
+            timings = _in_turns(what, actions, len(images.labels), pairs, steps)
             rows.append(KernelTiming(name, "training", kind, precision, timings))
             actions = _prediction(recipe, images, compiled=compiled)
-            timings = _in_turns(f"{name}, predicting {kind}", actions, len(images.labels), pairs, steps)
+            what = tr("{model}, predicting {images}", model=name, images=tr(kind))
+            timings = _in_turns(what, actions, len(images.labels), pairs, steps)
             rows.append(KernelTiming(name, "prediction", kind, "fp32", timings))
     used = {f"training, {str(dtype)[6:]}": sorted(found) for dtype, found in TRAINING.get(tier(), {}).items()}
     used["prediction"] = sorted(PREDICTION.get(tier(), ()))
@@ -152,7 +156,7 @@ def _predict_all(classifier: Classifier, pixels: np.ndarray[Any, np.dtype[np.uin
 
 def _in_turns(subject: str, actions: Actions, num: int, pairs: int, steps: int) -> dict[str, Timing]:
     """Images per second of each action, one value per round."""
-    log.info(f"{subject}: {pairs} rounds of {', '.join(actions)}")
+    log.info(tr("{subject}: {n} rounds of {ways}", subject=subject, n=pairs, ways=listed(actions)))
 
     def run(action: Callable[[], object]) -> float:
         def repeat() -> None:

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from cifarlab import console  # its `count` would hide that of itertools
 from cifarlab.batches.loader import Loader
 from cifarlab.bench.subject import untrained
-from cifarlab.bench.timing import Benchmark, machine, measure, repeated
-from cifarlab.console import log
+from cifarlab.bench.timing import Benchmark, announce, machine, measure, repeated
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
 from cifarlab.kernels.accelerate import choose_runtime
@@ -39,7 +37,7 @@ def loading(
         numbers = count()
         actions = {"batches": lambda: loader.batch(next(numbers)), "inputs": _inputs(loader, step)}
         for name, action in actions.items():
-            log.info(f"{recipe.name}: {name}, {console.count(rounds, 'round')} after {warmup} to warm up")
+            announce(recipe.name, name, rounds, warmup)
             seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
             timings[name] = seconds.rate(steps * loader.batch_size, "images/s")
     settings = {

@@ -8,9 +8,10 @@ from itertools import cycle
 from pathlib import Path
 
 from cifarlab.bench.subject import IMAGE_SIZE, model_file, random_images
-from cifarlab.bench.timing import Benchmark, machine, measure
+from cifarlab.bench.timing import Benchmark, announce, machine, measure
 from cifarlab.console import count, log
 from cifarlab.inference.classifier import BATCH_SIZE, Classifier, inference_runtime
+from cifarlab.language import tr
 
 SINGLE_WARMUP = 10
 """Images predicted before single ones are timed; one is too short to bring caches and clock rates up."""
@@ -37,7 +38,7 @@ def prediction(
     runtime = inference_runtime(device)
     with tempfile.TemporaryDirectory() as folder:  # for the file of a network that is only named
         path = model_file(model, Path(folder), image_size)
-        log.info(f"{model}: loading, {count(rounds, 'round')} after {warmup} to warm up")
+        announce(model, "loading", rounds, warmup)
         loading = measure(lambda: Classifier.load(path, runtime=runtime), rounds=rounds, warmup=warmup, runtime=runtime)
         classifier = Classifier.load(path, runtime=runtime, batch_size=batch_size)
         # Both before the folder goes: it may hold the model file.
@@ -49,9 +50,11 @@ def prediction(
         ("logits", lambda: classifier.logits(pixels)),
     )
     for name, action in many:
-        log.info(f"{model}: {name}, {count(rounds, 'round')} of {count(num_images, 'image')} after {warmup} to warm up")
+        announce(model, name, rounds, warmup, count(num_images, "image"))
         timings[name] = measure(action, rounds=rounds, warmup=warmup, runtime=runtime).rate(num_images, "images/s")
-    log.info(f"{model}: single images, {num_single} after {SINGLE_WARMUP} to warm up")
+    log.info(
+        tr("{model}: single images, {n} after {warmup} to warm up", model=model, n=num_single, warmup=SINGLE_WARMUP)
+    )
     images = cycle(pixels)  # different images, so that one does not stay in the cache
     single = measure(
         lambda: classifier.predict([next(images)]), rounds=num_single, warmup=SINGLE_WARMUP, runtime=runtime

@@ -13,10 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from cifarlab.bench.subject import model_file, random_images
-from cifarlab.bench.timing import Benchmark, machine, measure
+from cifarlab.bench.timing import Benchmark, machine, measure, word
 from cifarlab.console import log
 from cifarlab.errors import MachineError
 from cifarlab.inference.classifier import Classifier, inference_runtime
+from cifarlab.language import tr
 
 PACKAGE = Path(__file__).parents[2]
 """The folder that contains the package; new processes get it first, so that they import the same copy."""
@@ -48,7 +49,7 @@ def startup(model: str = "resnet18", *, rounds: int = 5, warmup: int = 1) -> Ben
         size = Classifier.load(path).card.image_size
         Image.fromarray(random_images(1, size).pixels[0].transpose(1, 2, 0)).save(picture)
         for name, words in COMMANDS.items():
-            log.info(f"{name}: {rounds} processes after {warmup} to warm up")
+            log.info(tr("{what}: {n} processes after {warmup} to warm up", what=word(name), n=rounds, warmup=warmup))
             extra = (str(path), str(picture)) if PREDICT in words else ()
             timings[name] = measure(partial(run_python, (*words, *extra)), rounds=rounds, warmup=warmup)
         size_bytes = path.stat().st_size
@@ -62,5 +63,8 @@ def run_python(words: Sequence[str]) -> None:
     # Output is captured, so that the speed of a terminal is not measured.
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise MachineError(f"python {' '.join(words[:2])} ended with {done.returncode}: {last}")
+        last = (done.stderr.strip().splitlines() or [tr("it said nothing")])[-1]
+        command = f"python {' '.join(words[:2])}"
+        raise MachineError(
+            tr("{command} ended with {code}: {reason}", command=command, code=done.returncode, reason=last)
+        )

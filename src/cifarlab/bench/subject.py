@@ -10,6 +10,7 @@ import torch
 from cifarlab.errors import UsageError, unknown
 from cifarlab.images.images import Images
 from cifarlab.inference.model_file import save_model, untrained_card
+from cifarlab.language import tr
 from cifarlab.models.registry import MODELS, build_untrained
 from cifarlab.recipe.schema import ModelSpec, Recipe
 from cifarlab.recipe.toml import load_recipe, recipe_from, recipe_names
@@ -21,7 +22,10 @@ IMAGE_SIZE = 32
 
 CLASS_NAMES = tuple(f"class {number}" for number in range(NUM_CLASSES))
 
-_OF_OTHERS = "torchvision:<name> and timm:<name>"
+
+def others() -> str:
+    """The networks of other packages."""
+    return tr("{first} and {second}", first="torchvision:<name>", second="timm:<name>")
 
 
 def recipe_of(name: str) -> Recipe:
@@ -34,7 +38,9 @@ def recipe_of(name: str) -> Recipe:
         return load_recipe(name)
     if name not in MODELS and ":" not in name:  # a colon: torchvision and timm check their own names
         raise UsageError(
-            f"{unknown('model or recipe', name, {*MODELS, *recipe_names()})}\nAlso: {_OF_OTHERS}, or path/to/file.toml."
+            unknown("model or recipe", name, {*MODELS, *recipe_names()})
+            + "\n"
+            + tr("Also: {names}, or path/to/file.toml.", names=others())
         )
     return recipe_from({"name": "defaults", "model": {"name": name}}, name)
 
@@ -65,5 +71,6 @@ def model_file(name: str, folder: Path, image_size: int = IMAGE_SIZE) -> Path:
         save_model(written, network.state_dict(), untrained_card(spec, CLASS_NAMES, image_size))
         return written
     if not path.exists():
-        raise UsageError(f"{unknown('model, run folder or model file', name, MODELS)}\nAlso: {_OF_OTHERS}.")
+        text = unknown("model, run folder or model file", name, MODELS)
+        raise UsageError(text + "\n" + tr("Also: {names}.", names=others()))
     return Run(path).model_file if path.is_dir() else path

@@ -8,8 +8,8 @@ import torch
 
 from cifarlab.batches.loader import Batch
 from cifarlab.bench.subject import IMAGE_SIZE, random_images, untrained
-from cifarlab.bench.timing import Benchmark, machine, measure, repeated
-from cifarlab.console import count, log
+from cifarlab.bench.timing import Benchmark, announce, machine, measure, repeated
+from cifarlab.console import count
 from cifarlab.inference.classifier import Classifier
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.recipe.schema import AugmentationSpec, Recipe
@@ -39,8 +39,7 @@ def throughput(recipe: Recipe, *, steps: int = 10, rounds: int = 5, warmup: int 
         batch = loader.batch(0)  # one batch for all steps, so that the loader is not measured
         timings = {}
         for name, action in (("training", training_action(step, batch)), ("forward", _forward(step, batch))):
-            parts = f"{count(rounds, 'round')} of {count(steps, 'step')}"
-            log.info(f"{recipe.model.name}: {name}, {parts} after {warmup} to warm up")
+            announce(recipe.model.name, name, rounds, warmup, count(steps, "step"))
             seconds = measure(repeated(action, steps), rounds=rounds, warmup=warmup, runtime=runtime)
             timings[name] = seconds.rate(steps * len(batch.labels), "images/s")
     settings = {

@@ -16,6 +16,7 @@ from cifarlab.evaluation.statistics import Interval, mean_and_sd, p_above, wilso
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import write_atomic
 from cifarlab.judge import judge
+from cifarlab.language import tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.paths import TIME_TO_ACCURACY
@@ -164,8 +165,12 @@ def time_to_accuracy(
 def check_target(target: float) -> None:
     """Raise UsageError for a target that is not a fraction above 0 and at most 1."""
     if not 0 < target <= 1:  # 0 is reached by an untrained network
-        hint = f"Did you mean {target / 100:g}?" if 1 < target <= 100 else "0.9 stands for 90 %."
-        raise UsageError(f"The target is a fraction above 0 and at most 1, not {target:g}. {hint}")
+        message = (
+            tr("The target is a fraction above 0 and at most 1, not {n:g}. Did you mean {share:g}?")
+            if 1 < target <= 100
+            else tr("The target is a fraction above 0 and at most 1, not {n:g}. 0.9 stands for 90 %.")
+        )
+        raise UsageError(message.format(n=target, share=target / 100))
 
 
 def trained_from(run: Run, target: float) -> Trained:
@@ -194,16 +199,25 @@ def _check_recipe(recipe: Recipe, split: Split, tta_counts: bool) -> None:
     # Before hours of training, which would end without the number that was asked for.
     if split == "val" and recipe.validation.size == 0:
         raise RecipeError(
-            f"{recipe.name} holds out no validation images (validation.size = 0), so val has no accuracy.\n"
-            "Add --split test, or --set validation.size=0.1."
+            tr(
+                "{recipe} holds out no validation images (validation.size = 0), so val has no accuracy.\n"
+                "Add --split test, or --set validation.size=0.1.",
+                recipe=recipe.name,
+            )
         )
     if split == "test" and not recipe.evaluation.test:
         raise RecipeError(
-            f"{recipe.name} leaves the test split sealed (evaluation.test = false), so it cannot count.\n"
-            "Add --split val, or --set evaluation.test=true."
+            tr(
+                "{recipe} leaves the test split sealed (evaluation.test = false), so it cannot count.\n"
+                "Add --split val, or --set evaluation.test=true.",
+                recipe=recipe.name,
+            )
         )
     if tta_counts and recipe.evaluation.tta == "none":
         raise RecipeError(
-            f"{recipe.name} has no test-time augmentation that could count (evaluation.tta = none).\n"
-            "Leave --tta-counts out, or add --set evaluation.tta=mirror."
+            tr(
+                "{recipe} has no test-time augmentation that could count (evaluation.tta = none).\n"
+                "Leave --tta-counts out, or add --set evaluation.tta=mirror.",
+                recipe=recipe.name,
+            )
         )

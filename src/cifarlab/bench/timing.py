@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from cifarlab.console import count, log
+from cifarlab.language import tr, translatable
 from cifarlab.machine.process import num_cores
 from cifarlab.machine.runtime import Runtime, onednn_version
 from cifarlab.runs.manifest import Manifest
@@ -21,6 +23,31 @@ Clock = Callable[[], float]
 
 FEWEST_FOR_P99 = 100
 """With fewer values the 99th percentile would just be the slowest of them."""
+
+WORDS = {
+    "recipe": translatable("recipe"),
+    "model": translatable("model"),
+    "data": translatable("data"),
+    "num_images": translatable("num images"),
+    "batch_size": translatable("batch size"),
+    "image_size": translatable("image size"),
+    "steps": translatable("steps"),
+    "size_bytes": translatable("size bytes"),
+    "training": translatable("training"),
+    "prediction": translatable("prediction"),
+    "forward": translatable("forward"),
+    "batches": translatable("batches"),
+    "inputs": translatable("inputs"),
+    "load": translatable("load"),
+    "loading": translatable("loading"),
+    "single": translatable("single"),
+    "predict one image": translatable("predict one image"),
+    "startup": translatable("startup"),
+    "noise": translatable("noise"),
+    "photographs": translatable("photographs"),
+    "images/s": translatable("images/s"),
+}
+"""How people read what benchmarks measure and with which settings; all else is names, such as `import torch`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +112,26 @@ class Benchmark:
         """The same, ready for JSON."""
         timings = {name: timing.to_dict() for name, timing in self.timings.items()}
         return {"subject": self.subject, "settings": self.settings, "timings": timings, "machine": self.machine}
+
+
+def word(name: str) -> str:
+    """What was measured, or a setting, as people read it."""
+    return tr(WORDS[name]) if name in WORDS else name
+
+
+def subject_text(subject: str) -> str:
+    """What a benchmark is about as people read it: "resnet18 on noise"."""
+    model, on, data = subject.partition(" on ")
+    return tr("{model} on {data}", model=model, data=word(data)) if on else word(subject)
+
+
+def announce(subject: str, part: str, rounds: int, warmup: int, each: str = "") -> None:
+    """Say what is measured now; each: what a round is, such as "10 steps"."""
+    message = tr("{subject}: {part}, {rounds} of {each} after {warmup} to warm up")
+    if not each:
+        message = tr("{subject}: {part}, {rounds} after {warmup} to warm up")
+    rounds_text = count(rounds, "round")
+    log.info(message.format(subject=subject, part=word(part), rounds=rounds_text, each=each, warmup=warmup))
 
 
 def measure(

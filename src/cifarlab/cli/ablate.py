@@ -30,6 +30,7 @@ from cifarlab.cli.options import (
 from cifarlab.cli.output import Output, echo_json
 from cifarlab.console import count
 from cifarlab.errors import PartialError
+from cifarlab.language import listed, tr
 from cifarlab.recipe.parts import explained_parts
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import load_recipe
@@ -71,8 +72,12 @@ def ablate(
     else:
         _print(found)
     if found.failed:  # a variant without its learning-rate warm-up may well diverge; the others still count
-        reasons = "; ".join(f"without {part}: {reason.splitlines()[0]}" for part, reason in found.failed.items())
-        raise PartialError(f"Finished, but {len(found.failed)} of the variants failed. {reasons}")
+        reasons = tr("; ").join(
+            tr("without {part}: {reason}", part=part, reason=reason.splitlines()[0])
+            for part, reason in found.failed.items()
+        )
+        message = tr("Finished, but {n} of the variants failed. {reasons}", n=len(found.failed), reasons=reasons)
+        raise PartialError(message)
 
 
 def _list(recipe: Recipe, argument: str, as_json: bool) -> None:
@@ -83,14 +88,15 @@ def _list(recipe: Recipe, argument: str, as_json: bool) -> None:
         return
     console = Output()
     if not parts:
-        console.print(f"{recipe.name} has no parts that can be dropped.")
+        console.print(tr("{recipe} has no parts that can be dropped.", recipe=recipe.name))
         return
-    columns = (Column("part"), Column("value", 1, most=24), Column("what it is", 2, most=70))
+    columns = (Column(tr("part")), Column(tr("value"), 1, most=24), Column(tr("what it is"), 2, most=70))
     rows = [(part.name, _value(part.value), part.explanation) for part in parts]
     for line in fitted(columns, {"": rows}, console.width):
         console.print(line)
     names = ",".join(part.name for part in parts[-2:])
-    console.print(f"\nTrain {recipe.name} with and without some of them, each dropped by itself:")
+    text = tr("Train {recipe} with and without some of them, each dropped by itself:", recipe=recipe.name)
+    console.print("\n" + text)
     console.print(f"  cifarlab ablate {shlex.quote(argument)} --drop {names} --seeds 3")
 
 
@@ -106,11 +112,11 @@ def _print(found: Ablation) -> None:
 
     console = Output()
     columns = (
-        Column("part"),
-        Column("worth", 1, right=True),
-        Column("95 % interval", 2, "95 % interval {}"),
+        Column(tr("part")),
+        Column(tr("worth"), 1, right=True),
+        Column(tr("95 % interval"), 2, tr("95 % interval {}")),
         Column("p", 3, "p {}"),
-        Column("costs", 4, "costs {} of the time"),
+        Column(tr("costs"), 4, tr("costs {} of the time")),
     )
     rows = [_row(each) for each in sorted(found.worths, key=lambda worth: -worth.difference)]
     for line in fitted(columns, {"": rows}, console.width):
@@ -118,34 +124,47 @@ def _print(found: Ablation) -> None:
     complete = found.variants[0]  # the recipe with all its parts, which is trained first
     if len(complete.accuracies) > 1:
         mean, sd = mean_and_sd(complete.accuracies)
-        accuracy = f"{100 * mean:.2f} ± {100 * sd:.2f} % (mean ± sd, n = {len(complete.accuracies)})"
+        spread = tr("mean ± sd, n = {n}", n=len(complete.accuracies))
+        accuracy = f"{100 * mean:.2f} ± {100 * sd:.2f} % ({spread})"
     else:  # one seed has no deviation; what is left is the uncertainty from the number of images
         [share] = complete.accuracies
         accuracy = with_interval(share, wilson(round(share * complete.num_images), complete.num_images))
-    notes = [f"The complete recipe reaches {accuracy} on val in {complete.seconds:.1f} s.", *found.conclusions]
+    reached = tr(
+        "The complete recipe reaches {accuracy} on val in {seconds:.1f} s.",
+        accuracy=accuracy,
+        seconds=complete.seconds,
+    )
+    notes = [reached, *found.conclusions]
     if len(found.worths) > 1:
         # one part in twenty would look significant by chance; an uncorrected interval beside a corrected p-value could
         # exclude zero where the test does not
-        notes.append("Intervals and p-values are corrected for the number of parts (Holm), so that they agree.")
+        notes.append(tr("Intervals and p-values are corrected for the number of parts (Holm), so that they agree."))
     console.print()
     for note in [*notes, *_about_times(found)]:
         console.print("\n".join(wrapped(note, console.width)))
-    chart = ", the chart in figures/ablation.png" if found.worths else ""
-    console.print(f"Everything is in {found.run.path}{chart}.")  # on one line, so that the path can be copied
+    everything = (
+        tr("Everything is in {path}, the chart in figures/ablation.png.")
+        if found.worths
+        else tr("Everything is in {path}.")
+    )
+    console.print(everything.format(path=found.run.path))  # on one line, so that the path can be copied
 
 
 def _row(worth: Worth) -> list[str]:
     low, high = worth.interval
     cells = [
         worth.part,
-        f"{100 * worth.difference:+.2f} points",
-        f"{100 * low:+.2f} to {100 * high:+.2f}",
+        tr("{n:+.2f} points", n=100 * worth.difference),
+        tr("{low:+.2f} to {high:+.2f}", low=100 * low, high=100 * high),
         f"{worth.p_value:.2g}",
     ]
     if worth.share_of_time is None or worth.time_interval is None:
         return [*cells, ""]
     low, high = worth.time_interval
-    return [*cells, f"{100 * worth.share_of_time:+.1f} % ({100 * low:+.1f} to {100 * high:+.1f})"]
+    share = tr(
+        "{share:+.1f} % ({low:+.1f} to {high:+.1f})", share=100 * worth.share_of_time, low=100 * low, high=100 * high
+    )
+    return [*cells, share]
 
 
 def _about_times(found: Ablation) -> list[str]:
@@ -153,14 +172,22 @@ def _about_times(found: Ablation) -> list[str]:
     notes = []
     if pairs := max((each.num_epochs for each in found.worths if each.share_of_time is not None), default=0):
         notes.append(
-            "Costs are shares of the complete recipe's time per training image, with 95 % intervals over "
-            f"{count(pairs, 'pair')} of the same epoch, after a warm-up of a tenth. The variants were trained one "
-            "after the other."
+            tr(
+                "Costs are shares of the complete recipe's time per training image, with 95 % intervals over {pairs} "
+                "of the same epoch, after a warm-up of a tenth. The variants were trained one after the other.",
+                pairs=count(pairs, "pair"),
+            )
         )
     elif found.worths and not any(each.disturbed for each in found.variants):
-        notes.append("Times need at least two epochs after the first, which is a warm-up.")
+        notes.append(tr("Times need at least two epochs after the first, which is a warm-up."))
     if names := [each.name for each in found.variants if each.disturbed]:
-        notes.append(f"Other programs held the cores ({', '.join(names)}), so those times say nothing.")
+        notes.append(
+            tr("Other programs held the cores ({variants}), so those times say nothing.", variants=listed(names))
+        )
     complete, *rest = found.variants
-    others = [f"{each.epochs:g} without {each.name}" for each in rest if each.epochs != complete.epochs]
-    return [*notes, f"Epochs: {complete.epochs:g}, but {', '.join(others)}."] if others else notes
+    others = [
+        tr("{n:g} without {part}", n=each.epochs, part=each.name) for each in rest if each.epochs != complete.epochs
+    ]
+    if others:
+        notes.append(tr("Epochs: {n:g}, but {others}.", n=complete.epochs, others=listed(others)))
+    return notes

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cifarlab.cli.output import echo
+from cifarlab.language import tr
 
 
 def board(
@@ -22,7 +23,7 @@ def board(
     from cifarlab.pages import board as boards
 
     with boards.board(runs or [], root=root, port=port) as address:
-        echo(f"TensorBoard is at {address}  (stop it with Ctrl-C)")
+        echo(tr("TensorBoard is at {address}  (stop it with Ctrl-C)", address=address))
         try:
             threading.Event().wait()  # TensorBoard serves from a thread of its own that ends with this process
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from cifarlab.cli.fitted import GAP, Column, Row, fitted, wrapped
 from cifarlab.cli.options import AsJson, HeldOutSplit
 from cifarlab.cli.output import Output, echo, echo_json
 from cifarlab.errors import UsageError
+from cifarlab.language import listed, tr
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -55,7 +57,7 @@ def compare(
 ) -> None:
     """Compare runs that were trained and evaluated on the same images."""
     if as_json + as_csv + as_markdown > 1:
-        raise UsageError("--json, --csv and --markdown each print the whole comparison: give one of them.")
+        raise UsageError(tr("--json, --csv and --markdown each print the whole comparison: give one of them."))
     found = api.compare(runs, split=split.value, sort=sort, html=html)
     if as_json:
         echo_json(found.to_dict())
@@ -66,7 +68,7 @@ def compare(
     else:
         _print(found)
         if html is not None:  # not with the others, whose output has to stay one document
-            echo(f"\nThe page is {html}.")
+            echo("\n" + tr("The page is {path}.", path=html))
 
 
 def _print(comparison: Comparison) -> None:
@@ -82,24 +84,24 @@ def _print(comparison: Comparison) -> None:
         first, *rest = wrapped(comparison.claim(pair), console.width - 2)
         console.print("\n".join([f"• {first}", *(f"  {line}" for line in rest)]))
     console.print()
-    console.print("\n".join(wrapped(" ".join(comparison.basis), console.width)))
+    console.print("\n".join(wrapped(comparison.basis, console.width)))
 
 
 def _numbers(comparison: Comparison, width: int) -> list[Text]:
     """A row per run."""
     from cifarlab.studies.compare.conclusions import COLUMNS, headings
 
-    columns = [Column("run")]
+    columns = [Column(tr("run"))]
     are_groups = any(entry.is_group for entry in comparison.entries)
     if are_groups:
-        columns.append(Column("seeds", SEEDS_RANK, "{} seeds", right=True))
+        columns.append(Column(tr("seeds"), SEEDS_RANK, tr("{} seeds"), right=True))
     for key, title in headings(comparison.split).items():
         columns.append(Column(title, RANKS[key], f"{title} {{}}", right="accuracy" not in key))
     rows: list[Row] = []
     for entry in comparison.entries:
         numbers = comparison.numbers(entry)
         # an interval goes below its number, so that two of them fit beside the names in 80 columns
-        texts = [write(numbers[key]).replace(" (", "\n(") for key, (_, write) in COLUMNS.items()]
+        texts = [re.sub(r" ?([(（])", r"\n\1", write(numbers[key])) for key, (_, write) in COLUMNS.items()]
         rows.append([entry.label, *([str(len(entry.members))] if are_groups else []), *texts])
     return fitted(columns, {"": rows}, width)
 
@@ -113,9 +115,9 @@ def _differences(comparison: Comparison, width: int) -> list[Text]:
         section: [[key, *(texts if side_by_side else [_by_value(names, texts)])] for key, texts in settings.items()]
         for section, settings in comparison.settings.items()
     }
-    titles = names if side_by_side else ["runs"]
+    titles = names if side_by_side else [tr("runs")]
     most = room if side_by_side else max(width - SETTING_WIDTH - GAP, 1)
-    columns = [Column("what differs", most=SETTING_WIDTH)]
+    columns = [Column(tr("what differs"), most=SETTING_WIDTH)]
     columns += [Column(title, number, "{}", most) for number, title in enumerate(titles)]
     return fitted(columns, groups, width)
 
@@ -123,4 +125,4 @@ def _differences(comparison: Comparison, width: int) -> list[Text]:
 def _by_value(names: list[str], texts: list[str]) -> str:
     """Each value with the runs that have it: "0.1: a, c; 0.2: b"."""
     runs = {text: [name for name, each in zip(names, texts, strict=True) if each == text] for text in texts}
-    return "\n".join(f"{text}: {', '.join(having)}" for text, having in runs.items())
+    return "\n".join(tr("{value}: {runs}", value=text, runs=listed(having)) for text, having in runs.items())

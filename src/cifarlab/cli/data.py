@@ -27,14 +27,15 @@ from cifarlab.cli.options import (
 from cifarlab.cli.output import echo, echo_json
 from cifarlab.console import count, log
 from cifarlab.errors import DataError
+from cifarlab.language import tr, translatable
 
 if TYPE_CHECKING:
     from cifarlab.images.source import Source
 
 SOURCES = {
-    "cifar10": "60,000 colour images of 10 classes, 32 px",
-    "cifar100": "60,000 colour images of 100 classes, 32 px",
-    "sample": "a small part of CIFAR-10 that ships with cifarlab",
+    "cifar10": translatable("60,000 colour images of 10 classes, 32 px"),
+    "cifar100": translatable("60,000 colour images of 100 classes, 32 px"),
+    "sample": translatable("a small part of CIFAR-10 that ships with cifarlab"),
 }
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="cifar10, cifar100, sample, or the path of a data set.")]
@@ -54,8 +55,9 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         echo_json({name: str(place) if place else None for name, place in places.items()})
         return
     for name, place in places.items():
-        echo(f"{name:10}{SOURCES[name]}")
-        echo(f"{'':10}{place or f'not here; get it with: cifarlab data fetch {name}'}")
+        missing = tr("not here; get it with: {command}", command=f"cifarlab data fetch {name}")
+        echo(f"{name:10}{tr(SOURCES[name])}")
+        echo(f"{'':10}{place or missing}")
 
 
 @app.command(cls=Command)
@@ -66,7 +68,15 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
     source = open_source(data_spec(name), data_dir)
     images = source.load("train")  # reading is the check: it raises DataError for what is damaged
     classes = count(images.num_classes, "class", "classes")
-    echo(f"{name}: {count(len(images), 'train image')} of {classes} in {source.path}")
+    echo(
+        tr(
+            "{name}: {images} of {classes} in {path}",
+            name=name,
+            images=count(len(images), "train image"),
+            classes=classes,
+            path=source.path,
+        )
+    )
 
 
 @app.command(cls=Command)
@@ -137,7 +147,7 @@ def show(
     else:
         # the tree above has counted the classes already, where folders are the classes
         echo(pixels_text(card) if source.understanding.counts else to_text(name, card))
-        echo(f"examples: {out or 'drawn with --out FILE.png'}")
+        echo(tr("examples: {file}", file=out) if out else tr("examples: drawn with --out FILE.png"))
     _report_warnings(name, card, strict=False)
 
 
@@ -153,6 +163,6 @@ def _report_warnings(name: str, card: dict[str, Any], strict: bool) -> None:
 
     found = [said(warning) for warning in card["warnings"]]
     if strict and found:  # all of them in one error, so that they need not be found one run after another
-        raise DataError(f"{name} is not clean:\n{' '.join(found)}")
+        raise DataError(tr("{name} is not clean:", name=name) + "\n" + " ".join(found))
     for warning in found:
-        log.warning("Warning: %s", warning)
+        log.warning(tr("Warning: {text}", text=warning))

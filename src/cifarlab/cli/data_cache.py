@@ -10,6 +10,7 @@ import typer
 
 from cifarlab.cli.options import AsJson
 from cifarlab.cli.output import echo, echo_json
+from cifarlab.language import tr
 
 DAY = 86400
 """Seconds."""
@@ -45,7 +46,7 @@ def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None,
         unpacked = [{**asdict(each), "place": str(each.place)} for each in archives]
         echo_json([each | {"removed": clear} for each in (*(kept.to_dict() for kept in chosen), *unpacked)])
         return
-    rows = [["source", "split", "images", "px", "MB", "last used"]]
+    rows = [[tr("source"), tr("split"), tr("images"), "px", "MB", tr("last used")]]
     for each in chosen:
         day = time.strftime("%Y-%m-%d", time.localtime(each.last_used))
         size = f"{each.size_bytes / 1e6:,.1f}"
@@ -53,11 +54,22 @@ def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None,
     for archive in archives:
         day = time.strftime("%Y-%m-%d", time.localtime(archive.last_used))
         # an unpacked archive is not decoded yet, so its images have no common side
-        rows.append([archive.source, "unpacked", f"{archive.num_files:,}", "", f"{archive.size_bytes / 1e6:,.1f}", day])
+        rows.append(
+            [archive.source, tr("unpacked"), f"{archive.num_files:,}", "", f"{archive.size_bytes / 1e6:,.1f}", day]
+        )
     if rows[1:]:
         echo("\n".join(aligned(rows)))
-    what = f"removed, {freed / 1e6:,.1f} MB freed" if clear else f"kept, {size_bytes(chosen) / 1e6:,.1f} MB"
-    echo(f"{len(chosen)} decoded splits {what}, in {cache_dir() / 'decoded'}")
+    message = (
+        tr("{n} decoded splits removed, {size:,.1f} MB freed, in {folder}")
+        if clear
+        else tr("{n} decoded splits kept, {size:,.1f} MB, in {folder}")
+    )
+    size_mb = (freed if clear else size_bytes(chosen)) / 1e6
+    echo(message.format(n=len(chosen), size=size_mb, folder=cache_dir() / "decoded"))
     if archives:
-        what = "removed" if clear else "kept"
-        echo(f"{len(archives)} unpacked archives {what}, {unpacked_bytes / 1e6:,.1f} MB, in {cache_dir() / 'unpacked'}")
+        message = (
+            tr("{n} unpacked archives removed, {size:,.1f} MB, in {folder}")
+            if clear
+            else tr("{n} unpacked archives kept, {size:,.1f} MB, in {folder}")
+        )
+        echo(message.format(n=len(archives), size=unpacked_bytes / 1e6, folder=cache_dir() / "unpacked"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,9 +24,12 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo, echo_json
-from cifarlab.console import count
 from cifarlab.errors import PartialError, UsageError
+from cifarlab.language import listed, ntr, tr
 from cifarlab.runs.folder import Run
+
+if TYPE_CHECKING:
+    from cifarlab.evaluation.evaluate import Evaluation
 
 
 class Tta(StrEnum):
@@ -69,14 +73,13 @@ def evaluate(
 
     A model file that is in no run folder needs --data, and leaves nothing.
     """
-    from cifarlab.evaluation.report_text import summary
     from cifarlab.images.sources import data_spec
     from cifarlab.judge import result_name
 
     # no --fit and --white-level: these decide what the network sees, so they stay as it was trained
     fields = data_fields(layout, split_names, columns, class_names, follow_links=follow_links, skip_bad=skip_bad)
     if fields and data is None:  # the run's own images are read as its recipe says, which these would contradict
-        raise UsageError(f"{', '.join(fields)} say how other images are read: name them with --data.")
+        raise UsageError(tr("{fields} say how other images are read: name them with --data.", fields=listed(fields)))
     evaluation = api.evaluate(
         model,
         split,
@@ -91,8 +94,24 @@ def evaluate(
     if as_json:
         echo_json({"run": run and str(run.path), **evaluation.to_dict(), "files": files})
     else:
-        if data is not None:  # matching class names do not prove that both mean the same
-            echo(f"These are the images of {data}, with the class names of the model.")
-        echo("\n".join([summary(evaluation), *(["\nWritten:"] if files else []), *(f"  {file}" for file in files)]))
+        _print(evaluation, data, files)
     if evaluation.num_skipped:  # last, so that the numbers of the others are printed and stored by then
-        raise PartialError(f"Evaluated, without {count(evaluation.num_skipped, 'image')} that could not be read.")
+        raise PartialError(_without(evaluation.num_skipped))
+
+
+def _print(evaluation: Evaluation, data: str | None, files: Sequence[str]) -> None:
+    from cifarlab.evaluation.report_text import summary
+
+    if data is not None:  # matching class names do not prove that both mean the same
+        echo(tr("These are the images of {source}, with the class names of the model.", source=data))
+    written = ["\n" + tr("Written:"), *(f"  {file}" for file in files)] if files else []
+    echo("\n".join([summary(evaluation), *written]))
+
+
+def _without(num: int) -> str:
+    return ntr(
+        "Evaluated, without {n:,} image that could not be read.",
+        "Evaluated, without {n:,} images that could not be read.",
+        num,
+        n=num,
+    )

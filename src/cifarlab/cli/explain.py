@@ -11,6 +11,7 @@ from cifarlab import api
 from cifarlab.cli.options import AsJson, Device, Pictures, RunOrModel
 from cifarlab.cli.output import echo, echo_json, raise_unreadable
 from cifarlab.console import printable
+from cifarlab.language import listed, tr
 
 
 def explain(
@@ -42,15 +43,22 @@ def explain(
         echo_json({"model": str(model), "explanations": explanations, "failed": done.failures, "files": files})
     else:
         for explanation in done.explanations:
-            top = ", ".join(f"{printable(label)} {100 * share:.1f} %" for label, share in explanation.prediction.top)
+            top = listed(f"{printable(label)} {100 * share:.1f} %" for label, share in explanation.prediction.top)
             echo(f"{printable(explanation.prediction.name)}: {top}")
-            echo(f"  why {printable(explanation.class_name)}:")  # not always the first of them: see --class
+            # not always the first of them: see --class
+            echo("  " + tr("why {name}:", name=printable(explanation.class_name)))
             for each in explanation.maps:
                 # a deletion score alone says little, since it depends on the picture: hence the random maps beside it
-                scores = f"deletion {each.deletion.area:.2f}, random {each.deletion.random_area:.2f}"
-                echo(f"  {map_name(each.heat_map)}: {scores}; {verdict(each, explanation.class_name)}")
+                text = tr(
+                    "{map}: deletion {area:.2f}, random {random:.2f}; {verdict}",
+                    map=map_name(each.heat_map),
+                    area=each.deletion.area,
+                    random=each.deletion.random_area,
+                    verdict=verdict(each, explanation.class_name),
+                )
+                echo(f"  {text}")
         if written:
-            echo("\nWritten:")
+            echo("\n" + tr("Written:"))
         for path in written:
             echo(f"  {path}")
     if done.failures:  # after the explanations of the others

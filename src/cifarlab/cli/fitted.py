@@ -21,6 +21,8 @@ NARROWEST = 16
 DASH = "–"
 """Stands in an empty cell."""
 
+"""Where a line may end: after spaces, hyphens, ...; and between Chinese characters, as their punctuation allows."""
+
 Row = Sequence[str]
 """A text for each column, empty where there is nothing; line breaks are kept, and become spaces below the row."""
 
@@ -116,9 +118,10 @@ def _below(columns: Sequence[Column], row: Row, widths: Mapping[int, int], width
     for place, column in enumerate(columns):
         if place in widths or not row[place]:
             continue
-        item = column.below.format(" ".join(row[place].split("\n")))
-        if lines and cell_len(lines[-1] + tr("; ") + item) <= width - GAP:  # whole, where it fits
-            lines[-1] += tr("; ") + item
+        # Chinese brackets bring their own space
+        item = column.below.format(" ".join(row[place].split("\n")).replace(" （", "（"))
+        if lines and cell_len(longer := tr("; ").join([lines[-1], item])) <= width - GAP:  # whole, where it fits
+            lines[-1] = longer
         else:
             lines += wrapped(item, width - GAP)
     return [" " * GAP + line for line in lines]

@@ -23,6 +23,7 @@ from cifarlab.cli.options import (
     training_fields,
 )
 from cifarlab.cli.output import Output, echo, echo_json
+from cifarlab.language import tr
 from cifarlab.recipe.toml import load_recipe
 
 if TYPE_CHECKING:
@@ -58,9 +59,14 @@ def lr_find(
     echo(found.reason)
     if found.suggestion is not None:  # None when the loss hardly fell anywhere; the reason says so
         # two digits: the range test is a rough method, and more of them would promise what it cannot keep
-        echo(f"Suggested: --set optimizer.lr={found.suggestion:.2g}   (the recipe has {chosen.optimizer.lr:g})")
-        echo(f"The loss falls fastest at {found.steepest:.2g}.")
-    echo(f"The chart is {run.figure('lr-find')}.")
+        text = tr(
+            "Suggested: {option}   (the recipe has {lr:g})",
+            option=f"--set optimizer.lr={found.suggestion:.2g}",
+            lr=chosen.optimizer.lr,
+        )
+        echo(text)
+        echo(tr("The loss falls fastest at {lr:.2g}.", lr=found.steepest))
+    echo(tr("The chart is {file}.", file=run.figure("lr-find")))
 
 
 def _draw(found: RangeTest) -> None:

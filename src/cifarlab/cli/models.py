@@ -6,10 +6,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
+from rich.cells import cell_len
 
 from cifarlab.cli.options import AsJson
 from cifarlab.cli.output import echo, echo_json
 from cifarlab.errors import UsageError, unknown
+from cifarlab.language import tr
 from cifarlab.recipe.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def models(
     if name is not None:
         _show(ModelSpec(name=name, stem=cast(Stem, stem)), image_size, as_json)
     elif stem != "default":  # which a list would ignore, since not every network has each stem
-        raise UsageError("--stem needs the name of a network: cifarlab models NAME --stem cifar.")
+        command = "cifarlab models NAME --stem cifar"
+        raise UsageError(tr("--stem needs the name of a network: {command}.", command=command))
     else:
         _list(image_size, as_json)
 
@@ -58,16 +61,17 @@ def _list(image_size: int, as_json: bool) -> None:
     if as_json:
         echo_json(rows)
         return
-    echo(f"{'name':18}{'parameters':>12}{f'madds {image_size} px':>15}  source")
+    madds = tr("madds {side} px", side=image_size)
+    echo(f"{_left(tr('name'), 18)}{_right(tr('parameters'), 12)}{_right(madds, 15)}  {tr('source')}")
     for row in rows:
         if row["num_parameters"] is None:
-            numbers = f"{'needs ' + str(row['min_size']) + ' px':>27}"  # across both columns of numbers
+            numbers = _right(tr("needs {side} px", side=row["min_size"]), 27)  # across both columns of numbers
         else:
             parameters, madds = (f"{row[key] / 1e6:.2f} M" for key in ("num_parameters", "multiply_adds"))
             numbers = f"{parameters:>12}{madds:>15}"
-        echo(f"{row['name']:18}{numbers}  {row['source']}")
+        echo(f"{row['name']:18}{numbers}  {tr(row['source'])}")
     # not one by one: there are hundreds, and neither package has to be installed
-    echo("Also: torchvision:<name> and timm:<name>, the networks of those packages.")
+    echo(tr("Also: torchvision:<name> and timm:<name>, the networks of those packages."))
 
 
 def _show(spec: ModelSpec, image_size: int, as_json: bool) -> None:
@@ -82,12 +86,21 @@ def _show(spec: ModelSpec, image_size: int, as_json: bool) -> None:
         echo_json({**facts, **totals, "layers": [asdict(layer) for layer in table]})
         return
     width = max(len(layer.name) for layer in table) + 2
-    echo(f"{'layer':{width}}{'kind':20}{'output':>16}{'parameters':>14}{'multiply-adds':>16}")
+    names = f"{_left(tr('layer'), width)}{_left(tr('kind'), 20)}"
+    echo(f"{names}{_right(tr('output'), 16)}{_right(tr('parameters'), 14)}{_right(tr('multiply-adds'), 16)}")
     for layer in table:
         output = "×".join(map(str, layer.output)) if layer.output else "-"  # None: not called on its own
         echo(f"{layer.name:{width}}{layer.kind:20}{output:>16}{layer.num_parameters:14,}{layer.multiply_adds:16,}")
     # of the whole network, not a sum over the rows: what happens between layers has multiply-adds, too
-    echo(f"{'total':{width}}{'':36}{total_parameters:14,}{total_madds:16,}")
+    echo(f"{_left(tr('total'), width)}{'':36}{total_parameters:14,}{total_madds:16,}")
+
+
+def _left(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - cell_len(text)) + text
 
 
 def _build(spec: ModelSpec, image_size: int) -> nn.Module:

@@ -11,6 +11,7 @@ import typer
 from cifarlab import api
 from cifarlab.cli.options import RunFolder
 from cifarlab.cli.output import echo
+from cifarlab.language import tr
 
 
 def report(
@@ -26,4 +27,4 @@ def report(
     echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)")
     # not a failure on a server without a browser: the page is written, and its path is on stdout
     if open_it and not webbrowser.open(path.resolve().as_uri()):
-        echo("No browser was found: open the file above.", err=True)
+        echo(tr("No browser was found: open the file above."), err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -10,7 +10,7 @@ from rich.table import Table
 from cifarlab.cli.output import Output, plain_table, with_purposes
 from cifarlab.console import count
 from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
-from cifarlab.language import listed, ntr, tr
+from cifarlab.language import listed, ntr, tr, translatable
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
 from cifarlab.runs.metrics import median_images_per_second
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BAR_CELLS = 20
 """Characters of a full bar, so that each stands for 5 points of accuracy."""
 
-ACCURACIES = ("val", "val, tta", "test", "test, tta")
+ACCURACIES = (translatable("val"), translatable("val, tta"), translatable("test"), translatable("test, tta"))
 """Columns of the time to accuracy, in the order of the fields of `Trained`."""
 
 
@@ -77,7 +77,7 @@ def _spreads(group: Run) -> Table:
             deviation = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.2f}"
             what = tr("mean ± sd, n = {n}") if deviation else "n = {n}"
             table.add_row(title, f"{100 * spread['mean']:.2f}{deviation} %  ({what.format(n=spread['n'])})")
-    table.add_row(tr("runs"), ", ".join(summary["runs"]))
+    table.add_row(tr("runs"), listed(summary["runs"]))
     return table
 
 
@@ -154,80 +154,126 @@ def _print_classes(console: Output, test: Evaluation) -> None:
 
 def print_benchmark(found: Benchmark) -> None:
     """Print the median, minimum and maximum over the rounds of each part, the settings, and the machine, on stdout."""
+    from cifarlab.bench.timing import subject_text, word
+
     console = Output()
-    titles = ("", "median", "min", "max", "p99", "unit", "n", "warm-up")
-    table = _numbers(found.subject, titles, text=("", "unit"))
+    unit = tr("unit")
+    titles = ("", tr("median"), tr("min"), tr("max"), "p99", unit, "n", tr("warm-up"))
+    table = _numbers(subject_text(found.subject), titles, text=("", unit))
     for name, timing in found.timings.items():
         values = (_figure(value) for value in (timing.median, timing.min, timing.max, timing.p99))
-        table.add_row(name, *values, timing.unit, str(timing.n), str(timing.warmup))
+        table.add_row(word(name), *values, word(timing.unit), str(timing.n), str(timing.warmup))
     console.print(table)
     # settings beside the numbers: a speed without batch size and image size cannot be compared with anything
     numbers = {key: f"{value:,}" if isinstance(value, int) else value for key, value in found.settings.items()}
-    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
+    console.print(listed(f"{word(key)} {value}" for key, value in numbers.items()))
     console.print(machine_text(found.machine))
 
 
 def print_kernels(found: KernelTable) -> None:
     """Print images per second with kernels and without, their ratio, and which kernels are used, on stdout."""
+    from cifarlab.bench.timing import word
+
     console = Output()
     for model in dict.fromkeys(row.model for row in found.rows):  # a table each, so that lines fit into 80 columns
-        table = _numbers(f"{model}, images per second", ("", "kernels", "torch", "compiled", "ratio"), text=("",))
+        titles = ("", tr("kernels"), "torch", tr("compiled"), tr("ratio"))
+        table = _numbers(tr("{model}, images per second", model=model), titles, text=("",))
         for row in found.rows:
             if row.model == model:
                 speeds = [f"{timing.median:,.0f}" for timing in row.timings.values()]
                 speeds += ["–"] * (3 - len(speeds))  # without torch.compile
                 ratio, (low, high) = row.ratio
-                what = f"{row.mode}, {row.precision}, {row.images}"
-                table.add_row(what, *speeds, f"{ratio:.2f} ({low:.2f} to {high:.2f})")
+                what = listed([word(row.mode), row.precision, word(row.images)])
+                text = tr("{ratio:.2f} ({low:.2f} to {high:.2f})", ratio=ratio, low=low, high=high)
+                table.add_row(what, *speeds, text)
         console.print(table)
     pairs = found.rows[0].timings["kernels"].n
-    console.print(f"Ratios of kernels to the faster of the others, with 95 % intervals over {count(pairs, 'pair')}.")
-    used = "; ".join(f"{what}: {', '.join(kernels) or 'none'}" for what, kernels in found.used.items())
-    console.print(f"Used on this tier, {found.tier}: {used}")
+    ratios = tr(
+        "Ratios of kernels to the faster of the others, with 95 % intervals over {pairs}.", pairs=count(pairs, "pair")
+    )
+    console.print(ratios)
+    used = tr("; ").join(_used_text(what, kernels) for what, kernels in found.used.items())
+    console.print(tr("Used on this tier, {tier}: {used}", tier=found.tier, used=used))
     console.print(machine_text(found.machine))
+
+
+def _used_text(what: str, kernels: Sequence[str]) -> str:
+    """Write the kernels of "training, bfloat16" or of "prediction"."""
+    from cifarlab.bench.timing import word
+
+    mode, *precision = what.split(", ")
+    names = listed(kernels) or tr("none")
+    return tr("{what}: {names}", what=listed([word(mode), *precision]), names=names)
 
 
 def print_time_to_accuracy(found: TimeToAccuracy) -> None:
     """Print a line per seed, the mean accuracy against the target, the times, and the machine, on stdout."""
     console = Output()
-    table = _numbers(found.run.name, ("seed", "training", "to target", *ACCURACIES))
+    titles = (tr("seed"), tr("training"), tr("to target"), *map(tr, ACCURACIES))
+    table = _numbers(found.run.name, titles)
     for each in found.seeds:
         values = (each.val_accuracy, each.val_tta_accuracy, each.test_accuracy, each.test_tta_accuracy)
         # known only at the ends of epochs that were validated, so the time is no finer than that
-        soonest = "never" if each.seconds_to_target is None else f"{each.seconds_to_target:.1f} s"
+        soonest = tr("never") if each.seconds_to_target is None else tr("{n:.1f} s", n=each.seconds_to_target)
         accuracies = ("" if value is None else percent(value, 2) for value in values)
-        table.add_row(str(each.seed), f"{each.seconds:.1f} s", soonest, *accuracies)
+        table.add_row(str(each.seed), tr("{n:.1f} s", n=each.seconds), soonest, *accuracies)
     console.print(table)
-    what = f"{found.split} accuracy{f' with {found.tta}' if found.tta else ''}"
-    # an interval over images for one seed; for several, their deviation, which includes luck in training
-    reached = (
-        f"{with_interval(found.mean, found.interval, 2)}, n = 1"
-        if found.interval is not None
-        else f"{100 * found.mean:.2f} ± {100 * (found.sd or 0.0):.2f} %  (mean ± sd, n = {len(found.seeds)})"
-    )
-    verdict = "reached" if found.reached else "not reached"
-    if found.p_value is not None:  # how often so many seeds would be as good if the mean of all were at the target
-        verdict += f"  (p = {found.p_value:.2g}, one-sided)"
-    console.print(f"\n{what}: {reached}; the target of {percent(found.target, 2)} is {verdict}")
+    console.print(f"\n{_target_text(found)}")
     times = found.seconds  # first epochs included: whoever trains once pays for them as well
-    console.print(f"training: {times.median:.1f} s  (median; {times.min:.1f} to {times.max:.1f}), nothing warmed up")
+    text = tr(
+        "training: {median:.1f} s  (median; {min:.1f} to {max:.1f}), nothing warmed up",
+        median=times.median,
+        min=times.min,
+        max=times.max,
+    )
+    console.print(text)
     if (soonest_times := found.seconds_to_target) is not None:
-        seeds = f"{soonest_times.n} of {count(len(found.seeds), 'seed')}"
-        console.print(f"to the target on val: {soonest_times.median:.1f} s  (median; {seeds})")
-    console.print(f"with data, building and evaluation: {duration(found.total_seconds)} in all")
+        text = tr(
+            "to the target on val: {median:.1f} s  (median; {n} of {seeds})",
+            median=soonest_times.median,
+            n=soonest_times.n,
+            seeds=count(len(found.seeds), "seed"),
+        )
+        console.print(text)
+    total = duration(found.total_seconds)
+    console.print(tr("with data, building and evaluation: {duration} in all", duration=total))
     console.print(machine_text(found.machine))
-    console.print(f"The runs are in {found.run.path}.")
+    console.print(tr("The runs are in {path}.", path=found.run.path))
+
+
+def _target_text(found: TimeToAccuracy) -> str:
+    """The accuracy that counts against the target, in one line."""
+    what = tr("{split} accuracy", split=tr(found.split))
+    if found.tta:
+        what = tr("{accuracy} with {tta}", accuracy=what, tta=found.tta)
+    # an interval over images for one seed; for several, their deviation, which includes luck in training
+    if found.interval is not None:
+        reached = listed([with_interval(found.mean, found.interval, 2), "n = 1"])
+    else:
+        spread = tr("mean ± sd, n = {n}", n=len(found.seeds))
+        reached = f"{100 * found.mean:.2f} ± {100 * (found.sd or 0.0):.2f} %  ({spread})"
+    message = (
+        tr("{what}: {reached}; the target of {target} is reached")
+        if found.reached
+        else tr("{what}: {reached}; the target of {target} is not reached")
+    )
+    text = message.format(what=what, reached=reached, target=percent(found.target, 2))
+    if found.p_value is None:
+        return text
+    # how often so many seeds would be as good if the mean of all were at the target
+    return text + "  " + tr("(p = {p:.2g}, one-sided)", p=found.p_value)
 
 
 def machine_text(facts: dict[str, Any]) -> str:
     """The machine in one line: device, precision, threads, versions."""
-    compiled = ", compiled" if facts["compile"] else ""
-    onednn = f" with oneDNN {facts['onednn']}" if facts["onednn"] else ""
-    return (
-        f"{facts['device_name']} ({facts['device']}), {facts['precision']}, {facts['memory_format']}{compiled}, "
-        f"{count(facts['threads'], 'thread')}; "
-        f"cifarlab {facts['cifarlab']}, torch {facts['torch']}{onednn}, Python {facts['python']}"
-    )
+    parts = [f"{facts['device_name']} ({facts['device']})", facts["precision"], facts["memory_format"]]
+    parts += [tr("compiled")] if facts["compile"] else []
+    parts.append(count(facts["threads"], "thread"))
+    torch = f"torch {facts['torch']}"
+    if facts["onednn"]:
+        torch = tr("{torch} with oneDNN {version}", torch=torch, version=facts["onednn"])
+    versions = [f"cifarlab {facts['cifarlab']}", torch, f"Python {facts['python']}"]
+    return tr("; ").join([listed(parts), listed(versions)])
 
 
 def _numbers(title: str, titles: tuple[str, ...], text: tuple[str, ...] = ()) -> Table:

@@ -34,8 +34,8 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo_json
-from cifarlab.console import count
 from cifarlab.errors import PartialError, UsageError
+from cifarlab.language import listed, ntr, tr
 from cifarlab.recipe.toml import load_recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.paths import SEEDS
@@ -135,9 +135,11 @@ def result(run: Run) -> dict[str, Any]:
 def _require_one_task(recipe: str | None, resume: Path | None, allow_different_machine: bool) -> None:
     """Raise UsageError unless there is either a recipe to train or a run to resume."""
     if (recipe is None) == (resume is None):
-        raise UsageError("Give either a recipe or --resume RUN.\nSee the recipes with: cifarlab recipes")
+        raise UsageError(
+            tr("Give either a recipe or --resume RUN.\nSee the recipes with: {command}", command="cifarlab recipes")
+        )
     if allow_different_machine and resume is None:
-        raise UsageError("--allow-different-machine is for --resume RUN: a new run takes the machine as it is.")
+        raise UsageError(tr("--allow-different-machine is for --resume RUN: a new run takes the machine as it is."))
 
 
 def _refuse_changes(changes: list[str], path: Path) -> None:
@@ -150,8 +152,14 @@ def _refuse_changes(changes: list[str], path: Path) -> None:
     recipe = shlex.quote(str(run.recipe_file))  # a command that is suggested has to work when it is pasted
     further = f"\n{how_to_train_further(run)}" if run.model_file.exists() else ""
     raise UsageError(
-        f"--resume continues {run.path} exactly as it began; it takes no changes ({', '.join(changes)}).\n"
-        f"To train with changes, start anew from its recipe: cifarlab train {recipe}{further}"
+        tr(
+            "--resume continues {run} exactly as it began; it takes no changes ({changes}).\n"
+            "To train with changes, start anew from its recipe: {command}",
+            run=run.path,
+            changes=listed(changes),
+            command=f"cifarlab train {recipe}",
+        )
+        + further
     )
 
 
@@ -162,6 +170,14 @@ def _mention_failures(run: Run) -> None:
     failures = [divergence_text(run)] if run.study == SEEDS else []
     first = (run.seeds or [run])[0]  # seeds share their images, so one list of those left out is enough
     if num_skipped := first.facts.data.skipped:
-        failures.append(f"{count(num_skipped, 'image')} could not be read: see {first.skipped_file()}.")
+        failures.append(
+            ntr(
+                "{n:,} image could not be read: see {file}.",
+                "{n:,} images could not be read: see {file}.",
+                num_skipped,
+                n=num_skipped,
+                file=first.skipped_file(),
+            )
+        )
     if text := "\n".join(filter(None, failures)):
-        raise PartialError(f"Finished, but {text}")
+        raise PartialError(tr("Finished, but {what}", what=text))

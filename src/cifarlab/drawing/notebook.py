@@ -6,7 +6,7 @@ Recipe, Run, Images and Evaluation are drawn here, since they lie below; what li
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from cifarlab.evaluation.report_text import shown_classes
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.images.images import Images
+from cifarlab.language import listed, ntr, tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import to_toml
 from cifarlab.runs.folder import Run
@@ -63,33 +64,49 @@ def cell(kind: str, name: str, *parts: Markup) -> str:
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def classes_text(names: Sequence[str]) -> str:
+    """The number of classes and some of their names."""
+    return tr("{n}: {names}", n=len(names), names=some(names, 20))
+
+
 def _recipe(recipe: Recipe) -> str:
     optimizer, training, size = recipe.optimizer, recipe.training, recipe.validation.size
     held_out = percent(size, 0) if isinstance(size, float) else count(size, "image")
+    batches = tr("batches of {n}", n=training.batch_size)
     found = [
-        ("Data", f"{recipe.data.source}, {held_out} of train for validation"),
-        ("Network", recipe.model.name),
-        ("Optimizer", f"{optimizer.name}, lr {optimizer.lr:g}, schedule {recipe.schedule.name}"),
-        ("Epochs", f"{training.epochs:g}, batches of {training.batch_size}, seed {training.seed}"),
+        (
+            tr("Data"),
+            tr("{source}, {amount} of train for validation", source=recipe.data.source, amount=held_out),
+        ),
+        (tr("Network"), recipe.model.name),
+        (
+            tr("Optimizer"),
+            listed([optimizer.name, f"lr {optimizer.lr:g}", tr("schedule {name}", name=recipe.schedule.name)]),
+        ),
+        (tr("Epochs"), listed([f"{training.epochs:g}", batches, tr("seed {first}", first=training.seed)])),
     ]
-    everything = page.details("All values", page.code(to_toml(recipe)))
-    return cell("Recipe", recipe.name, page.paragraph(recipe.description), page.facts(found), everything)
+    everything = page.details(tr("All values"), page.code(to_toml(recipe)))
+    return cell(tr("Recipe"), recipe.name, page.paragraph(recipe.description), page.facts(found), everything)
 
 
 def _images(images: Images) -> str:
     height, width = images.size
     found = [
-        ("Images", f"{count(len(images), 'image')} of {width} × {height} pixels"),
-        ("Classes", f"{images.num_classes}: {some(images.class_names, 20)}"),
+        (
+            tr("Images"),
+            tr("{images} of {width} × {height} pixels", images=count(len(images), "image"), width=width, height=height),
+        ),
+        (tr("Classes"), classes_text(images.class_names)),
     ]
     if images.note:
-        found.append(("Origin", images.note))
-    if images.skipped:
-        found.append(("Left out", f"{count(len(images.skipped), 'image')} that could not be read"))
+        found.append((tr("Origin"), images.note))
+    if num := len(images.skipped):
+        text = ntr("{n:,} image that could not be read", "{n:,} images that could not be read", num, n=num)
+        found.append((tr("Left out"), text))
     tiles = [
         Tile(_png(images.pixels[place]), images.class_names[images.labels[place]]) for place in _few_of_each(images)
     ]
-    return cell("Images", "", page.facts(found), page.gallery(tiles) if tiles else Markup())
+    return cell(tr("Images"), "", page.facts(found), page.gallery(tiles) if tiles else Markup())
 
 
 def _few_of_each(images: Images) -> list[int]:
@@ -114,19 +131,19 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 def _evaluation(evaluation: Evaluation) -> str:
     found: list[tuple[str, str | Markup]] = []
     if evaluation.is_unbalanced:
-        found.append(("Balanced", with_interval(evaluation.balanced_accuracy, evaluation.balanced_interval)))
+        found.append((tr("Balanced"), with_interval(evaluation.balanced_accuracy, evaluation.balanced_interval)))
     if len(evaluation.class_names) > 5:  # of five classes, the right one is always among the top 5
-        found.append(("Top 5", with_interval(evaluation.top5_accuracy, evaluation.top5_interval)))
+        found.append((tr("Top 5"), with_interval(evaluation.top5_accuracy, evaluation.top5_interval)))
     if evaluation.tta_accuracy is not None and evaluation.tta_interval is not None:
         text = with_interval(evaluation.tta_accuracy, evaluation.tta_interval)
-        found.append(("Test-time augmentation", f"{text}, {evaluation.tta}"))
-    found.append(("Loss", f"{evaluation.loss:.4f}"))
-    found.append(("Calibration error", percent(evaluation.calibration_error, 2)))
+        found.append((tr("Test-time augmentation"), listed([text, evaluation.tta or ""])))
+    found.append((tr("Loss"), f"{evaluation.loss:.4f}"))
+    found.append((tr("Calibration error"), percent(evaluation.calibration_error, 2)))
     classes, which = shown_classes(evaluation)
-    header = ["class", "accuracy, 95 % interval", "precision", "F1", "images"]
+    header = [tr("class"), tr("accuracy, 95 % interval"), tr("precision"), "F1", tr("images")]
     parts = [_headline(evaluation), page.facts(found), page.table(header, [_class_row(each) for each in classes])]
-    parts += [page.paragraph(f"Shown are {which}.")] if which else []
-    return cell("Evaluation", evaluation.split, *parts)
+    parts += [page.paragraph(tr("Shown are {which}.", which=which))] if which else []
+    return cell(tr("Evaluation"), tr(evaluation.split), *parts)
 
 
 def _class_row(each: ClassMetrics) -> list[Cell]:
@@ -137,11 +154,14 @@ def _class_row(each: ClassMetrics) -> list[Cell]:
 
 def _headline(evaluation: Evaluation) -> Markup:
     low, high = evaluation.accuracy_interval
-    images = count(evaluation.num_images, "image")
-    return page.headline(
-        percent(evaluation.accuracy),
-        f"{evaluation.split} accuracy on {images}, 95 % interval {100 * low:.1f} to {percent(high)}",
+    text = tr(
+        "{split} accuracy on {images}, 95 % interval {low:.1f} to {high}",
+        split=tr(evaluation.split),
+        images=count(evaluation.num_images, "image"),
+        low=100 * low,
+        high=percent(high),
     )
+    return page.headline(percent(evaluation.accuracy), text)
 
 
 def _run(run: Run) -> str:
@@ -152,7 +172,7 @@ def _run(run: Run) -> str:
         parts = draw(run)
     except CifarlabError as error:  # shown instead of raised: a notebook would print a traceback, and no path
         parts = [page.warning(" ".join(str(error).split()))]
-    return cell("Run", str(run.path), *parts)
+    return cell(tr("Run"), str(run.path), *parts)
 
 
 def _training(run: Run) -> list[Markup]:
@@ -160,28 +180,32 @@ def _training(run: Run) -> list[Markup]:
     metrics = run.metrics if run.metrics_file.exists() else Metrics()
     parts = []
     if facts.status == TRAINING:
-        parts.append(page.warning("The run has not ended, or it was interrupted: cifarlab.resume continues it."))
+        parts.append(page.warning(tr("The run has not ended, or it was interrupted: cifarlab.resume continues it.")))
     if facts.status == DIVERGED:
-        parts.append(page.warning(f"The training diverged. {facts.divergence}"))
+        parts.append(page.warning(tr("The training diverged. {what}", what=facts.divergence)))
     result = next(filter(None, (read_evaluation(run, name) for name in ("test", "val"))), None)
-    parts.append(page.paragraph("No split has been evaluated yet.") if result is None else _headline(result))
+    parts.append(page.paragraph(tr("No split has been evaluated yet.")) if result is None else _headline(result))
     parts.append(_curves(metrics, facts.best_epoch))
     return [*parts, page.facts([*_facts(run.recipe, metrics, facts), _report(run)])]
 
 
 def _facts(recipe: Recipe, metrics: Metrics, facts: Manifest) -> list[tuple[str, str | Markup]]:
-    parameters = f", {count(facts.num_parameters, 'parameter')}" if facts.num_parameters else ""
-    found: list[tuple[str, str | Markup]] = [("Network", f"{recipe.model.name}{parameters}")]
-    images = f": {count(facts.data.num_train, 'training image')}" if facts.data.num_train else ""
-    found.append(("Data", f"{recipe.data.source}{images}"))
+    parameters = [count(facts.num_parameters, "parameter")] if facts.num_parameters else []
+    found: list[tuple[str, str | Markup]] = [(tr("Network"), listed([recipe.model.name, *parameters]))]
+    source = recipe.data.source
+    if num := facts.data.num_train:
+        source = tr("{source}: {images}", source=source, images=count(num, "training image"))
+    found.append((tr("Data"), source))
     if facts.elapsed_seconds is not None:
-        ending = f"; {facts.ending}" if facts.ending else ""
-        found.append(("Training", f"{count(len(metrics), 'epoch')} in {duration(facts.elapsed_seconds)}{ending}"))
+        epochs, time = count(len(metrics), "epoch"), duration(facts.elapsed_seconds)
+        ending = [tr(facts.ending)] if facts.ending else []
+        found.append((tr("Training"), tr("; ").join([tr("{epochs} in {time}", epochs=epochs, time=time), *ending])))
     return found
 
 
 def _report(run: Run) -> tuple[str, str | Markup]:
-    return "Report", str(run.report_file) if run.report_file.exists() else "none yet: cifarlab.report(run) writes it"
+    missing = tr("none yet: cifarlab.report(run) writes it")
+    return tr("Report"), str(run.report_file) if run.report_file.exists() else missing
 
 
 def _seeds(group: Run) -> list[Markup]:
@@ -189,24 +213,26 @@ def _seeds(group: Run) -> list[Markup]:
     runs = group.seeds
     results = {run.name: read_evaluation(run, "test") for run in runs}
     accuracies = [each.accuracy for each in results.values() if each is not None]
-    parts = [page.warning(f"{name} diverged and does not count.") for name in group.group.get("diverged", {})]
+    parts = [
+        page.warning(tr("{run} diverged and does not count.", run=name)) for name in group.group.get("diverged", {})
+    ]
     if len(accuracies) > 1:
         mean, sd = mean_and_sd(accuracies)
-        text = f"test accuracy, mean and standard deviation over {len(accuracies)} seeds"
+        text = tr("test accuracy, mean and standard deviation over {n} seeds", n=len(accuracies))
         parts.append(page.headline(f"{percent(mean)} ± {100 * sd:.1f}", text))
     lines = [Series(run.name, _points(run.metrics, "val/accuracy"), number) for number, run in enumerate(runs)]
     rows: list[list[Cell]] = [
         [name, None if each is None else with_ends(each.accuracy, each.accuracy_interval)]
         for name, each in results.items()
     ]
-    chart = to_svg(LineChart("Validation accuracy", "epoch", "accuracy", lines, percent=True))
-    numbers = page.table(["run", "test accuracy, 95 % interval"], rows)
+    chart = to_svg(LineChart(tr("Validation accuracy"), tr("epoch"), tr("accuracy"), lines, percent=True))
+    numbers = page.table([tr("run"), tr("test accuracy, 95 % interval")], rows)
     return [*parts, page.side_by_side(chart, numbers), page.facts([_report(group)])]
 
 
 def _study(study: Run) -> list[Markup]:
     names = some([run.name for run in study.inner_runs], 20)
-    return [page.facts([("Holds", STUDIES[study.study]), *([("Runs", names)] if names else [])])]
+    return [page.facts([(tr("Holds"), tr(STUDIES[study.study])), *([(tr("Runs"), names)] if names else [])])]
 
 
 def live_curves() -> Callable[[Metrics], None]:
@@ -221,16 +247,18 @@ def _curves(metrics: Metrics, best_epoch: int | None) -> Markup:
     if not metrics:
         return Markup()
     epochs = metrics["epoch"]
-    marks = [Mark(float(best_epoch), f"best, epoch {best_epoch}")] if best_epoch in epochs and best_epoch else []
+    marks = (
+        [Mark(float(best_epoch), tr("best, epoch {n}", n=best_epoch))] if best_epoch in epochs and best_epoch else []
+    )
     charts = []
-    for title, name in (("Accuracy", "accuracy"), ("Loss", "loss")):
+    for title, label, name in ((tr("Accuracy"), tr("accuracy"), "accuracy"), (tr("Loss"), tr("loss"), "loss")):
         # dashed: measured on augmented images while the weights still changed
         lines = [
-            Series("train", _points(metrics, f"train/{name}"), 0, dashed=True),
-            Series("validation", _points(metrics, f"val/{name}"), 1),
+            Series(tr("train"), _points(metrics, f"train/{name}"), 0, dashed=True),
+            Series(tr("validation"), _points(metrics, f"val/{name}"), 1),
         ]
         series = [line for line in lines if line.points]
-        charts.append(to_svg(LineChart(title, "epoch", name, series, marks, percent=name == "accuracy")))
+        charts.append(to_svg(LineChart(title, tr("epoch"), label, series, marks, percent=name == "accuracy")))
     return page.side_by_side(*charts)
 
 

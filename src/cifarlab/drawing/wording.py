@@ -36,14 +36,6 @@ def with_ends(share: float, interval: Interval | Sequence[float] | None, digits:
     return tr("{accuracy} ({low} to {high})", accuracy=percent(share, digits), low=low, high=high)
 
 
-def in_a_row(sentences: Sequence[str]) -> str:
-    """Put one sentence after the other, with what the language has between them."""
-    text, *rest = sentences
-    for sentence in rest:
-        text = tr("{sentence} {next}", sentence=text, next=sentence)
-    return text
-
-
 def duration(seconds: float) -> str:
     """Write seconds as "42.0 s", "3 min 20 s" or "2 h 5 min"."""
     # Rounded first, or 59.96 s would become "60.0 s" and 119.7 s "1 min 60 s".

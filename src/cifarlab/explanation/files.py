@@ -19,6 +19,7 @@ from cifarlab.explanation.page import explanation_page, tiles
 from cifarlab.explanation.render import feature_figure, filter_figure, map_figure
 from cifarlab.files import write_atomic
 from cifarlab.inference.classifier import Classifier
+from cifarlab.language import ntr, tr
 
 CHANNELS, CHANNELS_OF_CHOSEN = 16, 64
 """Feature maps shown per layer: of the default layers, and of one that the user has chosen."""
@@ -41,14 +42,16 @@ class Explained:
         return f"Explained({some(shown, 3)}{failed})"
 
     def _repr_html_(self) -> str:
-        warnings = [warning(f"Not read: {some(self.failures)}")] if self.failures else []
+        warnings = [warning(tr("Not read: {files}", files=some(self.failures)))] if self.failures else []
         parts = [
-            paragraph(f"{each.prediction.name}: what speaks for {each.class_name}?") + gallery(tiles(each))
+            paragraph(tr("{image}: what speaks for {name}?", image=each.prediction.name, name=each.class_name))
+            + gallery(tiles(each))
             for each in self.explanations[:SHOWN]
         ]
         rest = len(self.explanations) - SHOWN
-        more = [paragraph(f"And {count(rest, 'image')} more, on the page.")] if rest > 0 else []
-        return cell("Explained", count(len(self.explanations), "image"), *warnings, *parts, *more)
+        text = ntr("And {n:,} image more, on the page.", "And {n:,} images more, on the page.", rest, n=rest)
+        more = [paragraph(text)] if rest > 0 else []
+        return cell(tr("Explained"), count(len(self.explanations), "image"), *warnings, *parts, *more)
 
 
 def explain_files(
@@ -56,7 +59,7 @@ def explain_files(
 ) -> Explained:
     """Explain every file that can be read; raises UsageError as `explain_image` does."""
     done = Explained([], [])
-    with progress("Explaining", len(files), "images") as advance:
+    with progress(tr("Explaining"), len(files), tr("images")) as advance:
         for file in files:
             try:
                 pixels = classifier.decode(file)

@@ -12,6 +12,7 @@ from torch import Tensor
 from cifarlab.errors import UsageError
 from cifarlab.explanation.heat_map import HeatMap
 from cifarlab.inference.classifier import Classifier
+from cifarlab.language import listed, tr
 from cifarlab.models.taps import capture, evaluation_mode, feature_layers, is_map
 
 GRAD_CAM, HIRES_CAM = "Grad-CAM", "HiResCAM"
@@ -62,14 +63,18 @@ def gradients(
         # autograd.grad instead of backward, which would add to the weights' gradients.
         (gradient,) = torch.autograd.grad(chosen.sum(), outputs[layer], allow_unused=True)
     if gradient is None:  # for example an auxiliary head, which evaluation ignores
-        raise UsageError(f"The layer {layer} has no part in the answer.")
+        raise UsageError(tr("The layer {layer} has no part in the answer.", layer=layer))
     return outputs[layer].detach().float(), gradient.float()
 
 
 def no_maps(classifier: Classifier, layer: str) -> str:
     """The error message for a layer without feature maps, which lists the layers that have them."""
     found = feature_layers(classifier.model, classifier.card.input_size)
-    return f"The layer {layer} puts out no feature maps. These do: {', '.join(found) or 'none'}."
+    return tr(
+        "The layer {layer} puts out no feature maps. These do: {layers}.",
+        layer=layer,
+        layers=listed(found) or tr("none"),
+    )
 
 
 def coarse_layer(stages: Mapping[str, tuple[int, int]]) -> str:
@@ -78,7 +83,7 @@ def coarse_layer(stages: Mapping[str, tuple[int, int]]) -> str:
     stages: sizes (h, w) of feature maps by layer, in the order in which the layers run.
     """
     if not stages:
-        raise UsageError("This network has no feature maps, so it cannot be asked where it looked.")
+        raise UsageError(tr("This network has no feature maps, so it cannot be asked where it looked."))
     return list(stages)[-1]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.explanation.heat_map import HeatMap
+from cifarlab.language import translatable
 
-OCCLUSION = "occlusion"
+OCCLUSION = translatable("occlusion")
 CELLS = 16
 """Places per side at which the image is covered: 256 images to score, and cells of 2 px in an image of 32 px."""
 PATCH_SHARE = 4

@@ -26,7 +26,6 @@ from cifarlab.drawing.page import (
 from cifarlab.drawing.wording import short
 from cifarlab.explanation.image import Evidence, Explanation
 from cifarlab.explanation.render import (
-    deletion_text,
     enlarged,
     feature_figure,
     filter_figure,
@@ -35,15 +34,20 @@ from cifarlab.explanation.render import (
     png_of_pixels,
     verdict,
 )
+from cifarlab.language import listed, tr, translatable
 
 HOW_TO_READ = (
-    "Bright places speak for the class; dark ones say nothing or speak against it. Each map is as bright as its own "
-    "maximum, so brightness does not compare between maps.",
-    "Deletion asks whether a map means anything. The pixels are replaced by the mean colour, the most important first, "
-    "and the mean of the class's probability on the way is the score: the lower, the more the map has found. A map "
-    "that knows nothing gets what the random maps get, which are the same map with its cells shuffled; to beat all of "
-    "them by luck has a chance of 1 in 20.",
-    "A map that fails this test should not be shown to anybody as the reason for a prediction.",
+    translatable(
+        "Bright places speak for the class; dark ones say nothing or speak against it. Each map is as bright as its "
+        "own maximum, so brightness does not compare between maps."
+    ),
+    translatable(
+        "Deletion asks whether a map means anything. The pixels are replaced by the mean colour, the most important "
+        "first, and the mean of the class's probability on the way is the score: the lower, the more the map has "
+        "found. A map that knows nothing gets what the random maps get, which are the same map with its cells "
+        "shuffled; to beat all of them by luck has a chance of 1 in 20."
+    ),
+    translatable("A map that fails this test should not be shown to anybody as the reason for a prediction."),
 )
 
 
@@ -56,24 +60,25 @@ def explanation_page(
     """
     sections = [_section(explanation, num_channels) for explanation in explanations]
     if filters is not None:
-        note = "Grey is a weight of zero; each filter is as bright as its largest weight allows."
-        picture = embed_png(to_png(filter_figure(filters)), f"The {len(filters)} filters of the first layer.")
-        sections.append(Section("First filters", picture, note))
-    sections.append(Section("How to read this", Markup().join(paragraph(text) for text in HOW_TO_READ)))
-    return page("Explanations", sections, subtitle=model)
+        note = tr("Grey is a weight of zero; each filter is as bright as its largest weight allows.")
+        what = tr("The {n} filters of the first layer.", n=len(filters))
+        sections.append(Section(tr("First filters"), embed_png(to_png(filter_figure(filters)), what), note))
+    sections.append(Section(tr("How to read this"), Markup().join(paragraph(tr(text)) for text in HOW_TO_READ)))
+    return page(tr("Explanations"), sections, subtitle=model)
 
 
 def _section(explanation: Explanation, num_channels: int) -> Section:
     name = explanation.class_name
     bars = [Bar(label, share) for label, share in explanation.prediction.top]
+    titles = tr("map"), tr("deletion"), tr("random maps"), tr("verdict")
     curves = side_by_side(*(_deletion_chart(each, name) for each in explanation.maps))
     body = [
         gallery(tiles(explanation), columns=4),
         side_by_side(
-            table(("map", "deletion", "random maps", "verdict"), [_row(each, name) for each in explanation.maps]),
-            to_svg(BarChart("Most probable classes", "probability", bars, limits=(0, 1))),
+            table(titles, [_row(each, name) for each in explanation.maps]),
+            to_svg(BarChart(tr("Most probable classes"), tr("probability"), bars, limits=(0, 1))),
         ),
-        details("Deletion curves", curves),  # the table above has their areas; few readers want the curves
+        details(tr("Deletion curves"), curves),  # the table above has their areas; few readers want the curves
         _features(explanation, num_channels),
     ]
     return Section(explanation.prediction.name, Markup().join(body), _question(explanation))
@@ -83,32 +88,43 @@ def _question(explanation: Explanation) -> str:
     # Also a wrong prediction has a reason: the question is about the class, not about the truth.
     name, probability = explanation.class_name, f"{100 * explanation.probability:.1f} %"
     if name == explanation.prediction.label:
-        return f"Why {name}? Its probability is {probability}."
-    return f"What speaks for {name}? Its probability is {probability}; predicted is {explanation.prediction.label}."
+        return tr("Why {name}? Its probability is {probability}.", name=name, probability=probability)
+    return tr(
+        "What speaks for {name}? Its probability is {probability}; predicted is {predicted}.",
+        name=name,
+        probability=probability,
+        predicted=explanation.prediction.label,
+    )
 
 
 def _features(explanation: Explanation, num_channels: int) -> Markup:
     if not explanation.features:
-        return paragraph("This network has no feature maps, so it is explained by its inputs and outputs alone.")
+        return paragraph(tr("This network has no feature maps, so it is explained by its inputs and outputs alone."))
     picture = feature_figure([(explanation.pixels, explanation.features)], num_channels)
-    return heading("Feature maps") + embed_png(to_png(picture), f"Feature maps of {', '.join(explanation.features)}")
+    what = tr("Feature maps of {layers}", layers=listed(explanation.features))
+    return heading(tr("Feature maps")) + embed_png(to_png(picture), what)
 
 
 def tiles(explanation: Explanation) -> list[Tile]:
     """The image with its prediction, and each heat map with its deletion test."""
     top = explanation.prediction
-    image = Tile(png_of_pixels(enlarged(explanation.pixels)), "image", f"{top.label} {100 * top.probability:.1f} %")
+    image = Tile(png_of_pixels(enlarged(explanation.pixels)), tr("image"), f"{top.label} {100 * top.probability:.1f} %")
     return [
         image,
         *(
             Tile(
                 png_of_pixels(overlay(explanation.pixels, each.heat_map)),
                 map_name(each.heat_map),
-                deletion_text(each).replace("\n", ", "),  # two lines in a picture, one on the page
+                _scores_text(each),
             )
             for each in explanation.maps
         ),
     ]
+
+
+def _scores_text(evidence: Evidence) -> str:
+    area, random = evidence.deletion.area, evidence.deletion.random_area
+    return tr("deletion {area:.2f}, random {random:.2f}", area=area, random=random)
 
 
 def _row(evidence: Evidence, class_name: str) -> tuple[str, str, str, str]:
@@ -119,12 +135,12 @@ def _row(evidence: Evidence, class_name: str) -> tuple[str, str, str, str]:
 def _deletion_chart(evidence: Evidence, class_name: str) -> Markup:
     found = evidence.deletion
     chart = LineChart(
-        f"Deletion by {evidence.heat_map.method}",
-        "share of the image deleted",
-        f"probability of {short(class_name)}",
+        tr("Deletion by {method}", method=tr(evidence.heat_map.method)),
+        tr("share of the image deleted"),
+        tr("probability of {name}", name=short(class_name)),
         [
-            Series("by this map", _points(found.curve)),
-            Series("by random maps", _points(found.random_curve), colour=1, dashed=True),
+            Series(tr("by this map"), _points(found.curve)),
+            Series(tr("by random maps"), _points(found.random_curve), colour=1, dashed=True),
         ],
         percent=True,
         from_zero=True,  # areas under the curves are what is compared

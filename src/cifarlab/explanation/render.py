@@ -85,7 +85,7 @@ def map_figure(explanation: Explanation) -> Image.Image:
 def map_name(heat_map: HeatMap) -> str:
     """Name a heat map by its method, layer and resolution: "Grad-CAM layer4 4×4"."""
     place = f" {printable(heat_map.layer)}" if heat_map.layer else ""
-    return f"{heat_map.method}{place} {heat_map.size[0]}×{heat_map.size[1]}"
+    return f"{tr(heat_map.method)}{place} {heat_map.size[0]}×{heat_map.size[1]}"
 
 
 def deletion_text(evidence: Evidence) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.cells import cell_len
+
 from cifarlab.console import ends
 from cifarlab.images.images import Images
 from cifarlab.images.quality import find_duplicates, inspect, left_out
 from cifarlab.images.source import Understanding, left_out_lines
+from cifarlab.language import listed, ntr, tr, translatable
 
 ORIGINAL = {
-    True: "the published ones",
-    False: "re-encoded: compare accuracies only with others measured on the same pixels",
+    True: translatable("{splits} pixels: the published ones"),
+    False: translatable("{splits} pixels: re-encoded: compare accuracies only with others measured on the same pixels"),
 }
 """Images.original in words. None is left out: most images were never published, which is not worth a line."""
 
@@ -65,14 +68,14 @@ def tree_text(name: str, understanding: Understanding) -> str:
     lines += [understanding.rule] if understanding.rule else []
     lines += ["", *_classes(list(next(iter(counts.values()))), counts)] if counts else []
     unused = left_out_lines(understanding.left_out)
-    lines += ["", "left out:", *(f"  {line}" for line in unused)] if unused else []
+    lines += ["", tr("left out:"), *(f"  {line}" for line in unused)] if unused else []
     return "\n".join(lines)
 
 
 def to_text(name: str, card: Mapping[str, Any]) -> str:
     """Lay a description out for reading."""
     num_classes = len(card["class_names"])
-    header = f"{name}: {num_classes:,} class{'' if num_classes == 1 else 'es'}"
+    header = ntr("{name}: {n:,} class", "{name}: {n:,} classes", num_classes, name=name, n=num_classes)
     counts = {split: each["counts"] for split, each in card["splits"].items()}
     return "\n".join([header, "", *_constants(card), "", *_classes(card["class_names"], counts), "", *_notes(card)])
 
@@ -83,7 +86,8 @@ def pixels_text(card: Mapping[str, Any]) -> str:
 
 
 def _constants(card: Mapping[str, Any]) -> list[str]:
-    rows = [["split", "images", "size", "mean (R, G, B)", "std (R, G, B)", "fingerprint"]]
+    mean, std = tr("mean (R, G, B)"), tr("std (R, G, B)")
+    rows = [[tr("split"), tr("images"), tr("size"), mean, std, tr("fingerprint")]]
     for split, each in card["splits"].items():
         size = "x".join(map(str, reversed(each["image_size"])))  # width first, as people write it
         constants = [_rgb(each["mean"]), _rgb(each["std"]), each["fingerprint"][:16]]
@@ -97,11 +101,14 @@ def _notes(card: Mapping[str, Any]) -> list[str]:
     lines = []
     for original, text in ORIGINAL.items():
         alike = [split for split, each in splits.items() if each["original"] is original]
-        lines += [f"{', '.join(alike)} pixels: {text}"] if alike else []
-    lines += [f"{split} images: {each['note']}" for split, each in splits.items() if each["note"]]
-    lines += ["duplicates within: " + ", ".join(f"{s} {n:,}" for s, n in card["duplicates_within"].items())]
-    across = [f"{pair} {each['num_images']:,}" for pair, each in card["duplicates_across"].items()]
-    return [*lines, *(["duplicates across: " + ", ".join(across)] if across else [])]
+        lines += [tr(text, splits=listed(alike))] if alike else []
+    notes = {split: each["note"] for split, each in splits.items() if each["note"]}
+    lines += [tr("{split} images: {note}", split=split, note=note) for split, note in notes.items()]
+    within = listed(f"{split} {number:,}" for split, number in card["duplicates_within"].items())
+    lines.append(tr("duplicates within: {numbers}", numbers=within))
+    if across := [f"{pair} {each['num_images']:,}" for pair, each in card["duplicates_across"].items()]:
+        lines.append(tr("duplicates across: {numbers}", numbers=listed(across)))
+    return lines
 
 
 def _classes(class_names: list[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -110,10 +117,18 @@ def _classes(class_names: list[str], counts: Mapping[str, Mapping[str, int]]) ->
     of_first = next(iter(counts.values()))
     largest, smallest = ends(sorted(class_names, key=lambda name: -of_first[name]))
     shown = class_names if not smallest else [*largest, *smallest]
-    lines = aligned([["class", *counts], *([name, *(f"{each[name]:,}" for each in counts.values())] for name in shown)])
+    lines = aligned(
+        [[tr("class"), *counts], *([name, *(f"{each[name]:,}" for each in counts.values())] for name in shown)]
+    )
     if not smallest:
         return lines
-    return [*lines, f"the {len(largest)} largest and the {len(smallest)} smallest of {len(class_names):,} classes"]
+    text = tr(
+        "the {largest} largest and the {smallest} smallest of {n:,} classes",
+        largest=len(largest),
+        smallest=len(smallest),
+        n=len(class_names),
+    )
+    return [*lines, text]
 
 
 def _rgb(values: list[float]) -> str:
@@ -123,11 +138,11 @@ def _rgb(values: list[float]) -> str:
 def aligned(rows: list[list[str]]) -> list[str]:
     """Align columns: names to the left, numbers to the right."""
     # by the cells below the head: a column of numbers has a word for its title
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     right = [all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
+            " " * (width - cell_len(cell)) + cell if number else cell + " " * (width - cell_len(cell))
             for cell, width, number in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in rows

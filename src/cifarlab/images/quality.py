@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cifarlab.language import in_english
 from cifarlab.console import printable
 from cifarlab.images.images import Images
-from cifarlab.images.sentences import SENTENCES, in_english
+from cifarlab.images.sentences import SENTENCES
 from cifarlab.images.source import Understanding, left_out_lines
 
 MIN_TRAIN = 10

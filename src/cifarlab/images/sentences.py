@@ -7,14 +7,13 @@ run reads it in a language of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from pydantic import validate_call
 
 from cifarlab.console import count, printable
 from cifarlab.images.retold import retold, retold_reason
-from cifarlab.language import ENGLISH, listed, ntr, speak, spoken, tr
+from cifarlab.language import listed, ntr, tr
 
 Place = str | tuple[str, int]
 """An image: its name, or, where images have no names, its split and its row there."""
@@ -38,17 +37,6 @@ def split_word(split: str) -> str:
 def split_name(split: str) -> str:
     """The short name of a split as people read it: "val"."""
     return {"train": tr("train"), "val": tr("val"), "test": tr("test")}.get(split, split)
-
-
-@contextmanager
-def in_english() -> Iterator[None]:
-    """Speak English for a while: for what is stored."""
-    before = spoken()
-    speak(ENGLISH)
-    try:
-        yield
-    finally:
-        speak(before)
 
 
 def one_class(name: str) -> str:

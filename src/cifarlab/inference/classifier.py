@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cifarlab.batches.preprocess import to_network_input
-from cifarlab.console import count, some
+from cifarlab.console import count
 from cifarlab.drawing.charts.description import Bar, BarChart
 from cifarlab.drawing.charts.svg import to_svg
-from cifarlab.drawing.notebook import cell
+from cifarlab.drawing.notebook import cell, classes_text
 from cifarlab.drawing.page import facts, headline
 from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError, DataError, RecipeError
@@ -27,6 +27,7 @@ from cifarlab.inference import parallel
 from cifarlab.inference.folding import fold
 from cifarlab.inference.model_file import ModelCard, load_model, misfits
 from cifarlab.kernels.accelerate import accelerate, choose_runtime
+from cifarlab.language import listed, tr
 from cifarlab.machine.runtime import Runtime
 from cifarlab.models.registry import build_empty, build_untrained
 from cifarlab.recipe.schema import RuntimeSpec
@@ -57,8 +58,8 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         bars = [Bar(label, share) for label, share in self.top]
-        chart = BarChart("Most probable classes", "probability", bars, limits=(0, 1))
-        return cell("Prediction", self.name, headline(self.label, percent(self.probability)), to_svg(chart))
+        chart = BarChart(tr("Most probable classes"), tr("probability"), bars, limits=(0, 1))
+        return cell(tr("Prediction"), self.name, headline(self.label, percent(self.probability)), to_svg(chart))
 
 
 class Classifier:
@@ -89,14 +90,14 @@ class Classifier:
         card = self.card
         num_parameters = sum(weights.numel() for weights in self.model.parameters())
         return cell(
-            "Classifier",
+            tr("Classifier"),
             card.recipe,
             facts(
                 [
-                    ("Network", f"{card.architecture.name}, {count(num_parameters, 'parameter')}"),
-                    ("Classes", f"{len(card.class_names)}: {some(card.class_names, 20)}"),
-                    ("Images", f"{card.image_size} × {card.image_size} pixels, any picture is brought to that size"),
-                    ("Runs on", f"{self.runtime.device}, {self.runtime.precision}"),
+                    (tr("Network"), listed([card.architecture.name, count(num_parameters, "parameter")])),
+                    (tr("Classes"), classes_text(card.class_names)),
+                    (tr("Images"), tr("{n} × {n} pixels, any picture is brought to that size", n=card.image_size)),
+                    (tr("Runs on"), listed([str(self.runtime.device), self.runtime.precision])),
                 ]
             ),
         )
@@ -191,7 +192,7 @@ class Classifier:
         probabilities = self.probabilities(pixels)
         if not np.isfinite(probabilities).all():
             raise CheckpointError(
-                "The network's output is not finite. Its training had diverged, or the file is damaged."
+                tr("The network's output is not finite. Its training had diverged, or the file is damaged.")
             )
         # Stable, so that equal probabilities keep the order of the classes.
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
@@ -259,14 +260,24 @@ def _network_of(card: ModelCard, weights: dict[str, Tensor], path: Path) -> nn.M
         with torch.device("cpu" if ":" in card.architecture.name else "meta"):
             sketch = build_empty(*arguments)
         if problems := _misfits(sketch.state_dict(), weights, len(card.class_names)):
-            more = f"; and {len(problems) - LISTED} more." if len(problems) > LISTED else "."
-            listed = "; ".join(problems[:LISTED]) + more
-            raise CheckpointError(f"{path} does not fit its card ({card.architecture.name}):\n{listed}")
+            shown = tr("; ").join(problems[:LISTED])
+            if len(problems) > LISTED:
+                shown = tr("{problems}; and {n} more", problems=shown, n=len(problems) - LISTED)
+            raise CheckpointError(
+                tr(
+                    "{file} does not fit its card ({network}):\n{problems}.",
+                    file=path,
+                    network=card.architecture.name,
+                    problems=shown,
+                )
+            )
         # with values, since a network may have tensors that no file holds
         return sketch if ":" in card.architecture.name else build_untrained(*arguments)
     except (RecipeError, RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} names a network that cannot be built.\n{reason}") from error
+        raise CheckpointError(
+            tr("{file} names a network that cannot be built.\n{reason}", file=path, reason=reason)
+        ) from error
 
 
 def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: int) -> list[str]:
@@ -279,7 +290,7 @@ def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor], num_classes: i
         if name in found and tensor.shape[:1] == (num_classes,) and tensor.shape[1:] == found[name].shape[1:]
     ]
     others = [
-        f"{name} is made for {size} classes, the card names {num_classes}"
+        tr("{name} is made for {size} classes, the card names {n}", name=name, size=size, n=num_classes)
         for name, size in sizes
         if size != num_classes
     ]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cifarlab.errors import CheckpointError
 from cifarlab.files import write_atomic
+from cifarlab.language import listed, tr
 from cifarlab.recipe.schema import NAME, WHITE_LEVEL, Fit, ModelSpec, Side, WhiteLevel
 from cifarlab.recipe.section import Fraction, Section, first_problem
 from cifarlab.version import VERSION
@@ -32,7 +33,7 @@ ClassName = Annotated[str, Field(min_length=1)]
 
 def _check_unique(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
-        raise ValueError("a name stands for two classes")
+        raise ValueError(tr("a name stands for two classes"))
     return names
 
 
@@ -109,16 +110,20 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
     try:
         content = path.read_bytes()  # read once, so that the bytes that are parsed are those that were hashed
     except OSError as error:
-        raise CheckpointError(f"Cannot read the model file {path}: {error.strerror}.") from error
+        raise CheckpointError(
+            tr("Cannot read the model file {file}: {reason}.", file=path, reason=error.strerror)
+        ) from error
     metadata = _metadata(content, path)
     card = _parse_card(metadata, path)
     if _digest(metadata["card"], _tensor_bytes(content, path)) != metadata["sha256"]:
-        raise CheckpointError(f"{path} was altered or damaged: the hash of its weights and card does not match.")
+        raise CheckpointError(
+            tr("{file} was altered or damaged: the hash of its weights and card does not match.", file=path)
+        )
     weights = tensors_of(content, path)
     # The hash may be right for weights that were broken when they were saved.
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise CheckpointError(f"{path} holds NaN or infinity in {', '.join(broken[:5])}.")
+        raise CheckpointError(tr("{file} holds NaN or infinity in {names}.", file=path, names=listed(broken[:5])))
     return weights, card
 
 
@@ -126,12 +131,12 @@ def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
     """Return a sentence for each tensor that is missing, unknown, or of another shape or dtype than in `wanted`."""
     return [
         *(
-            f"{name} is {_form(found[name])} instead of {_form(tensor)}"
+            tr("{name} is {found} instead of {wanted}", name=name, found=_form(found[name]), wanted=_form(tensor))
             for name, tensor in wanted.items()
             if name in found and _form(tensor) != _form(found[name])
         ),
-        *(f"{name} is missing" for name in wanted if name not in found),
-        *(f"{name} is unknown" for name in found if name not in wanted),
+        *(tr("{name} is missing", name=name) for name in wanted if name not in found),
+        *(tr("{name} is unknown", name=name) for name in found if name not in wanted),
     ]
 
 
@@ -147,14 +152,18 @@ def _with_metadata(content: bytes, metadata: dict[str, str], path: Path) -> byte
     header = json.dumps({"__metadata__": metadata, **json.loads(content[8:start])}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors have to begin at a multiple of 8
     if len(header) > HEADER_LIMIT:
-        raise CheckpointError(f"{path} is not written: its class names and layers take {len(header):,} bytes.")
+        raise CheckpointError(
+            tr("{file} is not written: its class names and layers take {n:,} bytes.", file=path, n=len(header))
+        )
     return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def _header_size(content: bytes, path: Path) -> int:
     size = int.from_bytes(content[:8], "little")  # up to 2**64 - 1 in a hostile file, hence the limit
     if len(content) < 8 or size > min(HEADER_LIMIT, len(content) - 8):
-        raise CheckpointError(f"{path} is not a model file of cifarlab, or only a part of one ({len(content)} bytes).")
+        raise CheckpointError(
+            tr("{file} is not a model file of cifarlab, or only a part of one ({n} bytes).", file=path, n=len(content))
+        )
     return size
 
 
@@ -168,7 +177,7 @@ def _metadata(content: bytes, path: Path) -> dict[str, str]:
         metadata = header["__metadata__"]
         return {key: str(metadata[key]) for key in ("format", "card", "sha256")}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a model file of cifarlab: it has no card.") from error
+        raise CheckpointError(tr("{file} is not a model file of cifarlab: it has no card.", file=path)) from error
 
 
 def _digest(card: str, tensors: memoryview) -> str:
@@ -181,11 +190,21 @@ def _digest(card: str, tensors: memoryview) -> str:
 def _parse_card(metadata: dict[str, str], path: Path) -> ModelCard:
     version = metadata["format"].removeprefix("cifarlab-model-")
     if version != str(MODEL_FORMAT):
-        raise CheckpointError(f"{path} has model format {version}; this cifarlab reads {MODEL_FORMAT}. Upgrade it.")
+        raise CheckpointError(
+            tr(
+                "{file} has model format {version}; this cifarlab reads {known}. Upgrade it.",
+                file=path,
+                version=version,
+                known=MODEL_FORMAT,
+            )
+        )
     try:
         return ModelCard.model_validate_json(metadata["card"])
     except ValidationError as error:
-        raise CheckpointError(f"{path} has a card that cannot be used: {first_problem(error)}.") from error
+        problem = first_problem(error)
+        raise CheckpointError(
+            tr("{file} has a card that cannot be used: {problem}.", file=path, problem=problem)
+        ) from error
 
 
 def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
@@ -195,4 +214,4 @@ def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
             sorted(safetensors.torch.load(content).items())
         )  # sorted, since the parser's own order differs each time
     except Exception as error:  # hostile bytes make the parser raise anything; the file is at fault in every case
-        raise CheckpointError(f"{path} cannot be parsed: {error}.") from error
+        raise CheckpointError(tr("{file} cannot be parsed: {error}.", file=path, error=error)) from error

@@ -19,6 +19,7 @@ from cifarlab.images.folders.scan import CIRCLE, scan
 from cifarlab.images.source import left_out_lines
 from cifarlab.images.words import SUFFIXES, UNREAD, natural_order
 from cifarlab.inference.classifier import Classifier, Prediction
+from cifarlab.language import listed, tr
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class FilePredictions:
     def _repr_html_(self) -> str:
         first, last = ends(self.predictions)
         rows = [[each.name, each.label, percent(each.probability)] for each in (*first, *last)]
-        warnings = [warning(f"Not read: {some(self.failures)}")] if self.failures else []
-        numbers = table(["file", "class", "probability"], rows)
-        return cell("Predictions", f"{count(len(self.predictions), 'image')}", *warnings, numbers)
+        warnings = [warning(tr("Not read: {files}", files=some(self.failures)))] if self.failures else []
+        numbers = table([tr("file"), tr("class"), tr("probability")], rows)
+        return cell(tr("Predictions"), count(len(self.predictions), "image"), *warnings, numbers)
 
 
 def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> PictureFiles:
@@ -64,7 +65,10 @@ def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Picture
         # A link that leads in a circle hides nothing: its pictures were found on the way.
         failures = [f"{path / name}: {reason}" for name, reason in (*unread, *tree.refused) if reason != CIRCLE]
         if not names and not failures:
-            raise UsageError(f"There are no pictures in {path}.\nLooked for {', '.join(sorted(SUFFIXES))}.")
+            suffixes = listed(sorted(SUFFIXES))
+            raise UsageError(
+                tr("There are no pictures in {path}.\nLooked for {suffixes}.", path=path, suffixes=suffixes)
+            )
         found.files.extend(path / name for name in names)
         found.failures.extend(failures)
         found.left_out.extend(left_out_lines(tree.left_out, worth_a_warning=False))
@@ -74,7 +78,7 @@ def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Picture
 def predict_files(classifier: Classifier, files: Sequence[Path], *, top: int) -> FilePredictions:
     """Predict every file that can be read, `top` classes each."""
     found = FilePredictions([], [])
-    with progress("Predicting", len(files), "images") as advance:
+    with progress(tr("Predicting"), len(files), tr("images")) as advance:
         for block in _read_ahead(classifier, files):
             found.failures.extend(block.failures)
             if block.names:  # all files of a block may be unreadable

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from tensorboard import program
 
 from cifarlab.errors import MachineError, UsageError
+from cifarlab.language import tr
 from cifarlab.runs.folder import Run
 
 
@@ -33,7 +34,9 @@ def board(runs: Sequence[Path], *, root: Path, port: int | None = None) -> Itera
         try:
             address = str(server.launch())
         except program.TensorBoardServerException as error:
-            raise MachineError(f"TensorBoard cannot start: {error}.\nChoose another port with --port.") from error
+            raise MachineError(
+                tr("TensorBoard cannot start: {error}.\nChoose another port with --port.", error=error)
+            ) from error
         yield address
 
 
@@ -42,7 +45,9 @@ def _log_folder(runs: Sequence[Path], root: Path) -> Iterator[Path]:
     """The folder of all runs, or a temporary one with a link to each run that was named."""
     if not runs:
         if not root.is_dir():
-            raise UsageError(f"There is no folder {root}. Name the runs to show, or the folder with --root.")
+            raise UsageError(
+                tr("There is no folder {root}. Name the runs to show, or the folder with --root.", root=root)
+            )
         yield root.resolve()
         return
     opened = [Run.open(path) for path in runs]

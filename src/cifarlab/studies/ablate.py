@@ -28,6 +28,7 @@ from cifarlab.evaluation.statistics import (
     welch,
 )
 from cifarlab.judge import judge
+from cifarlab.language import in_english, listed, ntr, tr
 from cifarlab.machine.contention import Usage, contention, read
 from cifarlab.recipe.parts import parts_of, without
 from cifarlab.recipe.schema import Recipe
@@ -103,15 +104,21 @@ class Ablation:
         num_seeds = len(self.variants[0].accuracies) if self.variants else 0
         found = []
         if undecided:
-            which = "any of the parts" if len(undecided) == len(self.worths) > 1 else " and ".join(undecided)
-            seeds = "one seed" if num_seeds == 1 else f"{num_seeds} seeds"
-            reason = "the interval includes 0" if len(undecided) == 1 else "their intervals include 0"
-            more = f"More seeds may tell: --seeds {max(3, 2 * num_seeds)}."
-            found.append(f"Nothing can be told about {which} from {seeds} each: {reason}. {more}")
+            any_part = len(undecided) == len(self.worths) > 1
+            message = ntr(
+                "Nothing can be told about {parts} from {seeds} each: the interval includes 0. "
+                "More seeds may tell: {option}.",
+                "Nothing can be told about {parts} from {seeds} each: their intervals include 0. "
+                "More seeds may tell: {option}.",
+                len(undecided),
+            )
+            parts = tr("any of the parts") if any_part else tr(" and ").join(undecided)
+            seeds = ntr("one seed", "{n} seeds", num_seeds).format(n=num_seeds)
+            found.append(message.format(parts=parts, seeds=seeds, option=f"--seeds {max(3, 2 * num_seeds)}"))
         if self.method == "McNemar" and self.worths:
             # McNemar's test compares two sets of predictions on the same images: it knows no other variation
             found.append(
-                "Each variant was trained once, so the intervals do not include luck in training: see --seeds."
+                tr("Each variant was trained once, so the intervals do not include luck in training: see --seeds.")
             )
         return found
 
@@ -119,7 +126,8 @@ class Ablation:
         """The table as JSON values; accuracies and differences are fractions."""
         values = {name: [asdict(each) for each in getattr(self, name)] for name in ("variants", "worths")}
         facts = {"run": str(self.run.path), "split": "val", "method": self.method}
-        return {**facts, **values, "failed": self.failed, "conclusions": self.conclusions}
+        with in_english():
+            return {**facts, **values, "failed": self.failed, "conclusions": self.conclusions}
 
 
 @dataclass(frozen=True)
@@ -143,15 +151,25 @@ def ablate(
     before anything is trained.
     """
     if recipe.validation.size == 0:
-        raise RecipeError("An ablation is judged on the validation split: set validation.size, to 0.1 for example.")
+        raise RecipeError(tr("An ablation is judged on the validation split: set validation.size, to 0.1 for example."))
     recipes = {COMPLETE: recipe} | {part: without(recipe, part) for part in parts}  # every mistake is found here
     if len(recipes) == 1:
-        raise UsageError(f"Name the parts to drop, of {recipe.name} these: {', '.join(parts_of(recipe))}.")
+        raise UsageError(
+            tr(
+                "Name the parts to drop, of {recipe} these: {parts}.",
+                recipe=recipe.name,
+                parts=listed(parts_of(recipe)),
+            )
+        )
     with Run.new(Path(out), f"{recipe.name[:54]}-ablation", recipe, study=ABLATION) as folder:  # a name has up to 64
         found = Ablation(folder, "McNemar" if seeds == 1 else "Welch")
         outcomes: dict[str, Outcome] = {}
         for number, (name, variant) in enumerate(recipes.items(), 1):
-            what = f"{name if name == COMPLETE else f'without {name}'}: variant {number} of {len(recipes)}"
+            what = (
+                tr("complete: variant {number} of {total}", number=number, total=len(recipes))
+                if name == COMPLETE
+                else tr("without {part}: variant {number} of {total}", part=name, number=number, total=len(recipes))
+            )
             log.info(what)
             usage, started = read(), time.monotonic()
             try:
@@ -164,8 +182,12 @@ def ablate(
                 continue
             except InterruptedRunError as stop:
                 raise InterruptedRunError(
-                    f"Stopped in {what}.\nAn ablation cannot be continued: start it anew. What it has trained stays in "
-                    f"{found.run.path}.",
+                    tr(
+                        "Stopped in {variant}.\n"
+                        "An ablation cannot be continued: start it anew. What it has trained stays in {path}.",
+                        variant=what,
+                        path=found.run.path,
+                    ),
                     stop.exit_code - 128,  # the number of the signal
                 ) from stop
             disturbed = _was_disturbed(usage, read(), time.monotonic() - started, runs[0])
@@ -292,5 +314,6 @@ def worth_chart(worths: Sequence[Worth]) -> BarChart:
     for each in worths:
         low, high = each.interval
         bars.append(Bar(each.part, 100 * each.difference, (100 * low, 100 * high)))
-    x_label = "points of accuracy that the part is worth, with 95 % interval"
-    return BarChart("What the parts are worth", x_label, bars, "worth", "95 % interval", percent=False, points=True)
+    x_label = tr("points of accuracy that the part is worth, with 95 % interval")
+    title, interval = tr("What the parts are worth"), tr("95 % interval")
+    return BarChart(title, x_label, bars, tr("worth"), interval, percent=False, points=True)

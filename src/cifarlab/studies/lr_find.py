@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cifarlab.console import count, progress
+from cifarlab.console import progress
 from cifarlab.drawing.charts.description import LineChart, Mark, Series
 from cifarlab.drawing.charts.png import write_png
 from cifarlab.errors import UsageError
@@ -18,6 +18,7 @@ from cifarlab.files import write_atomic
 from cifarlab.images.holdout import load_train_and_val
 from cifarlab.images.sources import open_source
 from cifarlab.kernels.accelerate import choose_runtime
+from cifarlab.language import in_english, ntr, tr
 from cifarlab.recipe.duration import training_steps
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
@@ -45,7 +46,7 @@ that of the fast.ai course (Howard and Gugger, 2018) for the test of Smith (2017
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The rate, the loss of the batch and the smoothed loss of every step; and the suggestion, with its reason."""
+    """The rate, the loss of the batch and the smoothed loss of every step; and the suggestion."""
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
@@ -55,11 +56,33 @@ class RangeTest:
     """The rate with the lowest smoothed loss."""
     steepest: float | None
     """The rate at which the smoothed loss falls fastest; None when it hardly falls, as that would be noise."""
-    reason: str
+
+    @property
+    def reason(self) -> str:
+        """Why this rate is suggested, or none is."""
+        if self.suggestion is None:
+            return tr(
+                "The loss hardly fell between {low:.2g} and {high:.2g}, so nothing can be suggested: "
+                "give it more --steps or another range.",
+                low=self.lrs[0],
+                high=self.lrs[-1],
+            )
+        if self.lowest == self.lrs[-1]:
+            return tr(
+                "The loss still falls at {lr:.2g}, the end of the range; a tenth of that is safe, "
+                "and a larger --end may allow more.",
+                lr=self.lowest,
+            )
+        return tr(
+            "The smoothed loss is lowest at {lr:.2g} and rises beyond; a tenth of that is far enough from where "
+            "training diverges.",
+            lr=self.lowest,
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
+        """The fields and the reason as JSON values."""
+        with in_english():
+            return {**asdict(self), "reason": self.reason}
 
 
 def lr_find(
@@ -73,13 +96,13 @@ def lr_find(
     Raises UsageError for an empty range or too few steps.
     """
     if not 0 < start < end or not math.isfinite(end) or steps < FEWEST_STEPS:
-        raise UsageError(f"A range test needs 0 < start < end and at least {FEWEST_STEPS} steps.")
+        raise UsageError(tr("A range test needs 0 < start < end and at least {n} steps.", n=FEWEST_STEPS))
     # val is held out as in training, so that the rate is found on the images that it is for
     images, _ = load_train_and_val(open_source(recipe.data, data_dir), recipe.validation)
     runtime = choose_runtime(recipe.runtime)
     lrs: list[float] = []
     losses: list[float] = []
-    with runtime.in_use(), progress("Raising the learning rate", steps, "steps") as advance:
+    with runtime.in_use(), progress(tr("Raising the learning rate"), steps, tr("steps")) as advance:
         card = make_card(recipe, images)
         loader, step = make_step(recipe, runtime, card, images)
         total_steps, hard = training_steps(recipe.training.epochs, len(loader)), hard_examples(recipe, loader)
@@ -100,7 +123,7 @@ def lr_find(
                 break  # expected at some rate: the end of the test, not an error
             lrs.append(lr)
             losses.append(loss)
-            advance(1, (1, f"lr {lr:.2g}"), (2, f"loss {loss:.3f}"))
+            advance(1, (1, f"lr {lr:.2g}"), (2, tr("loss {number}", number=f"{loss:.3f}")))
             smoothed = smooth(losses)
             if len(losses) >= FEWEST_STEPS and smoothed[-1] > DIVERGED * min(smoothed):
                 break  # higher rates would only stretch the chart
@@ -111,11 +134,17 @@ def read_range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
     """Read a range test; raises UsageError when the loss was not finite from the first steps on."""
     if len(losses) < FEWEST_STEPS:
         raise UsageError(
-            f"The loss was not finite after {count(len(losses), 'step')}. Begin with a lower rate: --start."
+            ntr(
+                "The loss was not finite after {n} step. Begin with a lower rate: --start.",
+                "The loss was not finite after {n} steps. Begin with a lower rate: --start.",
+                len(losses),
+                n=len(losses),
+            )
         )
     smoothed = smooth(losses)  # single batches are too noisy to find a minimum in
     low = min(range(len(smoothed)), key=smoothed.__getitem__)
-    suggestion, reason = _suggest(lrs, smoothed, low)
+    # where the loss hardly fell, any rate would be a guess
+    suggestion = lrs[low] / MARGIN if smoothed[low] <= FALLEN * smoothed[0] else None
     steepest = None
     if suggestion is not None:
         # on the way down, per factor of the rate; without the first steps, whose average is still noisy
@@ -124,7 +153,7 @@ def read_range_test(lrs: Sequence[float], losses: Sequence[float]) -> RangeTest:
             place: (smoothed[place + 1] - smoothed[place]) / math.log(lrs[place + 1] / lrs[place]) for place in places
         }
         steepest = lrs[min(slopes, key=slopes.__getitem__)]
-    return RangeTest(tuple(lrs), tuple(losses), tuple(smoothed), suggestion, lrs[low], steepest, reason)
+    return RangeTest(tuple(lrs), tuple(losses), tuple(smoothed), suggestion, lrs[low], steepest)
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -152,34 +181,17 @@ def write_range_test(found: RangeTest, recipe: Recipe, out: Path) -> Run:
 
 def range_chart(found: RangeTest) -> LineChart:
     """Describe the loss over the rising learning rate: single batches, their smoothed mean, and the rates found."""
-    named = [] if found.suggestion is None else [("suggested", found.suggestion), ("lowest loss", found.lowest)]
+    marks = []
+    if found.suggestion is not None:
+        marks.append(Mark(found.suggestion, tr("suggested: {lr:.2g}", lr=found.suggestion)))
+        marks.append(Mark(found.lowest, tr("lowest loss: {lr:.2g}", lr=found.lowest)))
     low, high = min(found.smoothed), max(found.smoothed[0], min(found.smoothed))
     fall = high - low or 1  # from where the loss begins; when it diverges, it rises far above that
     return LineChart(
-        "Loss over a rising learning rate", "learning rate", "loss",
+        tr("Loss over a rising learning rate"), tr("learning rate"), tr("loss"),
         [
-            Series("batches", list(zip(found.lrs, found.losses, strict=True)), 6, scattered=True),
-            Series("smoothed", list(zip(found.lrs, found.smoothed, strict=True))),
+            Series(tr("batches"), list(zip(found.lrs, found.losses, strict=True)), 6, scattered=True),
+            Series(tr("smoothed"), list(zip(found.lrs, found.smoothed, strict=True))),
         ],
-        [Mark(lr, f"{name}: {lr:.2g}") for name, lr in named],
-        x_log=True, y_limits=(low - 0.15 * fall, high + 0.6 * fall),
+        marks, x_log=True, y_limits=(low - 0.15 * fall, high + 0.6 * fall),
     )  # fmt: skip
-
-
-def _suggest(lrs: Sequence[float], smoothed: Sequence[float], low: int) -> tuple[float | None, str]:
-    """The suggested rate and the reason; low: the index of the lowest smoothed loss."""
-    if smoothed[low] > FALLEN * smoothed[0]:
-        return None, (
-            f"The loss hardly fell between {lrs[0]:.2g} and {lrs[-1]:.2g}, so nothing can be suggested: "
-            "give it more --steps or another range."
-        )
-    suggestion = lrs[low] / MARGIN
-    if low == len(lrs) - 1:
-        return suggestion, (
-            f"The loss still falls at {lrs[low]:.2g}, the end of the range; a tenth of that is safe, "
-            "and a larger --end may allow more."
-        )
-    return suggestion, (
-        f"The smoothed loss is lowest at {lrs[low]:.2g} and rises beyond; a tenth of that is far enough from where "
-        "training diverges."
-    )

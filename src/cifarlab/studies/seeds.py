@@ -19,6 +19,7 @@ from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.images.holdout import TrainingData
+from cifarlab.language import listed, tr
 from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
@@ -67,7 +68,7 @@ def resume_seeds(
     group = Run.open(path)
     with group.locked():
         if group.group.get("status") == COMPLETE:
-            log.info(f"{group.path} is already complete.")
+            log.info(tr("{path} is already complete.", path=group.path))
         else:
             _train_rest(group, None, data_dir, then, allow_different_machine)
     return group
@@ -82,11 +83,19 @@ def _train_rest(
 ) -> None:
     seeds = group.group.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise CheckpointError(f"{group.path / SEEDS} does not say which seeds were planned.")
+        raise CheckpointError(tr("{file} does not say which seeds were planned.", file=group.path / SEEDS))
     runs: list[Run] = []
     diverged: dict[str, str] = {}
     for number, seed in enumerate(seeds, 1):
-        log.info(f"seed {seed}: run {number} of {len(seeds)}, in {group.path}")
+        log.info(
+            tr(
+                "seed {seed}: run {number} of {total}, in {group}",
+                seed=seed,
+                number=number,
+                total=len(seeds),
+                group=group.path,
+            )
+        )
         try:
             runs.append(_train_seed(group, seed, data, data_dir, then, allow_different_machine))
         except InterruptedRunError as stop:
@@ -97,8 +106,9 @@ def _train_rest(
         except MachineError as stop:  # a full disk would stop every other seed, too
             raise MachineError(_stopped(group, seed, runs, stop)) from stop
         except DivergedError as error:  # bad luck of one seed, and a number worth reporting
-            diverged[f"seed-{seed}"] = str(error).splitlines()[0]
-            log.warning(f"seed {seed}: {error}")
+            # as the run has stored it, in English whatever is spoken
+            diverged[f"seed-{seed}"] = Run(group.path / f"seed-{seed}").divergence or str(error).splitlines()[0]
+            log.warning(tr("seed {seed}: {error}", seed=seed, error=error))
         group.write_study(SEEDS, _summary(TRAINING, seeds, runs, diverged))
     if not runs:
         require_all_seeds(group)  # always raises: all of them diverged
@@ -110,7 +120,7 @@ def _train_rest(
 def require_all_seeds(group: Run) -> None:
     """Raise DivergedError when a seed of a group diverged: the mean over the others would flatter the recipe."""
     if text := divergence_text(group):
-        raise DivergedError(f"{text}\nEverything is in {group.path}.")
+        raise DivergedError(text + "\n" + tr("Everything is in {path}.", path=group.path))
 
 
 def divergence_text(group: Run) -> str:
@@ -119,7 +129,8 @@ def divergence_text(group: Run) -> str:
     if not diverged:
         return ""
     reasons = " ".join(f"{name}: {reason}" for name, reason in diverged.items())
-    return f"{len(diverged)} of {len(group.group['seeds'])} seeds diverged. {reasons}"
+    num_seeds = len(group.group["seeds"])
+    return tr("{n} of {total} seeds diverged. {reasons}", n=len(diverged), total=num_seeds, reasons=reasons)
 
 
 def _train_seed(
@@ -149,10 +160,13 @@ def _train_seed(
 
 def _stopped(group: Run, seed: int, done: Sequence[Run], stop: CifarlabError) -> str:
     """The message of the run that was stopped, as one about the whole group."""
-    complete = f"Complete: {', '.join(run.name for run in done)}." if done else "No seed is complete yet."
-    return (
-        f"Seed {seed}: {str(stop).splitlines()[0]}\n{complete}\n"
-        f"Continue with this seed and those after it: cifarlab train --resume {group.as_argument}"
+    command = f"cifarlab train --resume {group.as_argument}"
+    return "\n".join(
+        [
+            tr("Seed {seed}: {reason}", seed=seed, reason=str(stop).splitlines()[0]),
+            tr("Complete: {runs}.", runs=listed(run.name for run in done)) if done else tr("No seed is complete yet."),
+            tr("Continue with this seed and those after it: {command}", command=command),
+        ]
     )
 
 

@@ -9,10 +9,10 @@ from markupsafe import Markup
 
 from cifarlab.console import count
 from cifarlab.drawing.page import Section, code, heading, paragraph
-from cifarlab.drawing.wording import in_a_row, percent, with_interval
+from cifarlab.drawing.wording import percent, with_interval
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.statistics import Interval, wilson
-from cifarlab.language import tr
+from cifarlab.language import in_a_row, tr
 from cifarlab.pages.report.learning import is_still_improving, points
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.catalogue import FEW_IMAGES, FINE_TUNING, data_options

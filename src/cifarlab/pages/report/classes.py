@@ -8,12 +8,12 @@ from cifarlab.console import count
 from cifarlab.drawing.charts.description import Bar, BarChart, Figure, Matrix
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Cell, Section, gallery, heading, paragraph, side_by_side, table
-from cifarlab.drawing.wording import in_a_row, percent, with_ends
+from cifarlab.drawing.wording import percent, with_ends
 from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.metrics import ClassMetrics, Confusion
 from cifarlab.evaluation.report_text import shown_classes
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.language import tr
+from cifarlab.language import in_a_row, tr
 from cifarlab.pages.report.cells import explorer
 from cifarlab.pages.report.material import Result
 from cifarlab.pages.report.pictures import tiles

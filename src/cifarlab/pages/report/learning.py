@@ -10,9 +10,9 @@ from markupsafe import Markup
 from cifarlab.drawing.charts.description import Figure, LineChart, Mark, Series
 from cifarlab.drawing.charts.svg import to_svg
 from cifarlab.drawing.page import Section, heading, paragraph, side_by_side
-from cifarlab.drawing.wording import in_a_row, percent, with_interval
+from cifarlab.drawing.wording import percent, with_interval
 from cifarlab.evaluation.statistics import wilson
-from cifarlab.language import tr
+from cifarlab.language import in_a_row, tr
 from cifarlab.pages.report.material import Material
 from cifarlab.recipe.duration import duration_steps, training_steps
 from cifarlab.training.schedules import first_hard_step

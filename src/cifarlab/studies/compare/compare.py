@@ -11,6 +11,7 @@ from cifarlab.console import some
 from cifarlab.drawing import page
 from cifarlab.drawing.notebook import cell
 from cifarlab.errors import UsageError, unknown
+from cifarlab.language import in_a_row, in_english, tr, translatable
 from cifarlab.recipe.toml import flatten
 from cifarlab.runs.folder import Run
 from cifarlab.runs.metrics import median_images_per_second
@@ -25,6 +26,16 @@ SHOWN_EXAMPLES = 16
 _UNCOMPARED = ("name", "description", "format", "training.seed")
 """Fields of a recipe that explain no difference; seeds are listed apart."""
 
+UNSET, YES, NO = translatable("unset"), translatable("yes"), translatable("no")
+"""Values that are words."""
+FACTS = {
+    "seeds": translatable("seeds"),
+    "device": translatable("device"),
+    "precision": translatable("precision"),
+    "torch": "torch",
+    "cifarlab": "cifarlab",
+}
+"""What is not in the recipe and may differ, and how people read it."""
 
 _IN_NOTEBOOK = ("num_parameters", "epochs", "seconds", "val_accuracy", "accuracy")
 """The numbers that a notebook has room for; `cifarlab.compare(..., html=...)` writes a page with all of them."""
@@ -49,8 +60,9 @@ class Comparison:
         numbers = [(entry.label, self.numbers(entry)) for entry in self.entries]
         rows = [[label, *(COLUMNS[key][1](found[key]) for key in _IN_NOTEBOOK)] for label, found in numbers]
         conclusions = (page.paragraph(self.claim(pair)) for pair in self.pairs)
-        note = "Parentheses hold 95 % intervals; ± is the standard deviation over seeds."
-        return cell("Comparison", f"{self.split} split", *conclusions, page.table(titles, rows), page.paragraph(note))
+        note = tr("Parentheses hold 95 % intervals; ± is the standard deviation over seeds.")
+        numbers_and_note = page.table(titles, rows), page.paragraph(note)
+        return cell(tr("Comparison"), tr("{split} split", split=tr(self.split)), *conclusions, *numbers_and_note)
 
     def numbers(self, entry: Entry) -> dict[str, Measure | None]:
         """The numbers of an entry by name; `accuracy` is that on the evaluated split."""
@@ -67,17 +79,18 @@ class Comparison:
         return claim(pair, *self.entries_of(pair))
 
     @property
-    def basis(self) -> list[str]:
+    def basis(self) -> str:
         """What the claims about all pairs rest on, in sentences."""
-        return basis(self.pairs, self.entries[0])
+        return in_a_row(basis(self.pairs, self.entries[0]))
 
     @property
     def settings(self) -> dict[str, dict[str, list[str]]]:
-        """The settings that differ by section, each with its text for each entry."""
+        """The settings that differ by section, each with its text for each entry, in the language that is spoken."""
         groups: dict[str, dict[str, list[str]]] = {}
         for path, texts in self.differences.items():
             section, _, key = path.rpartition(".")
-            groups.setdefault(f"[{section}]" if section else "Seeds, machine and versions", {})[key] = texts
+            heading = f"[{section}]" if section else tr("Seeds, machine and versions")
+            groups.setdefault(heading, {})[setting_name(key)] = [*map(value_text, texts)]
         return groups
 
     @property
@@ -111,7 +124,8 @@ class Comparison:
             # thousands of indices would bury the numbers; predictions-*.parquet has them all
             cut = {name: list(getattr(pair, name)[:SHOWN_EXAMPLES]) for name in ("first_wins", "second_wins")}
             values = {**asdict(pair), **cut, "is_different": pair.is_different}
-            pairs.append({"conclusion": self.conclusion(pair), **values})
+            with in_english():
+                pairs.append({"conclusion": self.conclusion(pair), **values})
         return {
             "split": self.split,
             "num_images": len(self.entries[0].correct),
@@ -156,12 +170,22 @@ def compare(paths: Sequence[Run | str | Path], *, split: str = "test", sort: str
     if sort is not None and sort not in ("name", *SORTS):
         raise UsageError(unknown("column", sort, ["name", *SORTS]))
     if len(paths) < 2:
-        raise UsageError("A comparison needs at least two runs: cifarlab compare RUN RUN...")
+        raise UsageError(tr("A comparison needs at least two runs: {command}", command="cifarlab compare RUN RUN..."))
     entries = read_entries(paths, split)  # the stored predictions: no network is loaded, no test split opened again
     require_same_data(entries)
     if sort is not None:
         entries.sort(key=lambda entry: _place(entry, sort))
     return Comparison(split, tuple(entries), _differences(entries), test_pairs(entries))
+
+
+def setting_name(path: str) -> str:
+    """What differs, as people read it: paths in a recipe are the same in every language."""
+    return tr(FACTS[path]) if path in FACTS else path
+
+
+def value_text(text: str) -> str:
+    """The value of a setting as people read it."""
+    return tr(text) if text in (UNSET, YES, NO) else text
 
 
 def _place(entry: Entry, sort: str) -> tuple[bool, float, str]:
@@ -177,7 +201,7 @@ def _differences(entries: Sequence[Entry]) -> dict[str, list[str]]:
     described = [_description(entry) for entry in entries]
     # in the order of the recipe; an older run may not have every setting
     keys = dict.fromkeys(key for each in described for key in each)
-    rows = {key: [each.get(key, "unset") for each in described] for key in keys}
+    rows = {key: [each.get(key, UNSET) for each in described] for key in keys}
     return {key: texts for key, texts in rows.items() if len(set(texts)) > 1}
 
 
@@ -205,7 +229,7 @@ def _each(entry: Entry, text: Callable[[Member], str]) -> str:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "unset"
+        return UNSET
     if isinstance(value, tuple):
         return ", ".join(_text(each) for each in value) or "none"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return {True: YES, False: NO}[value] if isinstance(value, bool) else str(value)

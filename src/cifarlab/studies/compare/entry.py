@@ -16,6 +16,7 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
+from cifarlab.language import listed, tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
@@ -155,18 +156,35 @@ def read_entry(run: Run, label: str, split: str) -> Entry:
 def _read_member(run: Run, split: str) -> Member:
     facts = run.facts
     if run.divergence:
-        raise UsageError(f"{run.path} diverged while it was trained, so there is no result. {run.divergence}")
+        raise UsageError(
+            tr(
+                "{run} diverged while it was trained, so there is no result. {divergence}",
+                run=run.path,
+                divergence=run.divergence,
+            )
+        )
     if facts.num_steps is None:  # written when the last epoch is done
         raise UsageError(
-            f"{run.path} has not finished training.\nFinish it with: cifarlab train --resume {run.as_argument}"
+            tr(
+                "{run} has not finished training.\nFinish it with: {command}",
+                run=run.path,
+                command=f"cifarlab train --resume {run.as_argument}",
+            )
         )
     if missing := [name for name in NEEDED if name not in facts.model_fields_set]:
-        raise CheckpointError(f"{run.manifest_file} cannot be used: it does not say {', '.join(missing)}.")
+        raise CheckpointError(
+            tr("{file} cannot be used: it does not say {names}.", file=run.manifest_file, names=listed(missing))
+        )
     evaluation = read_evaluation(run, split)
     if evaluation is None:
         raise UsageError(
-            f"{run.path} was not evaluated on the {split} split.\n"
-            f"Evaluate it with: cifarlab evaluate {run.as_argument} --split {split}, or compare on another --split."
+            tr(
+                "{run} was not evaluated on the {split} split.\n"
+                "Evaluate it with: {command}, or compare on another --split.",
+                run=run.path,
+                split=tr(split),
+                command=f"cifarlab evaluate {run.as_argument} --split {split}",
+            )
         )
     return Member(run, run.recipe, facts, run.metrics, evaluation, read_predictions(run, split, evaluation))
 
@@ -175,7 +193,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     paths = [run.path.resolve() for run in runs]  # "." and a link to it are the same run
     for number, path in enumerate(paths):
         if path in paths[:number]:
-            raise UsageError(f"{runs[number].path} is given twice; a run cannot be compared with itself.")
+            raise UsageError(tr("{run} is given twice; a run cannot be compared with itself.", run=runs[number].path))
     # "a/resnet18" and "b/resnet18", but only "resnet18" where no other run has that name
     depth = 1
     while len({path.parts[-depth:] for path in paths}) < len(paths):

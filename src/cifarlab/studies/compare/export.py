@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 
 from cifarlab.console import printable
-from cifarlab.studies.compare.compare import Comparison
+from cifarlab.language import tr
+from cifarlab.studies.compare.compare import Comparison, setting_name, value_text
 from cifarlab.studies.compare.conclusions import COLUMNS, headings
 
 
@@ -46,12 +47,13 @@ def to_markdown(comparison: Comparison) -> str:
     for entry in comparison.entries:
         numbers = comparison.numbers(entry)
         rows.append([entry.label, *(write(numbers[key]) for key, (_, write) in COLUMNS.items())])
-    lines = _table(["run", *(titles[key] for key in COLUMNS)], rows)
+    lines = _table([tr("run"), *(titles[key] for key in COLUMNS)], rows)
     if comparison.differences:
         names = [entry.label for entry in comparison.entries]
-        lines += ["", *_table(["what differs", *names], [[key, *each] for key, each in comparison.differences.items()])]
+        found = [[setting_name(key), *map(value_text, each)] for key, each in comparison.differences.items()]
+        lines += ["", *_table([tr("what differs"), *names], found)]
     lines += ["", *(f"- {_text(comparison.claim(pair))}" for pair in comparison.pairs)]
-    return "\n".join([*lines, "", " ".join(comparison.basis)]) + "\n"
+    return "\n".join([*lines, "", comparison.basis]) + "\n"
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

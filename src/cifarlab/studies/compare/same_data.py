@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from cifarlab.console import printable
+from cifarlab.console import count, printable
 from cifarlab.errors import CheckpointError, UsageError
+from cifarlab.language import listed, tr
 from cifarlab.recipe.toml import flatten
 from cifarlab.studies.compare.entry import Entry, Member
 
@@ -22,45 +23,64 @@ def require_same_data(entries: Sequence[Entry]) -> None:
     first = members[0]
     for other in members[1:]:
         both = (first, other)
-        split, data = first.evaluation.split, [member.facts.data for member in both]
+        data = [member.facts.data for member in both]
         # The classes come first: data with other classes differs in everything else as well, and this says why.
         if first.evaluation.class_names != other.evaluation.class_names:
             named = [_class_text(member.evaluation.class_names) for member in both]
-            _refuse(first, other, "know different classes", named)
+            _refuse(first, other, tr("{first} and {other} know different classes"), named)
         # McNemar's test pairs the predictions of two runs image by image
         if first.evaluation.fingerprint != other.evaluation.fingerprint:
             found = [_images_text(each.evaluation.num_images, each.evaluation.fingerprint) for each in both]
-            _refuse(first, other, f"were evaluated on different {split} images", found)
+            reason = tr("{first} and {other} were evaluated on different {split} images")
+            _refuse(first, other, reason, found)
         # more or other training images explain a difference as well as the recipes do
         if data[0].train_fingerprint != data[1].train_fingerprint:
             found = [_images_text(each.num_train, str(each.train_fingerprint)) for each in data]
-            _refuse(first, other, "were trained on different images", found)
+            _refuse(first, other, tr("{first} and {other} were trained on different images"), found)
         # validation chose the epoch that is compared
         if data[0].val_fingerprint != data[1].val_fingerprint:
             found = [f"{each.num_val:,}" for each in data]
-            _refuse(first, other, "were validated on different images", found)
+            _refuse(first, other, tr("{first} and {other} were validated on different images"), found)
         # the fingerprint is that of the evaluation; the predictions are another file and may have been replaced
         if not np.array_equal(first.predictions.labels, other.predictions.labels):
             raise CheckpointError(
-                f"The labels in the predictions of {first.run.path} and {other.run.path} differ, though they were "
-                "evaluated on the same images.\nEvaluate both again: cifarlab evaluate RUN --split ..."
+                tr(
+                    "The labels in the predictions of {first} and {other} differ, though they were evaluated on the "
+                    "same images.\nEvaluate both again: {command}",
+                    first=first.run.path,
+                    other=other.run.path,
+                    command="cifarlab evaluate RUN --split ...",
+                )
             )
 
 
 def _refuse(first: Member, other: Member, reason: str, found: Sequence[str]) -> NoReturn:
-    raise UsageError(
-        f"{first.run.path} and {other.run.path} {reason}, so their difference would say nothing.\n"
-        f"Found: {' and '.join(found)}{_differing_settings(first, other)}.\n"
-        "Train both on the same images with the same [validation] to compare them."
+    message = (
+        tr(
+            "{reason}, so their difference would say nothing.\n"
+            "Found: {found} and {other_found}; {settings}.\n"
+            "Train both on the same images with the same [validation] to compare them."
+        )
+        if (settings := _differing_settings(first, other))
+        else tr(
+            "{reason}, so their difference would say nothing.\n"
+            "Found: {found} and {other_found}.\n"
+            "Train both on the same images with the same [validation] to compare them."
+        )
     )
+    reason = reason.format(first=first.run.path, other=other.run.path, split=tr(first.evaluation.split))
+    raise UsageError(message.format(reason=reason, found=found[0], other_found=found[1], settings=settings))
 
 
 def _differing_settings(first: Member, other: Member) -> str:
     """The settings that choose the images and are not the same in both recipes; empty when there are none."""
     mine, theirs = (flatten(member.recipe) for member in (first, other))
     keys = [key for key in {**mine, **theirs} if key.startswith(("data.", "validation."))]
-    differing = [f"{key} = {mine.get(key)} and {theirs.get(key)}" for key in keys if mine.get(key) != theirs.get(key)]
-    return f"; {', '.join(differing)}" if differing else ""
+    return listed(
+        tr("{key} = {first} and {other}", key=key, first=mine.get(key), other=theirs.get(key))
+        for key in keys
+        if mine.get(key) != theirs.get(key)
+    )
 
 
 def _images_text(num_images: int, fingerprint: str) -> str:
@@ -68,5 +88,5 @@ def _images_text(num_images: int, fingerprint: str) -> str:
 
 
 def _class_text(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name)[:40] for name in names[:5])
-    return f"{len(names)} classes ({shown}{', ...' if len(names) > 5 else ''})"
+    shown = listed([*(printable(name)[:40] for name in names[:5]), *(["..."] if len(names) > 5 else [])])
+    return tr("{classes} ({names})", classes=count(len(names), "class", "classes"), names=shown)
