@@ -69,8 +69,10 @@ def of_help() -> Iterator[str]:
 
 
 def of_recipes() -> Iterator[str]:
-    """The descriptions of the shipped recipes, and the explanations of the fields and sections of a recipe."""
-    yield from (load_recipe(name).description for name in recipe_names())
+    """What the shipped recipes are and how they differ from their sources, and what fields and sections mean."""
+    recipes = [load_recipe(name) for name in recipe_names()]
+    yield from (recipe.description for recipe in recipes)
+    yield from (recipe.reference.differences for recipe in recipes if recipe.reference and recipe.reference.differences)
     fields = [explanation for _, explanation in recipe_fields().values()]
     sections = [Recipe.model_fields[name].default_factory.__doc__ or "" for name in SECTIONS]  # classes
     yield from (" ".join(text.split()) for text in (*fields, *sections))

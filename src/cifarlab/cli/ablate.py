@@ -91,7 +91,7 @@ def _list(recipe: Recipe, argument: str, as_json: bool) -> None:
         console.print(tr("{recipe} has no parts that can be dropped.", recipe=recipe.name))
         return
     columns = (Column(tr("part")), Column(tr("value"), 1, most=24), Column(tr("what it is"), 2, most=70))
-    rows = [(part.name, _value(part.value), part.explanation) for part in parts]
+    rows = [(part.name, _value(part.value), tr(part.explanation)) for part in parts]
     for line in fitted(columns, {"": rows}, console.width):
         console.print(line)
     names = ",".join(part.name for part in parts[-2:])

@@ -50,7 +50,7 @@ def cache(name: Part = None, clear: Clear = False, older_than: OlderThan = None,
     for each in chosen:
         day = time.strftime("%Y-%m-%d", time.localtime(each.last_used))
         size = f"{each.size_bytes / 1e6:,.1f}"
-        rows.append([each.source, each.split, f"{each.num_images:,}", str(each.side), size, day])
+        rows.append([tr(each.source), each.split, f"{each.num_images:,}", str(each.side), size, day])
     for archive in archives:
         day = time.strftime("%Y-%m-%d", time.localtime(archive.last_used))
         # an unpacked archive is not decoded yet, so its images have no common side

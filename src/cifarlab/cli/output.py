@@ -15,6 +15,7 @@ from rich.text import Text
 from cifarlab.cli.wrapping import teach_rich
 from cifarlab.console import printable, printable_lines
 from cifarlab.errors import DataError, PartialError
+from cifarlab.language import tr
 
 teach_rich()  # here, because whatever a command shows comes through this module
 
@@ -86,8 +87,8 @@ def raise_unreadable(failures: Sequence[str], *, any_read: bool) -> None:
     """Raise for images that could not be read: PartialError if others were, DataError if none was."""
     shown = [f"  {printable(text)}" for text in failures[:SHOWN_FAILURES]]
     rest = len(failures) - len(shown)
-    lines = "\n".join([*shown, *([f"  and {rest} more"] if rest else [])])
+    lines = "\n".join([*shown, *(["  " + tr("and {n} more", n=rest)] if rest else [])])
     if not any_read:
-        raise DataError(f"None of the images could be read:\n{lines}")
+        raise DataError(tr("None of the images could be read:") + "\n" + lines)
     # the results are printed by now; exit code 8 tells a script that they are good, but not all of them
-    raise PartialError(f"{len(failures)} of the images could not be read:\n{lines}")
+    raise PartialError(tr("{n} of the images could not be read:", n=len(failures)) + "\n" + lines)

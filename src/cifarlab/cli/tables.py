@@ -10,6 +10,7 @@ from rich.table import Table
 from cifarlab.cli.output import Output, plain_table, with_purposes
 from cifarlab.console import count
 from cifarlab.drawing.wording import duration, percent, with_ends, with_interval
+from cifarlab.images.retold import retold
 from cifarlab.language import listed, ntr, tr, translatable
 from cifarlab.runs.folder import Run
 from cifarlab.runs.manifest import Manifest
@@ -54,7 +55,7 @@ def print_result(run: Run) -> None:
     if test is not None:
         _print_classes(console, test)
     if facts.data.original is False:  # None: nobody has published accuracies on these images
-        console.print(tr("These are not the original pixels: {note}", note=facts.data.note))
+        console.print(tr("These are not the original pixels: {note}", note=retold(facts.data.note)))
     if num := facts.data.skipped:
         text = ntr("{n:,} image could not be read: see {file}", "{n:,} images could not be read: see {file}", num)
         console.print(text.format(n=num, file=run.skipped_file()))

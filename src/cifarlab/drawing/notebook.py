@@ -28,6 +28,7 @@ from cifarlab.evaluation.report_text import shown_classes
 from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.images.images import Images
+from cifarlab.images.retold import retold
 from cifarlab.language import listed, ntr, tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.recipe.toml import to_toml
@@ -86,7 +87,7 @@ def _recipe(recipe: Recipe) -> str:
         (tr("Epochs"), listed([f"{training.epochs:g}", batches, tr("seed {first}", first=training.seed)])),
     ]
     everything = page.details(tr("All values"), page.code(to_toml(recipe)))
-    return cell(tr("Recipe"), recipe.name, page.paragraph(recipe.description), page.facts(found), everything)
+    return cell(tr("Recipe"), recipe.name, page.paragraph(tr(recipe.description)), page.facts(found), everything)
 
 
 def _images(images: Images) -> str:
@@ -99,7 +100,7 @@ def _images(images: Images) -> str:
         (tr("Classes"), classes_text(images.class_names)),
     ]
     if images.note:
-        found.append((tr("Origin"), images.note))
+        found.append((tr("Origin"), retold(images.note)))
     if num := len(images.skipped):
         text = ntr("{n:,} image that could not be read", "{n:,} images that could not be read", num, n=num)
         found.append((tr("Left out"), text))
@@ -182,7 +183,7 @@ def _training(run: Run) -> list[Markup]:
     if facts.status == TRAINING:
         parts.append(page.warning(tr("The run has not ended, or it was interrupted: cifarlab.resume continues it.")))
     if facts.status == DIVERGED:
-        parts.append(page.warning(tr("The training diverged. {what}", what=facts.divergence)))
+        parts.append(page.warning(tr("The training diverged. {what}", what=retold(facts.divergence))))
     result = next(filter(None, (read_evaluation(run, name) for name in ("test", "val"))), None)
     parts.append(page.paragraph(tr("No split has been evaluated yet.")) if result is None else _headline(result))
     parts.append(_curves(metrics, facts.best_epoch))

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from cifarlab.console import ends
 from cifarlab.images.images import Images
 from cifarlab.images.quality import find_duplicates, inspect, left_out
+from cifarlab.images.retold import retold
 from cifarlab.images.source import Understanding, left_out_lines
 from cifarlab.language import listed, ntr, tr, translatable
 
@@ -65,7 +66,7 @@ def tree_text(name: str, understanding: Understanding) -> str:
     # of the formats that know them without decoding: a mistake shows before an hour of decoding
     counts = {split: each for split, each in understanding.counts.items() if each}
     lines = [f"{name}: {understanding.kind}, {' + '.join(understanding.splits)}"]
-    lines += [understanding.rule] if understanding.rule else []
+    lines += [retold(understanding.rule)] if understanding.rule else []
     lines += ["", *_classes(list(next(iter(counts.values()))), counts)] if counts else []
     unused = left_out_lines(understanding.left_out)
     lines += ["", tr("left out:"), *(f"  {line}" for line in unused)] if unused else []
@@ -103,7 +104,7 @@ def _notes(card: Mapping[str, Any]) -> list[str]:
         alike = [split for split, each in splits.items() if each["original"] is original]
         lines += [tr(text, splits=listed(alike))] if alike else []
     notes = {split: each["note"] for split, each in splits.items() if each["note"]}
-    lines += [tr("{split} images: {note}", split=split, note=note) for split, note in notes.items()]
+    lines += [tr("{split} images: {note}", split=split, note=retold(note)) for split, note in notes.items()]
     within = listed(f"{split} {number:,}" for split, number in card["duplicates_within"].items())
     lines.append(tr("duplicates within: {numbers}", numbers=within))
     if across := [f"{pair} {each['num_images']:,}" for pair, each in card["duplicates_across"].items()]:

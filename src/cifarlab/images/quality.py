@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.language import in_english
 from cifarlab.console import printable
 from cifarlab.images.images import Images
 from cifarlab.images.sentences import SENTENCES
 from cifarlab.images.source import Understanding, left_out_lines
+from cifarlab.language import in_english
 
 MIN_TRAIN = 10
 """A class with fewer training images is called small: a tenth of them, held out for validation, is less than one."""

@@ -23,6 +23,7 @@ from cifarlab.drawing.page import facts, headline
 from cifarlab.drawing.wording import percent
 from cifarlab.errors import CheckpointError, DataError, RecipeError
 from cifarlab.images.decode import convert, decode, fit_pixels, read_file
+from cifarlab.images.retold import retold
 from cifarlab.inference import parallel
 from cifarlab.inference.folding import fold
 from cifarlab.inference.model_file import ModelCard, load_model, misfits
@@ -182,7 +183,7 @@ class Classifier:
                 return convert(image, size, card.fit, card.white_level).pixels
             return decode(read_file(Path(image)), size, card.fit, card.white_level)
         except DataError as error:
-            raise DataError(f"{_name(image, 0)}: {error}") from error
+            raise DataError(f"{_name(image, 0)}: {retold(str(error))}") from error
 
     def label(self, names: Sequence[str], pixels: NDArray[np.uint8], top: int) -> list[Prediction]:
         """Name the `top` most probable classes of uint8 (N, 3, H, W); among equals the earlier class comes first.

@@ -15,7 +15,7 @@ import torch
 from pydantic import AfterValidator, Field, ValidationError
 from torch import Tensor
 
-from cifarlab.errors import CheckpointError
+from cifarlab.errors import CheckpointError, cause
 from cifarlab.files import write_atomic
 from cifarlab.language import listed, tr
 from cifarlab.recipe.schema import NAME, WHITE_LEVEL, Fit, ModelSpec, Side, WhiteLevel
@@ -111,7 +111,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
         content = path.read_bytes()  # read once, so that the bytes that are parsed are those that were hashed
     except OSError as error:
         raise CheckpointError(
-            tr("Cannot read the model file {file}: {reason}.", file=path, reason=error.strerror)
+            tr("Cannot read the model file {file}: {reason}.", file=path, reason=cause(error))
         ) from error
     metadata = _metadata(content, path)
     card = _parse_card(metadata, path)

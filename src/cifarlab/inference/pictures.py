@@ -16,6 +16,7 @@ from cifarlab.drawing.page import table, warning
 from cifarlab.drawing.wording import percent
 from cifarlab.errors import DataError, UsageError
 from cifarlab.images.folders.scan import CIRCLE, scan
+from cifarlab.images.retold import retold
 from cifarlab.images.source import left_out_lines
 from cifarlab.images.words import SUFFIXES, UNREAD, natural_order
 from cifarlab.inference.classifier import Classifier, Prediction
@@ -63,7 +64,7 @@ def find_images(paths: Sequence[Path], *, follow_links: bool = False) -> Picture
             (name, reason) for reason, names in tree.left_out.items() if reason in UNREAD.values() for name in names
         ]
         # A link that leads in a circle hides nothing: its pictures were found on the way.
-        failures = [f"{path / name}: {reason}" for name, reason in (*unread, *tree.refused) if reason != CIRCLE]
+        failures = [f"{path / name}: {retold(reason)}" for name, reason in (*unread, *tree.refused) if reason != CIRCLE]
         if not names and not failures:
             suffixes = listed(sorted(SUFFIXES))
             raise UsageError(

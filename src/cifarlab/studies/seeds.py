@@ -19,6 +19,7 @@ from cifarlab.evaluation.statistics import mean_and_sd
 from cifarlab.evaluation.stored import read_evaluation
 from cifarlab.files import machine_errors, remove_leftovers
 from cifarlab.images.holdout import TrainingData
+from cifarlab.images.retold import retold
 from cifarlab.language import listed, tr
 from cifarlab.recipe.override import override
 from cifarlab.recipe.schema import Recipe
@@ -144,7 +145,7 @@ def _train_seed(
     run = Run(group.path / f"seed-{seed}")
     if run.recipe_file.exists():
         if run.divergence:  # training it again would diverge at the same step
-            raise DivergedError(run.divergence)
+            raise DivergedError(retold(run.divergence))
         if is_complete(run):
             return run
         return resume(run.path, data_dir=data_dir, then=then, allow_different_machine=allow_different_machine)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cifarlab.console import printable, some
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, cause
 from cifarlab.images.source import HIDDEN, NOT_PICTURES, OURS, SYSTEM
 from cifarlab.images.words import SYSTEM_NAMES, UNREAD, is_picture, suffix_of
 from cifarlab.language import tr, translatable
@@ -147,7 +147,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
     except OSError as error:
         text = tr("Cannot list {folder}: {cause}: {place}.")
         place = printable(str(error.filename))
-        raise DataError(text.format(folder=printable(os.fspath(root)), cause=error.strerror, place=place)) from error
+        raise DataError(text.format(folder=printable(os.fspath(root)), cause=cause(error), place=place)) from error
     ours = set(tree.left_out.get(OURS, ()))
     for folder in reversed(found):  # what is inside comes before what holds it
         folder.folders = [inner for inner in folder.folders if inner.name not in ours]

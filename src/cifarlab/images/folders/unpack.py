@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
 from cifarlab.console import log, printable
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, cause
 from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, remove_leftovers
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NOT_PICTURES
@@ -63,7 +63,7 @@ def unpack(path: Path, cache_dir: Path) -> tuple[Path, dict[str, list[str]]]:
     try:
         status = path.stat()
     except OSError as error:
-        text = tr("Cannot read {file}: {cause}.", file=printable(str(path)), cause=error.strerror)
+        text = tr("Cannot read {file}: {cause}.", file=printable(str(path)), cause=cause(error))
         raise DataError(text) from error
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", path.name.partition(".")[0]).strip("-")[:40]
     known_by = f"{readable}-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:12]}"

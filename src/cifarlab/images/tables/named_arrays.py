@@ -152,7 +152,8 @@ def _by_split(
                 else tr("{path} has several arrays for the labels of {split}: {arrays}.")
             )
             shown = some([printable(other), printable(name)])
-            raise AmbiguousDataError(message.format(path=path, split=each.split or "train", arrays=shown))
+            split = "train" if each.split is None else each.split
+            raise AmbiguousDataError(message.format(path=path, split=split, arrays=shown))
         found[each.split][each.role] = name
     unnamed = found.pop(None, {})  # arrays whose names say no split
     if unnamed and "train" in found:

@@ -32,7 +32,7 @@ def recipe_section(material: Material, recipe: Recipe) -> Section:
                 rows.append([tr("this run, {split}", split=split_name(evaluation.split)), own])
             parts.append(table(["", tr("accuracy")], rows))
         if reference.differences:
-            parts.append(heading(tr("Differences from the source")) + paragraph(reference.differences))
+            parts.append(heading(tr("Differences from the source")) + paragraph(tr(reference.differences)))
     # with every default, so that the page still tells what was done when a later version has other defaults
     parts.append(details(tr("The complete recipe"), code(to_toml(recipe))))
     return Section(tr("Recipe"), Markup().join(parts), recipe.description)

@@ -118,7 +118,7 @@ def _results(material: Material) -> list[Section]:
 
 def _subtitle(material: Material) -> str:
     parts = [
-        material.recipe.description if material.recipe is not None else "",
+        tr(material.recipe.description) if material.recipe is not None else "",
         tr("Trained {date}", date=material.facts.started[:10]) if material.facts.started else "",
         f"cifarlab {material.facts.cifarlab}" if material.facts.cifarlab else "",
     ]

@@ -16,6 +16,7 @@ from cifarlab.evaluation.evaluate import Evaluation
 from cifarlab.evaluation.predictions import Predictions
 from cifarlab.evaluation.statistics import Interval, mean_and_sd, wilson
 from cifarlab.evaluation.stored import read_evaluation, read_predictions
+from cifarlab.images.retold import retold
 from cifarlab.language import listed, tr
 from cifarlab.recipe.schema import Recipe
 from cifarlab.runs.folder import Run
@@ -160,7 +161,7 @@ def _read_member(run: Run, split: str) -> Member:
             tr(
                 "{run} diverged while it was trained, so there is no result. {divergence}",
                 run=run.path,
-                divergence=run.divergence,
+                divergence=retold(run.divergence),
             )
         )
     if facts.num_steps is None:  # written when the last epoch is done
