@@ -55,6 +55,7 @@ def chinese() -> Iterator[None]:
         ),
         ("meta/a.txt names the b pictures, their folders are their classes",) * 2,
         ("something else", "something else"),
+        ("something in something else",) * 2,  # "{epochs} in {duration}" is a message, too
         ("", ""),
     ],
 )

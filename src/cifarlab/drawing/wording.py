@@ -67,6 +67,7 @@ def short(name: str, limit: int = NAME_LIMIT) -> str:
     text = printable(name)
     if cell_len(text) <= limit:
         return text
+    text = text[:limit]
     while cell_len(text) >= limit:
         text = text[:-1]
     return f"{text}…"

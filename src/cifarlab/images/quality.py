@@ -54,7 +54,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class QualityWarning:
-    """One questionable thing about a data set, with the facts that its sentence says: JSON types, names as they are.
+    """One questionable thing about a data set, with the facts that its sentence says, as JSON types.
 
     names, counts: what scripts want to know of it.
     """
@@ -132,7 +132,7 @@ def inspect(images: Mapping[str, Images], *, held_out: bool = False, weighted: b
 def left_out(understanding: Understanding) -> list[QualityWarning]:
     """Warn of parts of a data set that are not used, although they may have been meant to be."""
     reasons = {
-        reason: [len(names), list(names[:_NAMED])]
+        reason: [len(names), [*map(printable, names[:_NAMED])]]
         for reason, names in understanding.left_out.items()
         if left_out_lines({reason: names}, worth_a_warning=True)
     }
@@ -298,7 +298,7 @@ def _decoding(images: Mapping[str, Images]) -> Iterator[QualityWarning]:
 
 def _place(images: Mapping[str, Images], split: str, index: int) -> str | list[str | int]:
     names = images[split].names
-    return [split, index] if names is None else names[index]
+    return [split, index] if names is None else printable(names[index])
 
 
 def _name(images: Mapping[str, Images], split: str, index: int) -> str:

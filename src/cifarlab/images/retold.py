@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cifarlab.language import ENGLISH, LOCALE, spoken, tr
 
@@ -23,14 +23,30 @@ def retold(text: str) -> str:
 
     What the catalogue does not have stays as it is.
     """
-    found = [(message, match) for message in _messages() if (match := _match(message, text))]
-    if not found:
-        clauses = text.split("; ")
-        return tr("; ").join(map(retold, clauses)) if len(clauses) > 1 else text
-    # of several the one with the most words of its own
-    message, match = max(found, key=lambda each: len(_FIELD.sub("", each[0])))
-    fields = {name: retold(value) if name == _RULE else value for name, value in match.groupdict().items()}
-    return _FIELD.sub(lambda field: fields[field[1]], tr(message))
+    return _told(text)[1]
+
+
+def _told(text: str) -> tuple[int, str]:
+    """How many letters of a text stay as they are, and its translation: of several that fit, where fewest do."""
+    found = []
+    for message in _messages():
+        if match := _match(message, text):
+            values = match.groupdict()
+            rest, rule = _told(values.pop(_RULE)) if _RULE in values else (0, "")
+            fields = {**values, _RULE: rule}
+            found.append((rest + sum(map(len, values.values())), _filled(tr(message), fields)))
+    if found:
+        return min(found)
+    clauses = text.split("; ")
+    if len(clauses) == 1:
+        return len(text), text
+    parts = [_told(clause) for clause in clauses]
+    return sum(number for number, _ in parts), tr("; ").join(translation for _, translation in parts)
+
+
+def _filled(message: str, fields: Mapping[str, str]) -> str:
+    """Fill in fields as they stood in the text, whatever format the message asks for."""
+    return _FIELD.sub(lambda field: fields[field[1]], message)
 
 
 def retold_reason(text: str) -> str:
@@ -44,9 +60,15 @@ def _messages() -> Iterator[str]:
     if spoken() == ENGLISH:
         return
     for message in vars(gettext.translation("cifarlab", LOCALE, [spoken().replace("-", "_")]))["_catalog"]:
-        # a pair is about a number of things, and "{place} ({name})" would fit texts that it does not belong to
-        if isinstance(message, str) and (f"{{{_RULE}}}" in message or re.search(r"\w", _FIELD.sub("", message))):
+        # a pair is about a number of things, and "{a} in {b}" would fit texts that it does not belong to
+        if isinstance(message, str) and (f"{{{_RULE}}}" in message or _says_enough(message)):
             yield message
+
+
+def _says_enough(message: str) -> bool:
+    """Whether a message can be known by its own words: one without fields has some, one with fields two at least."""
+    num_words = len(re.findall(r"\w+", _FIELD.sub(" ", message)))
+    return num_words > 1 or (num_words == 1 and not _FIELD.search(message))
 
 
 def _match(message: str, text: str) -> re.Match[str] | None:

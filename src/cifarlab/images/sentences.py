@@ -16,7 +16,7 @@ from cifarlab.images.retold import retold, retold_reason
 from cifarlab.language import listed, ntr, tr
 
 Place = str | tuple[str, int]
-"""An image: its name, or, where images have no names, its split and its row there."""
+"""An image: its name, printable, or, where images have no names, its split and its row there."""
 
 
 def said(stored: Mapping[str, Any]) -> str:
@@ -182,10 +182,10 @@ def flat_channels(values: dict[str, int]) -> str:
 def left_out(reasons: dict[str, tuple[int, list[str]]]) -> str:
     """Parts of the data set are not used; for each reason their number and the first names."""
     lines = [
-        tr("{reason}: {n:,} ({names})", reason=tr(reason), n=num, names=_first([*map(printable, names)], num))
+        tr("{reason}: {n:,} ({names})", reason=tr(reason), n=num, names=_first(names, num))
         for reason, (num, names) in reasons.items()
     ]
-    return tr("Left out: {parts}.", parts=tr("; ").join(lines))
+    return tr("Left out: {items}.", items=tr("; ").join(lines))
 
 
 SENTENCES: Mapping[str, Callable[..., str]] = {
@@ -207,7 +207,7 @@ SENTENCES: Mapping[str, Callable[..., str]] = {
 
 
 def _place(place: Place) -> str:
-    return printable(place) if isinstance(place, str) else tr("{split} row {n}", split=split_name(place[0]), n=place[1])
+    return place if isinstance(place, str) else tr("{split} row {n}", split=split_name(place[0]), n=place[1])
 
 
 def _with_note(name: str, note: str) -> str:

@@ -23,6 +23,7 @@ from cifarlab.drawing import grid
 from cifarlab.drawing import page as page_module
 from cifarlab.drawing.charts import png
 from cifarlab.drawing.page import SCRIPTS
+from cifarlab.drawing.wording import short
 from cifarlab.evaluation import predictions
 from cifarlab.evaluation.guessing import guessing
 from cifarlab.evaluation.report_text import summary
@@ -287,3 +288,7 @@ def test_scripts_say_nothing_of_their_own(script: str) -> None:
     assert [text for text in texts if not text.startswith('""')] == []
     literals = re.findall(r'"[^"\n]*"|`[^`\n]*`', code)
     assert len(literals) > 10 and not [text for text in literals if re.search(r"[a-z] [a-z]+ [a-z]", text)]
+
+
+def test_names_of_wide_letters_are_cut_to_the_room_of_narrow_ones() -> None:
+    assert [short(name) for name in ("猫" * 9, "猫" * 10, "x" * 19)] == ["猫" * 9, "猫" * 8 + "…", "x" * 17 + "…"]
