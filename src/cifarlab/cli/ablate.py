@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +27,7 @@ from cifarlab.cli.options import (
     training_fields,
 )
 from cifarlab.cli.output import Output, echo_json
-from cifarlab.console import count
+from cifarlab.console import count, quoted
 from cifarlab.errors import PartialError
 from cifarlab.recipe.parts import explained_parts
 from cifarlab.recipe.schema import Recipe
@@ -91,7 +90,7 @@ def _list(recipe: Recipe, argument: str, as_json: bool) -> None:
         console.print(line)
     names = ",".join(part.name for part in parts[-2:])
     console.print(f"\nTrain {recipe.name} with and without some of them, each dropped by itself:")
-    console.print(f"  cifarlab ablate {shlex.quote(argument)} --drop {names} --seeds 3")
+    console.print(f"  cifarlab ablate {quoted(argument)} --drop {names} --seeds 3")
 
 
 def _value(value: object) -> str:

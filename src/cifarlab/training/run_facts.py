@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.quality import QualityWarning
 from cifarlab.images.source import Source
 from cifarlab.kernels.accelerate import choose_runtime
-from cifarlab.machine.process import num_cores
+from cifarlab.machine.process import memory_bytes, num_cores
 from cifarlab.machine.runtime import Runtime, as_begun, onednn_version
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.folder import Run
@@ -74,7 +73,6 @@ def describe_run(
     seed: int,
 ) -> Manifest:
     """The facts of manifest.json that are known when training starts."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Manifest(
         cifarlab=VERSION,
         started=now(),
@@ -84,7 +82,7 @@ def describe_run(
         num_parameters=num_parameters,
         data=describe_data(source, train, val, data_warnings),
         runtime=RuntimeFacts.model_validate(runtime.describe()),
-        machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes),
+        machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes()),
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},
@@ -126,7 +124,9 @@ def git_state() -> GitFacts | None:
 
 
 def _git(git: str, *words: str) -> str:
-    return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()
+    # names of files are UTF-8 whatever the system's own encoding is
+    done = subprocess.run([git, *words], capture_output=True, encoding="utf-8", errors="replace", check=False)
+    return done.stdout.strip()
 
 
 def machine_differences(before: Manifest | Resumption, here: RuntimeFacts, torch_version: str) -> list[str]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from cifarlab.batches.loader import Loader
 from cifarlab.batches.preprocess import to_network_input
-from cifarlab.console import log
+from cifarlab.console import log, quoted
 from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
@@ -343,7 +342,7 @@ def warn_of_guessing(run: Run, val: Images | None) -> None:
         counts = dict(zip(val.class_names, val.counts.tolist(), strict=True))
         text = guessing(accuracy, counts, "val")
     if text is not None:
-        command = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))}"
+        command = f"cifarlab lr-find {quoted(str(run.recipe_file))}"
         rate = tr("{command} suggests one", command=command)
         advice = tr("Try another optimizer.lr ({rate}) or more training.epochs.", rate=rate)
         log.warning(f"{text}\n{advice}")

@@ -18,7 +18,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections import defaultdict
@@ -31,7 +30,7 @@ from typing import IO, Any, TypeVar, cast
 
 from cifarlab.console import log, printable
 from cifarlab.errors import DataError
-from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, remove_leftovers
+from cifarlab.files import TEMPORARY_PREFIX, is_machine_fault, is_possible, lock, machine_errors, move, remove_leftovers
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NOT_PICTURES
 from cifarlab.images.words import SUFFIXES, UNREAD, suffix_of
@@ -139,15 +138,16 @@ def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str
     where = printable(str(path))
     log.info("Unpacking %s, once, into %s.", where, place)
     with machine_errors(place):
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place.parent))
+        # longer than the place: on a system that limits paths, what can be written here can be read there
+        temporary = place.with_name(f"{TEMPORARY_PREFIX}new-{place.name}")
         try:
-            (temporary / _FILES).mkdir()
+            (temporary / _FILES).mkdir(parents=True)
             with _members(path, where, MOST_GROWTH * packed_bytes + ALWAYS_ALLOWED) as members:
                 left_out = _write(members, temporary / _FILES, where)
             sizes = [file.stat().st_size for file in (temporary / _FILES).rglob("*") if file.is_file()]
             facts = {"source": os.path.realpath(path), "num_files": len(sizes), "size_bytes": sum(sizes)}
             (temporary / _CARD).write_text(json.dumps({**facts, "left_out": left_out}), "utf-8")
-            temporary.rename(place)  # atomic, on one file system: nobody ever reads half of a data set
+            move(temporary, place)  # atomic, on one file system: nobody ever reads half of a data set
             return left_out
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -166,6 +166,7 @@ class _Member:
 def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, list[str]]:
     """Write pictures and lists into `folder`; returns the names of everything else by the reason to leave it out."""
     left_out, written = defaultdict[str, list[str]](list), set[str]()
+    made = {PurePosixPath()}
     for member in members:
         name = _checked_name(member.name, where)
         suffix = suffix_of(name)
@@ -187,14 +188,40 @@ def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, li
             )
         else:
             written.add(name)
-            try:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                same = (folder / name).parent.name
-                raise DataError(f"{where} cannot be used: it holds a file and a folder of one name, {same}.") from error
             # a format that is not read is reported by its name: an empty file of that name will do
-            (folder / name).write_bytes(b"" if suffix in UNREAD else _content(member, where))
+            content = b"" if suffix in UNREAD else _content(member, where)
+            with _name_errors(where, name):
+                _make_folders(folder, PurePosixPath(name).parent, made)
+                with (folder / name).open("xb") as file:
+                    file.write(content)
     return left_out
+
+
+def _make_folders(top: Path, inner: PurePosixPath, made: set[PurePosixPath]) -> None:
+    """Make the folders of a path below `top`, but for those that were made before; FileExistsError for any other."""
+    for each in reversed((inner, *inner.parents)):
+        if each not in made:
+            (top / each).mkdir()
+            made.add(each)
+
+
+@contextmanager
+def _name_errors(where: str, name: str) -> Iterator[None]:
+    """Say which member a file system refuses: Cat/1.png beside cat/1.png where case does not count, or a long path."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(
+            f"{where} cannot be used: it holds {printable(name)}, and a file or a folder of the same name.\n"
+            "This system may tell no capital letters from small ones. Unpack it, rename one and give the folder."
+        ) from error
+    except OSError as error:
+        if is_machine_fault(error):
+            raise
+        raise DataError(
+            f"{where} cannot be used: this system refuses a file called {printable(name)} "
+            f"({error.strerror or error}).\nUnpack it where paths are shorter, and give the folder."
+        ) from error
 
 
 def _checked_name(name: str, where: str) -> str:
@@ -202,7 +229,9 @@ def _checked_name(name: str, where: str) -> str:
     path = PurePosixPath(name)
     # file systems allow names of 255 bytes, and Linux paths of 4,096, of which the cache folder takes some
     too_long = len(os.fsencode(name)) > 3000 or any(len(os.fsencode(part)) > 255 for part in path.parts)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
+    is_inside = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    # on Windows a backslash or a colon could lead out of the folder, too
+    if not is_inside or too_long or not all(map(is_possible, path.parts)):
         shown = printable(name if len(name) <= 100 else f"{name[:100]}...")
         raise DataError(f"{where} cannot be used: it holds a file called '{shown}'.\nPack the files anew.")
     return str(path)
