@@ -19,6 +19,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import types
 import unicodedata
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-REAL = types.SimpleNamespace(**{**vars(os), "open": io.open, "exists": os.path.lexists})
+REAL = types.SimpleNamespace(**{**vars(os), "open": io.open})
 """The functions of Linux, for the stand-ins themselves."""
 
 ACCESS_DENIED, SHARING_VIOLATION, ALREADY_EXISTS, INVALID_NAME, TOO_LONG = 5, 32, 183, 123, 206
@@ -38,7 +39,7 @@ FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
 POSIX_MODULES = ("fcntl", "pwd", "grp", "resource", "termios", "tty", "pty")
 MISSING_ON_WINDOWS = (
     *("fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "getgroups", "getloadavg", "mkfifo", "mknod"),
-    *("sched_getaffinity", "sched_setaffinity", "sysconf", "sysconf_names", "confstr", "confstr_names", "statvfs"),
+    *("sched_getaffinity", "sched_setaffinity", "sysconf", "sysconf_names", "confstr", "confstr_names"),
     *("chown", "fchmod", "fchown", "killpg", "wait3", "nice"),
 )
 
@@ -55,7 +56,9 @@ def run(system: str, program: str, folder: Path, encoding: str = "cp1252") -> st
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")]),
         "PYTHONWARNINGS": "error::ResourceWarning",
         "XDG_CACHE_HOME": str(folder / "cache"),
+        "WIN_PD_OVERRIDE_LOCAL_APPDATA": str(folder / "cache"),
         "OMP_NUM_THREADS": "1",
+        "PYTHONIOENCODING": encoding,
     }
     done = subprocess.run(
         [sys.executable, "-c", start + textwrap.dedent(program)], cwd=folder, env=environment, capture_output=True
@@ -66,25 +69,17 @@ def run(system: str, program: str, folder: Path, encoding: str = "cp1252") -> st
 
 
 def start(system: str, encoding: str) -> None:
-    """Become the other system, before anything of cifarlab is imported; on that system itself, nothing is left to do."""
+    """Become the other system, before anything of cifarlab is imported; on the system itself nothing is to be done."""
     if sys.platform != "linux":
         return
-    # libraries that look at the system when they are imported belong to the real one
-    import asyncio  # noqa: F401
+    # libraries that look at the system when they are first used belong to the real one
+    import urllib.request  # noqa: F401
 
     import filelock  # noqa: F401
-    import matplotlib.backends.backend_agg  # noqa: F401
     import platformdirs
-    import pyarrow.parquet  # noqa: F401
-    import rich.progress  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import tensorboard.program  # noqa: F401
-    import torch.utils.tensorboard  # noqa: F401
-    import typer  # noqa: F401
-    from PIL import Image
+    import pydantic.fields  # noqa: F401
 
-    Image.init()
-    platformdirs.user_cache_path()  # now it knows where
+    platformdirs.user_cache_path()
     shutil._use_fd_functions = False  # type: ignore[attr-defined]  # opens folders, as neither system's Python does
     {"windows": _windows, "macos": _macos}[system]()
     for name, errors in (("stdout", "strict"), ("stderr", "backslashreplace")):
@@ -132,6 +127,14 @@ def _replace(name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
     setattr(owner, name, make(getattr(owner, name)))
 
 
+def _exists(path: Any) -> bool:
+    try:
+        REAL.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
 def _hide_modules(names: tuple[str, ...]) -> None:
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError
@@ -156,6 +159,18 @@ def _hide_proc() -> None:
 
 
 def _windows() -> None:
+    import asyncio  # noqa: F401
+
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+    import rich.progress  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import tensorboard.program  # noqa: F401
+    import torch.utils.tensorboard  # noqa: F401
+    import typer  # noqa: F401
+    from PIL import Image
+
+    Image.init()
     _hide_modules(POSIX_MODULES)
     for name in MISSING_ON_WINDOWS:
         vars(os).pop(name, None)
@@ -214,7 +229,7 @@ def _moving(real: Callable[..., Any], replaces: bool) -> Callable[..., Any]:
     def move(source: Any, target: Any, **options: Any) -> None:
         _check_name(target)
         _check_free(source)
-        if REAL.exists(target):
+        if _exists(target):
             if not replaces:
                 raise _refusal(FileExistsError, errno.EEXIST, ALREADY_EXISTS, target)
             if os.path.isdir(target):
@@ -237,7 +252,7 @@ def _opening(real: Callable[..., Any]) -> Callable[..., Any]:
     """`open` of files: text is cp1252 with Windows' line ends, folders are refused, and so are devices' names."""
 
     def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        if not isinstance(file, int):
+        if not isinstance(file, int) and options.get("opener") is None:  # tempfile names the folder, and opens a file
             _check_name(file)
             if os.path.isdir(file):
                 raise _refusal(PermissionError, errno.EACCES, ACCESS_DENIED, file)
@@ -292,6 +307,7 @@ def _windows_files() -> None:
     for name in ("unlink", "remove", "rmdir"):
         _replace(name, _removing)
     _replace("mkdir", mkdir)
+    tempfile.TemporaryFile = tempfile.NamedTemporaryFile  # the other one opens a folder
     os.fsync, os.chmod, os.symlink = fsync, chmod, symlink  # type: ignore[assignment]
     os.umask = lambda mask: 0  # type: ignore[assignment]
 
@@ -336,7 +352,7 @@ def _folded_names() -> None:
     def stored(path: Any) -> Any:
         """The path by which Linux knows a file."""
         text = os.fsdecode(path)
-        if REAL.exists(text):
+        if _exists(text):
             return path
         folder, name = os.path.split(text)
         folder = os.fsdecode(stored(folder)) if folder not in ("", "/") else folder
