@@ -142,9 +142,8 @@ def _files(path: Path, root: Path, meaning: Meaning) -> tuple[list[ImageFile], d
         for folder in part.folders:
             for file, status in folder.pictures:
                 name = f"{folder.name}/{file}"
-                shown_name = composed(name[skipped:])  # the same on every system: splits are drawn by it
-                files.append(ImageFile.at(f"{path}/{name}", shown_name, class_name, status))
-                splits[shown_name] = part.split
+                files.append(ImageFile.at(f"{path}/{name}", name[skipped:], class_name, status))
+                splits[files[-1].name] = part.split
     return files, splits
 
 

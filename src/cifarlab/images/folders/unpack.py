@@ -108,6 +108,8 @@ def remove_unpacked(chosen: Iterable[Unpacked]) -> None:
     """Delete unpacked archives; they are unpacked again when they are needed."""
     for unpacked in chosen:
         shutil.rmtree(unpacked.place, ignore_errors=True)
+        if unpacked.place.exists():  # Windows keeps what is open
+            log.warning("%s is in use. It goes when the cache is cleared after that.", unpacked.place)
 
 
 def _stored(place: Path) -> dict[str, list[str]] | None:
