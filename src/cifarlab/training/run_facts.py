@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 from cifarlab.errors import CheckpointError, MachineError, OtherMachineError
 from cifarlab.images.images import Images
@@ -116,7 +117,8 @@ def describe_data(
 def git_state() -> GitFacts | None:
     """Commit of the working folder and whether it has changes; None outside a repository or without git."""
     git = shutil.which("git")
-    if git is None:
+    # Windows looks in the working folder first, where a program may have come with the data
+    if git is None or Path(git).resolve().parent == Path.cwd():
         return None
     commit = _git(git, "rev-parse", "HEAD")
     # a changed tree means that the commit alone does not reproduce the run

@@ -7,6 +7,7 @@ written. From there on the data set is a folder.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import itertools
@@ -30,7 +31,7 @@ from typing import IO, Any, TypeVar, cast
 
 from cifarlab.console import log, printable
 from cifarlab.errors import DataError
-from cifarlab.files import TEMPORARY_PREFIX, is_machine_fault, is_possible, lock, machine_errors, move, remove_leftovers
+from cifarlab.files import TEMPORARY_PREFIX, is_possible, lock, machine_errors, move, remove_leftovers
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NOT_PICTURES
 from cifarlab.images.words import SUFFIXES, UNREAD, suffix_of
@@ -43,6 +44,7 @@ MOST_BYTES = 128_000_000
 MOST_GROWTH, ALWAYS_ALLOWED = 200, 100_000_000
 """An archive may unpack to this many times its size, plus this many bytes. Only blank pictures compress further."""
 
+_REFUSED_NAME = {errno.EINVAL, errno.ENAMETOOLONG, errno.ENOENT}  # the last is what Windows says of a long path
 _CARD, _FILES = "card.json", "files"
 _COMPRESSIONS: Mapping[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """Suffix of a tar archive -> what opens it. Not tarfile's own "r:*", whose stream cannot be bounded."""
@@ -218,7 +220,7 @@ def _name_errors(where: str, name: str) -> Iterator[None]:
             "This system may tell no capital letters from small ones. Unpack it, rename one and give the folder."
         ) from error
     except OSError as error:
-        if is_machine_fault(error):
+        if error.errno not in _REFUSED_NAME:
             raise
         raise DataError(
             f"{where} cannot be used: this system refuses a file called {printable(name)} "
