@@ -32,7 +32,8 @@ def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.delenv("CIFARLAB_DATA", raising=False)
     for name in VARIABLES:  # tests compare with what is said in English
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    for name in ("XDG_CACHE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+        monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "cache"))
     # whether the machine is busy while the tests run changes nothing that they see
     monkeypatch.setattr("cifarlab.machine.contention.read", lambda: None)
 
