@@ -37,7 +37,7 @@ def limit_torch() -> None:
     for variable, limit in _wanted_limits():
         os.environ.setdefault(variable, limit)
     # torch.compile would take what it once compiled for the CPU's own tier from its cache, and compute nonsense with it
-    folder = platformdirs.user_cache_path("cifarlab") / f"torchinductor-{os.environ[VARIABLE]}"
+    folder = platformdirs.user_cache_path("cifarlab") / f"torchinductor_{os.environ[VARIABLE]}"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
