@@ -33,7 +33,8 @@ def _nobodys_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     for name in VARIABLES:  # tests compare with what is said in English
         monkeypatch.delenv(name, raising=False)
     speak(ENGLISH)  # whatever a test before has chosen, or the environment when cifarlab was imported
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    for name in ("XDG_CACHE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+        monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / "cache"))
     # whether the machine is busy while the tests run changes nothing that they see
     monkeypatch.setattr("cifarlab.machine.contention.read", lambda: None)
 

@@ -72,6 +72,8 @@ TORCH_FREE = (
 STARTS_PROGRAMS = {"kernels.compiler", "training.run_facts", "bench.startup"}
 """May start another program: a C++ compiler; git, for the state of the working tree; Python, to time its start."""
 
+ONE_SYSTEM_ONLY = {"fcntl", "pwd", "grp", "resource", "termios", "pty", "posix", "msvcrt", "winreg", "_winapi"}
+
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "base", "manager", "misc", "tools"}
 
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -320,6 +322,30 @@ def test_no_exception_is_swallowed(module: Module) -> None:
             assert not (broad and silent), f"line {node.lineno}"
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
             assert not {"Exception", "BaseException"} & {ast.unparse(kind) for kind in node.args}
+
+
+# What every system has
+
+
+def test_modules_of_one_system_are_imported_where_their_absence_is_expected() -> None:
+    """At the top only inside of try; Windows has no fcntl, and Linux no _winapi."""
+    unguarded = {
+        (module.name, item.module)
+        for module in MODULES
+        for item in module.imports
+        if item.module in ONE_SYSTEM_ONLY and not item.in_function
+    }
+    assert unguarded <= {("files", "fcntl")}, "files expects that there is none"
+
+
+@each_module
+def test_text_is_read_and_written_in_an_encoding_that_is_named(module: Module) -> None:
+    """Windows would take one of its own, such as cp1252."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            given = len(node.args) + any(keyword.arg == "encoding" for keyword in node.keywords)
+            if node.func.attr in ("read_text", "write_text"):
+                assert given >= (1 if node.func.attr == "read_text" else 2), f"line {node.lineno}"
 
 
 # How it reads

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from cifarlab import console
-from cifarlab.console import fitting, labelled, printable
+from cifarlab.console import fitting, labelled, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,29 @@ def test_in_a_notebook_a_bar_stands_below_the_cell_and_goes(monkeypatch: pytest.
         '<progress value="2" max="3"></progress> two  2/3 images',
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        (r"C:\Users\me\runs\quick-2", r"C:\Users\me\runs\quick-2"),
+        (r"my runs\quick", r'"my runs\quick"'),
+        ("data.split_names=train=a,test=b", '"data.split_names=train=a,test=b"'),
+        ("my runs\\", '"my runs\\\\"'),
+        (r'a="\b"', r'"a=\"\b\""'),
+        (r"a\" b", r'"a\\\" b"'),
+        ("a&b", '"a&b"'),
+        ("猫", "猫"),
+        ("", '""'),
+    ],
+)
+def test_words_of_commands_on_windows(word: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quoted("my runs") == "'my runs'"
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert quoted(word) == shown
+
+
+def test_without_a_console_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with pythonw, which starts programs with windows of their own on Windows."""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not console.is_interactive()

@@ -360,3 +360,70 @@ def test_a_full_or_failing_disk_is_the_machine_s_fault(number: int) -> None:
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL])
 def test_a_wrong_name_is_not_the_machine_s_fault(number: int) -> None:
     assert not files.is_machine_fault(OSError(number, "x"))
+
+
+# what Windows and macOS do otherwise
+
+
+def in_use(*_: object, **__: object) -> None:
+    error = PermissionError(errno.EACCES, "The process cannot access the file")
+    error.winerror = 32  # type: ignore[attr-defined]
+    raise error
+
+
+def test_a_file_that_is_in_use_for_a_moment_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refusals = Path.replace, [None] * 3
+
+    def replace(*arguments: Path) -> object:
+        return in_use() if refusals and not refusals.pop() else real(*arguments)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    files.write_atomic(tmp_path / "metrics.csv", "new")
+    assert (tmp_path / "metrics.csv").read_text() == "new" and not refusals
+
+
+def test_a_file_that_stays_in_use_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(Path, "replace", in_use)
+    with pytest.raises(MachineError, match=r"metrics\.csv.*\n.*unchanged.*close it there"):
+        files.write_atomic(tmp_path / "metrics.csv", "new")
+    assert names(tmp_path) == set()
+    monkeypatch.setattr(Path, "unlink", in_use)
+    assert not files.remove_unless_in_use(tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_opened_is_not_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "open", failing(errno.EACCES))
+    files.flush_folder(tmp_path)
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_macos_is_asked_to_flush_the_disk_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flushed: list[tuple[str, int]], takes_it: bool
+) -> None:
+    asked: list[int] = []
+
+    def control(descriptor: int, command: int) -> None:
+        asked.append(command)
+        if not takes_it:
+            failing(errno.ENOTSUP)()  # what a network drive says
+
+    monkeypatch.setattr(files, "_FULL_FLUSH", 51)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    files.write_atomic(tmp_path / "file", b"x")
+    assert asked == [51, 51] and len(flushed) == (0 if takes_it else 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["con", "AUX.png", "nul.tar.gz", "com1", "LPT9.x", "con .png", "cat.", "cat ", "a:b", "a\\b", "what?", "a\n", 'a"'],
+)
+def test_names_that_windows_does_not_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not files.is_portable(name) and files.is_possible(name)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not files.is_possible(name)
+
+
+@pytest.mark.parametrize("name", ["cat", "console", "com10", "auxiliary.png", ".tmp-1-a", "猫", "a.b c.png", "com"])
+def test_names_that_every_system_has(name: str) -> None:
+    assert files.is_portable(name)

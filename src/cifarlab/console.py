@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import logging
 import os
+import re
+import shlex
 import shutil
 import sys
 import time
@@ -123,7 +125,9 @@ def doing(what: str) -> Iterator[None]:
         return
     from rich.console import Console
 
-    with _displayed(), Console(stderr=True).status(printable(what)):
+    console = Console(stderr=True)
+    spinner = "line" if console.options.ascii_only else "dots"  # of braille characters, which cp936 lacks
+    with _displayed(), console.status(printable(what), spinner=spinner):
         yield
 
 
@@ -195,6 +199,23 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def quoted(word: str) -> str:
+    """A word of a command as the shells of this system take it, for commands that are shown to be pasted."""
+    if sys.platform == "win32":
+        return _quoted_on_windows(word)
+    return shlex.quote(word)
+
+
+def _quoted_on_windows(word: str) -> str:
+    # cmd.exe knows double quotes only, and PowerShell takes them too; a comma would make a list there
+    if re.fullmatch(r"[\w.:/\\=+~-]+", word):
+        return word
+    # how programs on Windows read their arguments: backslashes before a quote count twice
+    word = re.sub(r'(\\*)"', r'\1\1\\"', word)
+    word = re.sub(r"(\\+)$", r"\1\1", word)
+    return f'"{word}"'
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun: "1 image", "2,000 images"; plural: of a noun that takes more than an s.
 
@@ -226,5 +247,7 @@ def is_notebook() -> bool:
 
 def is_interactive() -> bool:
     """Whether progress bars may be drawn: stderr is a capable terminal, and --quiet has not silenced notes."""
+    if sys.stderr is None or not sys.stderr.isatty():  # None: pythonw on Windows has no stderr
+        return False
     # TERM=dumb: Emacs shells and some CI systems are terminals that cannot move the cursor back.
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and log.isEnabledFor(logging.INFO)
+    return os.environ.get("TERM") != "dumb" and log.isEnabledFor(logging.INFO)

@@ -262,7 +262,7 @@ def _chosen(
     prepared = {"image_size": card.image_size, "fit": card.fit, "white_level": card.white_level}
     found = open_source(other.model_copy(update=prepared), data_dir)
     for warning in left_out(found.understanding):  # an accuracy on half of the pictures must say so
-        log.warning("%s: %s", source, warning.text)
+        log.warning(tr("{place}: {problem}", place=source, problem=warning.text))
     if not found.understanding.own_split:
         if split is None:
             split = found.splits[-1]  # splits come in the order train, val, test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 
 import pytest
@@ -132,3 +133,18 @@ def test_a_traceback_is_shown_on_demand_only(
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert "LookupError: ours" in err
+
+
+def test_a_reader_that_has_gone_is_no_mistake_on_windows(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """There a pipe without a reader is an invalid argument; elsewhere that would be a mistake of ours."""
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(main, "app", lambda *_, **__: refuse())
+    assert main.run(["recipes"]) == 1 and "This is a bug" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main.run(["recipes"]) == 0 and not capfd.readouterr().err

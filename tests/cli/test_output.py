@@ -79,3 +79,16 @@ def test_n24_a_warning_is_said_once_and_a_note_as_often_as_it_comes() -> None:
     assert passes(logging.WARNING, "%s is odd", "a") and passes(logging.WARNING, "%s is odd", "b")
     assert not passes(logging.WARNING, "a is odd")
     assert passes(logging.INFO, "epoch") and passes(logging.INFO, "epoch")
+
+
+def test_a_character_that_the_terminal_lacks_is_written_plainly(tmp_path: Path) -> None:
+    """In cp1252, which Windows has for pipes in Western Europe; a character of unknown meaning becomes an escape."""
+    program = (
+        "import sys; from cifarlab import __main__; sys.argv = ['cifarlab', '--version']\n"
+        "try: __main__.main()\n"
+        "finally: print('█· 50.1 ± 2 %, 3×3, −1, café, 猫'); print('é猫…', file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert done.stdout.decode("cp1252").splitlines()[1] == "#· 50.1 ± 2 %, 3×3, -1, café, \\u732b"
+    assert done.stderr.decode("cp1252").splitlines() == ["é\\u732b…"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarlab.images.words import look_alikes, natural_order, split_of, split_rule
+from cifarlab.images.words import composed, look_alikes, natural_order, split_of, split_rule
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,8 @@ def test_n01_names_that_are_not_splits(name):
 def test_n01_names_that_a_user_gives():
     rule = split_rule({"train": "learn", "val": ""})
     assert [rule(name) for name in ("learn", "LEARN", "train", "val", "test")] == ["train", "train", None, None, "test"]
+
+
+def test_a_name_is_written_in_one_form() -> None:
+    assert composed(unicodedata.normalize("NFD", "Käfer/é.png")) == "Käfer/é.png"
+    assert composed("k\udcf6ter") == "k\udcf6ter", "bytes that are not UTF-8 stay"

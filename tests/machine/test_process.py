@@ -53,3 +53,9 @@ def test_memory_is_kept_where_there_is_a_glibc() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     wanted = (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc") if sys.platform == "linux" else False
     assert done.stdout == f"{wanted}\n"
+
+
+def test_a_system_may_not_say_how_much_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (process.memory_bytes() or 0) > 2**28
+    monkeypatch.delattr(os, "sysconf")
+    assert process.memory_bytes() is None

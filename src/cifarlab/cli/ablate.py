@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +27,7 @@ from cifarlab.cli.options import (
     training_fields,
 )
 from cifarlab.cli.output import Output, echo_json
-from cifarlab.console import count
+from cifarlab.console import count, quoted
 from cifarlab.errors import PartialError
 from cifarlab.language import listed, tr
 from cifarlab.recipe.parts import explained_parts
@@ -97,7 +96,7 @@ def _list(recipe: Recipe, argument: str, as_json: bool) -> None:
     names = ",".join(part.name for part in parts[-2:])
     text = tr("Train {recipe} with and without some of them, each dropped by itself:", recipe=recipe.name)
     console.print("\n" + text)
-    console.print(f"  cifarlab ablate {shlex.quote(argument)} --drop {names} --seeds 3")
+    console.print(f"  cifarlab ablate {quoted(argument)} --drop {names} --seeds 3")
 
 
 def _value(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,7 @@ def board(
     with boards.board(runs or [], root=root, port=port) as address:
         echo(tr("TensorBoard is at {address}  (stop it with Ctrl-C)", address=address))
         try:
-            threading.Event().wait()  # TensorBoard serves from a thread of its own that ends with this process
+            while True:  # TensorBoard serves from a thread of its own that ends with this process
+                time.sleep(3600)  # which Ctrl-C ends on Windows, too, where it ends no wait for a lock or an event
         except KeyboardInterrupt:
             return  # the way to stop it, so exit code 0 and no "Interrupted."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -82,11 +83,11 @@ def run(arguments: list[str] | None = None) -> int:
         return _report(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
         return _report(tr("Interrupted."), 130, debug)  # 128 + SIGINT, as shells count
-    except BrokenPipeError:  # the reader has gone, as in `cifarlab recipes | head -1`, and nothing is wrong
-        # Python flushes stdout once more at exit, which would fail again and print a traceback
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
+        if _reader_has_gone(error):  # as in `cifarlab recipes | head -1`, and nothing is wrong
+            # Python flushes stdout once more at exit, which would fail again and print a traceback
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         # a disk or a memory that is full can show in any line, so it is told from a bug in cifarlab here, for all
         if isinstance(error, OSError) and is_machine_fault(error):
             file = error.filename or tr("A file")
@@ -174,6 +175,15 @@ def _report(message: str, exit_code: int, debug: bool) -> int:
     # 8: the command has finished and its results are good, only not complete; a script decides whether that will do
     echo(tr("error: {message}", message=message) if exit_code != PartialError.exit_code else message, err=True)
     return exit_code
+
+
+def _reader_has_gone(error: Exception) -> bool:
+    """Whether the program that reads what is printed has ended."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    # what Windows says of a pipe; of a file it says the same for a wrong name, which the error then has
+    is_invalid = isinstance(error, OSError) and error.errno == errno.EINVAL and error.filename is None
+    return is_invalid and sys.platform == "win32"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

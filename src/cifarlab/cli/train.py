@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +33,7 @@ from cifarlab.cli.options import (
     data_fields,
 )
 from cifarlab.cli.output import echo_json
+from cifarlab.console import quoted
 from cifarlab.errors import PartialError, UsageError
 from cifarlab.language import listed, ntr, tr
 from cifarlab.recipe.toml import load_recipe
@@ -149,7 +149,7 @@ def _refuse_changes(changes: list[str], path: Path) -> None:
     from cifarlab.training.status import how_to_train_further
 
     run = Run.open(path)
-    recipe = shlex.quote(str(run.recipe_file))  # a command that is suggested has to work when it is pasted
+    recipe = quoted(str(run.recipe_file))  # a command that is suggested has to work when it is pasted
     further = f"\n{how_to_train_further(run)}" if run.model_file.exists() else ""
     raise UsageError(
         tr(

@@ -25,7 +25,7 @@ import numpy as np
 
 from cifarlab.console import log, printable
 from cifarlab.errors import MachineError, RunInUseError, cause
-from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, write_atomic
+from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, move, remove_unless_in_use, write_atomic
 from cifarlab.images.images import Images
 from cifarlab.language import tr, translatable
 
@@ -72,17 +72,12 @@ def keep(
         if (images := _load(folder, key, state)) is not None:  # another process was first
             return images
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*-{key}*"):  # of a process that was killed: we hold its lock
-            leftover.unlink(missing_ok=True)
+            remove_unless_in_use(leftover)
         scratch = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{key}.u8"
         try:
-            made = make(scratch)
-            if len(made):  # an empty file cannot be mapped
-                _store(folder, key, {"source": place, "split": split, "state": state}, made, scratch)
-        except _NotKeptError as error:  # the training goes on from memory
-            log.warning(tr("Decoded images are not kept, so the next start decodes them again. {cause}", cause=error))
+            return _make(make, scratch, key, {"source": place, "split": split, "state": state})
         finally:
-            scratch.unlink(missing_ok=True)
-    return made
+            remove_unless_in_use(scratch)
 
 
 def files_state(files: Iterable[Path]) -> str:
@@ -152,47 +147,73 @@ def list_kept(cache_dir: Path) -> list[Kept]:
 def remove(cache_dir: Path, chosen: Iterable[Kept]) -> None:
     """Delete decoded splits, and what killed processes left; a process that has their pixels mapped keeps them.
 
-    Raises MachineError if the system does not delete a file that is in use, as on Windows.
+    On Windows their file then stays, with a warning, until the next time. Raises MachineError where the disk fails.
     """
     folder = cache_dir / "decoded"
     with machine_errors(folder):
         for kept in chosen:
             kept.card.unlink(missing_ok=True)
-            _lock_file(kept.card).unlink(missing_ok=True)
+            remove_unless_in_use(_lock_file(kept.card))
         for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
             key = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")[2]
             try:
                 with lock(_lock_file(folder / key), wait=False):  # if it can be had, nobody is writing this file
-                    leftover.unlink(missing_ok=True)
+                    remove_unless_in_use(leftover)
             except RunInUseError:
                 log.debug("%s is being written.", leftover)
-    _remove_unused(folder)
+    for file in _remove_unused(folder):
+        log.warning(tr("{file} is in use. It goes when the cache is cleared after that.", file=file))
 
 
-def _store(folder: Path, key: str, card: dict[str, str], images: Images, scratch: Path) -> None:
-    """Write the pixels, unless they are in `scratch` already, and the card."""
+def _make(make: Make, scratch: Path, key: str, card: dict[str, str]) -> Images:
+    """Make images and store them: the pixels, unless they are in `scratch` already, and the card."""
+    images, folder = make(scratch), scratch.parent
+    if not len(images):  # an empty file cannot be mapped
+        return images
+    facts, fingerprint = _facts(images), images.fingerprint
+    in_memory = None if scratch.exists() else images
+    del images  # and with it the map of scratch, if it has one: Windows moves no file that is mapped
+    file = folder / f"{key}-{fingerprint}.card"
     try:
-        if not scratch.exists():  # arrays and tables, which were decoded in memory
+        if in_memory is not None:  # arrays and tables
             with machine_errors(folder):
-                images.pixels.tofile(scratch)
-        described = {field.name: getattr(images, field.name) for field in fields(images)}
-        described |= {"pixels": images.pixels.shape, "labels": images.labels.tolist()}
-        text = json.dumps({"format": FORMAT, **card, "images": described})
-        file = folder / f"{key}-{images.fingerprint}.card"
+                in_memory.pixels.tofile(scratch)
         outdated = set(folder.glob(f"{key}-*.card")) - {file}
+        text = json.dumps({"format": FORMAT, **card, "images": facts})
         # the card first: pixels without one count as unused, and another process may be clearing up
         write_atomic(file, f"{digest([text])}\n{text}")
         with machine_errors(folder):
-            scratch.replace(_pixels_file(file))
+            move(scratch, _pixels_file(file))
             for path in outdated:
                 path.unlink(missing_ok=True)
         _remove_unused(folder)
     except MachineError as error:
-        raise _NotKeptError(str(error).splitlines()[0]) from error
+        # Windows does not replace equal pixels that another process has mapped: they will do
+        if (found := _load(folder, key, card["state"])) is not None:
+            return found
+        problem = str(error).splitlines()[0]  # the training goes on all the same
+        text = tr("Decoded images are not kept, so the next start decodes them again. {cause}", cause=problem)
+        log.warning(text)
+        return in_memory if in_memory is not None else _mapped(facts, scratch)
+    return in_memory if in_memory is not None else _mapped(facts, _pixels_file(file), fingerprint)
 
 
-class _NotKeptError(Exception):
-    """The images are there, but not in the cache."""
+def _facts(images: Images) -> dict[str, Any]:
+    """Everything but the pixels, of which the shape, as JSON can hold it."""
+    described = {field.name: getattr(images, field.name) for field in fields(images)}
+    return described | {"pixels": images.pixels.shape, "labels": images.labels.tolist()}
+
+
+def _mapped(facts: dict[str, Any], file: Path, fingerprint: str | None = None) -> Images:
+    """Images from their facts and the file of their pixels; the fingerprint, where it is known, is not taken again."""
+    # JSON has lists where Images has tuples
+    rest: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    shape, labels = rest.pop("pixels"), np.array(rest.pop("labels"), np.int64)
+    # copy on write ("c") instead of read-only: torch warns of arrays that cannot be written
+    images = Images(np.memmap(file, np.uint8, "c", shape=shape), labels, **rest)
+    if fingerprint is not None:
+        images.__dict__["fingerprint"] = fingerprint
+    return images
 
 
 def _load(folder: Path, key: str, state: str) -> Images | None:
@@ -202,13 +223,7 @@ def _load(folder: Path, key: str, state: str) -> Images | None:
             card = _read_card(file)
             if card["format"] != FORMAT or card["state"] != state:
                 continue
-            # JSON has lists where Images has tuples
-            facts: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in card["images"].items()
-            }
-            shape, labels = facts.pop("pixels"), np.array(facts.pop("labels"), np.int64)
-            # copy on write ("c") instead of read-only: torch warns of arrays that cannot be written
-            images = Images(np.memmap(_pixels_file(file), np.uint8, "c", shape=shape), labels, **facts)
+            images = _mapped(card["images"], _pixels_file(file))
             # all pixels are read for this: a disk that flips a bit would otherwise change a result silently
             if images.fingerprint == file.stem.partition("-")[2]:
                 try:
@@ -246,13 +261,12 @@ def _lock_file(file: Path) -> Path:
     return file.with_name(f"{file.name[:KEY_LENGTH]}.lock")
 
 
-def _remove_unused(folder: Path) -> None:
-    """Delete pixels that no card names; a process that has them mapped keeps them."""
+def _remove_unused(folder: Path) -> list[Path]:
+    """Delete pixels that no card names; returns those that stay because a process on Windows has them mapped."""
     used = {_pixels_file(card) for card in folder.glob("*-*.card")}
     with machine_errors(folder):
-        for file in folder.glob("*.u8"):
-            if file not in used and not file.name.startswith(TEMPORARY_PREFIX):
-                file.unlink(missing_ok=True)
+        unused = [file for file in folder.glob("*.u8") if file not in used]
+        return [file for file in unused if not (file.name.startswith(TEMPORARY_PREFIX) or remove_unless_in_use(file))]
 
 
 def _obstacle(folder: Path) -> str | None:

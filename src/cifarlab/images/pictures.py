@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import threading
@@ -30,6 +29,7 @@ from cifarlab.images.images import Images
 from cifarlab.images.losses import cropped, dark, white
 from cifarlab.images.retold import retold_reason
 from cifarlab.language import tr, translatable
+from cifarlab.machine.process import num_cores
 from cifarlab.recipe.schema import WHITE_LEVEL, DataSpec, Fit
 
 KEPT_SIDES = range(28, 65)
@@ -237,7 +237,7 @@ def _in_order(decode: Callable[[Content], Decoded | str], contents: Iterable[Con
     400 x 300 px 1.6 times as fast as one, and those of 32 px at least not slower. Processes would be faster for these,
     but cannot be started safely from a program without a main guard.
     """
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = num_cores()
     waiting: deque[Future[list[Decoded | str]]] = deque()
     remaining, is_over = iter(contents), threading.Event()
 

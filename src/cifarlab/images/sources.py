@@ -144,7 +144,7 @@ def load_images(
     spec = data_spec(source, image_size=image_size, skip_bad=skip_bad)
     found = open_source(spec, data_dir)
     for warning in left_out(found.understanding):
-        log.warning("%s: %s", printable(str(found.path)), warning.text)
+        log.warning(tr("{place}: {problem}", place=printable(str(found.path)), problem=warning.text))
     return found.load(split)
 
 

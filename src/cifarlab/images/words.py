@@ -101,6 +101,14 @@ def suffix_of(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""  # ".png" alone is a hidden file without a suffix
 
 
+def composed(name: str) -> str:
+    """A name in the one of its Unicode forms in which keyboards and spreadsheets write it (NFC).
+
+    macOS's HFS+ stores "é" as two characters (NFD), and so do archives and copies that were made there.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def is_picture(name: str) -> bool:
     """Whether a file is taken for a picture, by its suffix."""
     return suffix_of(name) in SUFFIXES

@@ -34,6 +34,14 @@ def keep_freed_memory() -> bool:
     return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, -1))
 
 
+def memory_bytes() -> int | None:
+    """The memory of the machine; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, and some systems lack one of the names
+        return None
+
+
 def num_threads() -> int:
     """One thread per core, or as many as OMP_NUM_THREADS says, which the schedulers of shared machines set."""
     asked = os.environ.get("OMP_NUM_THREADS", "")

@@ -6,14 +6,13 @@ a result can be repeated on, or a kernel tested for, a machine that is not at ha
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
+
+import platformdirs
 
 from cifarlab.errors import MachineError
 from cifarlab.language import listed, tr
@@ -39,7 +38,7 @@ def limit_torch() -> None:
     for variable, limit in _wanted_limits():
         os.environ.setdefault(variable, limit)
     # torch.compile would take what it once compiled for the CPU's own tier from its cache, and compute nonsense with it
-    folder = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}_{os.environ[VARIABLE]}"
+    folder = platformdirs.user_cache_path("cifarlab") / f"torchinductor_{os.environ[VARIABLE]}"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from tensorboard import program
 
 from cifarlab.errors import MachineError, UsageError
+from cifarlab.files import link_folder
 from cifarlab.language import tr
 from cifarlab.runs.folder import Run
 
@@ -56,5 +57,5 @@ def _log_folder(runs: Sequence[Path], root: Path) -> Iterator[Path]:
         for number, run in enumerate(opened):
             link = Path(folder, run.name)
             link = link.with_name(f"{run.name} ({number})") if link.exists() else link  # from folders of other names
-            link.symlink_to(run.path.resolve())
+            link_folder(link, run.path.resolve())
         yield Path(folder)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from cifarlab.console import quoted
 from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import AugmentationSpec, DataSpec
 
@@ -77,9 +76,9 @@ def augmentation_words(augmentation: AugmentationSpec) -> list[str]:
 
 def data_options(data: DataSpec) -> str:
     """The options that read a run's images as it read them; their size and normalisation are those of the weights."""
-    options = [f"--data {shlex.quote(data.source)}"]
+    options = [f"--data {quoted(data.source)}"]
     others = data.model_dump(exclude_defaults=True, exclude={"source", "image_size", "normalisation"})
     for name, value in others.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
-        options.append(f"--set {shlex.quote(f'data.{name}={text}')}")
+        options.append(f"--set {quoted(f'data.{name}={text}')}")
     return " ".join(options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cifarlab.console import log
+from cifarlab.console import log, quoted
 from cifarlab.errors import (
     CheckpointError,
     CifarlabError,
@@ -26,7 +25,7 @@ from cifarlab.errors import (
     UsageError,
     cause,
 )
-from cifarlab.files import lock, machine_errors, remove_leftovers, write_atomic
+from cifarlab.files import is_portable, lock, machine_errors, remove_leftovers, write_atomic
 from cifarlab.language import listed, tr
 from cifarlab.recipe.mistakes import section_from
 from cifarlab.recipe.schema import NAME, DataSpec, Recipe
@@ -75,6 +74,10 @@ class Run(RunPaths, Shown):
         if re.fullmatch(NAME, name) is None:
             raise UsageError(
                 tr("A run cannot be called {name!r}: letters, digits and . _ - only, 64 at most.", name=name[:80])
+            )
+        if not is_portable(name):
+            raise UsageError(
+                tr("A run cannot be called {name!r}, a name that Windows does not have. Choose another.", name=name)
             )
         with machine_errors(root):
             root.mkdir(parents=True, exist_ok=True)
@@ -142,7 +145,7 @@ class Run(RunPaths, Shown):
     @property
     def as_argument(self) -> str:
         """The path quoted for a shell, for messages that name a command."""
-        return shlex.quote(str(self.path))
+        return quoted(str(self.path))
 
     @property
     def study(self) -> str:

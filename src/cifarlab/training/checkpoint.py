@@ -46,7 +46,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         for name, content in zip(_FILES, contents, strict=True):
             (new / name).write_bytes(content)
             manifest[name] = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        (new / "manifest.json").write_text(json.dumps(manifest))  # last: without it the folder is not a checkpoint
+        # last: without it the folder is not a checkpoint
+        (new / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         try:
             # read back while `last` is still whole: a disk that loses data must not cost the older state, too
             _verify(new)
@@ -77,7 +78,7 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def _verify(path: Path) -> None:
     """Check sizes and hashes against the checkpoint's manifest."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
+        manifest = json.loads((path / "manifest.json").read_text("utf-8"))
         for name in _FILES:
             # the size first: it is free, and "has 0 bytes" tells more than a hash
             found, wanted = (path / name).stat().st_size, manifest[name]["size_bytes"]
@@ -94,7 +95,7 @@ def _verify(path: Path) -> None:
 def _read(path: Path) -> Checkpoint:
     tensors = tensors_of((path / "tensors.safetensors").read_bytes(), path / "tensors.safetensors")
     try:
-        return Checkpoint(tensors, json.loads((path / "state.json").read_text()))
+        return Checkpoint(tensors, json.loads((path / "state.json").read_text("utf-8")))
     except (ValueError, RecursionError) as error:
         text = tr("{file} cannot be parsed: {error}.", file=path / "state.json", error=error)
         raise CheckpointError(text) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 from cifarlab.errors import CheckpointError, MachineError, OtherMachineError
 from cifarlab.images.images import Images
@@ -17,7 +17,7 @@ from cifarlab.images.quality import QualityWarning
 from cifarlab.images.source import Source
 from cifarlab.kernels.accelerate import choose_runtime
 from cifarlab.language import tr, translatable
-from cifarlab.machine.process import num_cores
+from cifarlab.machine.process import memory_bytes, num_cores
 from cifarlab.machine.runtime import Runtime, as_begun, onednn_version
 from cifarlab.recipe.schema import RuntimeSpec
 from cifarlab.runs.folder import Run
@@ -80,7 +80,6 @@ def describe_run(
     seed: int,
 ) -> Manifest:
     """The facts of manifest.json that are known when training starts."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Manifest(
         cifarlab=VERSION,
         started=now(),
@@ -90,7 +89,7 @@ def describe_run(
         num_parameters=num_parameters,
         data=describe_data(source, train, val, data_warnings),
         runtime=RuntimeFacts.model_validate(runtime.describe()),
-        machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes),
+        machine=MachineFacts(system=platform.platform(), cores=num_cores(), memory_bytes=memory_bytes()),
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},
@@ -124,7 +123,8 @@ def describe_data(
 def git_state() -> GitFacts | None:
     """Commit of the working folder and whether it has changes; None outside a repository or without git."""
     git = shutil.which("git")
-    if git is None:
+    # Windows looks in the working folder first, where a program may have come with the data
+    if git is None or Path(git).resolve().parent == Path.cwd():
         return None
     commit = _git(git, "rev-parse", "HEAD")
     # a changed tree means that the commit alone does not reproduce the run
@@ -132,7 +132,9 @@ def git_state() -> GitFacts | None:
 
 
 def _git(git: str, *words: str) -> str:
-    return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()
+    # names of files are UTF-8 whatever the system's own encoding is
+    done = subprocess.run([git, *words], capture_output=True, encoding="utf-8", errors="replace", check=False)
+    return done.stdout.strip()
 
 
 def machine_differences(

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to stop after the current step, when nothing is half-done."""
+"""SIGINT, SIGTERM and Windows' SIGBREAK as a request to stop after the current step, when nothing is half-done."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def listen() -> Iterator[Signals]:
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
         yield signals
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    # SIGBREAK is Ctrl-Break, and what a program on Windows can send to one that it has started
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
     before = [signal.signal(number, signals.handle) for number in numbers]
     try:
         yield signals

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cifarlab.console import quoted
 from cifarlab.errors import DataError, MachineError
 from cifarlab.images.images import Images
 from cifarlab.language import listed, tr
@@ -28,7 +28,7 @@ def is_complete(run: Run) -> bool:
 def how_to_train_further(run: Run) -> str:
     """The command that trains a complete run for more epochs."""
     # a new run, since the learning-rate schedule of this one has ended with its epochs
-    recipe, weights = (shlex.quote(str(path)) for path in (run.recipe_file, run.model_file))
+    recipe, weights = (quoted(str(path)) for path in (run.recipe_file, run.model_file))
     start = f"--set model.weights={weights}"
     if run.recipe.model.pretrained:  # a recipe that names both kinds of weights is refused
         start += " --set model.pretrained=false"

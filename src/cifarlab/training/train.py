@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from cifarlab.batches.loader import Loader
 from cifarlab.batches.preprocess import to_network_input
-from cifarlab.console import log
+from cifarlab.console import log, quoted
 from cifarlab.errors import RecipeError, UsageError
 from cifarlab.evaluation import metrics
 from cifarlab.evaluation.calibration import fit_temperature
@@ -110,8 +109,9 @@ def train(
         loader, step = make_step(recipe, runtime, card, images)
         # the folder comes last: a recipe that is refused or weights that cannot be downloaded leave nothing behind
         folder = nullcontext(resumed) if resumed else Run.new(Path(out), name or recipe.name, recipe)
-        with folder as run, resume_hint(run):
+        with folder as run, resume_hint(run), ExitStack() as open_files:
             setup, state = prepare(recipe, run, runtime, card, loader, step, val)
+            open_files.callback(setup.tracker.close)  # Windows lets nobody remove a run whose events are open
             settings = (runtime, num_parameters(state.model), recipe.training.seed)
             write_manifest(run, describe_run(source, images, val, data_warnings, *settings))
             log.info(network_lines(recipe, *settings[:2], run.path, announced))
@@ -125,7 +125,6 @@ def train(
                 check_opened_data(run, source, images, val, test)
             warn_of_guessing(run, val)
             setup.tracker.write_results(recipe, state.step)
-            setup.tracker.close()
             if images.skipped:
                 lines = [json.dumps({"image": text}) + "\n" for text in images.skipped]
                 write_atomic(run.skipped_file(), "".join(lines))
@@ -346,7 +345,7 @@ def warn_of_guessing(run: Run, val: Images | None) -> None:
         counts = dict(zip(val.class_names, val.counts.tolist(), strict=True))
         text = guessing(accuracy, counts, "val")
     if text is not None:
-        command = f"cifarlab lr-find {shlex.quote(str(run.recipe_file))}"
+        command = f"cifarlab lr-find {quoted(str(run.recipe_file))}"
         rate = tr("{command} suggests one", command=command)
         advice = tr("Try another optimizer.lr ({rate}) or more training.epochs.", rate=rate)
         log.warning(f"{text}\n{advice}")

@@ -467,7 +467,10 @@ def test_n10_no_picture_is_there(root):
 
 def test_n10_a_name_in_another_unicode_form(root):
     draw(root / "cafe\u0301.png", 1)
-    assert splits_of(write_csv(root, "caf\u00e9.png,a,train")) == {"train": {"cafe\u0301.png": "a"}}
+    path = write_csv(root, "caf\u00e9.png,a,train")
+    assert splits_of(path) == {"train": {"caf\u00e9.png": "a"}}, "the same name on every system"
+    [file] = list_csv(path, DataSpec(), None)[0].splits["train"]
+    assert file.path == str(root / "cafe\u0301.png"), "but the file that is there"
 
 
 def test_n10_pictures_that_no_row_names_are_counted(root):

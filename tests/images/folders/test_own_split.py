@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -202,3 +204,17 @@ def test_a_kept_split_that_was_damaged_is_not_drawn_anew(tmp_path, row):
     with pytest.raises(DataError, match=r"splits\.csv cannot be used: .*\nIt needs the columns image and split"):
         own_split.assign(named("a/1.png", "a/2.png"), None, kept)
     assert kept.read_bytes() == before
+
+
+def test_a_list_of_splits_may_have_names_in_another_form(tmp_path: Path) -> None:
+    """Written on one system, and read on another: Finder stores names as NFD on some disks, and keyboards give NFC."""
+    own = tmp_path / "splits.csv"
+    name = "K\u00e4fer/1.png"
+    own.write_text(f"image,split\n{unicodedata.normalize('NFD', name)},test\nK\u00e4fer\\2.png,train\n", "utf-8")
+    assert own_split.assign(named(name, "K\u00e4fer/2.png"), own, None) == {name: "test", "K\u00e4fer/2.png": "train"}
+    kept = tmp_path / "kept.csv"
+    kept.write_bytes(own.read_bytes().replace(b"\\", b"/"))
+    assert own_split.assign(named(name, "K\u00e4fer/2.png"), None, kept) == {
+        name: "test",
+        "K\u00e4fer/2.png": "train",
+    }

@@ -9,12 +9,15 @@ import io
 import json
 import shutil
 import stat
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
+import filelock  # noqa: F401  before a test says that this is Windows
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -221,7 +224,7 @@ def test_d12_a_header_that_wants_all_memory(tmp_path: Path, cache: Path, raw_tar
 def test_d13_names_that_come_twice(tmp_path: Path, cache: Path) -> None:
     refused(tar_of(tmp_path / "a.tgz", member("cat/1.png"), member("./cat/1.png")), cache, "holds cat/1.png twice")
     clash = tar_of(tmp_path / "b.tgz", member("cat/1.png"), member("cat/1.png/2.png"))
-    refused(clash, cache, "a file and a folder of one name, 1.png")
+    refused(clash, cache, "a file or a folder of the same name")
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tar", ".tar.xz"])
@@ -263,9 +266,30 @@ def test_nothing_in_it_that_is_read(tmp_path: Path) -> None:
 
 
 def test_d28_a_cache_that_cannot_be_written(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**options: object) -> str:
+    def refuse(*arguments: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(module.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(module, "move", refuse)
     with pytest.raises(MachineError, match="Read-only file system"):
         unpack(packed(folder, ".zip"), cache)
+
+
+@pytest.mark.parametrize("name", ["aux.png", "cat/con/1.png", "cat./1.png", "..\\1.png", "C:1.png", "1.png:2.png"])
+def test_names_that_windows_does_not_have_or_that_lead_out_there(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tar_of(tmp_path / "a.tgz", member(name))
+    monkeypatch.setattr(sys, "platform", "win32")
+    refused(path, cache, "it holds a file called")
+
+
+def test_a_path_that_the_system_refuses(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(self: Path, mode: str = "r", *arguments: str | int | None, **options: str | int | None) -> IO[Any]:
+        if mode == "xb":
+            raise FileNotFoundError(errno.ENOENT, "The system cannot find the path specified")  # as Windows says it
+        return real(self, mode, *arguments, **options)
+
+    path = tar_of(tmp_path / "a.tgz", member("cat/1.png"))
+    real = Path.open
+    monkeypatch.setattr(Path, "open", opened)
+    refused(path, cache, r"(?s)refuses a file called cat/1\.png .*where paths are shorter")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cifarlab.console import log, progress
 from cifarlab.errors import DataError, MachineError, cause
-from cifarlab.files import flush_folder, lock, machine_errors
+from cifarlab.files import flush, flush_folder, lock, machine_errors, move
 from cifarlab.images.archives.mirrors import MirrorError, UnreachableError, UselessMirrorError, host, open_url, reason
 from cifarlab.images.archives.official import Archive
 from cifarlab.language import listed, tr
@@ -103,7 +103,7 @@ def _fetch(archive: Archive, target: Path, mirror: str, patience: Patience) -> N
                 with open_url(mirror, have, patience.read_seconds) as response:
                     _receive(response, part, have, archive)
             _verify(archive, part, resumed=have > 0)
-            part.replace(target)
+            move(part, target)
             flush_folder(target.parent)
     except MachineError:
         part.unlink(missing_ok=True)  # a full disk needs its space back
@@ -131,7 +131,7 @@ def _receive(response: HTTPResponse, part: Path, have: int, archive: Archive) ->
                 advance(len(chunk) / 1e6)
         finally:
             file.flush()
-            os.fsync(file.fileno())  # the next attempt trusts the length of this file, even after a power cut
+            flush(file.fileno())  # the next attempt trusts the length of this file, even after a power cut
     if size is not None and done < size:
         raise MirrorError(tr("the connection ended after {have:,} of {want:,} bytes", have=done, want=size))
 
@@ -172,7 +172,7 @@ def _verify(archive: Archive, part: Path, *, resumed: bool) -> None:
     if size_is_right and md5 == archive.md5 and archive.sha256 in (None, sha256):
         return
     bad = part.with_name(f"{archive.name}.bad")
-    part.replace(bad)
+    move(part, bad)
     # The damage may be in the part that was there before, perhaps from another mirror: this one gets another chance.
     kind = MirrorError if resumed else UselessMirrorError
     message = tr("the checksum is wrong (SHA-256 {sha256}...); the file is kept as {file} and was not read")

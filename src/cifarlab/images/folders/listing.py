@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cifarlab.console import count, some
 from cifarlab.errors import AmbiguousDataError, DataError
-from cifarlab.images.words import SUFFIXES, look_alikes
+from cifarlab.images.words import SUFFIXES, composed, look_alikes
 from cifarlab.language import listed, tr
 from cifarlab.recipe.section import SPLITS
 
@@ -34,6 +34,7 @@ class ImageFile:
     @classmethod
     def at(cls, path: str, name: str, class_name: str, status: os.stat_result | None) -> ImageFile:
         """Describe one file; without a status it is known to be missing."""
+        name = composed(name)  # the same on every system, since splits are drawn by it
         if status is None:  # a list may name it all the same; the error comes, with its name, when it is read
             return cls(path, name, class_name, 0, 0, stat.S_IFREG)
         return cls(path, name, class_name, status.st_size, status.st_mtime_ns, status.st_mode)

@@ -16,7 +16,7 @@ from cifarlab.images.folders.locate import Finder, entries
 from cifarlab.images.folders.split_folders import understand
 from cifarlab.images.folders.text_table import read_head
 from cifarlab.images.source import Understanding
-from cifarlab.images.words import split_rule
+from cifarlab.images.words import composed, split_rule
 from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import named_splits
@@ -106,7 +106,7 @@ def _class_folders(finder: Finder, spec: DataSpec) -> dict[str, str]:
     except DataError:  # without the lists the folder would be refused
         return {}
     parts = [(part, folder) for part in meaning.classes for folder in part.folders]
-    classes = {name: printable(part.class_name) for part, folder in parts for name in folder.names()}
+    classes = {composed(name): printable(part.class_name) for part, folder in parts for name in folder.names()}
     return classes if len(set(classes.values())) > 1 else {}  # one folder of pictures is what lists come with
 
 
@@ -116,7 +116,7 @@ def _refuse_other_classes(finder: Finder, lists: Sequence[PictureList], folders:
         return
     listed = dict[str, str]()
     for each in lists:
-        found = (finder.find(image, each.folder or "").name for image in each.images)
+        found = (composed(finder.find(image, each.folder or "").name) for image in each.images)
         listed |= zip(found, each.labels, strict=True)
     # GTSRB's folders 0 to 42 are the list's classes under the same names; others have n01440764/ and the label "tench"
     pairs = {(class_name, listed.get(name)) for name, class_name in folders.items()}

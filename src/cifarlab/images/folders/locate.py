@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -14,8 +13,9 @@ from typing import NamedTuple
 
 from cifarlab.console import printable, some
 from cifarlab.errors import AmbiguousDataError, DataError, cause
+from cifarlab.files import is_possible
 from cifarlab.images.folders.scan import Tree, link_problem, scan
-from cifarlab.images.words import is_picture, split_of
+from cifarlab.images.words import composed, is_picture, split_of
 from cifarlab.language import tr
 
 _DRIVE = re.compile(r"[A-Za-z]:/")  # after backslashes became slashes: C:/Users/... of somebody else's list
@@ -99,7 +99,7 @@ class Finder:
 
     def not_listed(self, names: Iterable[str], *, everywhere: bool) -> list[str]:
         """The pictures that are not in `names`: all below the root, or those in its folders that have a listed one."""
-        listed, found = set(names), list[str]()
+        listed, found = set(map(composed, names)), list[str]()
         if everywhere:
             found = [name for folder in self.tree.top.walk() for name in folder.names()]
         else:
@@ -111,7 +111,7 @@ class Finder:
                 if entry.name in tops and entry.is_dir():
                     tree = scan(self.root / entry.name, follow_links=self._follow_links)
                     found += [f"{entry.name}/{name}" for folder in tree.top.walk() for name in folder.names()]
-        return [name for name in found if name not in listed]
+        return [name for name in found if composed(name) not in listed]
 
     def _relative(self, text: str, folder: str) -> str:
         """A name with slashes, relative to the root if it lies below it."""
@@ -120,7 +120,8 @@ class Finder:
             text = text.replace("\\", "/")
         if (text.startswith("/") or text[1:2] == ":") and Path(text).is_absolute():
             path = os.path.normpath(text)
-            top = next((top for top in self._tops if path.startswith(top)), "")
+            folded = os.path.normcase(path)  # c:\\users is C:\\Users
+            top = next((top for top in self._tops if folded.startswith(os.path.normcase(top))), "")
             return path[len(top) :].replace(os.sep, "/")
         return os.path.normpath(f"{folder}{text}" if text else "").replace(os.sep, "/")
 
@@ -140,12 +141,12 @@ class Finder:
             except (OSError, ValueError):
                 files = []
             for file in files:
-                found[_composed(file)].append(file)
+                found[composed(file)].append(file)
                 stem = file.rpartition(".")[0]
                 if not is_picture(stem):  # a list that says 1.png does not mean 1.png.jpg
-                    found[_composed(stem)].append(file)
+                    found[composed(stem)].append(file)
             self._listings[folder] = found
-        return [f"{folder}/{file}" if folder else file for file in self._listings[folder].get(_composed(last), ())]
+        return [f"{folder}/{file}" if folder else file for file in self._listings[folder].get(composed(last), ())]
 
     def _link_problem(self, name: str, status: os.stat_result) -> str:
         """The reason not to use a picture that is a link, or is in a linked folder; "" if it stays in the root."""
@@ -173,11 +174,9 @@ def _name_problem(name: str) -> str:
     # JSON can hold "\ud800" alone, which neither a file name nor UTF-8 can
     if not name.isascii() and any("\ud800" <= char <= "\udfff" for char in name):
         return tr("names no picture: it has half of a character")
+    # before it is looked at: Windows takes "con" for the keyboard, and would wait for what is typed
+    if not all(part == ".." or is_possible(part) for part in name.strip("/").split("/")) and not _DRIVE.match(name):
+        return tr("names no picture: this system cannot have such a name")
     # a list from the internet must not make /etc or the folder above a training image
     is_outside = name.startswith(("/", "../")) or name == ".." or _DRIVE.match(name)
     return tr("lies outside of the folder of the list") if is_outside else ""
-
-
-def _composed(name: str) -> str:
-    # macOS's HFS+ stores "é" as two characters (NFD), and keyboards and spreadsheets write one (NFC)
-    return unicodedata.normalize("NFC", name)

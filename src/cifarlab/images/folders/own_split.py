@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
+import posixpath
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
@@ -25,7 +25,7 @@ from cifarlab.images.folders import columns
 from cifarlab.images.folders.listing import ImageFile
 from cifarlab.images.folders.text_table import read_table, shown
 from cifarlab.images.stratified import first_of_equals
-from cifarlab.images.words import SPLIT_NAMES, split_of
+from cifarlab.images.words import SPLIT_NAMES, composed, split_of
 from cifarlab.language import listed, tr
 from cifarlab.recipe.duration import part_of
 
@@ -108,7 +108,7 @@ def _users_splits(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
     places = columns.find(table, needed=_COLUMNS)
     splits, problems = dict[str, str](), list[str]()
     for line, name, word in zip(table.lines, *(table.column(places[each]) for each in _COLUMNS), strict=True):
-        known = name if name in classes else os.path.normpath(name.replace("\\", "/"))  # ./cat/1.png, cat\1.png
+        known = name if name in classes else _as_listed(name)
         split = split_of(word)
         if split is None or known in splits:
             has = tr("line {line} ({name}) has the split '{word}'")
@@ -141,6 +141,11 @@ def _users_splits(path: Path, classes: Mapping[str, str]) -> dict[str, str]:
     return splits
 
 
+def _as_listed(name: str) -> str:
+    """The name of a picture as it is in a listing, from ./cat/1.png, cat\\1.png or another Unicode form."""
+    return composed(posixpath.normpath(name.replace("\\", "/")))
+
+
 def _read(path: Path) -> dict[str, str]:
     """The splits that were kept."""
     splits = dict[str, str]()
@@ -152,7 +157,7 @@ def _read(path: Path) -> dict[str, str]:
             split = split_of(row["split"] or "")  # None in a row that is too short
             if split is None:
                 raise ValueError(tr("{word!r} is not a split", word=row["split"]))
-            splits[row["image"]] = split
+            splits[composed(row["image"])] = split
     # never drawn anew: what was tested on before would be trained on
     except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(

@@ -28,7 +28,7 @@ from cifarlab.images.folders.split_folders import Meaning, understand
 from cifarlab.images.images import Images
 from cifarlab.images.pictures import Content, Pictures, load, sample_step
 from cifarlab.images.source import Source, Understanding
-from cifarlab.images.words import is_picture
+from cifarlab.images.words import composed, is_picture
 from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
 
@@ -142,7 +142,7 @@ def _files(path: Path, root: Path, meaning: Meaning) -> tuple[list[ImageFile], d
     raw_names = dict[str, str]()
     for part in meaning.classes:
         # names go into tables, terminals and pages: what could break them becomes an escape here, once
-        class_name = printable(part.class_name)
+        class_name = printable(composed(part.class_name))
         raw_name = raw_names.setdefault(class_name, part.class_name)
         if raw_name != part.class_name:  # a line break, and a backslash with an n
             raise look_alike_error(path, [(raw_name, part.class_name)])
@@ -150,7 +150,7 @@ def _files(path: Path, root: Path, meaning: Meaning) -> tuple[list[ImageFile], d
             for file, status in folder.pictures:
                 name = f"{folder.name}/{file}"
                 files.append(ImageFile.at(f"{path}/{name}", name[skipped:], class_name, status))
-                splits[name[skipped:]] = part.split
+                splits[files[-1].name] = part.split
     return files, splits
 
 

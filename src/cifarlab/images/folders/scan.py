@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
                 if reason := litter(entry.name):
                     tree.left_out[reason].append(name)
                     continue
-                target = links.follow(entry, real, crossed) if entry.is_symlink() else None
+                target = links.follow(entry, real, crossed) if _is_link(entry) else None
                 if isinstance(target, _Refused):
                     if target.may_be_data or is_picture(entry.name):
                         tree.refused.append((name, target.reason))
@@ -156,6 +156,12 @@ def scan(root: Path, *, follow_links: bool = False) -> Tree:
         names.sort()
     tree.refused.sort()
     return tree
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a symbolic link or a junction, which is what folders on Windows are linked by (Python 3.12)."""
+    is_junction: Callable[[], bool] = getattr(entry, "is_junction", bool)
+    return entry.is_symlink() or is_junction()
 
 
 def litter(name: str) -> str:

@@ -7,6 +7,7 @@ written. From there on the data set is a folder.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import itertools
@@ -18,7 +19,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections import defaultdict
@@ -31,7 +31,7 @@ from typing import IO, Any, TypeVar, cast
 
 from cifarlab.console import log, printable
 from cifarlab.errors import DataError, cause
-from cifarlab.files import TEMPORARY_PREFIX, lock, machine_errors, remove_leftovers
+from cifarlab.files import TEMPORARY_PREFIX, is_possible, lock, machine_errors, move, remove_leftovers
 from cifarlab.images.folders.scan import litter
 from cifarlab.images.source import NOT_PICTURES
 from cifarlab.images.words import SUFFIXES, UNREAD, suffix_of
@@ -45,6 +45,7 @@ MOST_BYTES = 128_000_000
 MOST_GROWTH, ALWAYS_ALLOWED = 200, 100_000_000
 """An archive may unpack to this many times its size, plus this many bytes. Only blank pictures compress further."""
 
+_REFUSED_NAME = {errno.EINVAL, errno.ENAMETOOLONG, errno.ENOENT}  # the last is what Windows says of a long path
 _CARD, _FILES = "card.json", "files"
 _COMPRESSIONS: Mapping[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """Suffix of a tar archive -> what opens it. Not tarfile's own "r:*", whose stream cannot be bounded."""
@@ -111,6 +112,8 @@ def remove_unpacked(chosen: Iterable[Unpacked]) -> None:
     """Delete unpacked archives; they are unpacked again when they are needed."""
     for unpacked in chosen:
         shutil.rmtree(unpacked.place, ignore_errors=True)
+        if unpacked.place.exists():  # Windows keeps what is open
+            log.warning(tr("{file} is in use. It goes when the cache is cleared after that.", file=unpacked.place))
 
 
 def _stored(place: Path) -> dict[str, list[str]] | None:
@@ -141,15 +144,16 @@ def _unpack_to(place: Path, path: Path, packed_bytes: int) -> dict[str, list[str
     where = printable(str(path))
     log.info(tr("Unpacking {file}, once, into {folder}.", file=where, folder=place))
     with machine_errors(place):
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place.parent))
+        # longer than the place: on a system that limits paths, what can be written here can be read there
+        temporary = place.with_name(f"{TEMPORARY_PREFIX}new-{place.name}")
         try:
-            (temporary / _FILES).mkdir()
+            (temporary / _FILES).mkdir(parents=True)
             with _members(path, where, MOST_GROWTH * packed_bytes + ALWAYS_ALLOWED) as members:
                 left_out = _write(members, temporary / _FILES, where)
             sizes = [file.stat().st_size for file in (temporary / _FILES).rglob("*") if file.is_file()]
             facts = {"source": os.path.realpath(path), "num_files": len(sizes), "size_bytes": sum(sizes)}
             (temporary / _CARD).write_text(json.dumps({**facts, "left_out": left_out}), "utf-8")
-            temporary.rename(place)  # atomic, on one file system: nobody ever reads half of a data set
+            move(temporary, place)  # atomic, on one file system: nobody ever reads half of a data set
             return left_out
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -168,6 +172,7 @@ class _Member:
 def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, list[str]]:
     """Write pictures and lists into `folder`; returns the names of everything else by the reason to leave it out."""
     left_out, written = defaultdict[str, list[str]](list), set[str]()
+    made = {PurePosixPath()}
     for member in members:
         name = _checked_name(member.name, where)
         suffix = suffix_of(name)
@@ -189,14 +194,49 @@ def _write(members: Iterator[_Member], folder: Path, where: str) -> dict[str, li
             raise DataError(text.format(file=where, name=printable(name), size=size, most=most))
         else:
             written.add(name)
-            try:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                text = tr("{file} cannot be used: it holds a file and a folder of one name, {name}.")
-                raise DataError(text.format(file=where, name=(folder / name).parent.name)) from error
             # a format that is not read is reported by its name: an empty file of that name will do
-            (folder / name).write_bytes(b"" if suffix in UNREAD else _content(member, where))
+            content = b"" if suffix in UNREAD else _content(member, where)
+            with _name_errors(where, name):
+                _make_folders(folder, PurePosixPath(name).parent, made)
+                with (folder / name).open("xb") as file:
+                    file.write(content)
     return left_out
+
+
+def _make_folders(top: Path, inner: PurePosixPath, made: set[PurePosixPath]) -> None:
+    """Make the folders of a path below `top`, but for those that were made before; FileExistsError for any other."""
+    for each in reversed((inner, *inner.parents)):
+        if each not in made:
+            (top / each).mkdir()
+            made.add(each)
+
+
+@contextmanager
+def _name_errors(where: str, name: str) -> Iterator[None]:
+    """Say which member a file system refuses: Cat/1.png beside cat/1.png where case does not count, or a long path."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(
+            tr(
+                "{file} cannot be used: it holds {name}, and a file or a folder of the same name.\n"
+                "This system may tell no capital letters from small ones. Unpack it, rename one and give the folder.",
+                file=where,
+                name=printable(name),
+            )
+        ) from error
+    except OSError as error:
+        if error.errno not in _REFUSED_NAME:
+            raise
+        raise DataError(
+            tr(
+                "{file} cannot be used: this system refuses a file called {name} ({cause}).\n"
+                "Unpack it where paths are shorter, and give the folder.",
+                file=where,
+                name=printable(name),
+                cause=cause(error),
+            )
+        ) from error
 
 
 def _checked_name(name: str, where: str) -> str:
@@ -204,7 +244,9 @@ def _checked_name(name: str, where: str) -> str:
     path = PurePosixPath(name)
     # file systems allow names of 255 bytes, and Linux paths of 4,096, of which the cache folder takes some
     too_long = len(os.fsencode(name)) > 3000 or any(len(os.fsencode(part)) > 255 for part in path.parts)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
+    is_inside = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    # on Windows a backslash or a colon could lead out of the folder, too
+    if not is_inside or too_long or not all(map(is_possible, path.parts)):
         shown = printable(name if len(name) <= 100 else f"{name[:100]}...")
         text = tr("{file} cannot be used: it holds a file called '{name}'.\nPack the files anew.")
         raise DataError(text.format(file=where, name=shown))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from cifarlab.images.source import Source, Understanding
 from cifarlab.images.tables import labels
 from cifarlab.images.tables.labels import Labels, class_counts, match, usable_splits
 from cifarlab.language import tr, translatable
+from cifarlab.machine.process import memory_bytes
 from cifarlab.recipe.schema import DataSpec
 from cifarlab.recipe.section import SPLITS, listed_names
 
@@ -205,11 +205,12 @@ def check_claim(num_bytes: int, origin: str, path: Path) -> None:
 
 def check_memory(num_bytes: int, origin: str) -> None:
     """Raise MachineError for more bytes than this machine has memory."""
-    # Linux would grant the allocation and kill the process later, without a message. Windows has no sysconf.
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**63
-    if num_bytes > memory_bytes:
+    # Linux would grant the allocation and kill the process later, without a message. Windows refuses it, and says
+    # nothing of its memory here.
+    available_bytes = memory_bytes()
+    if available_bytes is not None and num_bytes > available_bytes:
         message = tr("{origin} needs {want:,.1f} GB of memory; this machine has {have:,.1f} GB.")
-        raise MachineError(message.format(origin=origin, want=num_bytes / 1e9, have=memory_bytes / 1e9))
+        raise MachineError(message.format(origin=origin, want=num_bytes / 1e9, have=available_bytes / 1e9))
 
 
 def _layout(stored: Stored) -> Layout:

@@ -17,7 +17,7 @@ from cifarlab.images.tables.npy import npy_array, npz_arrays
 from cifarlab.images.words import SplitRule, is_picture, split_rule, suffix_of, words_in
 from cifarlab.language import tr, translatable
 from cifarlab.recipe.schema import DataSpec
-from cifarlab.recipe.section import named_splits
+from cifarlab.recipe.section import SPLITS, named_splits
 
 ROLES = {
     **dict.fromkeys(("x", "image", "images", "img", "imgs", "picture", "pictures", "data", "pixels"), "images"),
@@ -152,8 +152,7 @@ def _by_split(
                 else tr("{path} has several arrays for the labels of {split}: {arrays}.")
             )
             shown = some([printable(other), printable(name)])
-            split = "train" if each.split is None else each.split
-            raise AmbiguousDataError(message.format(path=path, split=split, arrays=shown))
+            raise AmbiguousDataError(message.format(path=path, split=each.split or SPLITS[0], arrays=shown))
         found[each.split][each.role] = name
     unnamed = found.pop(None, {})  # arrays whose names say no split
     if unnamed and "train" in found:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from cifarlab.console import count
+from cifarlab.console import count, quoted
 from cifarlab.drawing.page import Section, code, heading, paragraph
 from cifarlab.drawing.wording import percent, with_interval
 from cifarlab.evaluation.evaluate import Evaluation
@@ -161,4 +160,4 @@ def _value(recipe: Recipe, key: str) -> object:
 
 
 def _again(material: Material) -> str:
-    return f"cifarlab train {shlex.quote(str(material.run.recipe_file))}"
+    return f"cifarlab train {quoted(str(material.run.recipe_file))}"

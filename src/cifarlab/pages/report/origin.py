@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 from markupsafe import Markup
 
-from cifarlab.console import count
+from cifarlab.console import count, quoted
 from cifarlab.drawing.page import Section, code, details, facts, heading, link, paragraph, table
 from cifarlab.drawing.wording import moment, percent, with_interval
 from cifarlab.images.sentences import split_name
@@ -45,9 +43,9 @@ def environment(material: Material) -> Section:
     parts = []
     if run_facts.command:
         # the first word is the path of the program on the machine that trained, which is of no use elsewhere
-        parts += [heading(tr("Command")), code(shlex.join(["cifarlab", *run_facts.command[1:]]))]
+        parts += [heading(tr("Command")), code(" ".join(map(quoted, ["cifarlab", *run_facts.command[1:]])))]
     # recipe.toml rather than the command: it holds what was meant by "the recipe quick" on that day
-    parts += [heading(tr("Run it again")), code(f"cifarlab train {shlex.quote(str(material.run.recipe_file))}")]
+    parts += [heading(tr("Run it again")), code(f"cifarlab train {quoted(str(material.run.recipe_file))}")]
     # the number of threads, the format and the kernels change the order of additions and so the last bits of a result
     arithmetic = [
         runtime.precision,
