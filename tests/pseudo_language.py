@@ -34,6 +34,7 @@ class _Pseudo(NullTranslations):
 @contextmanager
 def pseudo_language() -> Iterator[None]:
     """Speak the language while the block runs; English afterwards."""
+    _known()  # while English is spoken: the messages are collected by code that has messages itself
     language._spoken[0] = _Pseudo()
     try:
         yield

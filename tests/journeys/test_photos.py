@@ -40,7 +40,7 @@ def test_the_folder_is_shown_as_it_is_understood_and_nothing_is_left(folder: Pat
 def test_few_photos_get_the_hint_to_fine_tune(folder: Path) -> None:
     screen = (folder / "screen").read_text("utf-8")
     assert re.search(r"^\d\d images to learn from: a network that has seen others before", screen, re.MULTILINE)
-    assert "\n  cifarlab train resnet18-finetune --data photos\n" in screen
+    assert "\n  cifarlab train resnet18-finetune --data photos --set data.fit=pad\n" in screen
     assert "test (drawn by cifarlab): opened once" in " ".join(screen.split())
 
 

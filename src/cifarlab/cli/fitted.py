@@ -78,6 +78,7 @@ def wrapped(text: str, width: int) -> list[str]:
     for part in parts:
         if cell_len((lines[-1] + part).rstrip()) > width:
             lines.append("")
+            part = part.lstrip()
         lines[-1] += part
     return [line.rstrip() for line in lines]
 
