@@ -61,15 +61,6 @@ MACHINE = {
 MACHINE_DATA = ("chip", "cpu", "fp32", "channels_last", "cifarlab", "torch", "Python")
 
 
-NOT_YET = {"Contents", "channel", "from", "interval", "to", "value"}
-"""Words of `cifarlab.drawing`, which are not translated here."""
-
-
-def english(text: str, *data: str) -> list[str]:
-    """The words that nobody has translated."""
-    return [word for word in untranslated(text, *data) if word not in NOT_YET]
-
-
 @pytest.fixture(autouse=True)
 def _pseudo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(main, "speak_as_the_environment_says", lambda: None)
@@ -105,7 +96,7 @@ COMPARED = ("aa", "bb", *NAMES, "optimizer", "training", "lr", "nesterov", "max_
 
 
 def test_the_page_of_a_comparison(comparison: Comparison) -> None:
-    assert english(seen(comparison_page(comparison)), *COMPARED) == []
+    assert untranslated(seen(comparison_page(comparison)), *COMPARED) == []
 
 
 def test_the_page_of_groups(make_run: MakeRun, make_group: MakeRun) -> None:
@@ -115,20 +106,20 @@ def test_the_page_of_groups(make_run: MakeRun, make_group: MakeRun) -> None:
     found = compare([run.path for run in (*groups, single)])
     page = seen(comparison_page(found))
     data = ("script", "alert", "owl", "ow", "cat", "dog", "cc", "dd", "seed-", *COMPARED)
-    assert english(page, *data) == []
-    assert english("\n".join(map(found.conclusion, found.pairs)), *data) == []
+    assert untranslated(page, *data) == []
+    assert untranslated("\n".join(map(found.conclusion, found.pairs)), *data) == []
 
 
 def test_a_comparison_in_terminal_markdown_and_notebook(
     comparison: Comparison, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = printed(capsys, "compare", *(entry.path for entry in comparison.entries))
-    assert english(text, *COMPARED) == []
-    assert english(to_markdown(comparison), *COMPARED) == []
-    assert english(seen(comparison._repr_html_()), *COMPARED) == []
+    assert untranslated(text, *COMPARED) == []
+    assert untranslated(to_markdown(comparison), *COMPARED) == []
+    assert untranslated(seen(comparison._repr_html_()), *COMPARED) == []
 
 
-def test_json_stays_english(comparison: Comparison) -> None:
+def test_json_stays_untranslated(comparison: Comparison) -> None:
     assert "⟦" not in str(comparison.to_dict())
 
 
@@ -150,14 +141,14 @@ def test_what_an_ablation_and_a_range_test_say(tmp_path: Path, capsys: pytest.Ca
     for variants in (found.variants, [Variant("complete", (0.5, 0.6), 100, 3.0, 10.0, False, ())]):
         found.variants = variants
         ablate_command._print(found)
-        assert english(capsys.readouterr().out, *data) == []
+        assert untranslated(capsys.readouterr().out, *data) == []
     lrs = [10.0 ** (place / 10 - 6) for place in range(50)]
     for losses in (
         [2.0 - place / 50 for place in range(50)],
         [2.0] * 50,
         [abs(place - 25) + 1.0 for place in range(50)],
     ):
-        assert english(read_range_test(lrs, losses).reason) == []
+        assert untranslated(read_range_test(lrs, losses).reason) == []
 
 
 def test_tables_of_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +166,7 @@ def test_tables_of_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         found = TimeToAccuracy(Run(tmp_path), 0.85, "val", "mirror", seeds, 100, 60.0, MACHINE)
         print_time_to_accuracy(found)
     data = (str(tmp_path), "quick", "bf16", "avx2", "float32", "norms", "mirror", "ms", *MACHINE_DATA)
-    assert english(capsys.readouterr().out, *data, tmp_path.name) == []
+    assert untranslated(capsys.readouterr().out, *data, tmp_path.name) == []
 
 
 # Models, predictions and explanations
@@ -209,10 +200,10 @@ def picture(tmp_path: Path) -> Path:
 def test_what_predict_and_explain_print(model: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, data = str(picture.parent), ("Grad-CAM", "HiResCAM", *NAMES)
     text = printed(capsys, "predict", model, picture, "--top", 3, "--device", "cpu")
-    assert english(text, str(picture), *NAMES) == []
+    assert untranslated(text, str(picture), *NAMES) == []
     text = printed(capsys, "explain", model, picture, "--class", "green", "--out", picture.parent / "o")
     explained, _, files = text.partition("⟦Written:⟧")
-    assert english(explained, str(picture), *data) == []
+    assert untranslated(explained, str(picture), *data) == []
     assert all(line.strip().startswith(folder) for line in files.splitlines() if line)
 
 
@@ -222,9 +213,9 @@ def test_the_page_of_explanations(model: Path, picture: Path) -> None:
         explain_image(classifier, "a.png", classifier.decode(picture), class_name=name) for name in ("red", "green")
     ]
     page = explanation_page("m", found, first_filters(classifier), 4)
-    assert english(seen(page), "a.png", "Grad-CAM", "HiResCAM", *NAMES) == []
+    assert untranslated(seen(page), "a.png", "Grad-CAM", "HiResCAM", *NAMES) == []
     cell = Explained(found * 3, ["b.png: x"])._repr_html_()
-    assert english(seen(cell), "a.png", "b.png", "Grad-CAM", "HiResCAM", *NAMES) == []
+    assert untranslated(seen(cell), "a.png", "b.png", "Grad-CAM", "HiResCAM", *NAMES) == []
 
 
 def test_a_network_without_maps() -> None:
@@ -232,14 +223,14 @@ def test_a_network_without_maps() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     classifier = Classifier(network, card, choose_runtime(RuntimeSpec(device="cpu", precision="fp32")))
     found = explain_image(classifier, "x.png", np.zeros((3, 8, 8), np.uint8))
-    assert english(seen(explanation_page("m", [found], None, 4)), "x.png", "aa", "bb") == []
+    assert untranslated(seen(explanation_page("m", [found], None, 4)), "x.png", "aa", "bb") == []
 
 
 def test_networks_and_their_layers(capsys: pytest.CaptureFixture[str]) -> None:
     names = (*MODELS, "torchvision:<name>", "timm:<name>", "He et al., 2015", "Szegedy et al., 2014")
-    assert english(printed(capsys, "models", "--image-size", 16), *names) == []
+    assert untranslated(printed(capsys, "models", "--image-size", 16), *names) == []
     layers = ("features", "hidden", "relu", "fc", "Conv", "MaxPool", "ReLU", "Linear")
-    assert english(printed(capsys, "models", "simple-cnn"), *layers) == []
+    assert untranslated(printed(capsys, "models", "simple-cnn"), *layers) == []
 
 
 def test_columns_of_chinese_line_up(capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +256,7 @@ def test_data_that_is_here_and_what_it_holds(tmp_path: Path, capsys: pytest.Capt
     images = {split: _photos(seed) for seed, split in enumerate(("train", "test"))}
     card = describe(images)
     fingerprints = [each["fingerprint"][:16] for each in card["splits"].values()]
-    assert english(to_text("photos", card), "photos", "train", "test", *NAMES, *fingerprints) == []
+    assert untranslated(to_text("photos", card), "photos", "train", "test", *NAMES, *fingerprints) == []
 
 
 def _photos(seed: int) -> Images:
@@ -282,16 +273,16 @@ def test_what_notebooks_show(
     recipe = load_recipe("quick")
     html = seen(to_html(recipe))
     text = html.partition("format = ")[0].replace(recipe.description, "")
-    assert english(text, "quick", "speednet", "sample", recipe.optimizer.name, "lr", recipe.schedule.name) == []
+    assert untranslated(text, "quick", "speednet", "sample", recipe.optimizer.name, "lr", recipe.schedule.name) == []
     images = Images(np.zeros((30, 3, 8, 8), np.uint8), np.arange(30) % 3, NAMES, note="n", skipped=("x",))
-    assert english(seen(to_html(images)), *NAMES) == []
+    assert untranslated(seen(to_html(images)), *NAMES) == []
     run = make_run("aa", range(30), names=NAMES)
     evaluation = read_evaluation(run, "test")
     assert evaluation is not None
     data = (str(tmp_path), "aa", "bb", *NAMES, "simple-cnn", "cifar10", "cifarlab.report(run)", "seed-")
     for shown in (evaluation, run, make_group("bb", [10, 20])):
-        assert english(seen(to_html(shown)), *data) == []
+        assert untranslated(seen(to_html(shown)), *data) == []
     classifier = Classifier.load(model, runtime=choose_runtime(RuntimeSpec(device="cpu", precision="fp32")))
     predictions = predict_files(classifier, [picture], top=3)
     for cell in (classifier._repr_html_(), predictions._repr_html_(), predictions.predictions[0]._repr_html_()):
-        assert english(seen(cell), str(picture), *NAMES, "colours", "untrained", "cpu", "fp") == []
+        assert untranslated(seen(cell), str(picture), *NAMES, "colours", "untrained", "cpu", "fp") == []
