@@ -1,4 +1,4 @@
-"""A teacher of a Chinese class: the terminal speaks Chinese, and classes with Chinese names are drawn."""
+"""A teacher of a Chinese class: terminal, errors and report speak Chinese, and classes with Chinese names are drawn."""
 
 from __future__ import annotations
 
@@ -38,8 +38,22 @@ def test_the_terminal_speaks_chinese(folder: Path) -> None:
     assert lines[2].startswith("划分     训练 43 张；验证 5 张，从训练集中留出；测试集（由 cifarlab")
     for words in ("轮次 2/2  损失 ", "最好的验证准确率", "各类别的测试准确率，95 % 置信区间", "\n报告：file:///"):
         assert words in text
-    for english in ("epoch", "accuracy", "images/s", "interval", "Next"):
-        assert english not in text.split("\n网络")[1]  # warnings about the data, which stand before, are English
+    for english in ("epoch", "accuracy", "images/s", "interval", "Next", "fewer", "copies"):
+        assert english not in text
+
+
+def test_a_mistake_is_explained_in_chinese(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    lines = screen_after(["train", "quik", "--data=照片"], 80, folder)
+    assert lines[0].startswith("错误：") and "quick" in lines[0] and "Unknown" not in lines[0]
+
+
+def test_the_report_is_chinese(folder: Path) -> None:
+    page = (folder / "runs/quick/report.html").read_text("utf-8")
+    assert '<html lang="zh-CN">' in page
+    for heading in ("结果", "数据质量", "学习曲线", "混淆矩阵"):
+        assert f">{heading}</h2>" in page
 
 
 def test_class_names_are_those_of_the_folders(folder: Path) -> None:
