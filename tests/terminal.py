@@ -18,8 +18,8 @@ ROWS = 200
 """More than any test prints, so that nothing scrolls away."""
 
 
-def screen_after(arguments: Sequence[str], columns: int, folder: Path) -> list[str]:
-    """The lines on the screen when `cifarlab ARGUMENTS`, started in `folder`, has ended; it must end with code 0."""
+def screen_after(arguments: Sequence[str], columns: int, folder: Path, exit_code: int = 0) -> list[str]:
+    """The lines on the screen when `cifarlab ARGUMENTS`, started in `folder`, has ended, as it must, with this code."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -38,7 +38,7 @@ def screen_after(arguments: Sequence[str], columns: int, folder: Path) -> list[s
         stream.feed(content)
     os.close(ours)
     text = "\n".join(line.rstrip() for line in screen.display).rstrip()
-    assert process.wait() == 0, text
+    assert process.wait() == exit_code, text
     return text.split("\n")
 
 

@@ -45,7 +45,7 @@ def test_the_terminal_speaks_chinese(folder: Path) -> None:
 def test_a_mistake_is_explained_in_chinese(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     monkeypatch.setenv("PYTHONUTF8", "1")
-    lines = screen_after(["train", "quik", "--data=照片"], 80, folder)
+    lines = screen_after(["train", "quik", "--data=照片"], 80, folder, exit_code=2)
     assert lines[0].startswith("错误：") and "quick" in lines[0] and "Unknown" not in lines[0]
 
 
