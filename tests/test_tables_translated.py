@@ -208,7 +208,9 @@ def test_what_predict_and_explain_print(model: Path, picture: Path, capsys: pyte
 
 
 def test_the_page_of_explanations(model: Path, picture: Path) -> None:
-    classifier = Classifier.load(model, runtime=choose_runtime(RuntimeSpec(device="cpu", precision="fp32")))
+    classifier = Classifier.load(
+        model, runtime=choose_runtime(RuntimeSpec(device="cpu", precision="fp32", kernels="off"))
+    )
     found = [
         explain_image(classifier, "a.png", classifier.decode(picture), class_name=name) for name in ("red", "green")
     ]
@@ -221,7 +223,7 @@ def test_the_page_of_explanations(model: Path, picture: Path) -> None:
 def test_a_network_without_maps() -> None:
     card = untrained_card(ModelSpec(name="made-up"), ("aa", "bb"), 8)
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
-    classifier = Classifier(network, card, choose_runtime(RuntimeSpec(device="cpu", precision="fp32")))
+    classifier = Classifier(network, card, choose_runtime(RuntimeSpec(device="cpu", precision="fp32", kernels="off")))
     found = explain_image(classifier, "x.png", np.zeros((3, 8, 8), np.uint8))
     assert untranslated(seen(explanation_page("m", [found], None, 4)), "x.png", "aa", "bb") == []
 
@@ -282,7 +284,9 @@ def test_what_notebooks_show(
     data = (str(tmp_path), "aa", "bb", *NAMES, "simple-cnn", "cifar10", "cifarlab.report(run)", "seed-")
     for shown in (evaluation, run, make_group("bb", [10, 20])):
         assert untranslated(seen(to_html(shown)), *data) == []
-    classifier = Classifier.load(model, runtime=choose_runtime(RuntimeSpec(device="cpu", precision="fp32")))
+    classifier = Classifier.load(
+        model, runtime=choose_runtime(RuntimeSpec(device="cpu", precision="fp32", kernels="off"))
+    )
     predictions = predict_files(classifier, [picture], top=3)
     for cell in (classifier._repr_html_(), predictions._repr_html_(), predictions.predictions[0]._repr_html_()):
         assert untranslated(seen(cell), str(picture), *NAMES, "colours", "untrained", "cpu", "fp") == []
